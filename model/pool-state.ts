@@ -1,0 +1,293 @@
+import { z } from "zod";
+import { type BackendSpec, backendSpec, DEFAULT_WEIGHT } from "./backend";
+import { milliseconds } from "./duration";
+import { type PoolSpec, type ProcessTemplate, poolSpec, type Release, release, takesFromRange } from "./pool";
+
+/**
+ * A pool as its agent holds it, and the steps of a promotion as pure functions on it:
+ * {@link begin} -> {@link switched} -> {@link followed} -> {@link finished}. Nothing here touches the host.
+ */
+
+const templateState = poolSpec.shape.processes.valueType.extend({
+  /** Names of secret environment variables, each with a keyed digest of its value; the values are kept apart. */
+  secretEnv: z.record(z.string(), z.string()).default({}),
+});
+export type TemplateState = z.output<typeof templateState>;
+
+const generation = z.strictObject({
+  /** Counts the promotions of this pool; part of process ids and server names. */
+  number: z.int().min(1),
+  release,
+  processes: z.record(z.string(), templateState),
+  /** Ports by replica key, such as `web#0`. */
+  ports: z.record(z.string(), z.int()),
+});
+export type Generation = z.output<typeof generation>;
+
+const settings = z.strictObject({
+  edge: poolSpec.shape.edge,
+  ports: poolSpec.shape.ports,
+  balance: poolSpec.shape.balance,
+  drainDeadline: poolSpec.shape.drainDeadline,
+  retain: poolSpec.shape.retain,
+});
+
+export const poolState = z.strictObject({
+  settings,
+  /** What serves. */
+  current: generation.optional(),
+  /** What is being promoted, inside a transaction only. */
+  candidate: generation.optional(),
+  /** Which side takes the edge's traffic. */
+  serving: z.enum(["current", "candidate"]),
+  /** Which side's singletons run. */
+  singletonsOf: z.enum(["current", "candidate"]),
+  /** The service processes, each with the newest good release's template. */
+  services: z.record(z.string(), z.strictObject({ release, generation: z.int(), template: templateState })),
+  /** Old releases kept as targets for a rollback, newest first. */
+  retained: z.array(z.strictObject({ release, generation: z.int(), retiredAt: z.iso.datetime() })),
+  /** Highest generation number that was ever used. */
+  lastGeneration: z.int().min(0),
+});
+export type PoolState = z.output<typeof poolState>;
+
+/** One process that should run. */
+export interface Instance {
+  /** Unique on the host: `<pool>.<generation>.<process>.<index>`, or `<pool>.service.<process>`. */
+  id: string;
+  /** What people call it inside its pool: `web#0`, or `redis` for a singleton or a service. */
+  key: string;
+  pool: string;
+  process: string;
+  generation: number;
+  release: Release;
+  index: number;
+  template: TemplateState;
+  port?: number | undefined;
+  /** Ports of the pool's processes by name. */
+  ports: Record<string, number>;
+}
+
+/** A pool spec as the agent gets it: secret environment values taken out. */
+export type SplitSpec = Omit<PoolSpec, "processes"> & { processes: Record<string, TemplateState> };
+
+/** The key of a replica, such as `web#0`; a singleton and a service have their plain name. */
+export function replicaKey(process: string, index: number, { policy }: Pick<ProcessTemplate, "policy">): string {
+  return policy === "singleton" || policy === "service" ? process : `${process}#${index}`;
+}
+
+/** Keys of all replicas of a process. */
+export function replicaKeys(process: string, template: Pick<ProcessTemplate, "policy" | "replicas">): string[] {
+  return Array.from({ length: template.replicas }, (_, index) => replicaKey(process, index, template));
+}
+
+/** A pool that has never run anything. */
+export function newPool(spec: SplitSpec): PoolState {
+  return {
+    settings: settingsOf(spec),
+    serving: "current",
+    singletonsOf: "current",
+    services: {},
+    retained: [],
+    lastGeneration: 0,
+  };
+}
+
+function settingsOf({ edge, ports, balance, drainDeadline, retain }: SplitSpec): PoolState["settings"] {
+  return { edge, ports, balance, drainDeadline, retain };
+}
+
+/** What a spec means for a pool: a new generation side by side, or the same one with other live settings. */
+export function isNewGeneration(state: PoolState | undefined, spec: SplitSpec): boolean {
+  return state?.current === undefined || identity(state.current) !== identity(spec);
+}
+
+/** What makes a generation: the release, and all of its processes that is not live. */
+function identity({ release, processes }: { release: Release; processes: Record<string, TemplateState> }): string {
+  const fixed = Object.entries(processes)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([id, { replicas: _r, stopSignal: _s, gracefulStop: _g, ...rest }]) => [id, sortedKeys(rest)]);
+  return JSON.stringify([sortedKeys(release), fixed]);
+}
+
+function sortedKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortedKeys);
+  if (value === null || typeof value !== "object") return value;
+  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
+  return Object.fromEntries(
+    entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sortedKeys(inner)]),
+  );
+}
+
+/**
+ * The pool with the spec's release as candidate beside the current one.
+ *
+ * @param allocate gives a port for a replica key, or throws when the range is exhausted
+ */
+export function begin(state: PoolState, spec: SplitSpec, allocate: (key: string) => number): PoolState {
+  const fresh = isNewGeneration(state, spec);
+  const number = fresh || state.current === undefined ? state.lastGeneration + 1 : state.current.number;
+  const known = fresh ? {} : (state.current?.ports ?? {});
+  const keys = Object.entries(spec.processes).flatMap(([id, template]) =>
+    takesFromRange(template) ? replicaKeys(id, template) : [],
+  );
+  const ports = Object.fromEntries(keys.map((key) => [key, known[key] ?? allocate(key)]));
+  const candidate: Generation = { number, release: spec.release, processes: spec.processes, ports };
+  const missing = servicesOf(candidate).filter(([id]) => state.services[id] === undefined);
+  return {
+    ...state,
+    settings: settingsOf(spec),
+    candidate,
+    services: { ...state.services, ...Object.fromEntries(missing) },
+    lastGeneration: Math.max(state.lastGeneration, number),
+  };
+}
+
+/** The pool with the edge's traffic on the candidate. */
+export function switched(state: PoolState): PoolState {
+  return { ...state, serving: "candidate" };
+}
+
+/** The pool with service templates refreshed and singletons on the candidate's side. */
+export function followed(state: PoolState): PoolState {
+  if (state.candidate === undefined) return state;
+  return { ...state, services: Object.fromEntries(servicesOf(state.candidate)), singletonsOf: "candidate" };
+}
+
+/** The pool after its commit: the candidate is current, and the old release is retained within bounds. */
+export function finished(state: PoolState, now: Date): PoolState {
+  const { candidate, current, ...rest } = state;
+  if (candidate === undefined) return state;
+  const left = current !== undefined && current.number !== candidate.number ? [retire(current, now)] : [];
+  return {
+    ...rest,
+    current: candidate,
+    serving: "current",
+    singletonsOf: "current",
+    retained: pruned([...left, ...state.retained], candidate.release.id, state.settings.retain, now),
+  };
+}
+
+function retire({ release, number }: Generation, now: Date): PoolState["retained"][number] {
+  return { release, generation: number, retiredAt: now.toISOString() };
+}
+
+/** Retained releases within their count and age, without the current one, each id once (the newest). */
+function pruned(
+  retained: PoolState["retained"],
+  currentId: string,
+  { count, age }: PoolState["settings"]["retain"],
+  now: Date,
+): PoolState["retained"] {
+  const oldest = now.getTime() - milliseconds(age);
+  const first = new Map<string, PoolState["retained"][number]>();
+  for (const entry of retained) if (!first.has(entry.release.id)) first.set(entry.release.id, entry);
+  first.delete(currentId);
+  return [...first.values()].filter(({ retiredAt }) => Date.parse(retiredAt) >= oldest).slice(0, count);
+}
+
+function servicesOf({ release, number, processes }: Generation): [string, PoolState["services"][string]][] {
+  return Object.entries(processes)
+    .filter(([, { policy }]) => policy === "service")
+    .map(([id, template]) => [id, { release, generation: number, template }]);
+}
+
+/** Every process that should run, in the order in which they start: services, companions, proxied, singletons. */
+export function instancesOf(pool: string, state: PoolState): Instance[] {
+  const services = Object.entries(state.services).map(([process, { release, generation: number, template }]) => ({
+    id: `${pool}.service.${process}`,
+    key: process,
+    pool,
+    process,
+    generation: number,
+    release,
+    index: 0,
+    template,
+    port: typeof template.port === "number" ? template.port : undefined,
+    ports: portsByProcess(state, undefined),
+  }));
+  const sides = [state.current, state.candidate].filter((side) => side !== undefined);
+  const byId = new Map<string, Instance>();
+  for (const policy of ["companion", "proxied"] as const)
+    for (const side of sides)
+      for (const instance of replicas(pool, state, side, policy)) byId.set(instance.id, instance);
+  const lead = state[state.singletonsOf];
+  const singletons = lead === undefined ? [] : replicas(pool, state, lead, "singleton");
+  return [...services, ...byId.values(), ...singletons];
+}
+
+/** The replicas of one generation with one policy. */
+function replicas(
+  pool: string,
+  state: PoolState,
+  side: Generation,
+  policy: "companion" | "proxied" | "singleton",
+): Instance[] {
+  return Object.entries(side.processes)
+    .filter(([, template]) => template.policy === policy)
+    .flatMap(([process, template]) =>
+      replicaKeys(process, template).map((key, index) => ({
+        id: `${pool}.${side.number}.${process}.${index}`,
+        key,
+        pool,
+        process,
+        generation: side.number,
+        release: side.release,
+        index,
+        template,
+        port: side.ports[key],
+        ports: portsByProcess(state, side),
+      })),
+    );
+}
+
+function portsByProcess(state: PoolState, side: Generation | undefined): Record<string, number> {
+  const services = Object.entries(state.services).flatMap(([id, { template }]): [string, number][] =>
+    typeof template.port === "number" ? [[id, template.port]] : [],
+  );
+  const own = Object.entries(side?.processes ?? {}).flatMap(([id, template]): [string, number][] => {
+    const port = side?.ports[replicaKey(id, 0, template)];
+    return port === undefined ? [] : [[id, port]];
+  });
+  return Object.fromEntries([...services, ...own]);
+}
+
+/** Name of a proxied replica's server in HAProxy: `web-7-0`. */
+export function serverName({
+  process,
+  generation: number,
+  index,
+}: Pick<Instance, "process" | "generation" | "index">): string {
+  return `${process}-${number}-${index}`;
+}
+
+/** The proxied replicas that take the edge's traffic. */
+export function servingInstances(pool: string, state: PoolState): Instance[] {
+  const side = state[state.serving];
+  return side === undefined ? [] : replicas(pool, state, side, "proxied");
+}
+
+/** Every port of the pool's range that is in use, with its user. */
+export function takenPorts(state: PoolState): { port: number; key: string; release: string; generation: number }[] {
+  const sides = [state.current, state.candidate].filter((side) => side !== undefined);
+  return sides.flatMap((side) =>
+    Object.entries(side.ports).map(([key, port]) => ({ port, key, release: side.release.id, generation: side.number })),
+  );
+}
+
+/** The backend of a pool: its proxied replicas on the loopback address, with HAProxy's check on the same health path. */
+export function backendOf(pool: string, state: PoolState): BackendSpec {
+  const instances = servingInstances(pool, state);
+  const path = instances[0]?.template.health?.path;
+  return backendSpec.parse({
+    balance: state.settings.balance,
+    drainDeadline: state.settings.drainDeadline,
+    ...(path === undefined ? {} : { health: { path } }),
+    servers: Object.fromEntries(
+      instances.map((instance) => [
+        serverName(instance),
+        { address: "127.0.0.1", port: instance.port ?? 0, weight: DEFAULT_WEIGHT, state: "ready" },
+      ]),
+    ),
+  });
+}

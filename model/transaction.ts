@@ -1,0 +1,72 @@
+import { z } from "zod";
+import { backendSpec } from "./backend";
+import { edgeSpec } from "./edge";
+import { name } from "./names";
+import { poolSpec } from "./pool";
+
+/** Version of the agent's HTTP API. A client and an agent of different protocols refuse each other. */
+export const PROTOCOL = 1;
+
+/** Time without a renewal after which an agent undoes an open transaction by itself, in milliseconds. */
+export const DEFAULT_LEASE_MS = 5000;
+
+/** Who holds a transaction. */
+export const owner = z.strictObject({
+  /** Person and host, such as `ana@build-7`. */
+  who: z.string().min(1).max(200),
+  /** What for, such as the resource's URN. */
+  why: z.string().min(1).max(1000),
+  /** Process id of the holder. */
+  pid: z.int().min(1),
+});
+export type Owner = z.output<typeof owner>;
+
+/** What a transaction changes; one holder at a time: `pool/web`, `edge/main`, `backend/main/api`. */
+export const target = z
+  .string()
+  .regex(/^(?:(?:edge|pool)\/[a-z][a-z0-9-]{0,39}|backend\/[a-z][a-z0-9-]{0,39}\/[a-z][a-z0-9-]{0,39})$/, {
+    error: (issue) => `${JSON.stringify(issue.input)} is not a target: use edge/NAME, pool/NAME or backend/EDGE/NAME`,
+  });
+export type Target = z.output<typeof target>;
+
+export const openRequest = z.strictObject({
+  target,
+  owner,
+  leaseMs: z.int().min(500).max(600_000).default(DEFAULT_LEASE_MS),
+});
+export type OpenRequest = z.input<typeof openRequest>;
+
+/** One step of a transaction. Each is idempotent, and undone as a whole with its transaction. */
+export const step = z.discriminatedUnion("verb", [
+  z.strictObject({ verb: z.literal("edge.set"), edge: name, spec: edgeSpec }),
+  z.strictObject({ verb: z.literal("edge.remove"), edge: name }),
+  z.strictObject({ verb: z.literal("backend.set"), edge: name, backend: name, spec: backendSpec }),
+  z.strictObject({ verb: z.literal("backend.remove"), edge: name, backend: name }),
+  z.strictObject({
+    verb: z.literal("pool.start"),
+    pool: name,
+    spec: poolSpec,
+    /** Names of environment variables by process whose values are secret. */
+    secrets: z.record(name, z.array(z.string())).default({}),
+  }),
+  z.strictObject({ verb: z.literal("pool.switch"), pool: name }),
+  z.strictObject({ verb: z.literal("pool.follow"), pool: name }),
+  z.strictObject({ verb: z.literal("pool.remove"), pool: name }),
+]);
+export type Step = z.output<typeof step>;
+export type StepInput = z.input<typeof step>;
+
+/**
+ * The phases of a promotion, in order, as they stand in the events of a transaction. Faults are tested at each of them.
+ * `open`: nothing has changed. `start`: the candidate's processes start. `healthy`: they answer. `switch`: traffic moves.
+ * `follow`: service templates and singletons. `commit`: recorded. `retire`: the old release drains and stops.
+ */
+export const PHASES = ["open", "start", "healthy", "switch", "follow", "commit", "retire"] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** Events of one transaction or one process, one JSON line each. */
+export interface AgentEvent {
+  at: string;
+  message: string;
+  data: Record<string, unknown>;
+}
