@@ -1,0 +1,49 @@
+import { randomBytes } from "node:crypto";
+import { open, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+/** Permissions of files that only the agent's own user may read. */
+export const PRIVATE_FILE_MODE = 0o600;
+/** Permissions of folders that only the agent's own user may enter. */
+export const PRIVATE_FOLDER_MODE = 0o700;
+
+/**
+ * Replaces the file at `path` as a whole, durably: after a crash or a power cut there is either the old content or the
+ * new one. The temporary file lies in the same folder (rename works within one file system only) and is removed when
+ * writing fails, so that a full disk is not filled further.
+ *
+ * @param mode permissions of the file, whatever the umask says
+ * @throws the file system's own error (ENOSPC, EACCES, ...); the old content is then untouched
+ */
+export async function writeFileAtomic(
+  path: string,
+  data: string | Uint8Array,
+  mode = PRIVATE_FILE_MODE,
+): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  try {
+    const file = await open(temporary, "wx", mode);
+    try {
+      await file.chmod(mode);
+      await file.writeFile(data);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncFolder(dirname(path));
+}
+
+/** Makes the folder's entries (files created, renamed or removed in it) durable. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
