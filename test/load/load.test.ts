@@ -1,0 +1,244 @@
+import assert from "node:assert/strict";
+import type { ServerResponse } from "node:http";
+import { describe, type TestContext, test } from "node:test";
+import { until } from "../support/until";
+import { type Load, type LoadMix, type LoadOptions, startLoad } from "./load";
+import type { LoadReport } from "./report";
+import { type FakeTarget, type Misbehaviour, startTarget } from "./target";
+
+const NOTHING: LoadMix = { rate: 0, connections: 1, postShare: 0, slow: 0, websockets: 0, streams: 0 };
+const DEADLINE_MS = 4000;
+
+function start(port: number, mix: Partial<LoadMix>, options: Partial<LoadOptions> = {}): Load {
+  return startLoad({
+    host: "127.0.0.1",
+    port,
+    mix: { ...NOTHING, ...mix },
+    slowSeconds: 0.2,
+    websocketSeconds: [0.3, 0.5],
+    streamSeconds: [0.2, 0.3],
+    timeoutMs: 1000,
+    ...options,
+  });
+}
+
+async function target(context: TestContext, misbehaviour?: Misbehaviour): Promise<FakeTarget> {
+  const started = await startTarget(misbehaviour);
+  context.after(() => started.close());
+  return started;
+}
+
+/** Runs a load until its numbers suffice, and reports. */
+async function runUntil(load: Load, enough: (report: LoadReport) => boolean): Promise<LoadReport> {
+  await until("the load has done enough", () => enough(load.snapshot()), { deadlineMs: DEADLINE_MS });
+  return load.stop();
+}
+
+// Side by side, since they mostly wait.
+describe("load", { concurrency: true }, () => {
+  test("a target that behaves: every kind runs, nothing fails, and the numbers are those that the target counted", async (t) => {
+    const { port, seen } = await target(t);
+    const mix = { rate: 200, connections: 4, postShare: 0.25, slow: 2, websockets: 2, streams: 2 };
+    const report = await runUntil(
+      start(port, mix),
+      ({ requests, websockets, streams }) => requests >= 200 && websockets >= 3 && streams >= 3,
+    );
+
+    const { failed, websocketsCut, streamsCut, reopened, failures, running } = report;
+    assert.deepEqual(
+      { failed, websocketsCut, streamsCut, reopened, failures, running },
+      { failed: 0, websocketsCut: 0, streamsCut: 0, reopened: 0, failures: [], running: false },
+    );
+    const [gets = 0, posts = 0, slow = 0] = ["/", "/echo", "/slow"].map((path) => seen.get(path));
+    assert.equal(report.requests, gets + posts + slow);
+    assert.equal(report.websockets, seen.get("/ws"));
+    assert.equal(report.streams, seen.get("/events"));
+    assert.deepEqual(report.byVersion, { fake: gets + posts });
+    assert.equal(posts, Math.floor((gets + posts) / 4));
+    assert.equal(report.connections, mix.connections + mix.slow);
+    assert.ok((report.firstSeen.fake ?? 0) >= report.startedAt && (report.lastSeen.fake ?? 0) <= report.endedAt);
+    const { p50, p95, p99, max } = report.latency;
+    assert.ok(0 < p50 && p50 <= p95 && p95 <= p99 && p99 <= max, JSON.stringify(report.latency));
+  });
+
+  test("a WebSocket that the target closes is cut", async (t) => {
+    const { port } = await target(t, {
+      message(socket, number) {
+        if (number === 2) socket.close(1012, "restarting");
+        return number === 2;
+      },
+    });
+    const report = await runUntil(start(port, { websockets: 1 }), ({ websockets }) => websockets >= 1);
+
+    assert.equal(report.websocketsCut, report.websockets);
+    assert.match(report.failures[0]?.error ?? "", /closed by the other side with 1012 restarting \(2 of 3 echoes\)/);
+    assert.equal(report.failures[0]?.kind, "websocket");
+  });
+
+  test("a WebSocket that misses an echo is cut, in the middle as at the end", async (t) => {
+    const { port } = await target(t, { message: (_socket, number) => number === 1 });
+    const middle = await runUntil(start(port, { websockets: 1 }), ({ websockets }) => websockets >= 1);
+    assert.equal(middle.websocketsCut, middle.websockets);
+    assert.match(middle.failures[0]?.error ?? "", /"message 2" came where "message 1" was due/);
+
+    const short = start(port, { websockets: 1 }, { websocketSeconds: [0.15, 0.15], timeoutMs: 300 });
+    const end = await runUntil(short, ({ websockets }) => websockets >= 1);
+    assert.equal(end.websocketsCut, end.websockets);
+    assert.match(end.failures[0]?.error ?? "", /an echo is missing after 300 ms \(1 of 2 echoes\)/);
+  });
+
+  test("a stream that drops an event is cut", async (t) => {
+    const { port } = await target(t, { event: (_response, number) => number === 2 });
+    const report = await runUntil(start(port, { streams: 1 }), ({ streams }) => streams >= 1);
+
+    assert.equal(report.streamsCut, report.streams);
+    assert.match(report.failures[0]?.error ?? "", /event 3 came where 2 was due \(after 2 events\)/);
+  });
+
+  test("a stream that ends early is cut, politely or not", async (t) => {
+    let polite = true;
+    const { port } = await target(t, {
+      event(response, number) {
+        if (number !== 1) return false;
+        if (polite) response.end();
+        else response.destroy();
+        return true;
+      },
+    });
+    const politely = await runUntil(start(port, { streams: 1 }), ({ streams }) => streams >= 1);
+    assert.equal(politely.streamsCut, politely.streams);
+    assert.match(politely.failures[0]?.error ?? "", /ended early \(after 1 events\)/);
+
+    polite = false;
+    const rudely = await runUntil(start(port, { streams: 1 }), ({ streams }) => streams >= 1);
+    assert.equal(rudely.streamsCut, rudely.streams);
+    assert.match(rudely.failures[0]?.error ?? "", /cut: aborted \(after 1 events\)/);
+  });
+
+  test("a request that is reset has failed: after its head, on a new connection, as a POST, or after a while", async (t) => {
+    let reset: NonNullable<Misbehaviour["request"]> = () => false;
+    const { port } = await target(t, { request: (...all) => reset(...all) });
+    const destroyed = (response: ServerResponse): true => {
+      response.destroy();
+      return true;
+    };
+    const cases: [name: string, mix: Partial<LoadMix>, reset: typeof reset, error: RegExp][] = [
+      [
+        "after its head",
+        {},
+        (_request, response) => {
+          response.writeHead(200, { "content-length": "100" });
+          response.write("half", () => response.destroy());
+          return true;
+        },
+        /GET \/: cut after its head: aborted/,
+      ],
+      ["on a new connection", {}, (_request, response) => destroyed(response), /GET \/: socket hang up/],
+      [
+        "as a POST",
+        { postShare: 1 },
+        (_request, response, number) => number === 2 && destroyed(response),
+        /POST \/echo: socket hang up/,
+      ],
+      [
+        "after a while",
+        {},
+        (_request, response, number) => {
+          if (number === 2) setTimeout(() => response.destroy(), 400);
+          return number === 2;
+        },
+        /GET \/: socket hang up/,
+      ],
+    ];
+    for (const [name, mix, misbehave, error] of cases) {
+      reset = misbehave;
+      const report = await runUntil(start(port, { rate: 50, ...mix }), ({ requests }) => requests >= 4);
+      assert.ok(report.failed >= 1, name);
+      assert.equal(report.reopened, 0, name);
+      assert.match(report.failures[0]?.error ?? "", error, name);
+    }
+  });
+
+  test("a wrong status and an answer that never comes have failed", async (t) => {
+    let silent = false;
+    const { port } = await target(t, {
+      request(_request, response) {
+        if (!silent) response.writeHead(503).end();
+        return true;
+      },
+    });
+    const refused = await runUntil(start(port, { rate: 20 }), ({ requests }) => requests >= 2);
+    assert.equal(refused.failed, refused.requests);
+    assert.match(refused.failures[0]?.error ?? "", /GET \/: answered 503/);
+
+    silent = true;
+    const hanging = await runUntil(start(port, { rate: 20 }, { timeoutMs: 200 }), ({ requests }) => requests >= 2);
+    assert.equal(hanging.failed, hanging.requests);
+    assert.match(hanging.failures[0]?.error ?? "", /GET \/: no complete answer within 200 ms/);
+  });
+
+  test("a GET on an idle connection that the target closes goes once more, and is counted as reopened", async (t) => {
+    let closed = 0;
+    const { port, seen } = await target(t, {
+      request(request, _response, number) {
+        if (number < 3) return false;
+        closed++;
+        request.socket.destroy();
+        return true;
+      },
+    });
+    const report = await runUntil(start(port, { rate: 100 }), ({ reopened }) => reopened >= 3);
+
+    const { failed, failures, reopened } = report;
+    assert.deepEqual({ failed, failures, reopened }, { failed: 0, failures: [], reopened: closed });
+    assert.equal(seen.get("/"), report.requests + report.reopened);
+  });
+
+  test("idle connections that the target closes in time cost nothing but new connections", async (t) => {
+    const { port } = await target(t, { keepAliveTimeoutMs: 20 });
+    const report = await runUntil(start(port, { rate: 4 }), ({ requests }) => requests >= 4);
+
+    assert.deepEqual({ failed: report.failed, failures: report.failures }, { failed: 0, failures: [] });
+    assert.ok(report.connections >= 3, `${report.connections} connections`);
+  });
+
+  test("a target that vanishes makes failures at the load's own pace, and one that returns is served again", async (t) => {
+    const first = await startTarget();
+    const load = start(first.port, { rate: 50, connections: 2, slow: 1, websockets: 1, streams: 1 });
+    await until("requests are served", () => load.snapshot().requests >= 10, { deadlineMs: DEADLINE_MS });
+    await first.close();
+    const gone = performance.now();
+    const count = (report: LoadReport): number => report.failed + report.websocketsCut + report.streamsCut;
+    await until("refusals are counted", () => count(load.snapshot()) >= 30, { deadlineMs: DEADLINE_MS });
+    const failures = count(load.snapshot());
+    const seconds = (performance.now() - gone) / 1000;
+    // 50 paced ones a second and 4 of each other kind, and those in flight as the target went.
+    assert.ok(failures <= seconds * (50 + 3 * 4) + 10, `${failures} failures in ${seconds} s`);
+
+    const second = await startTarget({}, first.port);
+    t.after(() => second.close());
+    await until("requests are served again", () => (second.seen.get("/") ?? 0) >= 10, { deadlineMs: DEADLINE_MS });
+    await until("WebSockets are open again", () => second.seen.has("/ws"), { deadlineMs: DEADLINE_MS });
+    const report = await load.stop();
+    assert.ok(report.failures.some(({ error }) => /GET \/: connect ECONNREFUSED/.test(error)));
+  });
+
+  test("latency counts from the intended time: those who had to wait behind a stall show it", async (t) => {
+    const STALL_MS = 500;
+    let stalled = false;
+    const { port } = await target(t, {
+      request(_request, response) {
+        if (stalled) return false;
+        stalled = true;
+        setTimeout(() => response.end("late"), STALL_MS);
+        return true;
+      },
+    });
+    const report = await runUntil(start(port, { rate: 100 }), ({ requests }) => requests >= 100);
+
+    assert.equal(report.failed, 0);
+    assert.ok(report.latency.max >= STALL_MS - 1, `max ${report.latency.max}`);
+    // About 50 of 100 waited, evenly from 500 ms to 0. A closed loop would have had one slow request and 99 fast ones.
+    assert.ok(report.latency.p95 >= 0.6 * STALL_MS, `p95 ${report.latency.p95}`);
+  });
+});
