@@ -1,0 +1,70 @@
+import type { BackendSpec } from "../model/backend";
+import { type EdgeSpec, listensOn } from "../model/edge";
+import { backendOf, instancesOf, type PoolState } from "../model/pool-state";
+import type { Target } from "../model/transaction";
+import type { Committed } from "./state";
+
+/** Everything that should be on this host. Backends are keyed by `edge/backend`. */
+export type Desired = Pick<Committed, "edges" | "backends" | "pools">;
+
+/** What an open transaction would change: whole entries, `null` for a removal. */
+export interface Overlay {
+  edges: Record<string, EdgeSpec | null>;
+  backends: Record<string, BackendSpec | null>;
+  pools: Record<string, PoolState | null>;
+}
+
+export function emptyOverlay(): Overlay {
+  return { edges: {}, backends: {}, pools: {} };
+}
+
+/** The desired state with overlays on top. */
+export function merge(base: Desired, overlays: Overlay[]): Desired {
+  return overlays.reduce<Desired>(
+    (merged, overlay) => ({
+      edges: mergeEntries(merged.edges, overlay.edges),
+      backends: mergeEntries(merged.backends, overlay.backends),
+      pools: mergeEntries(merged.pools, overlay.pools),
+    }),
+    base,
+  );
+}
+
+function mergeEntries<T>(base: Record<string, T>, over: Record<string, T | null>): Record<string, T> {
+  const kept = Object.entries({ ...base, ...over }).filter((entry): entry is [string, T] => entry[1] !== null);
+  return Object.fromEntries(kept);
+}
+
+/** The backends of one edge: those declared, and those that its pools serve. */
+export function backendsOf(desired: Desired, edge: string): Record<string, BackendSpec> {
+  const declared = Object.entries(desired.backends).flatMap(([key, spec]): [string, BackendSpec][] => {
+    const [on, name] = key.split("/");
+    return on === edge && name !== undefined ? [[name, spec]] : [];
+  });
+  const served = Object.entries(desired.pools).flatMap(([name, state]): [string, BackendSpec][] =>
+    state.settings.edge === edge && state[state.serving] !== undefined ? [[name, backendOf(name, state)]] : [],
+  );
+  return Object.fromEntries([...declared, ...served].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** The edges and pools that a target concerns, in the desired states given (before and after a change). */
+export function concerns(target: Target, states: Desired[]): { edges: string[]; pools: string[] } {
+  const [kind, first = ""] = target.split("/");
+  if (kind === "edge") return { edges: [first], pools: [] };
+  if (kind === "backend") return { edges: [first], pools: [] };
+  const edges = states.flatMap(({ pools }) => pools[first]?.settings.edge ?? []);
+  return { edges: [...new Set(edges)], pools: [first] };
+}
+
+/** The address at which an edge is reached on this host: its first listener, such as `127.0.0.1:8080`. */
+export function edgeAddress(desired: Desired, edge: string): string {
+  const spec = desired.edges[edge];
+  const first = spec === undefined ? undefined : listensOn(spec)[0];
+  return first === undefined ? "" : `${first.address}:${first.port}`;
+}
+
+/** The processes that a pool should have. */
+export function poolInstances(desired: Desired, pool: string) {
+  const state = desired.pools[pool];
+  return state === undefined ? [] : instancesOf(pool, state);
+}

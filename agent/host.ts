@@ -1,0 +1,184 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { milliseconds } from "../model/duration";
+import type { Instance } from "../model/pool-state";
+import { backendsOf, type Desired, edgeAddress, merge, type Overlay, poolInstances } from "./desired";
+import type { Events } from "./events";
+import { Haproxy } from "./haproxy/haproxy";
+import { Supervisor } from "./pools/supervisor";
+import type { ProcessHost } from "./processes/host";
+import type { Secrets } from "./secrets";
+import { type Committed, remember, type StateFile } from "./state";
+
+/** Time that HAProxy has to finish its requests when its edge is removed, in milliseconds. */
+const EDGE_STOP_MS = 30_000;
+/** Delays between tries to bring reality to the desired state, in milliseconds: doubling, capped. */
+const RETRY_FIRST_MS = 100;
+const RETRY_CAP_MS = 5000;
+
+export interface HostParts {
+  directory: string;
+  haproxyBinary: string;
+  committed: Committed;
+  stateFile: StateFile;
+  processes: ProcessHost;
+  events: Events;
+  secrets: Secrets;
+}
+
+/**
+ * Everything on this host: the committed desired state, the overlays of open transactions, and the one way to bring
+ * HAProxy and the processes to what the two together say.
+ */
+export class Host {
+  readonly supervisor: Supervisor;
+  private readonly haproxies = new Map<string, Haproxy>();
+  private readonly overlays = new Map<string, Overlay>();
+  private saving: Promise<void> = Promise.resolve();
+  private closed = false;
+
+  constructor(private readonly parts: HostParts) {
+    const { processes, events, secrets } = parts;
+    this.supervisor = new Supervisor({
+      processes,
+      events,
+      traffic: {
+        usage: (address, port) => this.usage(address, port),
+        cut: async (address, port) => {
+          await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.cut(address, port)));
+        },
+      },
+      edgeAddress: (pool) => edgeAddress(this.working(), this.working().pools[pool]?.settings.edge ?? ""),
+      drainMs: (pool) => milliseconds(this.working().pools[pool]?.settings.drainDeadline ?? "1 minute"),
+      secretEnv: ({ pool, generation, process }: Instance) => secrets.of(pool, generation, process),
+    });
+    processes.on("exit", ({ id }) => {
+      if (id.startsWith("edge.")) void this.revive(id.slice("edge.".length));
+    });
+  }
+
+  get committed(): Committed {
+    return this.parts.committed;
+  }
+
+  /** The committed state with the overlays of all open transactions. */
+  working(): Desired {
+    return merge(this.parts.committed, [...this.overlays.values()]);
+  }
+
+  setOverlay(transaction: string, overlay: Overlay): void {
+    this.overlays.set(transaction, overlay);
+  }
+
+  dropOverlay(transaction: string): void {
+    this.overlays.delete(transaction);
+  }
+
+  /** Makes an overlay part of the committed state. The write is the commit point: before it nothing has changed, after it everything has. */
+  async commit(transaction: { id: string; target: string; who: string }, overlay: Overlay): Promise<void> {
+    const write = this.saving.then(async () => {
+      const { committed, stateFile } = this.parts;
+      const next: Committed = {
+        ...committed,
+        ...merge(committed, [overlay]),
+        transactions: remember(committed.transactions, { ...transaction, at: new Date().toISOString() }),
+      };
+      await stateFile.save(next);
+      this.parts.committed = next;
+      this.overlays.delete(transaction.id);
+    });
+    this.saving = write.catch(() => undefined);
+    await write;
+  }
+
+  haproxy(edge: string): Haproxy {
+    const known = this.haproxies.get(edge);
+    if (known !== undefined) return known;
+    const { directory, processes, haproxyBinary, events } = this.parts;
+    const haproxy = new Haproxy({
+      name: edge,
+      directory: join(directory, "edges", edge),
+      processes,
+      binary: haproxyBinary,
+      log: (message, data) => events.emit(message, { edge, ...data }),
+    });
+    this.haproxies.set(edge, haproxy);
+    return haproxy;
+  }
+
+  /** Drives an edge to the working state: HAProxy's file, servers and flags, or its end. */
+  async convergeEdge(edge: string): Promise<void> {
+    const working = this.working();
+    const spec = working.edges[edge];
+    const haproxy = this.haproxy(edge);
+    if (spec !== undefined) {
+      await mkdir(join(this.parts.directory, "edges", edge), { recursive: true, mode: 0o700 });
+      await haproxy.apply(spec, backendsOf(working, edge));
+      return;
+    }
+    await haproxy.stop({ graceMs: EDGE_STOP_MS });
+    this.haproxies.delete(edge);
+  }
+
+  /** Drives a pool's processes to the working state; what is not wanted leaves in the background. */
+  async convergePool(pool: string, options: { strict: boolean; signal: AbortSignal }): Promise<void> {
+    this.supervisor.want(pool, poolInstances(this.working(), pool));
+    await this.supervisor.ensure(pool, options);
+  }
+
+  /** Drives edges, then pools, to the working state, and does not give up: an undo must come to its end. */
+  async restore({ edges, pools }: { edges: string[]; pools: string[] }): Promise<void> {
+    for (const edge of edges) await this.persist(`edge ${edge}`, () => this.convergeEdge(edge));
+    const signal = new AbortController().signal;
+    for (const pool of pools)
+      await this.persist(`pool ${pool}`, () => this.convergePool(pool, { strict: false, signal }));
+  }
+
+  private async persist(what: string, work: () => Promise<void>): Promise<void> {
+    for (let delay = RETRY_FIRST_MS; !this.closed; delay = Math.min(delay * 2, RETRY_CAP_MS)) {
+      try {
+        await work();
+        return;
+      } catch (error) {
+        this.parts.events.emit(`${what} could not be restored yet: ${(error as Error).message}`, { retryInMs: delay });
+        await sleep(delay);
+      }
+    }
+  }
+
+  /** HAProxy's master exited without being asked to: it starts again at once from the file on disk. */
+  private async revive(edge: string): Promise<void> {
+    if (this.closed || this.working().edges[edge] === undefined) return;
+    this.parts.events.emit(`HAProxy of edge ${edge} exited: starting it again`, { edge });
+    await this.persist(`edge ${edge}`, async () => {
+      if (this.working().edges[edge] !== undefined) await this.convergeEdge(edge);
+    });
+  }
+
+  private async usage(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
+    const all = await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.usage(address, port)));
+    return {
+      connections: all.reduce((sum, { connections }) => sum + connections, 0),
+      mayReceive: all.some(({ mayReceive }) => mayReceive),
+    };
+  }
+
+  /** Brings up or adopts everything that was committed: at the agent's start. */
+  async boot(): Promise<void> {
+    const { edges, pools } = this.working();
+    const running = this.parts.processes
+      .list()
+      .flatMap(({ id }) => (id.startsWith("edge.") ? [id.slice("edge.".length)] : []));
+    const all = [...new Set([...Object.keys(edges), ...running])];
+    await Promise.all(all.map((edge) => this.haproxy(edge).adopt()));
+    const left = this.parts.processes.list().flatMap(({ labels }) => labels.pool ?? []);
+    await this.restore({ edges: all, pools: [...new Set([...Object.keys(pools), ...left])] });
+    await this.parts.secrets.prune(pools);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.supervisor.close();
+  }
+}

@@ -1,0 +1,207 @@
+import { access, constants, stat } from "node:fs/promises";
+import { isAbsolute } from "node:path";
+import { collide, listensOn } from "../model/edge";
+import type { PoolSpec } from "../model/pool";
+import { templatesIn } from "../model/template";
+import type { Step } from "../model/transaction";
+import { backendsOf } from "./desired";
+import type { Host } from "./host";
+
+/** What speaks against a step on this host as it is now; `path` is the property of the spec, empty where none is meant. */
+export interface StepProblem {
+  path: string;
+  message: string;
+}
+
+/**
+ * Why a step can't be done on this host. Used before a step runs, and by previews.
+ *
+ * @param options.preview things that the same update may still create (the edge) are no problem yet
+ */
+export async function stepProblems(step: Step, host: Host, { preview = false } = {}): Promise<StepProblem[]> {
+  switch (step.verb) {
+    case "edge.set":
+      return edgeProblems(step, host);
+    case "backend.set":
+      return backendProblems(step, host, preview);
+    case "pool.start":
+      return poolProblems(step, host, preview);
+    case "edge.remove":
+      return removalProblems(step.edge, host, preview);
+    default:
+      return [];
+  }
+}
+
+async function edgeProblems({ edge, spec }: Extract<Step, { verb: "edge.set" }>, host: Host): Promise<StepProblem[]> {
+  const others = Object.entries(host.working().edges).filter(([name]) => name !== edge);
+  const taken = others.flatMap(([name, other]) => listensOn(other).map((listener) => ({ ...listener, name })));
+  const own = listensOn(spec);
+  const collisions = own.flatMap(({ path, ...listener }, index) => {
+    const twin = own.slice(0, index).find((earlier) => collide(earlier, listener));
+    const other = taken.find((theirs) => collide(theirs, listener));
+    const at = `${listener.address}:${listener.port}`;
+    if (twin !== undefined) return [{ path, message: `${at} is declared twice (also ${twin.path}): use another port` }];
+    if (other !== undefined)
+      return [{ path, message: `${at} is the address of edge ${other.name} on this host: use another port` }];
+    return [];
+  });
+  if (collisions.length > 0) return collisions;
+  try {
+    await host.haproxy(edge).check(spec, backendsOf(host.working(), edge));
+    return [];
+  } catch (error) {
+    return [{ path: "", message: (error as Error).message }];
+  }
+}
+
+function backendProblems(
+  { edge, backend }: Extract<Step, { verb: "backend.set" }>,
+  host: Host,
+  preview: boolean,
+): StepProblem[] {
+  const { edges, pools } = host.working();
+  const noEdge = edges[edge] === undefined && !preview ? [unknownEdge(edge, Object.keys(edges))] : [];
+  const clash = pools[backend]?.settings.edge === edge;
+  return clash
+    ? [
+        ...noEdge,
+        {
+          path: "name",
+          message: `${backend} is the backend of the pool of that name on edge ${edge}: use another name`,
+        },
+      ]
+    : noEdge;
+}
+
+function removalProblems(edge: string, host: Host, preview: boolean): StepProblem[] {
+  if (preview) return [];
+  const { pools } = host.working();
+  const users = [
+    ...Object.keys(backendsOf(host.working(), edge))
+      .filter((name) => pools[name] === undefined)
+      .map((name) => `backend ${name}`),
+    ...Object.entries(pools)
+      .filter(([, { settings }]) => settings.edge === edge)
+      .map(([name]) => `pool ${name}`),
+  ];
+  return users.length === 0
+    ? []
+    : [{ path: "", message: `edge ${edge} still serves ${users.join(", ")}: remove them first` }];
+}
+
+async function poolProblems(
+  { pool, spec }: Extract<Step, { verb: "pool.start" }>,
+  host: Host,
+  preview: boolean,
+): Promise<StepProblem[]> {
+  const { edges, pools, backends } = host.working();
+  const problems: StepProblem[] = [];
+  if (edges[spec.edge] === undefined && !preview) problems.push(unknownEdge(spec.edge, Object.keys(edges)));
+  if (backends[`${spec.edge}/${pool}`] !== undefined)
+    problems.push({
+      path: "name",
+      message: `edge ${spec.edge} has a backend named ${pool}, which is not this pool's: use another name`,
+    });
+  const before = host.committed.pools[pool]?.settings.edge;
+  if (before !== undefined && before !== spec.edge)
+    problems.push({
+      path: "edge",
+      message: `pool ${pool} serves edge ${before}: a pool can't move to edge ${spec.edge}, declare another pool`,
+    });
+  for (const [name, other] of Object.entries(pools)) {
+    if (name === pool) continue;
+    const { from, to } = other.settings.ports;
+    if (spec.ports.from <= to && from <= spec.ports.to)
+      problems.push({
+        path: "ports",
+        message: `${spec.ports.from}-${spec.ports.to} overlaps ${from}-${to} of pool ${name}: give each pool ports of its own`,
+      });
+  }
+  problems.push(
+    ...(await releaseProblems(spec, host.committed.pools[pool]?.retained.map(({ release }) => release) ?? [])),
+  );
+  return [...problems, ...hostEnvProblems(spec), ...servicePortProblems(pool, spec, host)];
+}
+
+async function releaseProblems(
+  { release, processes }: PoolSpec,
+  retained: PoolSpec["release"][],
+): Promise<StepProblem[]> {
+  const problem = await folderProblem(release.path);
+  if (problem !== undefined) {
+    const kept = retained.map(({ id, path }) => `${id} (${path})`).join(", ");
+    return [
+      {
+        path: "release.path",
+        message: `${release.path} of release ${release.id} ${problem}: place the release there first${kept === "" ? "" : `; releases kept on this host: ${kept}`}`,
+      },
+    ];
+  }
+  const checks = Object.entries(processes).map(async ([id, { command }]) => {
+    const first = Array.isArray(command) ? command[0]?.replaceAll("{{release.path}}", release.path) : undefined;
+    if (first === undefined || !isAbsolute(first) || templatesIn(first).length > 0) return [];
+    const message = await executableProblem(first);
+    return message === undefined ? [] : [{ path: `processes.${id}.command[0]`, message: `${first} ${message}` }];
+  });
+  return (await Promise.all(checks)).flat();
+}
+
+async function folderProblem(path: string): Promise<string | undefined> {
+  try {
+    return (await stat(path)).isDirectory() ? undefined : "is not a folder";
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT"
+      ? "does not exist"
+      : `can't be read (${(error as Error).message})`;
+  }
+}
+
+async function executableProblem(path: string): Promise<string | undefined> {
+  try {
+    await access(path, constants.X_OK);
+    return (await stat(path)).isFile() ? undefined : "is not a file: name the program";
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT"
+      ? "does not exist: check the path"
+      : "is not executable: run chmod +x on it";
+  }
+}
+
+function hostEnvProblems({ processes }: PoolSpec): StepProblem[] {
+  return Object.entries(processes).flatMap(([id, { command, cwd, env }]) => {
+    const texts = [...(Array.isArray(command) ? command : [command]), cwd, ...Object.values(env)];
+    const missing = texts
+      .flatMap(templatesIn)
+      .filter(
+        (template) => template.startsWith("host.env.") && process.env[template.slice("host.env.".length)] === undefined,
+      );
+    return [...new Set(missing)].map((template) => ({
+      path: `processes.${id}`,
+      message: `{{${template}}} is not set in the agent's environment: set it there, or use a value of your own`,
+    }));
+  });
+}
+
+/** A service's port must not be in another pool's range, nor another pool's service's. */
+function servicePortProblems(pool: string, { processes }: PoolSpec, host: Host): StepProblem[] {
+  const others = Object.entries(host.working().pools).filter(([name]) => name !== pool);
+  return Object.entries(processes).flatMap(([id, { port }]) => {
+    if (typeof port !== "number") return [];
+    const owner = others.find(
+      ([, { settings, services }]) =>
+        (port >= settings.ports.from && port <= settings.ports.to) ||
+        Object.values(services).some(({ template }) => template.port === port),
+    );
+    return owner === undefined
+      ? []
+      : [{ path: `processes.${id}.port`, message: `${port} belongs to pool ${owner[0]}: use another port` }];
+  });
+}
+
+function unknownEdge(edge: string, known: string[]): StepProblem {
+  return {
+    path: "edge",
+    message: `edge ${edge} is not on this agent (it has ${known.join(", ") || "none"}): declare it, and make this depend on it`,
+  };
+}

@@ -1,0 +1,132 @@
+import { begin, followed, newPool, switched } from "../model/pool-state";
+import type { Phase, Step, Target } from "../model/transaction";
+import type { Overlay } from "./desired";
+import type { Host } from "./host";
+import { PortAllocator } from "./pools/ports";
+import { Problem } from "./problem";
+import type { Secrets } from "./secrets";
+import { stepProblems } from "./step-problems";
+
+export interface StepContext {
+  target: Target;
+  host: Host;
+  secrets: Secrets;
+  signal: AbortSignal;
+  overlay: Overlay;
+  setOverlay(overlay: Overlay): void;
+  phase(phase: Phase, message: string): void;
+}
+
+/** Runs one step of a transaction: changes its overlay, then drives reality to the working state. */
+export async function runStep(step: Step, context: StepContext): Promise<unknown> {
+  const wanted = targetOf(step);
+  if (wanted !== context.target)
+    throw new Problem(
+      400,
+      "wrong-target",
+      `${step.verb} changes ${wanted}, but the transaction is on ${context.target}`,
+    );
+  const problems = await stepProblems(step, context.host);
+  if (problems.length > 0)
+    throw new Problem(
+      422,
+      "refused",
+      problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("\n"),
+      {
+        problems,
+      },
+    );
+  context.signal.throwIfAborted();
+  switch (step.verb) {
+    case "edge.set":
+      return setEdge(context, step.edge, step.spec);
+    case "edge.remove":
+      return setEdge(context, step.edge, null);
+    case "backend.set":
+      return setBackend(context, step.edge, step.backend, step.spec);
+    case "backend.remove":
+      return setBackend(context, step.edge, step.backend, null);
+    case "pool.start":
+      return startPool(context, step);
+    case "pool.switch":
+      return switchPool(context, step.pool);
+    case "pool.follow":
+      return followPool(context, step.pool);
+    case "pool.remove":
+      return removePool(context, step.pool);
+  }
+}
+
+/** What a step changes. */
+export function targetOf(step: Step): Target {
+  if ("pool" in step) return `pool/${step.pool}`;
+  return "backend" in step ? `backend/${step.edge}/${step.backend}` : `edge/${step.edge}`;
+}
+
+async function setEdge(
+  { host, overlay, setOverlay, phase }: StepContext,
+  edge: string,
+  spec: Overlay["edges"][string],
+) {
+  phase("switch", spec === null ? `edge ${edge} stops` : `edge ${edge} takes its config`);
+  setOverlay({ ...overlay, edges: { ...overlay.edges, [edge]: spec } });
+  await host.convergeEdge(edge);
+}
+
+async function setBackend(
+  { host, overlay, setOverlay, phase }: StepContext,
+  edge: string,
+  backend: string,
+  spec: Overlay["backends"][string],
+) {
+  phase("switch", `backend ${backend} of edge ${edge} changes`);
+  setOverlay({ ...overlay, backends: { ...overlay.backends, [`${edge}/${backend}`]: spec } });
+  await host.convergeEdge(edge);
+}
+
+async function startPool(
+  { host, secrets, overlay, setOverlay, phase, signal }: StepContext,
+  { pool, spec, secrets: names }: Extract<Step, { verb: "pool.start" }>,
+) {
+  const split = secrets.split(spec, names);
+  const base = host.committed.pools[pool] ?? newPool(split.spec);
+  const ports = await PortAllocator.of(pool, split.spec, host.working(), host.supervisor.heldPorts());
+  const state = begin(base, split.spec, () => ports.next());
+  const number = state.candidate?.number ?? state.lastGeneration;
+  await secrets.store(pool, number, split.values);
+  phase("start", `release ${spec.release.id} of pool ${pool} starts`);
+  setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: state } });
+  await host.convergePool(pool, { strict: true, signal });
+  phase("healthy", `release ${spec.release.id} of pool ${pool} is healthy`);
+  return { generation: number };
+}
+
+async function switchPool({ host, overlay, setOverlay, phase }: StepContext, pool: string) {
+  const state = inTransaction(overlay, pool);
+  phase("switch", `traffic of pool ${pool} moves to release ${state.candidate?.release.id}`);
+  setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: switched(state) } });
+  await host.convergeEdge(state.settings.edge);
+}
+
+async function followPool({ host, overlay, setOverlay, phase, signal }: StepContext, pool: string) {
+  const state = inTransaction(overlay, pool);
+  phase("follow", `services and singletons of pool ${pool} follow release ${state.candidate?.release.id}`);
+  setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: followed(state) } });
+  await host.convergePool(pool, { strict: true, signal });
+}
+
+/** Takes the pool's backend off its edge; its processes run on until the commit, and then drain and stop. */
+async function removePool({ host, overlay, setOverlay, phase }: StepContext, pool: string) {
+  const state = host.working().pools[pool];
+  if (state === undefined) return;
+  phase("switch", `pool ${pool} leaves edge ${state.settings.edge}`);
+  setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: null } });
+  if (host.working().edges[state.settings.edge] !== undefined) await host.convergeEdge(state.settings.edge);
+}
+
+function inTransaction(overlay: Overlay, pool: string) {
+  const state = overlay.pools[pool];
+  if (state === undefined || state === null || state.candidate === undefined)
+    throw new Problem(409, "not-started", `pool ${pool} has no candidate in this transaction: run pool.start first`);
+  return state;
+}

@@ -1,0 +1,277 @@
+import { randomUUID } from "node:crypto";
+import type { z } from "zod";
+import { finished } from "../model/pool-state";
+import type { Owner, openRequest, Phase, Step, Target } from "../model/transaction";
+import type { Ballast } from "./ballast";
+import { concerns, emptyOverlay, merge, type Overlay } from "./desired";
+import type { Events } from "./events";
+import type { Host } from "./host";
+import type { Journal } from "./journal";
+import { Problem } from "./problem";
+import type { Secrets } from "./secrets";
+import { runStep } from "./steps";
+
+/** How a transaction stands. `undoing` still holds its target. */
+export type TransactionState = "open" | "undoing" | "committed" | "undone";
+
+export interface TransactionStatus {
+  id: string;
+  target: Target;
+  owner: Owner;
+  since: string;
+  state: TransactionState;
+  /** Why it is or was undone. */
+  reason?: string | undefined;
+}
+
+interface Transaction extends TransactionStatus {
+  leaseMs: number;
+  overlay: Overlay;
+  timer?: NodeJS.Timeout | undefined;
+  /** Ends the step that runs when the transaction is to be undone. */
+  abort: AbortController;
+  /** The step, commit or undo that runs; one at a time. */
+  work: Promise<unknown>;
+  undo?: Promise<void> | undefined;
+  steps: number;
+}
+
+/** Ended transactions whose outcome is kept in memory; commits are also in the state file. */
+const REMEMBERED = 100;
+
+/**
+ * Transactions on this host: one per target at a time, each under a lease that its holder renews. Steps change the
+ * working state and reality; a commit makes the change the committed state; everything else ends in an undo.
+ */
+export class Transactions {
+  private readonly open = new Map<string, Transaction>();
+  private readonly ended = new Map<string, TransactionStatus>();
+  private closed = false;
+
+  constructor(
+    private readonly parts: { host: Host; journal: Journal; events: Events; secrets: Secrets; ballast: Ballast },
+  ) {}
+
+  list(): TransactionStatus[] {
+    return [...this.open.values()].map(statusOf);
+  }
+
+  status(id: string): TransactionStatus {
+    const known = this.open.get(id) ?? this.ended.get(id);
+    if (known !== undefined) return statusOf(known);
+    const commit = this.parts.host.committed.transactions.find((entry) => entry.id === id);
+    if (commit === undefined) throw unknown(id);
+    const { target, who, at } = commit;
+    return { id, target, owner: { who, why: target, pid: 1 }, since: at, state: "committed" };
+  }
+
+  async begin({ target, owner, leaseMs }: z.output<typeof openRequest>): Promise<TransactionStatus> {
+    const holder = [...this.open.values()].find((other) => other.target === target);
+    if (holder !== undefined) throw held(holder);
+    const transaction: Transaction = {
+      id: randomUUID(),
+      target,
+      owner,
+      since: new Date().toISOString(),
+      state: "open",
+      leaseMs,
+      overlay: emptyOverlay(),
+      abort: new AbortController(),
+      work: Promise.resolve(),
+      steps: 0,
+    };
+    // Taken before the first await: two calls at once must not both find the target free.
+    this.open.set(transaction.id, transaction);
+    try {
+      await this.parts.ballast.check();
+      await this.parts.journal.append({ kind: "opened", id: transaction.id, target, owner });
+    } catch (error) {
+      this.open.delete(transaction.id);
+      throw error;
+    }
+    this.renewLease(transaction);
+    this.phase(transaction, "open", `${owner.who} opened a transaction on ${target}`);
+    return statusOf(transaction);
+  }
+
+  renew(id: string): TransactionStatus {
+    const transaction = this.live(id);
+    this.renewLease(transaction);
+    return statusOf(transaction);
+  }
+
+  private renewLease(transaction: Transaction): void {
+    clearTimeout(transaction.timer);
+    transaction.timer = setTimeout(() => {
+      const reason = `its holder ${transaction.owner.who} (process ${transaction.owner.pid}) was silent for ${transaction.leaseMs} ms`;
+      this.startUndo(transaction, reason);
+    }, transaction.leaseMs);
+  }
+
+  /** Runs one step and answers with what it found out. A step that fails leaves the transaction open: its holder aborts it. */
+  async step(id: string, step: Step): Promise<unknown> {
+    const transaction = this.live(id);
+    return this.alone(transaction, async () => {
+      await this.parts.journal.append({ kind: "step", id, verb: step.verb });
+      const { host, secrets } = this.parts;
+      transaction.steps += 1;
+      return runStep(step, {
+        target: transaction.target,
+        host,
+        secrets,
+        signal: transaction.abort.signal,
+        overlay: transaction.overlay,
+        /** Nothing is driven towards a change once the undo has begun. */
+        setOverlay: (overlay) => {
+          transaction.abort.signal.throwIfAborted();
+          transaction.overlay = overlay;
+          host.setOverlay(id, overlay);
+        },
+        phase: (phase, message) => this.phase(transaction, phase, message),
+      });
+    });
+  }
+
+  async commit(id: string): Promise<TransactionStatus> {
+    const transaction = this.live(id);
+    return this.alone(transaction, async () => {
+      const { host, journal, secrets, ballast } = this.parts;
+      this.phase(transaction, "commit", `${transaction.target} is being committed`);
+      const now = new Date();
+      const pools = Object.entries(transaction.overlay.pools).map(([name, state]) => [
+        name,
+        state === null ? null : finished(state, now),
+      ]);
+      const { target, owner } = transaction;
+      transaction.abort.signal.throwIfAborted();
+      const before = host.committed;
+      await host.commit({ id, target, who: owner.who }, { ...transaction.overlay, pools: Object.fromEntries(pools) });
+      this.end(transaction, "committed");
+      await ballast.lend(() => journal.append({ kind: "committed", id }));
+      this.phase(transaction, "retire", `${target} is committed; what it replaced drains`);
+      const { edges, pools: names } = concerns(target, [before, host.working()]);
+      void ballast.lend(() => host.restore({ edges, pools: names }));
+      await secrets.prune(host.working().pools);
+      await this.rotate();
+      return statusOf(transaction);
+    });
+  }
+
+  /** Undoes a transaction and waits for that. One that is undone already is not an error, a committed one is. */
+  async abort(id: string, reason: string): Promise<TransactionStatus> {
+    const status = this.status(id);
+    if (status.state === "committed")
+      throw new Problem(
+        409,
+        "committed",
+        `transaction ${id} on ${status.target} is committed: it can't be undone by an abort`,
+      );
+    const transaction = this.open.get(id);
+    if (transaction === undefined) return status;
+    this.startUndo(transaction, reason);
+    await transaction.undo;
+    return this.status(id);
+  }
+
+  private startUndo(transaction: Transaction, reason: string): void {
+    if (transaction.undo !== undefined || this.closed) return;
+    clearTimeout(transaction.timer);
+    transaction.reason = reason;
+    transaction.abort.abort(
+      new Problem(410, "undone", `the transaction on ${transaction.target} is being undone: ${reason}`),
+    );
+    transaction.undo = transaction.work.then(() => this.parts.ballast.lend(() => this.undo(transaction, reason)));
+  }
+
+  private async undo(transaction: Transaction, reason: string): Promise<void> {
+    if (!this.open.has(transaction.id)) return;
+    const { host, journal, events, secrets } = this.parts;
+    const { id, target } = transaction;
+    transaction.state = "undoing";
+    events.emit(`undoing the transaction on ${target}: ${reason}`, { transaction: id, target, reason });
+    await journal.append({ kind: "undoing", id, reason });
+    const affected = concerns(target, [host.committed, merge(host.committed, [transaction.overlay])]);
+    host.dropOverlay(id);
+    if (transaction.steps > 0) await host.restore(affected);
+    this.end(transaction, "undone");
+    events.emit(`the transaction on ${target} is undone`, { transaction: id, target, reason });
+    await journal.append({ kind: "undone", id });
+    await secrets.prune(host.working().pools);
+    await this.rotate();
+  }
+
+  private async rotate(): Promise<void> {
+    if (this.open.size === 0) await this.parts.journal.rotate();
+  }
+
+  private end(transaction: Transaction, state: "committed" | "undone"): void {
+    clearTimeout(transaction.timer);
+    transaction.state = state;
+    this.open.delete(transaction.id);
+    this.ended.set(transaction.id, statusOf(transaction));
+    const oldest = this.ended.keys().next();
+    if (this.ended.size > REMEMBERED && oldest.done === false) this.ended.delete(oldest.value);
+  }
+
+  /** Runs work of a transaction after what runs already; an undo waits for it in turn. */
+  private alone<T>(transaction: Transaction, work: () => Promise<T>): Promise<T> {
+    const result = transaction.work.then(() => {
+      transaction.abort.signal.throwIfAborted();
+      return work();
+    });
+    transaction.work = result.catch(() => undefined);
+    return result;
+  }
+
+  private live(id: string): Transaction {
+    const transaction = this.open.get(id);
+    if (transaction === undefined) {
+      const { state, reason, target } = this.status(id);
+      throw new Problem(
+        410,
+        state,
+        `the transaction on ${target} is ${state}${reason === undefined ? "" : `: ${reason}`}`,
+      );
+    }
+    if (transaction.undo !== undefined)
+      throw new Problem(
+        410,
+        "undoing",
+        `the transaction on ${transaction.target} is being undone: ${transaction.reason}`,
+      );
+    return transaction;
+  }
+
+  private phase(transaction: Transaction, phase: Phase, message: string): void {
+    this.parts.events.emit(message, { transaction: transaction.id, target: transaction.target, phase });
+  }
+
+  /** Stops the leases' clocks at the agent's own stop; open transactions are undone by the next agent's start. */
+  close(): void {
+    this.closed = true;
+    for (const transaction of this.open.values()) {
+      clearTimeout(transaction.timer);
+      transaction.abort.abort(
+        new Problem(503, "stopping", "the agent is stopping: the transaction will be undone by its next start"),
+      );
+    }
+  }
+}
+
+function statusOf({ id, target, owner, since, state, reason }: TransactionStatus): TransactionStatus {
+  return { id, target, owner, since, state, reason };
+}
+
+function held({ target, owner, since, state }: TransactionStatus): Problem {
+  const what = state === "undoing" ? "is being undone" : "runs";
+  const message = `${target} is held: a transaction of ${owner.who} (process ${owner.pid}) ${what} since ${since}, for ${owner.why}; wait for it, or end that process: its lease runs out by itself`;
+  return new Problem(409, "held", message, { owner, since });
+}
+
+function unknown(id: string): Problem {
+  return new Problem(
+    404,
+    "unknown-transaction",
+    `transaction ${id} is not known to this agent: it was undone, or ended long ago`,
+  );
+}
