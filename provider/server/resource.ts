@@ -1,0 +1,84 @@
+import type { DiffEntry } from "./diff";
+import type { Failure } from "./failures";
+import type { Properties } from "./value";
+
+/** What a handler writes shows under its resource in the CLI; secrets are masked on the way. */
+export interface Log {
+  debug(message: string): void;
+  info(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+  /** Status on the resource's row while the operation runs, replaced by the next one; at most one per 250 ms is sent. */
+  progress(message: string): void;
+}
+
+export interface Context {
+  urn: string;
+  name: string;
+  type: string;
+  /** True where nothing may change: a preview's create and update. */
+  preview: boolean;
+  /** Aborted by Cancel (Ctrl-C), by the death of the engine, and by the resource's timeout; `reason` is an Error that says which. */
+  signal: AbortSignal;
+  log: Log;
+  /** Paths of the new inputs (for read and delete: of the recorded ones) whose values are secret. */
+  secrets: readonly string[];
+}
+
+export interface Checked<I> {
+  /** The inputs with defaults and computed ones filled in, unknowns kept. */
+  inputs: I;
+  failures: Failure[];
+  /** Further paths to keep secret, wildcards allowed: `processes["*"].env`. What came in as a secret stays one by itself. */
+  secrets?: string[];
+}
+
+export interface Difference {
+  entries: DiffEntry[];
+  /** Delete the old resource before its replacement is created. */
+  deleteBeforeReplace?: boolean;
+  /** Top-level outputs that an update will not change, so that dependents know them in the preview. */
+  stables?: string[];
+}
+
+/**
+ * One resource type. Values are plain JSON, secrets unwrapped; `UNKNOWN` stands in previews for what is not known yet.
+ * A thrown error fails the operation with its message and leaves the recorded state as it was, so an operation must
+ * leave reality as it was, too, before it throws.
+ */
+export interface Resource<I extends object = Properties, S extends object = Properties> {
+  /** Such as `sluice:index:Pool`. */
+  type: string;
+  /** `olds` are the recorded inputs, absent on create. Must not look at the outside world. */
+  check(context: Context, request: { olds: I | undefined; news: Properties }): Promise<Checked<object>>;
+  diff(context: Context, request: DiffRequest<I, S>): Promise<Difference>;
+  /** In a preview: changes nothing, returns the outputs with `UNKNOWN` where they cannot be known; the id may be left out. */
+  create(context: Context, request: { inputs: I }): Promise<{ id?: string; outputs: S }>;
+  /** Undefined where the resource is gone. Inputs are empty for an import. */
+  read(context: Context, request: { id: string; inputs: I; state: S }): Promise<Observed<I, S> | undefined>;
+  update(context: Context, request: UpdateRequest<I, S>): Promise<S>;
+  /** `timeoutSeconds` is 0 where the program sets none. */
+  delete(context: Context, request: { id: string; state: S; inputs: I; timeoutSeconds: number }): Promise<void>;
+}
+
+export interface DiffRequest<I, S> {
+  id: string;
+  /** The recorded outputs, just refreshed from reality. */
+  olds: S;
+  oldInputs: I;
+  news: I;
+  ignoreChanges: readonly string[];
+}
+
+export interface UpdateRequest<I, S> {
+  id: string;
+  olds: S;
+  oldInputs: I;
+  news: I;
+}
+
+export interface Observed<I, S> {
+  id: string;
+  inputs: I;
+  outputs: S;
+}
