@@ -33,7 +33,8 @@ export class EngineLog {
   #send(request: LogRequest): Promise<void> {
     const client = this.#client;
     if (client === undefined) {
-      process.stderr.write(`${request.getUrn()}: ${request.getMessage()}\n`);
+      const worthwhile = request.getSeverity() !== LogSeverity.DEBUG && !request.getEphemeral();
+      if (worthwhile) process.stderr.write(`${request.getUrn()}: ${request.getMessage()}\n`);
       return Promise.resolve();
     }
     return new Promise((resolve) => {

@@ -4,6 +4,7 @@ export { type Failure, failuresOf } from "./failures";
 export { Interrupted } from "./operations";
 export { contains, getAt, type Path, parsePath, renderPath } from "./path";
 export type {
+  AnyResource,
   Checked,
   Context,
   Difference,

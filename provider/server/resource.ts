@@ -61,6 +61,9 @@ export interface Resource<I extends object = Properties, S extends object = Prop
   delete(context: Context, request: { id: string; state: S; inputs: I; timeoutSeconds: number }): Promise<void>;
 }
 
+// biome-ignore lint/suspicious/noExplicitAny: each resource has inputs and outputs of its own, and the server only passes them on.
+export type AnyResource = Resource<any, any>;
+
 export interface DiffRequest<I, S> {
   id: string;
   /** The recorded outputs, just refreshed from reality. */

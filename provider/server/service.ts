@@ -26,15 +26,15 @@ import { grpcError } from "./errors";
 import type { Operations } from "./operations";
 import { type Path, parsePath, renderPath } from "./path";
 import { Redactor } from "./redact";
-import type { Context, Resource } from "./resource";
+import type { AnyResource, Context } from "./resource";
 import { marshal, type Properties, type Unmarshalled, unmarshal } from "./value";
 
 export interface ProviderDefinition {
   /** The package's name, such as `sluice`. */
   name: string;
   version: string;
-  /** Called once, after the port is printed, so that what the handlers load does not delay the engine. */
-  resources: () => Promise<readonly Resource[]>;
+  /** As a function, called once and after the port is printed, so that what the handlers load does not delay the engine. */
+  resources: readonly AnyResource[] | (() => Promise<readonly AnyResource[]>);
 }
 
 /** What a request about a resource says; older engines send the URN alone. */
@@ -52,7 +52,7 @@ interface Bags {
 
 /** Serves the resource provider protocol (proto/pulumi/provider.proto) for a set of typed resources. */
 export class ProviderService {
-  #resources: Promise<ReadonlyMap<string, Resource>> | undefined;
+  #resources: Promise<ReadonlyMap<string, AnyResource>> | undefined;
 
   constructor(
     private readonly definition: ProviderDefinition,
@@ -93,11 +93,15 @@ export class ProviderService {
   }
 
   /** Loads the resource handlers, once. */
-  load(): Promise<ReadonlyMap<string, Resource>> {
-    this.#resources ??= this.definition
-      .resources()
-      .then((resources) => new Map(resources.map((resource) => [resource.type, resource])));
+  load(): Promise<ReadonlyMap<string, AnyResource>> {
+    this.#resources ??= this.#load();
     return this.#resources;
+  }
+
+  async #load(): Promise<ReadonlyMap<string, AnyResource>> {
+    const { resources } = this.definition;
+    const loaded = typeof resources === "function" ? await resources() : resources;
+    return new Map(loaded.map((resource) => [resource.type, resource]));
   }
 
   #handshake(request: ProviderHandshakeRequest): ProviderHandshakeResponse {
@@ -133,8 +137,10 @@ export class ProviderService {
       const secretPaths = [...news.secretPaths, ...(checked.secrets ?? []).map(parsePath)];
       response.setInputs(marshal(checked.inputs as Properties, secretPaths, redactor.isSecretText));
       response.setFailuresList(
+        // The engine looks a failure's property up among the top-level inputs and prints the value: of no use for a path
+        // (it prints "<nil>"), and too much for a whole object. Without a property, it prints the reason alone.
         checked.failures.map(({ property, reason }) =>
-          new CheckFailure().setProperty(property).setReason(redactor.redact(reason)),
+          new CheckFailure().setReason(redactor.redact(property === "" ? reason : `${property}: ${reason}`)),
         ),
       );
       return response;
@@ -222,7 +228,7 @@ export class ProviderService {
     call: Call,
     bags: Bags,
     options: { preview?: boolean; timeoutSeconds?: number },
-    work: (resource: Resource, context: Context, redactor: Redactor) => Promise<T>,
+    work: (resource: AnyResource, context: Context, redactor: Redactor) => Promise<T>,
   ): Promise<T> {
     const redactor = new Redactor([bags.news, ...bags.others]);
     const urn = subject.getUrn();
@@ -250,7 +256,7 @@ export class ProviderService {
     }
   }
 
-  async #resource(type: string): Promise<Resource> {
+  async #resource(type: string): Promise<AnyResource> {
     const resources = await this.load();
     const resource = resources.get(type);
     if (resource) return resource;

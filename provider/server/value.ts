@@ -2,7 +2,7 @@ import { ListValue, NullValue, Struct, Value } from "google-protobuf/google/prot
 import { contains, type Path, renderPath } from "./path";
 import { isUnknown, UNKNOWN } from "./unknown";
 
-/** Property bags as handlers see them: plain JSON values, with `UNKNOWN` where a preview cannot know. */
+/** Property bags as handlers see them: plain JSON values, with `UNKNOWN` where a preview cannot know; keys come sorted. */
 export type Properties = Record<string, unknown>;
 
 export interface Unmarshalled {
@@ -43,7 +43,7 @@ export function unmarshal(struct: Struct | undefined): Unmarshalled {
 function readStruct(struct: Struct, path: Path, secretPaths: Path[]): Properties {
   const object: Properties = {};
   struct.getFieldsMap().forEach((value, key) => {
-    setOwn(object, key, readValue(value, [...path, key], secretPaths));
+    object[key] = readValue(value, [...path, key], secretPaths);
   });
   return object;
 }
@@ -174,11 +174,4 @@ function isPlainObject(item: unknown): item is Properties {
   if (typeof item !== "object" || item === null) return false;
   const prototype = Object.getPrototypeOf(item);
   return prototype === Object.prototype || prototype === null;
-}
-
-/** `__proto__` is a key like any other in a user's map, which plain assignment would lose. */
-function setOwn(object: Properties, key: string, value: unknown): void {
-  if (key === "__proto__") {
-    Object.defineProperty(object, key, { value, enumerable: true, writable: true, configurable: true });
-  } else object[key] = value;
 }

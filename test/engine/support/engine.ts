@@ -1,0 +1,227 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+
+const REPOSITORY = path.resolve(__dirname, "..", "..", "..");
+/** No single command of a test may hang longer than this. */
+const COMMAND_DEADLINE_MS = 120_000;
+
+/** One event of the engine, as `--event-log` writes it (sdk/go/common/apitype/events.go). */
+export interface EngineEvent {
+  sequence: number;
+  diagnosticEvent?: { urn?: string; message: string; severity: string; ephemeral?: boolean };
+  resourcePreEvent?: { metadata: StepMetadata };
+  resOutputsEvent?: { metadata: StepMetadata };
+  resOpFailedEvent?: { metadata: StepMetadata };
+  summaryEvent?: { resourceChanges: Record<string, number> };
+}
+
+export interface StepMetadata {
+  op: string;
+  urn: string;
+  type: string;
+  diffs?: string[] | null;
+  detailedDiff?: Record<string, { diffKind: string; inputDiff: boolean }> | null;
+  old?: { inputs: Record<string, unknown>; outputs: Record<string, unknown> } | null;
+  new?: { inputs: Record<string, unknown>; outputs: Record<string, unknown> } | null;
+}
+
+export interface Outcome {
+  command: string;
+  /** The exit code, or the name of the signal that ended the command. */
+  exit: number | string;
+  stdout: string;
+  stderr: string;
+  seconds: number;
+  events: EngineEvent[];
+}
+
+/** A command under way. */
+export interface Started {
+  /** The CLI's own process. */
+  pid: number;
+  /** What has been written to standard output so far. */
+  output(): string;
+  /** The events so far. */
+  events(): EngineEvent[];
+  /** To the CLI alone, as `kill` does. */
+  signal(signal: NodeJS.Signals): void;
+  finished: Promise<Outcome>;
+}
+
+export interface WorkspaceOptions {
+  /** Project name. @default "test" */
+  name?: string;
+  /** Stack name. @default "dev" */
+  stack?: string;
+  /** Stack config: `sluice:program` and the like. */
+  config?: Record<string, string>;
+  /** The program, relative to the workspace, or absolute. @default "main.cjs" */
+  main?: string;
+  /** Provider plugins: name to folder (absolute) that holds `pulumi-resource-<name>`. */
+  providers?: Record<string, string>;
+  /** Files to write: path in the workspace to content. */
+  files?: Record<string, string>;
+  /** Further environment of every command. */
+  env?: Record<string, string>;
+}
+
+type Verb = "up" | "preview" | "refresh" | "destroy" | "cancel";
+
+const ALWAYS = ["--non-interactive", "--color", "never"];
+const BY_VERB: Record<Verb, string[]> = {
+  up: ["--yes", "--skip-preview"],
+  preview: [],
+  refresh: ["--yes", "--skip-preview"],
+  destroy: ["--yes", "--skip-preview"],
+  cancel: ["--yes"],
+};
+
+/**
+ * A Pulumi project in a temporary folder, with a home, a file backend and one stack of its own, driven through the real
+ * CLI on PATH. The repository's node_modules are linked in. Call `close` when done.
+ */
+export class Workspace {
+  #commands = 0;
+  readonly #running = new Set<ChildProcess>();
+
+  private constructor(
+    readonly folder: string,
+    private readonly stack: string,
+    private readonly env: NodeJS.ProcessEnv,
+  ) {}
+
+  static async create(options: WorkspaceOptions = {}): Promise<Workspace> {
+    const { name = "test", stack = "dev", main = "main.cjs", providers = {}, files = {} } = options;
+    const folder = mkdtempSync(path.join(os.tmpdir(), "sl-engine-"));
+    const env = {
+      ...process.env,
+      PULUMI_HOME: path.join(folder, ".home"),
+      PULUMI_BACKEND_URL: `file://${path.join(folder, ".state")}`,
+      PULUMI_CONFIG_PASSPHRASE: "test",
+      PULUMI_SKIP_UPDATE_CHECK: "true",
+      // What makes the CLI take --event-log.
+      PULUMI_DEBUG_COMMANDS: "true",
+      ...options.env,
+    };
+    const workspace = new Workspace(folder, stack, env);
+    const plugins = { providers: Object.entries(providers).map(([plugin, at]) => ({ name: plugin, path: at })) };
+    await mkdir(path.join(folder, ".state"));
+    await symlink(path.join(REPOSITORY, "node_modules"), path.join(folder, "node_modules"));
+    // YAML contains JSON.
+    const project = { name, runtime: "nodejs", main, plugins };
+    const stackFile = { config: options.config ?? {} };
+    const own = { "Pulumi.yaml": JSON.stringify(project), [`Pulumi.${stack}.yaml`]: JSON.stringify(stackFile) };
+    for (const [file, content] of Object.entries({ "package.json": "{}", ...own, ...files })) {
+      await workspace.write(file, content);
+    }
+    await workspace.#must(["stack", "init", stack]);
+    return workspace;
+  }
+
+  /** Writes a file below the workspace. */
+  async write(file: string, content: string): Promise<void> {
+    const target = path.join(this.folder, file);
+    await mkdir(path.dirname(target), { recursive: true });
+    await writeFile(target, content);
+  }
+
+  up = (...args: string[]): Promise<Outcome> => this.start("up", ...args).finished;
+  preview = (...args: string[]): Promise<Outcome> => this.start("preview", ...args).finished;
+  refresh = (...args: string[]): Promise<Outcome> => this.start("refresh", ...args).finished;
+  destroy = (...args: string[]): Promise<Outcome> => this.start("destroy", ...args).finished;
+  cancel = (...args: string[]): Promise<Outcome> => this.start("cancel", ...args).finished;
+
+  /** Sets stack config; `secret` encrypts it. */
+  async config(key: string, value: string, secret = false): Promise<void> {
+    await this.#must(["config", "set", "--stack", this.stack, ...(secret ? ["--secret"] : []), key, value]);
+  }
+
+  /** The stack's recorded state: the resources of `pulumi stack export`, and the operations that never ended. */
+  async state(): Promise<{ resources: Record<string, unknown>[]; pendingOperations: unknown[] }> {
+    const { stdout } = await this.#must(["stack", "export", "--stack", this.stack]);
+    const { deployment } = JSON.parse(stdout);
+    return { resources: deployment.resources ?? [], pendingOperations: deployment.pending_operations ?? [] };
+  }
+
+  /** Starts a command without waiting for it; the stack and what makes it non-interactive are added. */
+  start(verb: Verb, ...args: string[]): Started {
+    this.#commands += 1;
+    const log = path.join(this.folder, `.events-${this.#commands}.json`);
+    const events = verb === "cancel" ? [] : ["--event-log", log];
+    const target = verb === "cancel" ? [this.stack] : ["--stack", this.stack];
+    return this.#spawn([verb, ...target, ...BY_VERB[verb], ...ALWAYS, ...events, ...args], log);
+  }
+
+  /** Ends what still runs, and removes the folder. */
+  async close(): Promise<void> {
+    for (const child of this.#running) child.kill("SIGKILL");
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  async #must(args: string[]): Promise<Outcome> {
+    const outcome = await this.#spawn(args).finished;
+    if (outcome.exit === 0) return outcome;
+    throw new Error(`${outcome.command} ended with ${outcome.exit}:\n${outcome.stdout}${outcome.stderr}`);
+  }
+
+  #spawn(args: string[], log?: string): Started {
+    const started = performance.now();
+    const child = spawn("pulumi", args, { cwd: this.folder, env: this.env, stdio: ["ignore", "pipe", "pipe"] });
+    this.#running.add(child);
+    const written = { stdout: "", stderr: "" };
+    for (const stream of ["stdout", "stderr"] as const) {
+      child[stream].setEncoding("utf8").on("data", (text: string) => {
+        written[stream] += text;
+      });
+    }
+    const events = () => (log === undefined ? [] : readEvents(log));
+    const deadline = setTimeout(() => child.kill("SIGKILL"), COMMAND_DEADLINE_MS);
+    const finished = new Promise<Outcome>((resolve, reject) => {
+      child.on("error", (error: NodeJS.ErrnoException) => {
+        clearTimeout(deadline);
+        const hint = "there is no Pulumi engine on PATH: run the tests through `npm test`, which sets one up";
+        reject(error.code === "ENOENT" ? new Error(hint, { cause: error }) : error);
+      });
+      // A killed CLI leaves its children the streams for a while, so the end of the process is what counts.
+      child.on("exit", (code, signal) => {
+        clearTimeout(deadline);
+        this.#running.delete(child);
+        const seconds = (performance.now() - started) / 1_000;
+        const settle = () =>
+          resolve({
+            command: `pulumi ${args.join(" ")}`,
+            exit: code ?? signal ?? "unknown",
+            seconds,
+            events: events(),
+            ...written,
+          });
+        if (signal) settle();
+        else child.once("close", settle);
+      });
+    });
+    return {
+      pid: child.pid ?? 0,
+      output: () => written.stdout,
+      events,
+      signal: (signal) => void child.kill(signal),
+      finished,
+    };
+  }
+}
+
+function readEvents(log: string): EngineEvent[] {
+  if (!existsSync(log)) return [];
+  // The last line may be half written.
+  const lines = readFileSync(log, "utf8").split("\n").slice(0, -1);
+  return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as EngineEvent);
+}
+
+/** What the engine said about resources of a type, in order. */
+export function stepsOf(outcome: { events: EngineEvent[] }, type: string): StepMetadata[] {
+  return outcome.events.flatMap(({ resourcePreEvent }) =>
+    resourcePreEvent?.metadata.type === type ? [resourcePreEvent.metadata] : [],
+  );
+}
