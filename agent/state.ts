@@ -39,7 +39,7 @@ export type Loaded =
 export class StateFile {
   private readonly paths: [string, string];
 
-  constructor(private readonly directory: string) {
+  constructor(directory: string) {
     this.paths = [join(directory, "state.json"), join(directory, "state.copy.json")];
   }
 

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Instance } from "../../model/pool-state";
 import { nextRestart, type Restarts } from "../../model/restart";
 import type { Events } from "../events";
+import { Problem } from "../problem";
 import type { ProcessHost, ProcessRecord } from "../processes/host";
 import { fromLabels, type Labels, launchSpec } from "./launch-spec";
 import { untilHealthy } from "./probe";
@@ -178,7 +179,7 @@ export class Supervisor {
     } catch (error) {
       outer.throwIfAborted();
       const reason = exit.signal.aborted ? messageOf(exit.signal.reason) : messageOf(error);
-      throw new Error(`${this.title(instance)} ${reason}${await this.lastOutput(id)}`);
+      throw new Problem(422, "not-up", `${this.title(instance)} ${reason}${await this.lastOutput(id)}`);
     } finally {
       processes.off("exit", onExit);
     }

@@ -1,0 +1,62 @@
+import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
+import type { Release } from "../model/pool";
+import type { EdgeObservation } from "./haproxy/observation";
+import type { InstanceStatus } from "./pools/supervisor";
+import type { StepProblem } from "./step-problems";
+import type { TransactionStatus } from "./transactions";
+
+/** Shapes of the agent's answers, shared by its server and its client. */
+
+export type Problem = StepProblem;
+export type TransactionAnswer = TransactionStatus;
+
+/** Facts about an agent itself. */
+export interface About {
+  version: string;
+  protocol: number;
+  pid: number;
+  since: string;
+  socket: string;
+  directory: string;
+  /** What was found wrong with the state on disk at the start. */
+  notes: string[];
+  /** Whether something restarts the agent when it dies. */
+  guarded: boolean;
+}
+
+export interface EdgeAnswer {
+  name: string;
+  live: EdgeLive;
+  observed: EdgeObservation;
+}
+
+export interface PoolObservation {
+  name: string;
+  live: PoolLive;
+  /** Of the release that serves; 0 before the first. */
+  generation: number;
+  /** Targets for a rollback, newest first. */
+  retained: { release: Release; retiredAt: string }[];
+  /** All processes, also those of releases that drain (not `current`). */
+  processes: (InstanceStatus & { current: boolean })[];
+}
+
+export interface BackendObservation {
+  name: string;
+  edge: string;
+  live: BackendLive;
+}
+
+/** What a step would do to HAProxy. */
+export interface PlanAnswer {
+  how: "nothing" | "runtime" | "reload" | "start";
+  reasons: string[];
+}
+
+export interface AgentStatus {
+  agent: About;
+  edges: Record<string, EdgeAnswer>;
+  pools: Record<string, PoolObservation>;
+  backends: Record<string, BackendObservation>;
+  transactions: TransactionStatus[];
+}

@@ -1,0 +1,117 @@
+import type { AgentEvent, OpenRequest, Step, StepInput } from "../../model/transaction";
+import type {
+  AgentStatus,
+  BackendObservation,
+  EdgeAnswer,
+  PlanAnswer,
+  PoolObservation,
+  Problem,
+  TransactionAnswer,
+} from "../api";
+import { AgentError, type CallOptions, Connection, toError } from "./connection";
+
+/** An agent on this host, by its socket. */
+export class AgentClient {
+  private readonly connection: Connection;
+
+  constructor(readonly socket: string) {
+    this.connection = new Connection(socket);
+  }
+
+  /** Everything that the agent knows. */
+  status(options?: CallOptions): Promise<AgentStatus> {
+    return this.connection.call("GET", "/v1/status", undefined, options);
+  }
+
+  /** Facts about the agent itself, also of one with another protocol. */
+  async about(options?: CallOptions): Promise<AgentStatus["agent"]> {
+    return (await this.connection.call<{ agent: AgentStatus["agent"] }>("GET", "/v1/about", undefined, options)).agent;
+  }
+
+  edge(name: string): Promise<EdgeAnswer | undefined> {
+    return this.observation(`/v1/edges/${name}`);
+  }
+
+  pool(name: string): Promise<PoolObservation | undefined> {
+    return this.observation(`/v1/pools/${name}`);
+  }
+
+  backend(edge: string, name: string): Promise<BackendObservation | undefined> {
+    return this.observation(`/v1/backends/${edge}/${name}`);
+  }
+
+  private async observation<T>(path: string): Promise<T | undefined> {
+    try {
+      return await this.connection.call<T>("GET", path);
+    } catch (error) {
+      if (error instanceof AgentError && error.code === "not-found") return undefined;
+      throw error;
+    }
+  }
+
+  /** Why a step can't be done on the agent's host as it is now. */
+  async check(step: Step | StepInput): Promise<Problem[]> {
+    return (await this.connection.call<{ problems: Problem[] }>("POST", "/v1/check", { ...step, preview: true }))
+      .problems;
+  }
+
+  /** What a step would do, without doing it. */
+  plan(step: Step | StepInput): Promise<PlanAnswer> {
+    return this.connection.call("POST", "/v1/plan", step);
+  }
+
+  begin(request: OpenRequest): Promise<TransactionAnswer> {
+    return this.connection.call("POST", "/v1/transactions", request);
+  }
+
+  transaction(id: string): Promise<TransactionAnswer> {
+    return this.connection.call("GET", `/v1/transactions/${id}`);
+  }
+
+  renew(id: string): Promise<TransactionAnswer> {
+    return this.connection.call("POST", `/v1/transactions/${id}/renew`, {});
+  }
+
+  commit(id: string): Promise<TransactionAnswer> {
+    return this.connection.call("POST", `/v1/transactions/${id}/commit`, {}, { timeoutMs: 60_000 });
+  }
+
+  /** Undoes a transaction; answers when that is done, however long it takes. */
+  abort(id: string, reason: string): Promise<TransactionAnswer> {
+    return this.connection.call("POST", `/v1/transactions/${id}/abort`, { reason }, { timeoutMs: 0 });
+  }
+
+  /** Runs a step, telling what happens meanwhile. */
+  async step(
+    id: string,
+    step: Step | StepInput,
+    onEvent: (event: AgentEvent) => void,
+    signal?: AbortSignal,
+  ): Promise<Record<string, unknown>> {
+    for await (const line of this.connection.lines("POST", `/v1/transactions/${id}/steps`, step, { signal })) {
+      if (line.event !== undefined) onEvent(line.event as AgentEvent);
+      else if (line.error !== undefined) throw toError(line);
+      else return line.result as Record<string, unknown>;
+    }
+    throw new AgentError("failed", `the agent at ${this.socket} ended its answer to ${step.verb} without a result`);
+  }
+
+  /** Waits until what a pool no longer wants has drained and stopped. */
+  async settle(pool: string, signal?: AbortSignal): Promise<void> {
+    await this.connection.call("POST", `/v1/pools/${pool}/settle`, {}, { timeoutMs: 0, signal });
+  }
+
+  async shutdown(options: { restart: boolean }): Promise<void> {
+    await this.connection.call("POST", "/v1/shutdown", options);
+  }
+
+  /** Events: recent ones, then new ones until `signal` aborts. */
+  async *events(signal?: AbortSignal): AsyncGenerator<AgentEvent> {
+    for await (const line of this.connection.lines("GET", "/v1/events", undefined, { signal }))
+      yield line as unknown as AgentEvent;
+  }
+
+  close(): void {
+    this.connection.close();
+  }
+}

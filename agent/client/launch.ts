@@ -1,0 +1,171 @@
+import { spawn } from "node:child_process";
+import { constants } from "node:fs";
+import { access, copyFile, mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { AgentOptions } from "../../model/agent";
+import type { About } from "../api";
+import { writeFileAtomic } from "../files";
+import { AgentClient } from "./client";
+import { UnreachableError } from "./connection";
+
+/** Time that an agent has to start and to bring up what was committed, in milliseconds. */
+const START_DEADLINE_MS = 60_000;
+const POLL_MS = 25;
+/** Lines of the agent's own output that a failed start shows. */
+const TAIL_BYTES = 4096;
+
+/**
+ * Restarts the agent when it dies, whatever ends it; the processes that it runs do not depend on either. Exit code 0 ends
+ * the guard, 75 starts the version that is installed by then at once.
+ */
+const GUARD = `#!/bin/sh
+# Keeps a Sluice agent running: GUARD STATE_FOLDER NODE
+trap '' HUP
+delay=0
+while :; do
+  started=$(date +%s)
+  "$2" --enable-source-maps "$1/bin/agent.cjs" "$1"
+  code=$?
+  [ "$code" -eq 0 ] && exit 0
+  if [ "$code" -eq 75 ] || [ $(($(date +%s) - started)) -ge 60 ]; then delay=0; continue; fi
+  sleep "$delay"
+  [ "$delay" -lt 10 ] && delay=$((delay + 1))
+done
+`;
+
+/** An agent's program: the bundled file and its version. */
+export interface AgentProgram {
+  path: string;
+  version: string;
+}
+
+/** Installs an agent's program and options into a state folder; what runs is not touched. */
+export async function installAgent(directory: string, options: AgentOptions, program: AgentProgram): Promise<void> {
+  await mkdir(join(directory, "bin"), { recursive: true, mode: 0o700 });
+  await mkdir(dirname(options.socket), { recursive: true, mode: 0o755 });
+  const target = join(directory, "bin", "agent.cjs");
+  const temporary = `${target}.${process.pid}`;
+  await copyFile(program.path, temporary);
+  await rename(temporary, target);
+  await writeFileAtomic(join(directory, "bin", "guard.sh"), GUARD, 0o700);
+  await writeFileAtomic(
+    join(directory, "agent.json"),
+    `${JSON.stringify({ version: program.version, options })}\n`,
+    0o600,
+  );
+}
+
+/** Starts an installed agent under its guard, detached, and waits until it answers. */
+export async function startAgent(directory: string, socket: string, signal: AbortSignal): Promise<About> {
+  const logPath = join(directory, "agent.log");
+  const log = await open(logPath, "a", 0o600);
+  const from = (await log.stat()).size;
+  try {
+    const guard = spawn("/bin/sh", [join(directory, "bin", "guard.sh"), directory, process.execPath], {
+      cwd: directory,
+      detached: true,
+      stdio: ["ignore", log.fd, log.fd],
+    });
+    const failed = new Promise<never>((_, reject) => guard.once("error", reject));
+    guard.unref();
+    try {
+      return await Promise.race([failed, untilAnswering(socket, directory, { logPath, from }, signal)]);
+    } catch (error) {
+      if (guard.pid !== undefined) process.kill(-guard.pid, "SIGKILL");
+      throw error;
+    }
+  } finally {
+    await log.close();
+  }
+}
+
+/** Replaces a running agent by the version that is installed; its processes and traffic go on. */
+export async function restartAgent(
+  directory: string,
+  socket: string,
+  before: About,
+  signal: AbortSignal,
+): Promise<About> {
+  const client = new AgentClient(before.socket);
+  try {
+    await client.shutdown({ restart: before.guarded });
+  } finally {
+    client.close();
+  }
+  await untilGone(before, signal);
+  const logPath = join(directory, "agent.log");
+  return before.guarded
+    ? untilAnswering(socket, directory, { logPath, from: 0 }, signal)
+    : startAgent(directory, socket, signal);
+}
+
+/** Ends an agent; its processes go on, so callers remove what it runs first. */
+export async function stopAgent(about: About, signal: AbortSignal): Promise<void> {
+  const client = new AgentClient(about.socket);
+  try {
+    await client.shutdown({ restart: false });
+  } finally {
+    client.close();
+  }
+  await untilGone(about, signal);
+}
+
+/** Facts about the agent at a socket; `undefined` where none answers. */
+export async function aboutAgent(socket: string): Promise<About | undefined> {
+  const client = new AgentClient(socket);
+  try {
+    return await client.about();
+  } catch (error) {
+    if (error instanceof UnreachableError) return undefined;
+    throw error;
+  } finally {
+    client.close();
+  }
+}
+
+async function untilAnswering(
+  socket: string,
+  directory: string,
+  log: { logPath: string; from: number },
+  signal: AbortSignal,
+): Promise<About> {
+  const deadline = performance.now() + START_DEADLINE_MS;
+  while (performance.now() < deadline) {
+    signal.throwIfAborted();
+    const about = await aboutAgent(socket);
+    if (about !== undefined) return about;
+    const output = await outputSince(log);
+    const refusal = /the agent can't start: (.*)/.exec(output)?.[1];
+    if (refusal !== undefined) throw new Error(`the agent of ${directory} can't start: ${refusal}`);
+    await sleep(POLL_MS, undefined, { signal });
+  }
+  throw new Error(
+    `the agent of ${directory} did not answer at ${socket} within ${START_DEADLINE_MS / 1000} s: ${await outputSince(log)}`,
+  );
+}
+
+async function outputSince({ logPath, from }: { logPath: string; from: number }): Promise<string> {
+  const text = await readFile(logPath);
+  return text.subarray(from).subarray(-TAIL_BYTES).toString("utf8");
+}
+
+async function untilGone({ pid, directory }: About, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + START_DEADLINE_MS;
+  while (performance.now() < deadline) {
+    if (!(await exists(join("/proc", String(pid), "exe"))) || !(await exists(join(directory, "agent.pid")))) return;
+    await sleep(POLL_MS, undefined, { signal });
+  }
+  throw new Error(
+    `the agent with process id ${pid} did not end within ${START_DEADLINE_MS / 1000} s after it was asked to`,
+  );
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.F_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

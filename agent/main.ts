@@ -1,0 +1,138 @@
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { agentOptions } from "../model/agent";
+import { PROTOCOL } from "../model/transaction";
+import { Ballast } from "./ballast";
+import { claimFolder } from "./claim";
+import { Events } from "./events";
+import { findHaproxy } from "./find-haproxy";
+import { Host } from "./host";
+import { Journal } from "./journal";
+import { Problem } from "./problem";
+import { ProcessHost } from "./processes/host";
+import { Secrets } from "./secrets";
+import { createApi } from "./server";
+import { isLive, listenOnSocket } from "./socket";
+import { StateFile } from "./state";
+import { Transactions } from "./transactions";
+
+/** Exit code that asks the guard to start the version that is installed now, at once. */
+const EXIT_RESTART = 75;
+
+const configFile = z.strictObject({ version: z.string(), options: agentOptions });
+
+/** Starts the agent of a state folder: adopts what runs, undoes what was left open, then listens. */
+async function main(directory: string): Promise<void> {
+  const { version, options } = configFile.parse(JSON.parse(await readFile(join(directory, "agent.json"), "utf8")));
+  if (await isLive(options.socket))
+    throw new Error(`${options.socket} belongs to a running agent: stop that one, or use another socket`);
+  const release = await claimFolder(directory, options.socket);
+  for (const folder of ["edges", "processes"]) await mkdir(join(directory, folder), { recursive: true, mode: 0o700 });
+
+  // A full disk behind the log must not end the agent; events are kept in memory and in a file of their own.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+  const events = new Events(directory);
+  const stateFile = new StateFile(directory);
+  const loaded = await stateFile.load();
+  for (const note of loaded.notes) events.emit(note);
+  const about = {
+    version,
+    protocol: PROTOCOL,
+    pid: process.pid,
+    since: new Date().toISOString(),
+    socket: options.socket,
+    directory,
+    notes: loaded.notes,
+    guard: process.ppid,
+  };
+
+  if (loaded.kind === "unreadable") {
+    await serveNothing(about, events, options);
+    return;
+  }
+  if (loaded.kind === "new" || loaded.notes.length > 0) await stateFile.save(loaded.state);
+  const ballast = new Ballast(directory);
+  await ballast.take();
+  const { journal, open, notes } = await Journal.openIn(directory);
+  for (const note of notes) events.emit(note);
+  const processes = await ProcessHost.open({
+    directory: join(directory, "processes"),
+    marker: loaded.state.agent,
+    onEvent: ({ message, data }) => events.emit(message, data),
+  });
+  const secrets = await Secrets.openIn(directory, loaded.state.digestKey);
+  const host = new Host({
+    directory,
+    haproxyBinary: findHaproxy(),
+    committed: loaded.state,
+    stateFile,
+    processes,
+    events,
+    secrets,
+  });
+  const transactions = new Transactions({ host, journal, events, secrets, ballast });
+
+  const stop = (restart: boolean) => {
+    transactions.close();
+    host.close();
+    processes.close();
+    server.close();
+    events.emit(
+      restart ? "the agent restarts; processes and traffic go on" : "the agent stops; processes and traffic go on",
+    );
+    void Promise.all([events.flush(), release()]).finally(() => process.exit(restart ? EXIT_RESTART : 0));
+  };
+  const server = createApi({
+    host,
+    transactions,
+    events,
+    about: () => ({ ...about, guarded: process.ppid === about.guard && about.guard !== 1 }),
+    shutdown: stop,
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop(false));
+  process.on("SIGHUP", () => events.emit("SIGHUP is ignored"));
+
+  for (const { id, target, owner, at } of open) {
+    const committed = host.committed.transactions.some((entry) => entry.id === id);
+    const what = committed ? "had been committed" : "is undone";
+    events.emit(
+      `the agent had stopped during the transaction of ${owner.who} on ${target} (since ${at}), which ${what}`,
+      { transaction: id, target },
+    );
+    await journal.append(committed ? { kind: "committed", id } : { kind: "undone", id });
+  }
+  await ballast.lend(() => host.boot());
+  await listenOnSocket(server, options);
+  events.emit(`the agent ${version} listens on ${options.socket}`, { pid: process.pid });
+}
+
+/** With a state that can't be trusted, the agent says so and changes nothing; processes and traffic go on as they are. */
+async function serveNothing(
+  about: Record<string, unknown>,
+  events: Events,
+  options: z.output<typeof agentOptions>,
+): Promise<void> {
+  const { createServer } = await import("node:http");
+  const message = `the agent's state could not be read, so it changes nothing: ${(about.notes as string[]).join("; ")}; put a good copy back as state.json in ${about.directory} and restart the agent`;
+  events.emit(message);
+  const problem = new Problem(503, "no-state", message);
+  const server = createServer((_, response) => {
+    response.writeHead(problem.status, { "content-type": "application/json" });
+    response.end(JSON.stringify({ error: { code: problem.code, message, about } }));
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => process.exit(0));
+  await listenOnSocket(server, options);
+}
+
+const directory = process.argv[2];
+if (directory === undefined) {
+  process.stderr.write("usage: agent STATE_FOLDER\n");
+  process.exit(2);
+}
+main(directory).catch((error: unknown) => {
+  process.stderr.write(
+    `the agent can't start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+  );
+  process.exit(1);
+});

@@ -1,0 +1,129 @@
+import { serverState } from "../model/backend";
+import {
+  type BackendLive,
+  type EdgeLive,
+  expectedBackend,
+  expectedPool,
+  hostPort,
+  type LiveServer,
+  type PoolLive,
+} from "../model/live";
+import { serverName, servingInstances } from "../model/pool-state";
+import type { Step } from "../model/transaction";
+import type { BackendObservation, EdgeAnswer, PlanAnswer, PoolObservation } from "./api";
+import { backendsOf } from "./desired";
+import type { EdgeObservation, ServerObservation } from "./haproxy/observation";
+import type { Host } from "./host";
+import { Problem } from "./problem";
+
+/** What an edge is now. */
+export async function observeEdge(host: Host, name: string): Promise<EdgeAnswer> {
+  if (host.working().edges[name] === undefined) throw notFound(`edge ${name}`);
+  const observed = await host.haproxy(name).observe();
+  return { name, live: edgeLive(observed), observed };
+}
+
+function edgeLive({ running, file, workerRunsFile, frontends }: EdgeObservation): EdgeLive {
+  return {
+    haproxy: running ? "running" : "stopped",
+    config: file !== "ours" ? "changed by hand" : workerRunsFile ? "as declared" : "not loaded",
+    frontends: Object.fromEntries(
+      Object.entries(frontends).flatMap(([name, { status }]) => (name.startsWith("sluice") ? [] : [[name, status]])),
+    ),
+  };
+}
+
+/** What a pool is now: which release serves, its servers in HAProxy, its processes. */
+export async function observePool(host: Host, name: string): Promise<PoolObservation> {
+  const working = host.working();
+  const state = working.pools[name];
+  if (state === undefined) throw notFound(`pool ${name}`);
+  const processes = host.supervisor.status(name);
+  const serving = state[state.serving];
+  const servers = await serversOf(host, state.settings.edge, name);
+  const byServer = new Map(servingInstances(name, state).map((instance) => [serverName(instance), instance.key]));
+  const leading = state[state.singletonsOf] ?? serving;
+  const expected = expectedPool({
+    release: serving?.release ?? { id: "", path: "/" },
+    processes: {
+      ...leading?.processes,
+      ...Object.fromEntries(Object.entries(state.services).map(([id, { template }]) => [id, template])),
+    },
+  });
+  const generations = new Set([state.current?.number, state.candidate?.number]);
+  const live: PoolLive = {
+    release: serving?.release.id ?? "",
+    servers: liveServers(servers, Object.keys(expected.servers), (id) => byServer.get(id)),
+    processes: Object.fromEntries(
+      Object.keys(expected.processes).map((key) => {
+        const mine = processes.filter((process) => process.key === key);
+        const current = mine.find(({ generation, policy }) => policy === "service" || generation === serving?.number);
+        return [key, current?.state ?? "missing"];
+      }),
+    ),
+  };
+  return {
+    name,
+    live,
+    generation: serving?.number ?? 0,
+    retained: state.retained.map(({ release, retiredAt }) => ({ release, retiredAt })),
+    processes: processes.map((process) => ({ ...process, current: generations.has(process.generation) })),
+  };
+}
+
+/** What a backend is now whose servers something else runs. */
+export async function observeBackend(host: Host, edge: string, name: string): Promise<BackendObservation> {
+  const spec = host.working().backends[`${edge}/${name}`];
+  if (spec === undefined) throw notFound(`backend ${name} of edge ${edge}`);
+  const found = await serversOf(host, edge, name);
+  const live: BackendLive = { servers: {} };
+  for (const [id, server] of Object.entries(found ?? {})) {
+    if (server.leavingUntil !== undefined) continue;
+    live.servers[server.name ?? id] = {
+      address: hostPort(server.address, server.port),
+      state: server.state,
+      weight: server.weight,
+    };
+  }
+  for (const [id, { address }] of Object.entries(expectedBackend(spec).servers))
+    live.servers[id] ??= { address, state: "missing", weight: 0 };
+  return { name, edge, live };
+}
+
+/** Servers of a backend as HAProxy has them; none when the backend is not loaded. */
+async function serversOf(
+  host: Host,
+  edge: string,
+  backend: string,
+): Promise<Record<string, ServerObservation> | undefined> {
+  if (host.working().edges[edge] === undefined) return undefined;
+  const { backends } = await host.haproxy(edge).observe();
+  return backends[backend];
+}
+
+function liveServers(
+  found: Record<string, ServerObservation> | undefined,
+  expected: string[],
+  keyOf: (id: string) => string | undefined,
+): Record<string, LiveServer> {
+  const present = Object.entries(found ?? {}).flatMap(
+    ([id, { name, state, weight, leavingUntil }]): [string, LiveServer][] =>
+      leavingUntil === undefined ? [[keyOf(name ?? id) ?? id, { state: serverState.parse(state), weight }]] : [],
+  );
+  const missing = expected.map((key): [string, LiveServer] => [key, { state: "missing", weight: 0 }]);
+  return { ...Object.fromEntries(missing), ...Object.fromEntries(present) };
+}
+
+/** What a step would do to HAProxy, without doing it. */
+export async function planStep(host: Host, step: Step): Promise<PlanAnswer> {
+  const { edges } = host.working();
+  if (step.verb === "edge.set") return host.haproxy(step.edge).plan(step.spec, backendsOf(host.working(), step.edge));
+  if (step.verb !== "backend.set") return { how: "nothing", reasons: [] };
+  const spec = edges[step.edge];
+  if (spec === undefined) return { how: "nothing", reasons: [`edge ${step.edge} is not on this agent yet`] };
+  return host.haproxy(step.edge).plan(spec, { ...backendsOf(host.working(), step.edge), [step.backend]: step.spec });
+}
+
+function notFound(what: string): Problem {
+  return new Problem(404, "not-found", `${what} is not on this agent`);
+}

@@ -1,0 +1,234 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { z } from "zod";
+import { openRequest, PROTOCOL, step } from "../model/transaction";
+import type { About } from "./api";
+import type { Events } from "./events";
+import type { Host } from "./host";
+import { observeBackend, observeEdge, observePool, planStep } from "./observe";
+import { Problem } from "./problem";
+import { stepProblems } from "./step-problems";
+import type { Transactions } from "./transactions";
+
+/** Largest request body, in bytes. */
+export const MAX_BODY = 1024 * 1024;
+
+export interface ServerParts {
+  host: Host;
+  transactions: Transactions;
+  events: Events;
+  /** Facts about the agent itself. */
+  about: () => About;
+  /** Ends the agent; with `restart`, its guard starts the version that is installed now. */
+  shutdown: (restart: boolean) => void;
+}
+
+interface Call {
+  parts: ServerParts;
+  params: string[];
+  body: unknown;
+  request: IncomingMessage;
+  response: ServerResponse;
+}
+
+type Handler = (call: Call) => Promise<unknown>;
+
+/** Routes: method, path pattern, handler. A handler that answers by itself returns {@link ANSWERED}. */
+const ANSWERED = Symbol("answered");
+const NAME = "([a-z][a-z0-9-]{0,39})";
+const ID = "([0-9a-f-]{36})";
+const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
+  ["GET", /^\/v1\/about$/, async ({ parts }) => ({ agent: parts.about() })],
+  ["GET", /^\/v1\/status$/, status],
+  ["GET", new RegExp(`^/v1/edges/${NAME}$`), ({ parts, params }) => observeEdge(parts.host, params[0] ?? "")],
+  ["GET", new RegExp(`^/v1/pools/${NAME}$`), ({ parts, params }) => observePool(parts.host, params[0] ?? "")],
+  [
+    "GET",
+    new RegExp(`^/v1/backends/${NAME}/${NAME}$`),
+    ({ parts, params }) => observeBackend(parts.host, params[0] ?? "", params[1] ?? ""),
+  ],
+  ["GET", /^\/v1\/events$/, followEvents],
+  ["POST", /^\/v1\/check$/, check],
+  ["POST", /^\/v1\/plan$/, async ({ parts, body }) => planStep(parts.host, parse(step, body))],
+  ["POST", /^\/v1\/transactions$/, async ({ parts, body }) => parts.transactions.begin(parse(openRequest, body))],
+  [
+    "GET",
+    new RegExp(`^/v1/transactions/${ID}$`),
+    async ({ parts, params }) => parts.transactions.status(params[0] ?? ""),
+  ],
+  [
+    "POST",
+    new RegExp(`^/v1/transactions/${ID}/renew$`),
+    async ({ parts, params }) => parts.transactions.renew(params[0] ?? ""),
+  ],
+  ["POST", new RegExp(`^/v1/transactions/${ID}/steps$`), runStep],
+  [
+    "POST",
+    new RegExp(`^/v1/transactions/${ID}/commit$`),
+    ({ parts, params }) => parts.transactions.commit(params[0] ?? ""),
+  ],
+  ["POST", new RegExp(`^/v1/transactions/${ID}/abort$`), abort],
+  ["POST", new RegExp(`^/v1/pools/${NAME}/settle$`), settle],
+  ["POST", /^\/v1\/shutdown$/, shutdown],
+];
+
+/** The agent's HTTP API. Every answer is JSON; errors are `{error: {code, message, ...}}`. */
+export function createApi(parts: ServerParts): Server {
+  const server = createServer((request, response) => {
+    answer(parts, request, response).catch((error: unknown) => fail(response, error, parts.events));
+  });
+  server.keepAliveTimeout = 60_000;
+  server.requestTimeout = 30_000;
+  server.maxHeadersCount = 50;
+  return server;
+}
+
+async function answer(parts: ServerParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const path = (request.url ?? "").split("?")[0] ?? "";
+  const here = ROUTES.filter(([, pattern]) => pattern.test(path));
+  const route = here.find(([method]) => method === request.method);
+  if (route === undefined) {
+    const known =
+      here.length === 0 ? "is not part of the agent's API" : `takes ${here.map(([method]) => method).join(", ")}`;
+    throw new Problem(404, "unknown-route", `${request.method} ${path.slice(0, 200)} is refused: that path ${known}`);
+  }
+  checkProtocol(request, path, parts);
+  const body = request.method === "POST" ? await readBody(request) : undefined;
+  const params = route[1].exec(path)?.slice(1) ?? [];
+  const result = await route[2]({ parts, params, body, request, response });
+  if (result !== ANSWERED) send(response, 200, result ?? {});
+}
+
+/** A client of another protocol may ask who this is and replace the agent, nothing else. */
+function checkProtocol(request: IncomingMessage, path: string, parts: ServerParts): void {
+  const theirs = request.headers["sluice-protocol"];
+  if (theirs === undefined || theirs === String(PROTOCOL) || path === "/v1/about" || path === "/v1/shutdown") return;
+  throw new Problem(
+    409,
+    "protocol",
+    `the agent is version ${parts.about().version} and speaks protocol ${PROTOCOL}, but its client speaks ${String(theirs).slice(0, 20)}: update the host's Agent resource first (apps go on running)`,
+  );
+}
+
+async function readBody(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_BODY) throw new Problem(413, "too-large", `the request's body is larger than ${MAX_BODY} bytes`);
+    chunks.push(chunk);
+  }
+  if (size === 0) return {};
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString("utf8"));
+  } catch (error) {
+    throw new Problem(400, "not-json", `the request's body is not JSON: ${(error as Error).message}`);
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  throw new Problem(400, "invalid", z.prettifyError(result.error), {
+    problems: result.error.issues.map(({ path, message }) => ({ path: path.join("."), message })),
+  });
+}
+
+async function status({ parts }: Call) {
+  const { host, transactions, about } = parts;
+  const { edges, pools, backends } = host.working();
+  const all = async <T>(names: string[], one: (name: string) => Promise<T>) =>
+    Object.fromEntries(await Promise.all(names.map(async (name) => [name, await one(name)] as const)));
+  return {
+    agent: about(),
+    edges: await all(Object.keys(edges), (name) => observeEdge(host, name)),
+    pools: await all(Object.keys(pools), (name) => observePool(host, name)),
+    backends: await all(Object.keys(backends), (key) => {
+      const [edge = "", name = ""] = key.split("/");
+      return observeBackend(host, edge, name);
+    }),
+    transactions: transactions.list(),
+  };
+}
+
+async function check({ parts, body }: Call) {
+  const { preview, ...rest } = z.looseObject({ preview: z.boolean().default(true) }).parse(body);
+  return { problems: await stepProblems(parse(step, rest), parts.host, { preview }) };
+}
+
+async function followEvents({ parts, request, response }: Call) {
+  response.writeHead(200, { "content-type": "application/x-ndjson" });
+  for (const event of parts.events.recent()) response.write(`${JSON.stringify(event)}\n`);
+  const stop = parts.events.follow((event) => response.write(`${JSON.stringify(event)}\n`));
+  request.on("close", stop);
+  return ANSWERED;
+}
+
+/** Streams what happens while the step runs, then its result or error, one JSON line each. */
+async function runStep({ parts, params, body, response }: Call) {
+  const id = params[0] ?? "";
+  const { target } = parts.transactions.status(id);
+  const request = parse(step, body);
+  response.writeHead(200, { "content-type": "application/x-ndjson" });
+  const pool = target.startsWith("pool/") ? target.slice("pool/".length) : undefined;
+  const stop = parts.events.follow((event) => {
+    if (event.data.transaction === id || (pool !== undefined && event.data.pool === pool))
+      response.write(`${JSON.stringify({ event })}\n`);
+  });
+  try {
+    response.end(`${JSON.stringify({ result: (await parts.transactions.step(id, request)) ?? {} })}\n`);
+  } catch (error) {
+    response.end(`${JSON.stringify({ error: errorBody(error, parts.events).error })}\n`);
+  } finally {
+    stop();
+  }
+  return ANSWERED;
+}
+
+async function abort({ parts, params, body }: Call) {
+  const { reason } = parse(z.object({ reason: z.string().max(10_000).default("its holder gave it up") }), body);
+  return parts.transactions.abort(params[0] ?? "", reason);
+}
+
+/** Answers once nothing of a pool that is not wanted runs any more. */
+async function settle({ parts, params }: Call) {
+  await parts.host.supervisor.settled(params[0] ?? "");
+  return {};
+}
+
+async function shutdown({ parts, body }: Call) {
+  const { restart } = parse(z.object({ restart: z.boolean().default(false) }), body);
+  const open = parts.transactions.list()[0];
+  if (open !== undefined)
+    throw new Problem(
+      409,
+      "held",
+      `the agent has an open transaction on ${open.target} of ${open.owner.who} since ${open.since}: wait for it`,
+    );
+  setImmediate(() => parts.shutdown(restart));
+  return {};
+}
+
+function fail(response: ServerResponse, error: unknown, events: Events): void {
+  const { status: code, error: body } = errorBody(error, events);
+  if (response.headersSent) response.destroy();
+  // What is left of a refused body is not read: the connection can't be used again.
+  else send(response, code, { error: body }, { connection: "close" });
+}
+
+function errorBody(error: unknown, events: Events) {
+  if (error instanceof Problem)
+    return { status: error.status, error: { code: error.code, message: error.message, ...error.data } };
+  const message = error instanceof Error ? error.message : String(error);
+  events.emit(`a request failed: ${message}`, { stack: error instanceof Error ? error.stack : undefined });
+  return { status: 500, error: { code: "failed", message } };
+}
+
+function send(response: ServerResponse, code: number, body: unknown, headers: Record<string, string> = {}): void {
+  const text = JSON.stringify(body);
+  response.writeHead(code, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(text),
+    ...headers,
+  });
+  response.end(text);
+}

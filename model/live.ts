@@ -1,0 +1,69 @@
+import { type BackendSpec, DEFAULT_WEIGHT, type ServerState } from "./backend";
+import type { EdgeSpec } from "./edge";
+import type { PoolSpec, ProcessTemplate } from "./pool";
+import { replicaKeys } from "./pool-state";
+
+/**
+ * What reality is, as agents observe it, and what it should be, as computed from a spec. Previews compare the two; both
+ * have the same shape.
+ */
+
+/** A server in HAProxy: `missing` when it should be there, other names stand for servers that somebody added. */
+export interface LiveServer {
+  state: ServerState | "missing";
+  weight: number;
+}
+
+export interface EdgeLive {
+  haproxy: "running" | "stopped";
+  config: "as declared" | "changed by hand" | "not loaded";
+  /** By frontend: `open`, or what HAProxy says of one that takes no connections. */
+  frontends: Record<string, string>;
+}
+
+export interface BackendLive {
+  servers: Record<string, LiveServer & { address: string }>;
+}
+
+export interface PoolLive {
+  release: string;
+  /** By replica key, such as `web#0`. */
+  servers: Record<string, LiveServer>;
+  /** By replica key: `running`, or the state of a process that is not. */
+  processes: Record<string, string>;
+}
+
+export function expectedEdge({ frontends }: Pick<EdgeSpec, "frontends">): EdgeLive {
+  return {
+    haproxy: "running",
+    config: "as declared",
+    frontends: Object.fromEntries(Object.keys(frontends).map((name) => [name, "open"])),
+  };
+}
+
+export function expectedBackend({ servers }: Pick<BackendSpec, "servers">): BackendLive {
+  const live = Object.entries(servers).map(([name, { address, port, weight, state }]) => [
+    name,
+    { address: hostPort(address, port), state, weight },
+  ]);
+  return { servers: Object.fromEntries(live) };
+}
+
+export function expectedPool({ release, processes }: Pick<PoolSpec, "release" | "processes">): PoolLive {
+  const keys = (policies: ProcessTemplate["policy"][]) =>
+    Object.entries(processes)
+      .filter(([, { policy }]) => policies.includes(policy))
+      .flatMap(([id, template]) => replicaKeys(id, template));
+  return {
+    release: release.id,
+    servers: Object.fromEntries(keys(["proxied"]).map((key) => [key, { state: "ready", weight: DEFAULT_WEIGHT }])),
+    processes: Object.fromEntries(
+      keys(["service", "companion", "proxied", "singleton"]).map((key) => [key, "running"]),
+    ),
+  };
+}
+
+/** `address:port`, with an IPv6 address in brackets. */
+export function hostPort(address: string, port: number): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}

@@ -1,0 +1,23 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { BackendInput } from "../../model/backend";
+import type { AgentRef } from "../resources/agent-ref";
+import type { DeepInput } from "./input";
+
+/** A backend of an edge. See {@link BackendInput} for units, ranges and defaults. */
+export type BackendArgs = { [Property in keyof BackendInput]: DeepInput<BackendInput[Property]> } & {
+  /** The agent of its edge. Change of its folder: replaces the backend. */
+  agent: pulumi.Input<AgentRef>;
+  /** Name of its edge. Change: replaces the backend. */
+  edge: pulumi.Input<string>;
+  /** Name on its edge. Change: replaces the backend. */
+  name: pulumi.Input<string>;
+};
+
+/** A HAProxy backend with servers that something else runs. */
+export class Backend extends pulumi.CustomResource {
+  declare readonly name: pulumi.Output<string>;
+
+  constructor(name: string, args: BackendArgs, options?: pulumi.CustomResourceOptions) {
+    super("sluice:index:Backend", name, { ...args }, options);
+  }
+}

@@ -1,0 +1,24 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { PoolLive } from "../../model/live";
+import type { PoolInput } from "../../model/pool";
+import type { AgentRef } from "../resources/agent-ref";
+import type { DeepInput } from "./input";
+
+/** A pool on an agent. See {@link PoolInput} for units, ranges and defaults. */
+export type PoolArgs = { [Property in keyof PoolInput]: DeepInput<PoolInput[Property]> } & {
+  /** The agent that runs its processes. Change of its folder: replaces the pool. */
+  agent: pulumi.Input<AgentRef>;
+  /** Name on its agent, and of its backend on the edge. Change: replaces the pool. */
+  name: pulumi.Input<string>;
+};
+
+/** The processes of a release on a host, and the backend that they serve. */
+export class Pool extends pulumi.CustomResource {
+  declare readonly name: pulumi.Output<string>;
+  /** Reality as it was last observed. */
+  declare readonly live: pulumi.Output<PoolLive>;
+
+  constructor(name: string, args: PoolArgs, options?: pulumi.CustomResourceOptions) {
+    super("sluice:index:Pool", name, { ...args, live: undefined }, options);
+  }
+}

@@ -1,0 +1,51 @@
+import { z } from "zod";
+import { AgentClient } from "../../agent/client/client";
+import { UnreachableError } from "../../agent/client/connection";
+import { agentOptions } from "../../model/agent";
+import { absolutePath } from "../../model/names";
+import type { Context, Failure } from "../server";
+
+/** The agent that a resource lives on. The folder names it; the socket is how it is reached. */
+export const agentRef = z.strictObject({ directory: absolutePath, socket: agentOptions.shape.socket });
+export type AgentRef = z.output<typeof agentRef>;
+
+/** Runs work with a client of an agent, and closes it. */
+export async function withAgent<T>({ socket }: AgentRef, work: (client: AgentClient) => Promise<T>): Promise<T> {
+  const client = new AgentClient(socket);
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
+}
+
+/**
+ * Asks an agent where it can be reached, and else says so and goes on with what is known: a preview must work without
+ * access to the hosts. Updates fail at once, since they open a transaction first.
+ */
+export async function askAgent<T>(
+  agent: AgentRef,
+  { log }: Context,
+  otherwise: T,
+  work: (client: AgentClient) => Promise<T>,
+): Promise<T> {
+  try {
+    return await withAgent(agent, work);
+  } catch (error) {
+    if (!(error instanceof UnreachableError)) throw error;
+    log.warn(`${error.message}. What is shown is what was recorded at the last update.`);
+    return otherwise;
+  }
+}
+
+/** Problems that an agent finds with a step, as failures of the resource's properties; none where it can't be reached yet. */
+export async function liveFailures(agent: AgentRef, step: Parameters<AgentClient["check"]>[0]): Promise<Failure[]> {
+  try {
+    const problems = await withAgent(agent, (client) => client.check(step));
+    return problems.map(({ path, message }) => ({ property: path, reason: message }));
+  } catch (error) {
+    // The same update may start this agent; if not, the update itself fails before it changes anything.
+    if (error instanceof UnreachableError) return [];
+    return [{ property: "agent", reason: error instanceof Error ? error.message : String(error) }];
+  }
+}

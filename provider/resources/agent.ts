@@ -1,0 +1,107 @@
+import { join } from "node:path";
+import type { About } from "../../agent/api";
+import { aboutAgent, installAgent, restartAgent, startAgent, stopAgent } from "../../agent/client/launch";
+import { type AgentOptions, agentOptions } from "../../model/agent";
+import { absolutePath } from "../../model/names";
+import { agentBundle, type Checked, type Context, type DiffRequest, type Properties, type Resource } from "../server";
+import type { AgentRef } from "./agent-ref";
+import { differences, parseInputs } from "./inputs";
+
+interface Inputs extends AgentOptions {
+  directory: string;
+  version: string;
+  live: { agent: "running" | "stopped"; guarded: boolean };
+}
+
+interface State extends Inputs {
+  /** How other resources reach this agent. */
+  connection: AgentRef;
+}
+
+const EXPECTED: Inputs["live"] = { agent: "running", guarded: true };
+
+/** The daemon on this host: starts it, replaces it by another version without touching the apps, ends it. */
+export const agentResource: Resource = {
+  type: "sluice:index:Agent",
+
+  async check(_context, { news }): Promise<Checked<object>> {
+    const socket = news.socket ?? (typeof news.directory === "string" ? join(news.directory, "agent.sock") : undefined);
+    const { failures, values } = parseInputs(
+      { ...news, socket },
+      { own: { directory: absolutePath }, spec: agentOptions },
+    );
+    return { failures, inputs: { ...values, version: agentBundle().version, live: EXPECTED } };
+  },
+
+  async diff(_context, request: DiffRequest<Properties, Properties>) {
+    const entries = differences(request, { replacing: ["directory"] });
+    const upgrade = request.olds.version !== request.news.version ? [{ path: "version", kind: "update" as const }] : [];
+    return { entries: [...entries, ...upgrade], deleteBeforeReplace: false };
+  },
+
+  async create(context, { inputs }) {
+    const wanted = inputs as unknown as Inputs;
+    if (context.preview) return { outputs: { ...inputs, connection: connectionOf(wanted) } };
+    return { id: wanted.directory, outputs: asProperties(await ensure(wanted, wanted.socket, context)) };
+  },
+
+  async read(context, { id, inputs, state }) {
+    const known = state as unknown as Partial<State>;
+    const about = await aboutAgent(known.socket ?? join(id, "agent.sock"));
+    if (about === undefined) {
+      if (known.directory === undefined) return undefined;
+      context.log.warn(`the agent of ${id} does not run: its processes and traffic go on, but nothing watches them`);
+    }
+    return { id, inputs, outputs: { ...state, ...observed(about, known.version) } };
+  },
+
+  async update(context, { olds, news }) {
+    const wanted = news as unknown as Inputs;
+    if (context.preview) return { ...news, connection: connectionOf(wanted) };
+    return asProperties(await ensure(wanted, (olds as unknown as State).socket, context));
+  },
+
+  async delete(context, { state }) {
+    const { socket } = state as unknown as State;
+    const about = await aboutAgent(socket);
+    if (about !== undefined) await stopAgent(about, context.signal);
+  },
+};
+
+/** Brings the agent to its declared version and options, wherever it is now. */
+async function ensure(wanted: Inputs, oldSocket: string, { signal, log }: Context): Promise<State> {
+  const { directory, version, live: _live, ...options } = wanted;
+  const before = (await aboutAgent(oldSocket)) ?? (await aboutAgent(wanted.socket));
+  if (before !== undefined && before.directory !== directory)
+    throw new Error(
+      `${before.socket} belongs to the agent of ${before.directory} (process ${before.pid}), not of ${directory}: use another socket`,
+    );
+  await installAgent(directory, options, agentBundle());
+  log.progress(
+    before === undefined ? "starting the agent" : `agent ${before.version} -> ${version}, processes and traffic go on`,
+  );
+  const about =
+    before === undefined
+      ? await startAgent(directory, wanted.socket, signal)
+      : await restartAgent(directory, wanted.socket, before, signal);
+  if (about.version !== version)
+    throw new Error(
+      `the agent of ${directory} answers with version ${about.version}, not ${version}: is another one started there?`,
+    );
+  return { ...wanted, ...observed(about, version), connection: connectionOf(wanted) };
+}
+
+function observed(about: About | undefined, version = ""): Pick<State, "version" | "live"> {
+  return {
+    version: about?.version ?? version,
+    live: { agent: about === undefined ? "stopped" : "running", guarded: about?.guarded ?? false },
+  };
+}
+
+function connectionOf({ directory, socket }: Inputs): AgentRef {
+  return { directory, socket };
+}
+
+function asProperties(state: State): Properties {
+  return { ...state };
+}

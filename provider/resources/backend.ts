@@ -1,0 +1,87 @@
+import { type BackendSpec, backendSpec } from "../../model/backend";
+import { expectedBackend } from "../../model/live";
+import { name } from "../../model/names";
+import type { Context, Properties, Resource } from "../server";
+import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
+import { differences, parseInputs, whenKnown } from "./inputs";
+import { sayPlan } from "./plan";
+import { inTransaction } from "./transaction";
+
+interface Inputs extends BackendSpec {
+  agent: AgentRef;
+  edge: string;
+  name: string;
+}
+
+/** A HAProxy backend with servers that something else runs. */
+export const backendResource: Resource = {
+  type: "sluice:index:Backend",
+
+  async check(_context, { news }) {
+    const { failures, values, known } = parseInputs(news, {
+      own: { agent: agentRef, edge: name, name },
+      spec: backendSpec,
+    });
+    const valid = known && failures.length === 0;
+    const live = valid ? await liveFailures((values as unknown as Inputs).agent, setStep(values)) : [];
+    return {
+      failures: [...failures, ...live],
+      inputs: { ...values, live: whenKnown(valid, () => expectedBackend(values as unknown as Inputs)) },
+    };
+  },
+
+  async diff(_context, request) {
+    return {
+      entries: differences(request, { replacing: ["name", "edge", "agent.directory"], ignored: ["agent.socket"] }),
+    };
+  },
+
+  async create(context, { inputs }) {
+    if (context.preview) {
+      await sayPlan(inputs, setStep, context);
+      return { outputs: inputs };
+    }
+    await apply(inputs, context);
+    const { edge, name: backend } = inputs as unknown as Inputs;
+    return { id: `${edge}/${backend}`, outputs: inputs };
+  },
+
+  async read(context, { id, inputs, state }) {
+    const { agent } = state as unknown as Inputs;
+    const [edge = "", backend = ""] = id.split("/");
+    return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
+      const found = await client.backend(edge, backend);
+      return found === undefined ? undefined : { id, inputs, outputs: { ...state, live: found.live } };
+    });
+  },
+
+  async update(context, { news }) {
+    if (context.preview) await sayPlan(news, setStep, context);
+    else await apply(news, context);
+    return news;
+  },
+
+  async delete(context, { state }) {
+    const { agent, edge, name: backend } = state as unknown as Inputs;
+    await withAgent(agent, async (client) => {
+      if ((await client.backend(edge, backend)) === undefined) return;
+      await inTransaction(client, `backend/${edge}/${backend}`, context, async (run) => {
+        await run({ verb: "backend.remove", edge, backend });
+      });
+    });
+  },
+};
+
+function setStep(inputs: Properties) {
+  const { agent: _agent, edge, name: backend, live: _live, ...spec } = inputs as unknown as Inputs & { live: unknown };
+  return { verb: "backend.set" as const, edge, backend, spec };
+}
+
+async function apply(inputs: Properties, context: Context): Promise<void> {
+  const { agent, edge, name: backend } = inputs as unknown as Inputs;
+  await withAgent(agent, (client) =>
+    inTransaction(client, `backend/${edge}/${backend}`, context, async (run) => {
+      await run(setStep(inputs));
+    }),
+  );
+}

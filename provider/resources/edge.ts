@@ -1,0 +1,93 @@
+import { type EdgeSpec, edgeSpec, listensOn } from "../../model/edge";
+import { expectedEdge, hostPort } from "../../model/live";
+import { name } from "../../model/names";
+import type { Properties, Resource } from "../server";
+import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
+import { differences, parseInputs, whenKnown } from "./inputs";
+import { sayPlan } from "./plan";
+import { inTransaction } from "./transaction";
+
+interface Inputs extends EdgeSpec {
+  agent: AgentRef;
+  name: string;
+}
+
+/** A HAProxy instance of an agent. */
+export const edgeResource: Resource = {
+  type: "sluice:index:Edge",
+
+  async check(_context, { news }) {
+    const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: edgeSpec });
+    const valid = known && failures.length === 0;
+    const live = valid ? await liveFailures((values as unknown as Inputs).agent, setStep(values)) : [];
+    return {
+      failures: [...failures, ...live],
+      inputs: { ...values, live: whenKnown(valid, () => expectedEdge(values as unknown as Inputs)) },
+    };
+  },
+
+  async diff(_context, request) {
+    return {
+      entries: differences(request, { replacing: ["name", "agent.directory"], ignored: ["agent.socket"] }),
+      // A new HAProxy can't listen on the addresses of the old one.
+      deleteBeforeReplace: true,
+    };
+  },
+
+  async create(context, { inputs }) {
+    if (context.preview) {
+      await sayPlan(inputs, setStep, context);
+      return { outputs: outputsOf(inputs) };
+    }
+    await apply(inputs, context);
+    return { id: String(inputs.name), outputs: outputsOf(inputs) };
+  },
+
+  async read(context, { id, inputs, state }) {
+    const { agent } = state as unknown as Inputs;
+    return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
+      const edge = await client.edge(id);
+      return edge === undefined ? undefined : { id, inputs, outputs: { ...state, live: edge.live } };
+    });
+  },
+
+  async update(context, { news }) {
+    if (context.preview) {
+      await sayPlan(news, setStep, context);
+      return outputsOf(news);
+    }
+    await apply(news, context);
+    return outputsOf(news);
+  },
+
+  async delete(context, { id, state }) {
+    await withAgent((state as unknown as Inputs).agent, async (client) => {
+      if ((await client.edge(id)) === undefined) return;
+      await inTransaction(client, `edge/${id}`, context, async (run) => {
+        await run({ verb: "edge.remove", edge: id });
+      });
+    });
+  },
+};
+
+function setStep(inputs: Properties) {
+  const { agent: _agent, name: edge, live: _live, ...spec } = inputs as unknown as Inputs & { live: unknown };
+  return { verb: "edge.set" as const, edge, spec };
+}
+
+async function apply(inputs: Properties, context: Parameters<Resource["create"]>[0]): Promise<void> {
+  const { agent, name: edge } = inputs as unknown as Inputs;
+  await withAgent(agent, (client) =>
+    inTransaction(client, `edge/${edge}`, context, async (run) => {
+      await run(setStep(inputs));
+    }),
+  );
+}
+
+/** The inputs, and the address of the first listener for others to use. */
+function outputsOf(inputs: Properties): Properties {
+  const { frontends } = inputs as unknown as Inputs;
+  const known = edgeSpec.shape.frontends.safeParse(frontends);
+  const first = known.success ? listensOn({ ...(inputs as unknown as Inputs), frontends: known.data })[0] : undefined;
+  return first === undefined ? inputs : { ...inputs, address: hostPort(first.address, first.port) };
+}

@@ -1,0 +1,8 @@
+import type { AnyResource } from "../server";
+import { agentResource } from "./agent";
+import { backendResource } from "./backend";
+import { edgeResource } from "./edge";
+import { poolResource } from "./pool";
+
+/** Every resource type of the provider. */
+export const resources: readonly AnyResource[] = [agentResource, edgeResource, backendResource, poolResource];

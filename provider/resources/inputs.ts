@@ -1,0 +1,79 @@
+import type { z } from "zod";
+import {
+  containsUnknown,
+  type DiffEntry,
+  diffValues,
+  type Failure,
+  failuresOf,
+  type Properties,
+  UNKNOWN,
+} from "../server";
+
+/** Inputs that Check adds: what reality is expected to be, and what changes. Programs do not write them. */
+const COMPUTED = ["live", "change", "version"] as const;
+
+/** A resource's inputs as a schema sees them: one schema per part, since a part may have checks across its properties. */
+export interface Parts {
+  /** Schemas of single properties. */
+  own: Record<string, z.ZodType>;
+  /** Schema of everything else. */
+  spec: z.ZodType<object>;
+}
+
+export interface ParsedInputs {
+  failures: Failure[];
+  /** Everything with its defaults; what is not known yet stays as it is. */
+  values: Properties;
+  /** Whether all of it is known. */
+  known: boolean;
+}
+
+/** Checks a program's inputs, all problems at once, each with its path. */
+export function parseInputs(news: Properties, { own, spec }: Parts): ParsedInputs {
+  const given = Object.fromEntries(
+    Object.entries(news).filter(([key]) => !(COMPUTED as readonly string[]).includes(key)),
+  );
+  const rest = Object.fromEntries(Object.entries(given).filter(([key]) => own[key] === undefined));
+  const failures: Failure[] = [];
+  const values: Properties = {};
+  for (const [key, schema] of Object.entries(own)) {
+    const result = schema.safeParse(given[key]);
+    if (result.success) values[key] = result.data as Properties[string];
+    else {
+      failures.push(...failuresOf(result.error, [key], given[key]));
+      values[key] = given[key] as Properties[string];
+    }
+  }
+  const result = spec.safeParse(rest);
+  if (!result.success) failures.push(...failuresOf(result.error, [], rest));
+  return {
+    failures,
+    values: { ...values, ...((result.success ? result.data : rest) as Properties) },
+    known: !containsUnknown(given),
+  };
+}
+
+/**
+ * How a resource differs: declared properties by their inputs, and reality by what was observed. An update brings both
+ * to what is declared.
+ *
+ * @param replacing top-level properties (or paths) whose change needs a new resource
+ * @param ignored paths whose change needs nothing at all
+ */
+export function differences(
+  request: { olds: Properties; oldInputs: Properties; news: Properties },
+  { replacing = [], ignored = [] }: { replacing?: string[]; ignored?: string[] },
+): DiffEntry[] {
+  const { olds, oldInputs, news } = request;
+  const declared = [...new Set([...Object.keys(oldInputs), ...Object.keys(news)])]
+    .filter((key) => !(COMPUTED as readonly string[]).includes(key))
+    .flatMap((key) => diffValues(oldInputs[key], news[key], [key], { inputDiff: true }))
+    .filter(({ path }) => !ignored.includes(path))
+    .map((entry) => (replacing.includes(entry.path) ? { ...entry, replace: true } : entry));
+  return [...declared, ...diffValues(olds.live, news.live, ["live"])];
+}
+
+/** Stands for what can't be computed before everything is known. */
+export function whenKnown<T>(known: boolean, compute: () => T): T | typeof UNKNOWN {
+  return known ? compute() : UNKNOWN;
+}

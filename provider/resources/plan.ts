@@ -1,0 +1,26 @@
+import { UnreachableError } from "../../agent/client/connection";
+import type { StepInput } from "../../model/transaction";
+import { type Context, containsUnknown, type Properties } from "../server";
+import { type AgentRef, withAgent } from "./agent-ref";
+
+const HOW = {
+  nothing: "HAProxy already has it so",
+  runtime: "applied by the runtime API, without a reload",
+  reload: "applied by a hitless reload",
+  start: "starts HAProxy",
+} as const;
+
+/** Says in a preview how a change will reach HAProxy. Silent where the agent does not run yet. */
+export async function sayPlan(
+  inputs: Properties,
+  toStep: (inputs: Properties) => StepInput,
+  { log }: Context,
+): Promise<void> {
+  if (containsUnknown(inputs)) return;
+  try {
+    const { how, reasons } = await withAgent(inputs.agent as AgentRef, (client) => client.plan(toStep(inputs)));
+    log.info([HOW[how], ...reasons.map((reason) => `  ${reason}`)].join("\n"));
+  } catch (error) {
+    if (!(error instanceof UnreachableError)) throw error;
+  }
+}

@@ -1,0 +1,103 @@
+import { expectedPool, type PoolLive } from "../../model/live";
+import { name } from "../../model/names";
+import { type PoolSpec, poolSpec } from "../../model/pool";
+import type { Context, Failure, Properties, Resource } from "../server";
+import { parsePath } from "../server";
+import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
+import { differences, parseInputs, whenKnown } from "./inputs";
+import { promote } from "./promotion";
+import { inTransaction } from "./transaction";
+
+export interface PoolInputs extends PoolSpec {
+  agent: AgentRef;
+  name: string;
+  /** What changes, for policies: they see new inputs only. */
+  change: { from: string; to: string };
+  live: PoolLive;
+}
+
+/** The processes of a release on a host, and the backend that they serve. A new release is promoted side by side. */
+export const poolResource: Resource = {
+  type: "sluice:index:Pool",
+
+  async check(context, { olds, news }) {
+    const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: poolSpec });
+    const secret = secretFailures(context.secrets);
+    const valid = known && failures.length === 0 && secret.length === 0;
+    const inputs = values as unknown as PoolInputs;
+    const live = valid ? await liveFailures(inputs.agent, startStep(values, context)) : [];
+    const from = (olds as unknown as PoolInputs | undefined)?.release?.id ?? "";
+    return {
+      failures: [...failures, ...secret, ...live],
+      inputs: {
+        ...values,
+        change: whenKnown(valid, () => ({ from, to: inputs.release.id })),
+        live: whenKnown(valid, () => expectedPool(inputs)),
+      },
+    };
+  },
+
+  async diff(_context, request) {
+    return {
+      entries: differences(request, { replacing: ["name", "edge", "agent.directory"], ignored: ["agent.socket"] }),
+      deleteBeforeReplace: true,
+    };
+  },
+
+  async create(context, { inputs }) {
+    if (!context.preview) await promote(inputs as unknown as PoolInputs, startStep(inputs, context), context);
+    return { id: String(inputs.name), outputs: inputs };
+  },
+
+  async read(context, { id, inputs, state }) {
+    const { agent } = state as unknown as PoolInputs;
+    return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
+      const pool = await client.pool(id);
+      return pool === undefined ? undefined : { id, inputs, outputs: { ...state, live: pool.live } };
+    });
+  },
+
+  async update(context, { news }) {
+    if (!context.preview) await promote(news as unknown as PoolInputs, startStep(news, context), context);
+    return news;
+  },
+
+  async delete(context, { id, state }) {
+    const { agent } = state as unknown as PoolInputs;
+    await withAgent(agent, async (client) => {
+      if ((await client.pool(id)) !== undefined)
+        await inTransaction(client, `pool/${id}`, context, async (run) => {
+          await run({ verb: "pool.remove", pool: id });
+        });
+      context.log.progress("draining, then stopping its processes");
+      await client.settle(id, context.signal);
+    });
+  },
+};
+
+/** The step that starts the declared release, with the names of the environment variables that are secret. */
+function startStep(inputs: Properties, { secrets: paths }: Context) {
+  const { agent: _agent, name: pool, live: _live, change: _change, ...spec } = inputs as unknown as PoolInputs;
+  const secrets: Record<string, string[]> = {};
+  for (const path of paths) {
+    const [, process, , variable] = parsePath(path).map(String);
+    if (process === undefined) continue;
+    const names = variable === undefined ? Object.keys(spec.processes[process]?.env ?? {}) : [variable];
+    secrets[process] = [...(secrets[process] ?? []), ...names];
+  }
+  return { verb: "pool.start" as const, pool, spec, secrets };
+}
+
+/** Secrets may be in environments only: everything else ends up in process listings, configs or logs. */
+function secretFailures(paths: readonly string[]): Failure[] {
+  return paths.flatMap((path) => {
+    const [first, , third] = parsePath(path).map(String);
+    if (first === "processes" && third === "env") return [];
+    return [
+      {
+        property: path,
+        reason: "is secret, but would be seen in process listings, configs or logs: pass it in the process's env",
+      },
+    ];
+  });
+}

@@ -1,0 +1,102 @@
+import { hostname, userInfo } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { AgentClient } from "../../agent/client/client";
+import { AgentError, UnreachableError } from "../../agent/client/connection";
+import { type AgentEvent, DEFAULT_LEASE_MS, type StepInput, type Target } from "../../model/transaction";
+import type { Context } from "../server";
+
+/** Renewals per lease: two may be lost before it runs out. */
+const RENEWALS_PER_LEASE = 3;
+/** Time to wait for an agent that went away during a commit to come back and tell how it ended, in milliseconds. */
+const OUTCOME_DEADLINE_MS = 30_000;
+const OUTCOME_POLL_MS = 200;
+
+/** Runs steps of an open transaction. */
+export type RunStep = (step: StepInput) => Promise<Record<string, unknown>>;
+
+/**
+ * Changes one target in a transaction: all steps and then the commit, or everything is put back and the error thrown.
+ * The lease is renewed meanwhile; when this process dies, the agent undoes the change by itself.
+ */
+export async function inTransaction(
+  client: AgentClient,
+  target: Target,
+  context: Context,
+  work: (run: RunStep) => Promise<void>,
+): Promise<void> {
+  context.signal.throwIfAborted();
+  const { id } = await client.begin({ target, owner: ownerOf(context), leaseMs: DEFAULT_LEASE_MS });
+  const lost = new AbortController();
+  const signal = AbortSignal.any([context.signal, lost.signal]);
+  const renewal = keepLease(client, id, lost);
+  try {
+    await work((step) => client.step(id, step, (event) => progress(event, context), signal));
+    signal.throwIfAborted();
+    await commit(client, id, target);
+  } catch (error) {
+    throw new Error(`${messageOf(error)}\n${await undo(client, id, target, messageOf(error))}`);
+  } finally {
+    clearInterval(renewal);
+  }
+}
+
+function keepLease(client: AgentClient, id: string, lost: AbortController): NodeJS.Timeout {
+  return setInterval(() => {
+    client.renew(id).catch((error: unknown) => {
+      // An agent that can't be reached once may answer the next time, before the lease has run out.
+      if (error instanceof AgentError && !(error instanceof UnreachableError)) lost.abort(error);
+    });
+  }, DEFAULT_LEASE_MS / RENEWALS_PER_LEASE);
+}
+
+async function commit(client: AgentClient, id: string, target: Target): Promise<void> {
+  try {
+    await client.commit(id);
+  } catch (error) {
+    if (!(error instanceof UnreachableError)) throw error;
+    if (!(await wasCommitted(client, id)))
+      throw new Error(`the agent went away while ${target} was being committed, and did not commit it`);
+  }
+}
+
+/** How a commit ended whose answer was lost. Throws when the agent does not come back in time. */
+async function wasCommitted(client: AgentClient, id: string): Promise<boolean> {
+  const deadline = performance.now() + OUTCOME_DEADLINE_MS;
+  for (;;) {
+    try {
+      return (await client.transaction(id)).state === "committed";
+    } catch (error) {
+      if (error instanceof AgentError && error.code === "unknown-transaction") return false;
+      if (!(error instanceof UnreachableError) || performance.now() > deadline) throw error;
+    }
+    await sleep(OUTCOME_POLL_MS);
+  }
+}
+
+/** Undoes the transaction and says how that went. */
+async function undo(client: AgentClient, id: string, target: Target, reason: string): Promise<string> {
+  try {
+    const { state } = await client.abort(id, reason.split("\n")[0] ?? reason);
+    return state === "undone"
+      ? `${target} is as it was before: the change was undone.`
+      : `${target} is being put back by its agent.`;
+  } catch (error) {
+    if (error instanceof AgentError && error.code === "unknown-transaction")
+      return `${target} is as it was before: its agent had stopped in between, and undid the change when it started again.`;
+    if (error instanceof UnreachableError)
+      return `The agent can't be told to undo the change (${messageOf(error)}); it does so by itself as soon as it runs, within ${DEFAULT_LEASE_MS / 1000} s.`;
+    return `The change could not be undone at once: ${messageOf(error)}`;
+  }
+}
+
+function progress({ message }: AgentEvent, { log }: Context): void {
+  log.progress(message);
+}
+
+function ownerOf({ urn }: Context) {
+  return { who: `${userInfo().username}@${hostname()}`, why: urn, pid: process.pid };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
