@@ -86,7 +86,9 @@ export async function buildEngine({ env, say }) {
     );
   }
   await fillOnce({ folder, executables: EXECUTABLES, say }, async (temporaryFolder) => {
-    say(`building the Pulumi CLI ${BUILT_ENGINE_VERSION} and its Node.js host with ${go}, about 2.5 minutes on 2 cores`);
+    say(
+      `building the Pulumi CLI ${BUILT_ENGINE_VERSION} and its Node.js host with ${go}, about 2.5 minutes on 2 cores`,
+    );
     const bin = path.join(temporaryFolder, "bin");
     for (const program of PROGRAMS) {
       const args = [...goArguments(program.version), "-o", path.join(bin, path.basename(program.package))];

@@ -14,9 +14,9 @@ const WAIT_FOR_OTHER_SETUP_MS = 25 * 60_000;
  * @param {NodeJS.ProcessEnv} env
  */
 export function engineCacheRoot(env) {
-  const xdg = env["XDG_CACHE_HOME"];
+  const xdg = env.XDG_CACHE_HOME;
   // The XDG specification says that relative paths are to be ignored.
-  const cache = xdg !== undefined && path.isAbsolute(xdg) ? xdg : path.join(env["HOME"] || homedir(), ".cache");
+  const cache = xdg !== undefined && path.isAbsolute(xdg) ? xdg : path.join(env.HOME || homedir(), ".cache");
   return path.join(cache, "sluice", "engine");
 }
 

@@ -182,9 +182,11 @@ function allows(list, name) {
  */
 function placeMismatch(root, place, entry) {
   if (entry.link === true || entry.version === undefined) return undefined;
-  const manifest = readJson(path.join(root, place, "package.json"));
-  if (manifest === undefined) return `${place} is missing`;
-  return manifest["version"] === entry.version ? undefined : `${place} is ${manifest["version"]}, not ${entry.version}`;
+  const { version } = readJson(path.join(root, place, "package.json")) ?? {};
+  if (version === undefined) return `${place} is missing`;
+  // npm's record has versions in their normal form; Pulumi's packages say `v4.5.0`.
+  if (String(version).replace(/^[v=]+/, "") === entry.version) return undefined;
+  return `${place} is ${version}, not ${entry.version}`;
 }
 
 /**

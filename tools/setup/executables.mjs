@@ -41,7 +41,7 @@ export function findExecutables(name, folders) {
  * @param {NodeJS.ProcessEnv} env
  */
 export function pathFolders(env) {
-  return (env["PATH"] ?? "").split(path.delimiter).filter((folder) => path.isAbsolute(folder));
+  return (env.PATH ?? "").split(path.delimiter).filter((folder) => path.isAbsolute(folder));
 }
 
 /**
@@ -52,7 +52,7 @@ export function pathFolders(env) {
  * @returns {NodeJS.ProcessEnv}
  */
 export function withFolderFirst(env, folder) {
-  const others = (env["PATH"] ?? "").split(path.delimiter).filter((entry) => entry !== "" && entry !== folder);
+  const others = (env.PATH ?? "").split(path.delimiter).filter((entry) => entry !== "" && entry !== folder);
   return { ...env, PATH: [folder, ...others].join(path.delimiter) };
 }
 
@@ -64,6 +64,6 @@ export function withFolderFirst(env, folder) {
  * @returns {NodeJS.ProcessEnv}
  */
 export function withFolderLast(env, folder) {
-  const others = (env["PATH"] ?? "").split(path.delimiter).filter((entry) => entry !== "" && entry !== folder);
+  const others = (env.PATH ?? "").split(path.delimiter).filter((entry) => entry !== "" && entry !== folder);
   return { ...env, PATH: [...others, folder].join(path.delimiter) };
 }

@@ -1,0 +1,45 @@
+// @ts-check
+// `node tools/run.mjs demo|test|bench [args]`: sets this machine up, then runs the command.
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { refuseOldNode } from "./setup/node-version.mjs";
+
+refuseOldNode();
+const root = path.resolve(fileURLToPath(new URL("..", import.meta.url)));
+// Loaded only now: an older Node.js may not even be able to read them.
+const { setupOrExit } = await import("./setup/or-exit.mjs");
+const { findTestFiles } = await import("./tests/files.mjs");
+const { runForward } = await import("./forward.mjs");
+
+const [command = "", ...args] = process.argv.slice(2);
+const nodeArgs = nodeArguments(command, args);
+const { env } = await setupOrExit(root);
+console.log("");
+await runForward(process.execPath, ["--import", "tsx", ...nodeArgs], { cwd: root, env });
+// A connection that the set-up opened may still be kept alive.
+process.exit();
+
+/**
+ * @param {string} name
+ * @param {string[]} rest
+ * @returns {string[]}
+ */
+function nodeArguments(name, rest) {
+  if (name === "demo") return ["test/demo/main.ts", ...rest];
+  if (name === "bench") return ["bench/main.ts", ...rest];
+  if (name !== "test") return refuse(`unknown command "${name}"; use demo, test or bench`);
+  const option = rest.find((arg) => arg.startsWith("-"));
+  if (option !== undefined) return refuse(`test takes parts of test files' paths (npm test -- agent), not ${option}`);
+  const files = findTestFiles(root, rest);
+  if (files.length === 0) return refuse(`no test file below test/ has ${rest.join(" or ") || ".test.ts"} in its path`);
+  return ["tools/tests/main.mjs", ...files];
+}
+
+/**
+ * @param {string} message
+ * @returns {never}
+ */
+function refuse(message) {
+  console.error(message);
+  process.exit(1);
+}

@@ -1,0 +1,42 @@
+// @ts-check
+// Runs the test files given as arguments, with node's own runner. Started by tools/run.mjs with tsx registered, which
+// the runner hands on to the process of each file.
+import { availableParallelism, constants } from "node:os";
+import path from "node:path";
+import { run } from "node:test";
+import { spec } from "node:test/reporters";
+import { fileURLToPath } from "node:url";
+import { exitCode, summaryLines, TestCounter } from "./summary.mjs";
+
+/** Longer than any file needs; a hang becomes a failure that names what had not ended. */
+const FILE_DEADLINE_MS = 10 * 60_000;
+/** Most tests wait for processes more than they compute, so two at a time is right even for one core. */
+const FEWEST_AT_A_TIME = 2;
+
+const root = path.resolve(fileURLToPath(new URL("../..", import.meta.url)));
+const files = process.argv.slice(2).map((file) => path.resolve(file));
+const stop = new AbortController();
+let exitCodeOfStop = 0;
+for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
+  process.once(signal, () => {
+    exitCodeOfStop = 128 + constants.signals[signal];
+    stop.abort();
+  });
+}
+
+const counter = new TestCounter(files);
+const events = run({
+  files,
+  concurrency: Math.max(FEWEST_AT_A_TIME, Math.floor(availableParallelism() / 2)),
+  timeout: FILE_DEADLINE_MS,
+  signal: stop.signal,
+});
+events.on("test:dequeue", (event) => counter.began(event));
+events.on("test:pass", (event) => counter.passed(event));
+events.on("test:fail", (event) => counter.failed(event));
+// The totals come after everything that the reporter prints.
+process.once("beforeExit", () => {
+  console.log(`\n${summaryLines(counter.summary, root).join("\n")}`);
+  process.exitCode = exitCodeOfStop || exitCode(counter.summary);
+});
+events.compose(new spec()).pipe(process.stdout);
