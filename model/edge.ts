@@ -49,8 +49,8 @@ export const edgeSpec = z.strictObject({
     .record(name, frontend)
     .refine((frontends) => Object.keys(frontends).length > 0, "declare at least one frontend"),
   timeouts: timeouts.prefault({}),
-  /** Connections that HAProxy accepts at once, 10 to 1,000,000. @default 10000 */
-  maxConnections: z.int().min(10).max(1_000_000).default(10_000),
+  /** Connections that HAProxy accepts at once, 10 to 1,000,000. @default 4000 */
+  maxConnections: z.int().min(10).max(1_000_000).default(4000),
   /** Time after a reload until the old worker closes the connections that are left (WebSockets, long responses). @default "1 hour" */
   hardStopAfter: duration({ min: "1 second", max: "7 days" }).default("1 hour"),
   /** HAProxy's own Prometheus exporter at `/metrics`. @default none: no extra listener */

@@ -1,0 +1,29 @@
+import * as pulumi from "@pulumi/pulumi";
+import { Edge, type EdgeArgs } from "../provider/classes/edge";
+import type { AgentRef } from "../provider/resources/agent-ref";
+import type { LocalHost } from "./local-host";
+
+export interface HaproxyEdgeArgs extends Omit<EdgeArgs, "agent" | "name"> {
+  /** Host that runs the HAProxy. Change: replaces the edge. */
+  host: LocalHost;
+}
+
+/** A HAProxy on a host, with its frontends. */
+export class HaproxyEdge extends pulumi.ComponentResource {
+  /** Name of the edge on its host's agent. */
+  readonly edgeName: pulumi.Output<string>;
+  /** Its first listener, `address:port`. */
+  readonly address: pulumi.Output<string>;
+  /** The agent of its host. */
+  readonly agent: pulumi.Output<AgentRef>;
+
+  constructor(name: string, args: HaproxyEdgeArgs, options?: pulumi.ComponentResourceOptions) {
+    super("sluice:components:HaproxyEdge", name, {}, options);
+    const { host, ...spec } = args;
+    const edge = new Edge(`${name}-edge`, { ...spec, agent: host.agent, name }, { parent: this });
+    this.edgeName = edge.name;
+    this.address = edge.address;
+    this.agent = edge.agent;
+    this.registerOutputs({ edgeName: this.edgeName, address: this.address });
+  }
+}

@@ -1,0 +1,3 @@
+export { HaproxyEdge, type HaproxyEdgeArgs } from "./haproxy-edge";
+export { LocalHost, type LocalHostArgs } from "./local-host";
+export { ProcessPool, type ProcessPoolArgs } from "./process-pool";

@@ -1,0 +1,26 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { PoolLive } from "../model/live";
+import { Pool, type PoolArgs } from "../provider/classes/pool";
+import type { HaproxyEdge } from "./haproxy-edge";
+
+export interface ProcessPoolArgs extends Omit<PoolArgs, "agent" | "name" | "edge"> {
+  /** Edge whose backend of this pool's name the proxied process serves; the pool runs on the edge's host. Change: replaces the pool. */
+  edge: HaproxyEdge;
+}
+
+/**
+ * The processes of a release on a host: one `proxied` process that takes an edge's traffic, with `companion`s per release,
+ * `singleton`s and `service`s. A changed release is promoted side by side, or the update fails and nothing has changed.
+ */
+export class ProcessPool extends pulumi.ComponentResource {
+  /** Reality as it was last observed: release, servers in HAProxy, processes. */
+  readonly live: pulumi.Output<PoolLive>;
+
+  constructor(name: string, args: ProcessPoolArgs, options?: pulumi.ComponentResourceOptions) {
+    super("sluice:components:ProcessPool", name, {}, options);
+    const { edge, ...spec } = args;
+    const pool = new Pool(`${name}-pool`, { ...spec, agent: edge.agent, edge: edge.edgeName, name }, { parent: this });
+    this.live = pool.live;
+    this.registerOutputs({ live: this.live });
+  }
+}
