@@ -1,0 +1,92 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import type { About } from "../../agent/api";
+import { AgentClient } from "../../agent/client/client";
+import { installAgent, startAgent } from "../../agent/client/launch";
+import { findMarked, readStat, send } from "../../agent/processes/identity";
+import { type AgentOptions, agentOptions } from "../../model/agent";
+import { agentBundle } from "../../provider/server";
+import { until } from "./until";
+
+/** An agent of its own for one test, in a temporary folder, under its guard, as a program starts it. */
+export interface TestAgent {
+  directory: string;
+  socket: string;
+  client: AgentClient;
+  about: About;
+  /** Process id of its guard. */
+  guard: number;
+  /** Every live process that the agent started, HAProxy included: identified by the marker in its environment. */
+  processes(): Promise<{ pid: number; id: string }[]>;
+}
+
+/** Starts an agent; it, its guard and all that it started are ended by pid after the test. */
+export async function startTestAgent(
+  t: TestContext,
+  options: { directory?: string; agent?: Partial<AgentOptions> } = {},
+): Promise<TestAgent> {
+  const directory = options.directory ?? (await temporaryFolder(t));
+  const parsed = agentOptions.parse({ socket: join(directory, "a.sock"), ...options.agent });
+  await installAgent(directory, parsed, agentBundle());
+  t.after(() => endEverything(directory));
+  const about = await startAgent(directory, parsed.socket, AbortSignal.timeout(60_000));
+  const client = new AgentClient(parsed.socket);
+  t.after(() => client.close());
+  const guard = readStat(about.pid)?.parent ?? 0;
+  return {
+    directory,
+    socket: parsed.socket,
+    client,
+    about,
+    guard,
+    processes: async () => findMarked(await markerOf(directory)),
+  };
+}
+
+/** A folder with a short path (Unix sockets have at most 107 bytes), removed after the test. */
+export async function temporaryFolder(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "sl-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Ends an agent's guard, the agent and everything that it started, by pid, and waits until they are gone. */
+export async function endEverything(directory: string): Promise<void> {
+  const pid = await agentPid(directory);
+  const guard = pid === undefined ? undefined : readStat(pid)?.parent;
+  if (guard !== undefined && guard > 1) send(guard, "SIGKILL");
+  if (pid !== undefined) send(pid, "SIGKILL");
+  const marker = await markerOf(directory);
+  if (marker === "") return;
+  await until("everything that the agent started to be gone", async () => {
+    const left = await findMarked(marker);
+    for (const { pid: each } of left) send(each, "SIGKILL");
+    return left.length === 0;
+  });
+}
+
+/** Process id of the agent that has claimed a state folder; nothing when none has. */
+export async function agentPid(directory: string): Promise<number | undefined> {
+  try {
+    const { pid, startTime } = JSON.parse(await readFile(join(directory, "agent.pid"), "utf8")) as {
+      pid: number;
+      startTime: string;
+    };
+    return readStat(pid)?.startTime === startTime ? pid : undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+async function markerOf(directory: string): Promise<string> {
+  try {
+    const { state } = JSON.parse(await readFile(join(directory, "state.json"), "utf8")) as { state: { agent: string } };
+    return state.agent;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    throw error;
+  }
+}
