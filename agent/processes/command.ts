@@ -1,0 +1,90 @@
+import { constants } from "node:fs";
+import { access, stat } from "node:fs/promises";
+import { delimiter, isAbsolute, resolve } from "node:path";
+import { codeOf, INSTANCE_VARIABLE, MARKER_VARIABLE } from "./identity";
+import { SHELL_OWN_VARIABLES } from "./shim";
+
+/** Names that a shell passes on; others it drops silently. */
+const VARIABLE_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+export interface Command {
+  argv: string[];
+  cwd: string;
+  env: Record<string, string>;
+}
+
+/** The complete environment of a process: what was asked for, then the variables by which it is found again. */
+export function environmentOf(
+  spec: { env: Record<string, string>; secretEnv?: Record<string, string> },
+  { marker, id }: { marker: string; id: string },
+): Record<string, string> {
+  return { ...spec.env, ...spec.secretEnv, [MARKER_VARIABLE]: marker, [INSTANCE_VARIABLE]: id };
+}
+
+/** Everything that would keep the command from starting, as far as can be known before; values of variables are not shown. */
+export async function problemsOf({ argv, cwd, env }: Command): Promise<string[]> {
+  const problems = [...argumentProblems(argv), ...variableProblems(env)];
+  const folder = await folderProblem(cwd);
+  if (folder !== undefined) return [...problems, folder];
+  const executable = problems.length === 0 ? await executableProblem(argv[0] ?? "", cwd, env.PATH) : undefined;
+  return executable === undefined ? problems : [...problems, executable];
+}
+
+function argumentProblems(argv: string[]): string[] {
+  const [name = ""] = argv;
+  const problems = argv.flatMap((text, i) => (text.includes("\0") ? [`argv[${i}] holds a NUL byte; remove it`] : []));
+  if (name === "") problems.push("argv[0] is empty; it must name a program");
+  if (name.startsWith("-")) problems.push(`argv[0] is ${name}; give a program whose name starts with "-" by its path`);
+  return problems;
+}
+
+function variableProblems(env: Record<string, string>): string[] {
+  return Object.entries(env).flatMap(([name, value]) => {
+    if (!VARIABLE_NAME.test(name))
+      return [`env has the name ${JSON.stringify(name)}; use letters, digits and _ only, no digit first`];
+    if (SHELL_OWN_VARIABLES.includes(name)) return [`env sets ${name}, which /bin/sh keeps to itself; leave it out`];
+    return value.includes("\0") ? [`env.${name} holds a NUL byte; remove it`] : [];
+  });
+}
+
+async function folderProblem(cwd: string): Promise<string | undefined> {
+  if (!isAbsolute(cwd)) return `cwd ${JSON.stringify(cwd)} is not an absolute path; give one`;
+  try {
+    if (!(await stat(cwd)).isDirectory()) return `cwd ${cwd} is not a directory; give the folder to run in`;
+    await access(cwd, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return `cwd ${cwd} does not exist; create it first`;
+    return `cwd ${cwd} cannot be entered (${codeOf(error)}); change its permissions`;
+  }
+}
+
+/** Looks the program up as exec will: by path if it has a slash, else along PATH, whose empty entries mean cwd. */
+async function executableProblem(name: string, cwd: string, path: string | undefined): Promise<string | undefined> {
+  if (name.includes("/")) {
+    const problem = await fileProblem(resolve(cwd, name));
+    return problem && `argv[0] ${name} ${problem}`;
+  }
+  if (path === undefined)
+    return `argv[0] ${name} has no slash and env has no PATH to find it by; give its path or a PATH`;
+  const problems = await Promise.all(path.split(delimiter).map((folder) => fileProblem(resolve(cwd, folder, name))));
+  if (problems.includes(undefined)) return undefined;
+  const denied = problems.find((problem) => problem !== MISSING);
+  return denied === undefined
+    ? `argv[0] ${name} is in no folder of PATH (${path}); install it, or give its path`
+    : `argv[0] ${name}, as found along PATH (${path}), ${denied}`;
+}
+
+const MISSING = "does not exist; check the path";
+
+async function fileProblem(file: string): Promise<string | undefined> {
+  try {
+    if (!(await stat(file)).isFile()) return "is not a file; give the program's own path";
+    await access(file, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "ENOENT" || code === "ENOTDIR") return MISSING;
+    return code === "EACCES" ? "is not executable; chmod +x it" : `cannot be read (${code})`;
+  }
+}

@@ -1,0 +1,141 @@
+import { readFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+
+/** Environment variable that every process of an agent carries, with all its descendants: the agent's id. */
+export const MARKER_VARIABLE = "SLUICE_AGENT";
+/** Environment variable with the id of the process host's record that a process belongs to. */
+export const INSTANCE_VARIABLE = "SLUICE_INSTANCE";
+
+/** Names a process for as long as the host is up: a pid alone is reused. */
+export interface Identity {
+  pid: number;
+  /** Clock ticks since the host's boot, as /proc/<pid>/stat says (field 22). */
+  startTime: string;
+}
+
+/** The fields of /proc/<pid>/stat that matter here. */
+export interface ProcessStat extends Identity {
+  /** `Z` (zombie) and `X` count as dead. */
+  state: string;
+  parent: number;
+  group: number;
+  session: number;
+}
+
+/** A live process that carries a marker. */
+export interface Marked extends Identity {
+  /** Value of SLUICE_INSTANCE. */
+  id: string;
+}
+
+/**
+ * Reads a line of /proc/<pid>/stat. The second field is the program's name in parentheses and may itself hold spaces and
+ * parentheses, so the fields are counted after the last one.
+ */
+export function parseStat(text: string): ProcessStat | undefined {
+  const close = text.lastIndexOf(")");
+  const pid = Number.parseInt(text, 10);
+  const [state, parent, group, session, ...rest] = text.slice(close + 2).split(" ");
+  const startTime = rest[15];
+  if (close < 0 || !(pid > 0) || state === undefined || startTime === undefined || !/^\d+$/.test(startTime))
+    return undefined;
+  return { pid, state, parent: Number(parent), group: Number(group), session: Number(session), startTime };
+}
+
+/** Undefined when there is no such process. */
+export function readStat(pid: number): ProcessStat | undefined {
+  try {
+    return parseStat(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+export function isDead({ state }: ProcessStat): boolean {
+  return state === "Z" || state === "X";
+}
+
+/** Whether this very process runs: neither gone, nor a zombie, nor another one with its pid. */
+export function isAlive(identity: Identity): boolean {
+  const stat = readStat(identity.pid);
+  return stat !== undefined && stat.startTime === identity.startTime && !isDead(stat);
+}
+
+/** Signals the process if it still is the one meant. @returns whether it was */
+export function signalProcess(identity: Identity, signal: NodeJS.Signals): boolean {
+  return isAlive(identity) && send(identity.pid, signal);
+}
+
+/** @param pid negative for a process group @returns false when there is no such process or group */
+export function send(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
+  }
+}
+
+/** Changes at each boot; start times are comparable within one boot only. */
+export async function readBootId(): Promise<string> {
+  return (await readFile("/proc/sys/kernel/random/boot_id", "latin1")).trim();
+}
+
+/** Live processes with this marker in their environment (this process itself excepted), by reading the whole of /proc. */
+export async function findMarked(marker: string): Promise<Marked[]> {
+  const found = (await allStats()).map(async ({ pid, startTime }) => {
+    const id = await instanceOf(pid, marker);
+    return id === undefined || pid === process.pid ? [] : [{ pid, startTime, id }];
+  });
+  return (await Promise.all(found)).flat();
+}
+
+/** Every live process of the host. */
+export async function allStats(): Promise<ProcessStat[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  return pids.flatMap((pid) => {
+    const stat = readStat(pid);
+    return stat === undefined || isDead(stat) ? [] : [stat];
+  });
+}
+
+/**
+ * The id that a process with this marker carries. Undefined for everybody else, including processes of other users, whose
+ * environment cannot be read, and processes that have overwritten theirs (to change their title).
+ */
+export async function instanceOf(pid: number, marker: string): Promise<string | undefined> {
+  let environment: string[];
+  try {
+    environment = (await readFile(`/proc/${pid}/environ`, "utf8")).split("\0");
+  } catch (error) {
+    if (isGone(error) || isForeign(error)) return undefined;
+    throw error;
+  }
+  if (!environment.includes(`${MARKER_VARIABLE}=${marker}`)) return undefined;
+  const prefix = `${INSTANCE_VARIABLE}=`;
+  return environment.find((variable) => variable.startsWith(prefix))?.slice(prefix.length);
+}
+
+/** The command line, arguments separated by spaces; empty for a process that is gone. */
+export async function commandOf(pid: number): Promise<string> {
+  try {
+    return (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0").join(" ").trim();
+  } catch (error) {
+    if (isGone(error)) return "";
+    throw error;
+  }
+}
+
+function isGone(error: unknown): boolean {
+  return codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH";
+}
+
+function isForeign(error: unknown): boolean {
+  return codeOf(error) === "EACCES" || codeOf(error) === "EPERM";
+}
+
+/** The error's system code (`ENOENT`), if it has one. */
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}

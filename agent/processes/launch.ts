@@ -1,0 +1,123 @@
+import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../files";
+import { environmentOf, problemsOf } from "./command";
+import { killMarked } from "./group";
+import type { Identity } from "./identity";
+import { tailOf } from "./output";
+import { deleteRecord, type StoredRecord, writeRecord } from "./record";
+import { hasExecuted, isExecFailure, spawnShim } from "./shim";
+import { createStatus, readStatus } from "./status";
+
+/** How long it may take from the shim's start to the program's, in milliseconds. */
+const EXEC_DEADLINE_MS = 10_000;
+const POLL_MS = 1;
+
+export interface ProcessSpec {
+  /** The program, by its path or found along PATH of `env`, and its arguments. */
+  argv: string[];
+  /** Absolute path of an existing folder. */
+  cwd: string;
+  /** The complete environment: nothing is inherited. PWD is set to `cwd`, and the two variables of the marker are added. */
+  env: Record<string, string>;
+  /** Added to `env`, over it. */
+  secretEnv?: Record<string, string>;
+  /** Kept with the record, not interpreted. */
+  labels: Record<string, string>;
+}
+
+export interface Launched {
+  app: Identity;
+  shim: Identity;
+  watched: boolean;
+}
+
+interface Launch {
+  record: StoredRecord;
+  spec: ProcessSpec;
+  marker: string;
+  bootId: string;
+  folder: string;
+  statusPath: string;
+  outputPath: string;
+  onShimExit: () => void;
+}
+
+/**
+ * Checks, records, spawns, and waits until the program is executing. The record is durable before anything is spawned, so
+ * that whatever runs is known to the next agent.
+ *
+ * @throws when the program cannot be executed; nothing is then left of the launch
+ */
+export async function launchShim(launch: Launch): Promise<Launched> {
+  const { record, spec, marker, folder, statusPath } = launch;
+  const { id } = record;
+  const env = environmentOf(spec, { marker, id });
+  const problems = await problemsOf({ argv: spec.argv, cwd: spec.cwd, env });
+  if (problems.length > 0) throw new Error(`process ${id} cannot be started: ${problems.join("; ")}`);
+  try {
+    await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    await writeRecord(folder, record);
+    await createStatus(statusPath, launch.bootId);
+    return await spawnAndWait(launch, env);
+  } catch (error) {
+    await forget(launch);
+    throw new Error(`process ${id} cannot be started: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+async function spawnAndWait(launch: Launch, env: Record<string, string>): Promise<Launched> {
+  const { spec, statusPath, outputPath } = launch;
+  const shim = { ended: false };
+  const handles: FileHandle[] = [];
+  try {
+    const output = await open(outputPath, "a", PRIVATE_FILE_MODE);
+    handles.push(output);
+    const status = await open(statusPath, "a");
+    handles.push(status);
+    const child = await spawnShim({ argv: spec.argv, cwd: spec.cwd, env, output: output.fd, status: status.fd });
+    child.once("exit", () => {
+      shim.ended = true;
+      launch.onShimExit();
+    });
+  } finally {
+    await Promise.all(handles.map((handle) => handle.close()));
+  }
+  try {
+    return await executed(launch, shim);
+  } catch (error) {
+    await killMarked(launch.marker, launch.record.id);
+    throw error;
+  }
+}
+
+/** Deletes what the launch has written, but no record that was kept aside in the same folder. */
+async function forget({ folder, statusPath, outputPath }: Launch): Promise<void> {
+  await rm(statusPath, { force: true });
+  await rm(outputPath, { force: true });
+  await deleteRecord(folder);
+}
+
+async function executed({ spec, statusPath, outputPath }: Launch, shim: { ended: boolean }): Promise<Launched> {
+  for (const giveUpAt = performance.now() + EXEC_DEADLINE_MS; ; await sleep(POLL_MS)) {
+    const { ended } = shim;
+    const { app, shim: identity, code } = readStatus(statusPath) ?? {};
+    if (app !== undefined && identity !== undefined && (hasExecuted(app.pid) || hasRun(code)))
+      return { app, shim: identity, watched: true };
+    if (code !== undefined || ended) {
+      const [said] = await tailOf(outputPath, 1);
+      throw new Error(
+        `${spec.argv[0]} could not be executed (${said ?? "its shim was killed or could not write its status"})`,
+      );
+    }
+    if (performance.now() > giveUpAt)
+      throw new Error(`${spec.argv[0]} was not executed within ${EXEC_DEADLINE_MS} ms; the host is overloaded`);
+  }
+}
+
+/** Whether the status is that of a program that came and went between two looks at it. */
+function hasRun(code: number | undefined): boolean {
+  return code !== undefined && !isExecFailure(code);
+}

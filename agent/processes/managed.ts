@@ -1,0 +1,232 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Found } from "./adopt";
+import { clearGroup, type Group, KILL_DEADLINE_MS, killGroup, killMarked } from "./group";
+import { type Identity, isAlive, signalProcess } from "./identity";
+import type { Launched } from "./launch";
+import { appendEnd, type ExitFacts, exitFacts, readStatus, type Status } from "./status";
+
+const POLL_MS = 10;
+/** How long a shim that lives may take to say how its app has ended, in milliseconds. */
+const SHIM_ANSWER_MS = 2000;
+/** How long after its shim an app may end that was killed together with it, in milliseconds. */
+const SHARED_END_MS = 100;
+
+/** A snapshot: it does not change; `get` gives the next one. */
+export interface ProcessRecord {
+  id: string;
+  argv: string[];
+  cwd: string;
+  labels: Record<string, string>;
+  state: "starting" | "running" | "exited";
+  /** The app's. */
+  pid?: number;
+  /** The app's process group; its leader is the shim. */
+  group?: number;
+  /** The app's, in clock ticks since the host's boot. */
+  startTime?: string;
+  /** ISO 8601. */
+  startedAt: string;
+  /** Whether an earlier agent launched it. */
+  adopted: boolean;
+  exit?: Ending & {
+    /** ISO 8601. */
+    at: string;
+  };
+}
+
+export interface Ending extends ExitFacts {
+  /** Why code and signal are unknown, or who sent the signal. */
+  reason?: string;
+}
+
+export interface ProcessEvent {
+  message: string;
+  data: Record<string, unknown>;
+}
+
+export interface StopOptions {
+  signal: NodeJS.Signals;
+  /** How long the app may take to end by itself after the signal, in milliseconds. */
+  graceMs: number;
+}
+
+interface Surroundings {
+  marker: string;
+  statusPath: string;
+  report: (event: ProcessEvent) => void;
+  onExit: (record: ProcessRecord) => void;
+}
+
+/** One process of the process host, from its launch or adoption to its end. */
+export class ManagedProcess {
+  private app: Identity | undefined;
+  private group: Group | undefined;
+  private stopping: Promise<ProcessRecord> | undefined;
+  /** Settles, never rejects, when nothing is left of the group of an app that is gone. */
+  private clearing: Promise<void> | undefined;
+  /** Set when this agent kills the whole group, shim included. */
+  private killReason: string | undefined;
+  /** Since when the app is gone and its shim has not said so, by `performance.now()`. */
+  private silentSince: number | undefined;
+
+  /** Settles, never rejects, when the launch is over. */
+  private launching: Promise<unknown> | undefined;
+
+  constructor(
+    public record: ProcessRecord,
+    private readonly surroundings: Surroundings,
+  ) {}
+
+  get id(): string {
+    return this.record.id;
+  }
+
+  launchedBy(launching: Promise<Launched>): void {
+    this.launching = launching.catch(() => undefined);
+  }
+
+  started(launched: Launched): void {
+    const { app, shim } = launched;
+    this.identify(launched);
+    this.record = { ...this.record, state: "running", pid: app.pid, startTime: app.startTime, group: shim.pid };
+  }
+
+  /** Takes over from an earlier agent: an exit that is known by now is old news, and not announced. */
+  found({ processes, ended }: Found): void {
+    if (processes !== undefined) this.identify(processes);
+    if (ended !== undefined) this.ended(ended.ending, ended.at);
+    else if (processes !== undefined) {
+      const { app, shim } = processes;
+      if (!isAlive(app) && !isAlive(shim)) this.look(app, shim);
+      else this.started(processes);
+      if (!isAlive(shim)) void this.shimEnded();
+    }
+  }
+
+  /**
+   * Looks whether the app has exited; the one place that finds it out. The order matters: a shim writes before it ends, so
+   * it is looked at before the status is.
+   */
+  check(): void {
+    const { app, group, record } = this;
+    if (record.state === "running" && app !== undefined && group !== undefined) this.look(app, group.shim);
+  }
+
+  private look(app: Identity, shim: Identity): void {
+    if (isAlive(app)) return;
+    const shimAlive = isAlive(shim);
+    const status = readStatus(this.surroundings.statusPath);
+    const recorded = status && recordedEnding(status);
+    if (status !== undefined && recorded !== undefined) {
+      this.ended(recorded, status.writtenAt);
+    } else if (this.killReason !== undefined) {
+      this.endedUnrecorded({ signal: "SIGKILL", reason: this.killReason });
+    } else if (!shimAlive) {
+      this.endedUnrecorded({ signal: null, reason: "exit code unknown: its shim was killed, too" });
+    } else {
+      this.silentSince ??= performance.now();
+      if (performance.now() - this.silentSince > SHIM_ANSWER_MS)
+        this.endedUnrecorded({ signal: null, reason: "exit code unknown: its shim does not answer" });
+    }
+  }
+
+  /** Its shim has ended: alone, or a moment before its app when both are killed. */
+  async shimEnded(): Promise<void> {
+    for (const giveUpAt = performance.now() + SHARED_END_MS; performance.now() < giveUpAt; await sleep(POLL_MS)) {
+      this.check();
+      if (this.record.state !== "running") return;
+    }
+    const { id, pid } = this.record;
+    const message = `the shim of process ${id} was killed; the process runs on, but its exit code will be unknown`;
+    this.surroundings.report({ message, data: { id, pid } });
+  }
+
+  /** Moves the record to `exited` and clears the group; a no-op when that has been done. */
+  ended(ending: Ending, at: Date): void {
+    if (this.record.state === "exited") return;
+    const announced = this.record.state === "running";
+    this.record = { ...this.record, state: "exited", exit: { ...ending, at: at.toISOString() } };
+    if (this.group !== undefined) this.clearing = this.clear(this.group);
+    if (announced) this.surroundings.onExit(this.record);
+  }
+
+  /** Concurrent calls join the first one. */
+  stop(options: StopOptions): Promise<ProcessRecord> {
+    this.stopping ??= this.stopOnce(options).finally(() => {
+      this.stopping = undefined;
+    });
+    return this.stopping;
+  }
+
+  /** Resolves when no stop is under way and nothing is left of the group of an app that is gone. */
+  async settled(): Promise<void> {
+    await this.stopping?.catch(() => undefined);
+    await this.clearing;
+  }
+
+  private async stopOnce({ signal, graceMs }: StopOptions): Promise<ProcessRecord> {
+    await this.launching;
+    const { id, app, group } = this;
+    if (this.record.state === "starting") throw new Error(`process ${id} failed to start; there is nothing to stop`);
+    if (this.record.state === "running" && app !== undefined && group !== undefined) {
+      signalProcess(app, signal);
+      if (!(await this.exits(graceMs))) {
+        this.killReason = `killed with its whole group, ${graceMs} ms after ${signal}`;
+        await killGroup(group);
+        signalProcess(app, "SIGKILL");
+        if (!(await this.exits(KILL_DEADLINE_MS)))
+          throw new Error(`process ${id} (pid ${app.pid}) survives SIGKILL: it waits for a disk or a device`);
+      }
+    }
+    await this.clearing;
+    const escaped = await killMarked(this.surroundings.marker, id);
+    if (escaped.length > 0)
+      this.surroundings.report({
+        message: `processes of ${id} outside its group were killed`,
+        data: { id, pids: escaped },
+      });
+    return this.record;
+  }
+
+  private async exits(withinMs: number): Promise<boolean> {
+    for (const giveUpAt = performance.now() + withinMs; ; await sleep(POLL_MS)) {
+      this.check();
+      if (this.record.state === "exited") return true;
+      if (performance.now() > giveUpAt) return false;
+    }
+  }
+
+  private identify({ app, shim, watched }: Launched): void {
+    this.app = app;
+    this.group = { shim, marker: this.surroundings.marker, id: this.id, watched };
+  }
+
+  private endedUnrecorded(end: { signal: string | null; reason: string }): void {
+    const { id } = this;
+    try {
+      appendEnd(this.surroundings.statusPath, end);
+    } catch (error) {
+      const message = `the end of process ${id} could not be recorded`;
+      this.surroundings.report({ message, data: { id, problem: String(error) } });
+    }
+    this.ended({ code: null, ...end }, new Date());
+  }
+
+  private async clear(group: Group): Promise<void> {
+    const { id } = this;
+    const { report } = this.surroundings;
+    try {
+      const pids = await clearGroup(group);
+      if (pids.length > 0)
+        report({ message: `process ${id} exited and left others behind, which were ended`, data: { id, pids } });
+    } catch (error) {
+      report({ message: `what process ${id} left behind could not be ended`, data: { id, problem: String(error) } });
+    }
+  }
+}
+
+/** How the process has ended, if its status says so. */
+export function recordedEnding({ code, end }: Status): Ending | undefined {
+  if (code !== undefined) return exitFacts(code);
+  return end === undefined ? undefined : { code: null, ...end };
+}

@@ -1,0 +1,91 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
+import { codeOf } from "./identity";
+
+const SHELL = "/bin/sh";
+const NAME = "sluice-shim";
+/** The script's one variable; like all shell variables it hides an environment variable of that name. */
+const VARIABLE = "__sluice";
+
+/**
+ * Runs the command and records its life in file descriptor 3, a status file. Only builtins of the shell: nothing depends
+ * on PATH, and nothing must be forked when the host is short of memory or of pids.
+ * - Signals sent to the whole group are trapped, not ignored: a trap ends at exec, "ignored" would be inherited by the app.
+ * - A subshell in the foreground, because one in the background has SIGINT ignored. `$$` is the shim there, too, so each
+ *   reads its own pid and start time from /proc/self.
+ * - The shim's own errors ("Killed") go to /dev/null, the app's and those of exec to the output, which is standard output.
+ * - If the status cannot be written, nothing is executed: a process that runs is always on record.
+ */
+const SCRIPT = [
+  "trap : HUP INT QUIT ALRM TERM USR1 USR2 PIPE TSTP TTIN TTOU",
+  `read -r ${VARIABLE} </proc/self/stat && echo "shim $${VARIABLE}" >&3 || exit 125`,
+  `(read -r ${VARIABLE} </proc/self/stat && echo "app $${VARIABLE}" >&3 || exit 125; exec "$@" 3>&-) 2>&1`,
+  'echo "exit $?" >&3',
+].join("\n");
+
+const OWN_COMMAND_LINE = `${SHELL}\0-c\0${SCRIPT}\0`;
+
+/** Names that shells set for themselves, or refuse to start with: they would not reach the app as given. */
+export const SHELL_OWN_VARIABLES = ["IFS", "LINENO", "OPTIND", "PPID", VARIABLE];
+
+/** Exit status of a shell whose `exec` failed: 126 not executable, 127 not found. */
+export function isExecFailure(status: number): boolean {
+  return status === 126 || status === 127;
+}
+
+/**
+ * Starts the shim in a session and group of its own, holding nothing of this process's but the two descriptors given.
+ *
+ * @throws when the kernel refuses; its limits on arguments and environment are named
+ */
+export async function spawnShim(o: {
+  argv: string[];
+  cwd: string;
+  env: Record<string, string>;
+  output: number;
+  status: number;
+}): Promise<ChildProcess> {
+  try {
+    const child = spawn(SHELL, ["-c", SCRIPT, NAME, ...o.argv], {
+      cwd: o.cwd,
+      env: o.env,
+      detached: true,
+      stdio: ["ignore", o.output, "ignore", o.status],
+    });
+    await once(child, "spawn");
+    child.unref();
+    return child;
+  } catch (error) {
+    if (codeOf(error) === "E2BIG") throw new Error(tooBig(o), { cause: error });
+    throw error;
+  }
+}
+
+/**
+ * Whether the process with this pid, a shim's child, has become the app: until then its command line is the shim's. An
+ * empty one is that of a program which has cleared it, or of a process that is ending and has no program any more.
+ */
+export function hasExecuted(pid: number): boolean {
+  try {
+    const commandLine = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+    return commandLine === "" ? existsSync(`/proc/${pid}/exe`) : !commandLine.startsWith(OWN_COMMAND_LINE);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH") return false;
+    throw error;
+  }
+}
+
+function tooBig({ argv, env }: { argv: string[]; env: Record<string, string> }): string {
+  const variables = Object.entries(env).map(([name, value]) => ({
+    subject: `variable ${name}`,
+    bytes: Buffer.byteLength(`${name}=${value}`),
+  }));
+  const all = [...variables, ...argv.map((text, i) => ({ subject: `argv[${i}]`, bytes: Buffer.byteLength(text) }))];
+  const largest = all.reduce((a, b) => (b.bytes > a.bytes ? b : a));
+  const total = all.reduce((sum, { bytes }) => sum + bytes, 0);
+  return (
+    `the arguments and environment are too big for the kernel (E2BIG): ${total} bytes in all, the largest is ` +
+    `${largest.subject} with ${largest.bytes} bytes; pass what is large (over 128 KiB each, 2 MiB in all) in a file`
+  );
+}

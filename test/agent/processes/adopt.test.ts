@@ -1,0 +1,168 @@
+import assert from "node:assert/strict";
+import { mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { isAlive, readStat } from "../../../agent/processes/identity";
+import { until } from "../../support/until";
+import { bench, identityOf, nextExit, script } from "./support";
+
+test("processes outlive a killed agent and are adopted; exits meanwhile and later are known", async (t) => {
+  const { open, launchFromDyingAgent, events } = await bench(t);
+  const loop = "while :; do sleep 0.02; done";
+  const [, stays] = await launchFromDyingAgent({
+    gone: script("sleep 0.01; exit 7", { labels: { release: "v1" } }),
+    stays: script(`trap 'exit 3' USR1; ${loop}`, { labels: { release: "v2" } }),
+    stopped: script(`trap 'exit 4' TERM; ${loop}`),
+    both: script("exec sleep 60"),
+  });
+  await until("the shim of gone has ended", () => {
+    const stat = readStat(stays?.pid ?? 0);
+    return stat !== undefined;
+  });
+  const host = await open();
+  if (host.get("gone")?.state !== "exited") await nextExit(host, "gone");
+  const { state, labels, adopted, exit } = host.get("gone") ?? {};
+  assert.deepEqual([state, labels, adopted, exit?.code], ["exited", { release: "v1" }, true, 7]);
+  assert.deepEqual(host.get("stays"), { ...stays, adopted: true });
+  assert.equal(events.filter(({ message }) => /is adopted/.test(message)).length, 3);
+
+  const ended = nextExit(host, "stays");
+  process.kill(stays?.pid ?? 0, "SIGUSR1");
+  assert.equal((await ended).exit?.code, 3);
+  assert.equal((await host.stop("stopped", { signal: "SIGTERM", graceMs: 5000 })).exit?.code, 4);
+  const lost = nextExit(host, "both");
+  process.kill(-(host.get("both")?.group ?? 0), "SIGKILL");
+  assert.match((await lost).exit?.reason ?? "", /its shim was killed, too/);
+});
+
+test("an adopted app that ignores the signal is killed with its group", async (t) => {
+  const { open, launchFromDyingAgent } = await bench(t);
+  const [launched] = await launchFromDyingAgent({ a: script("trap '' TERM; sleep 60 & while :; do sleep 0.1; done") });
+  const app = identityOf(launched?.pid);
+  const host = await open();
+  const { exit } = await host.stop("a", { signal: "SIGTERM", graceMs: 100 });
+  assert.match(exit?.reason ?? "", /100 ms after SIGTERM/);
+  assert(!isAlive(app));
+  assert.deepEqual(await host.orphans(), []);
+  host.close();
+  assert.deepEqual((await open()).get("a")?.exit?.reason, exit?.reason);
+});
+
+test("what an app that died without an agent left behind is ended at adoption", async (t) => {
+  const { open, launchFromDyingAgent, events } = await bench(t);
+  const [launched] = await launchFromDyingAgent({ a: script("sleep 60 & wait") });
+  const app = identityOf(launched?.pid);
+  process.kill(app.pid, "SIGKILL");
+  await until("the app is gone", () => !isAlive(app));
+  const host = await open();
+  await until("the leftover is reported", () => events.some(({ message }) => /left others behind/.test(message)));
+  assert.equal(host.get("a")?.exit?.signal, "SIGKILL");
+  assert.deepEqual(await host.orphans(), []);
+});
+
+/** Launches, closes, and forges a line of the status file before the next host opens. */
+async function reopened(t: test.TestContext, forge: (status: string) => string) {
+  const tools = await bench(t);
+  const first = await tools.open();
+  const { pid } = await first.launch("a", script("exec sleep 60"));
+  first.close();
+  const path = join(tools.directory, ".status", "a");
+  await writeFile(path, forge(await readFile(path, "utf8")));
+  return { ...tools, host: await tools.open(), app: identityOf(pid) };
+}
+
+test("a reused pid is neither adopted nor signalled", async (t) => {
+  const startTimes = (status: string) =>
+    status.replace(
+      /^((?:app|shim) \d+ \([^)]*\)(?: \S+){19} )(\d+)/gm,
+      (_, before, time) => `${before}${Number(time) - 1}`,
+    );
+  const { host, app } = await reopened(t, startTimes);
+  const { state, exit } = host.get("a") ?? {};
+  assert.deepEqual([state, exit?.reason], ["exited", "exit code unknown: its shim was killed, too"]);
+  await host.remove("a");
+  assert(isAlive(app));
+});
+
+test("after a reboot everything is lost, and nothing is signalled", async (t) => {
+  const { host, app } = await reopened(t, (status) => status.replace(/^boot \S{36}/, `boot ${"0".repeat(36)}`));
+  const { state, exit } = host.get("a") ?? {};
+  assert.deepEqual([state, exit?.code, exit?.reason], ["exited", null, "lost: the host rebooted"]);
+  assert(isAlive(app));
+});
+
+test("an agent killed between record and spawn leaves a process that never ran", async (t) => {
+  const { directory, open } = await bench(t);
+  const record = {
+    version: 1,
+    id: "a",
+    argv: ["sleep"],
+    cwd: "/",
+    labels: { k: "v" },
+    startedAt: new Date(0).toISOString(),
+  };
+  await mkdir(join(directory, "a"), { recursive: true });
+  await writeFile(join(directory, "a", "record.json"), JSON.stringify(record));
+  await mkdir(join(directory, "empty"));
+  await writeFile(join(directory, "a-file"), "not ours");
+  const host = await open();
+  assert.deepEqual(
+    host.list().map(({ id, state, labels, exit }) => ({ id, state, labels, exit })),
+    [
+      {
+        id: "a",
+        state: "exited",
+        labels: { k: "v" },
+        exit: {
+          code: null,
+          signal: null,
+          at: "1970-01-01T00:00:00.000Z",
+          reason: "lost: the agent ended before the program was executed",
+        },
+      },
+    ],
+  );
+  await host.remove("a");
+  assert.deepEqual((await readdir(directory)).sort(), [".status", "a-file"]);
+});
+
+test("an agent killed between spawn and the shim's first line: the process is adopted once it has written", async (t) => {
+  const tools = await bench(t);
+  const first = await tools.open();
+  const { pid } = await first.launch("a", script("exec sleep 60"));
+  first.close();
+  const path = join(tools.directory, ".status", "a");
+  const whole = await readFile(path, "utf8");
+  await writeFile(path, whole.split("\n").slice(0, 1).join("\n").concat("\n"));
+  const opening = tools.open();
+  await writeFile(path, whole);
+  assert.equal((await opening).get("a")?.pid, pid);
+});
+
+test("a record that cannot be read is kept aside and said, and its process is an orphan", async (t) => {
+  const { directory, open, events } = await bench(t);
+  const first = await open();
+  const { pid, group } = await first.launch("a", script("exec sleep 60"));
+  first.close();
+  await truncate(join(directory, "a", "record.json"), 20);
+  const host = await open();
+  assert.deepEqual(host.list(), []);
+  const kept = (await readdir(join(directory, "a"))).find((name) => name.startsWith("record.json.corrupt-")) ?? "";
+  assert.equal((await readFile(join(directory, "a", kept), "utf8")).length, 20);
+  const event = events.find(({ message }) => /record of process a cannot be read/.test(message));
+  assert.equal(event?.data.keptAs, join(directory, "a", kept));
+  const orphans = await host.orphans();
+  assert.deepEqual(orphans.slice(1), [{ ...identityOf(pid), id: "a", command: "sleep 60" }]);
+  assert.equal(orphans[0]?.pid, group, "the shim is one, too");
+
+  await assert.rejects(host.launch("a", { ...script(""), argv: ["./missing"] }), /does not exist/);
+  await host.launch("a", script("exec sleep 60"));
+  const orphan = identityOf(pid);
+  process.kill(orphan.pid, "SIGKILL");
+  await until("the orphan is gone", () => !isAlive(orphan));
+  assert.equal(host.get("a")?.state, "running", "an earlier shim's last words are not the new one's");
+  host.close();
+  const again = await open();
+  assert.equal(again.get("a")?.state, "running");
+  await rm(join(directory, "a", kept));
+});
