@@ -28,6 +28,15 @@ export interface StepMetadata {
   new?: { inputs: Record<string, unknown>; outputs: Record<string, unknown> } | null;
 }
 
+/** A resource as the state file has it; secrets are encrypted. */
+export interface RecordedResource {
+  urn: string;
+  type: string;
+  id?: string;
+  inputs?: Record<string, unknown>;
+  outputs?: Record<string, unknown>;
+}
+
 export interface Outcome {
   command: string;
   /** The exit code, or the name of the signal that ended the command. */
@@ -140,7 +149,7 @@ export class Workspace {
   }
 
   /** The stack's recorded state: the resources of `pulumi stack export`, and the operations that never ended. */
-  async state(): Promise<{ resources: Record<string, unknown>[]; pendingOperations: unknown[] }> {
+  async state(): Promise<{ resources: RecordedResource[]; pendingOperations: unknown[] }> {
     const { stdout } = await this.#must(["stack", "export", "--stack", this.stack]);
     const { deployment } = JSON.parse(stdout);
     return { resources: deployment.resources ?? [], pendingOperations: deployment.pending_operations ?? [] };

@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { containsUnknown, diffValues, type Resource } from "../../../provider/server";
+import { type Context, containsUnknown, diffValues, isUnknown, type Resource } from "../../../provider/server";
 
 type Live = Record<string, string>;
 
@@ -12,7 +12,7 @@ interface ToyInputs {
   weight: number;
   servers: string[];
   token?: string;
-  /** How an update goes: `slow` works until it is told to stop, and undoes; `fail` fails, naming its token. */
+  /** How a create or an update goes: `slow` works until it is told to stop, and undoes; `fail` fails, naming its token. */
   behave?: "slow" | "fail";
   live?: { servers: Live };
 }
@@ -22,33 +22,44 @@ interface ToyState extends Omit<ToyInputs, "live"> {
 }
 
 const SLOWEST_MS = 60_000;
+const STEP_MS = 20;
 const UNDO_MS = 700;
 
-const expected = (inputs: ToyInputs): { servers: Live } => ({
-  servers: containsUnknown(inputs.servers)
-    ? {}
-    : Object.fromEntries(inputs.servers.map((server) => [`${server}#0`, "ready"])),
-});
+function expected(inputs: ToyInputs): { servers: Live } {
+  if (containsUnknown(inputs.servers)) return { servers: {} };
+  return { servers: Object.fromEntries(inputs.servers.map((server) => [`${server}#0`, "ready"])) };
+}
 
-const write = (inputs: ToyInputs): ToyState => {
+function write(inputs: ToyInputs): ToyState {
   const state = { ...inputs, live: expected(inputs), command: `run --token=${inputs.token}` };
   writeFileSync(inputs.file, JSON.stringify({ weight: inputs.weight, servers: state.live.servers }));
   return state;
-};
+}
+
+/** Works until it is told to stop, undoes, and fails; writes what happened to a file that tests can watch. */
+async function workUntilTold(context: Context, inputs: ToyInputs): Promise<never> {
+  const trace = (event: string) => appendFileSync(`${inputs.file}.trace`, `${event}\n`);
+  trace("started");
+  for (let step = 0; step * STEP_MS < SLOWEST_MS && !context.signal.aborted; step += 1) {
+    context.log.progress(`step ${step}`);
+    await sleep(STEP_MS);
+  }
+  trace(`told: ${context.signal.reason?.message}`);
+  await sleep(UNDO_MS);
+  trace("undone");
+  throw context.signal.reason;
+}
 
 export const toy: Resource<ToyInputs, ToyState> = {
   type: "toy:index:Toy",
 
   async check(_context, { olds, news }) {
-    const failures = [];
-    const weight = news.weight;
-    if (typeof weight === "number" && weight > 256) {
-      failures.push({ property: "weight", reason: `${weight} is above 256` });
-    }
-    if (news.servers && Array.isArray(news.servers) && news.servers.includes("")) {
-      failures.push({ property: `servers[${news.servers.indexOf("")}]`, reason: "a server needs a name" });
-    }
     const inputs = news as unknown as ToyInputs;
+    const failures = [];
+    if (!isUnknown(inputs.weight) && inputs.weight > 256)
+      failures.push({ property: "weight", reason: `${inputs.weight} is above 256` });
+    const nameless = containsUnknown(inputs.servers) ? -1 : inputs.servers.indexOf("");
+    if (nameless >= 0) failures.push({ property: `servers[${nameless}]`, reason: "a server needs a name" });
     return { inputs: olds ? { ...inputs, live: expected(inputs) } : inputs, failures };
   },
 
@@ -68,6 +79,7 @@ export const toy: Resource<ToyInputs, ToyState> = {
 
   async create(context, { inputs }) {
     if (context.preview) return { outputs: { ...inputs, live: expected(inputs) } };
+    if (inputs.behave === "slow") return workUntilTold(context, inputs);
     return { id: inputs.file, outputs: write(inputs) };
   },
 
@@ -83,17 +95,8 @@ export const toy: Resource<ToyInputs, ToyState> = {
       context.log.warn(`about to fail with ${news.token}`);
       throw new Error(`web refused ${news.token}\n  line two\n  line three`);
     }
-    if (news.behave !== "slow") return write(news);
-    const trace = (event: string) => appendFileSync(`${news.file}.trace`, `${event}\n`);
-    trace("started");
-    for (let step = 0; step * 20 < SLOWEST_MS && !context.signal.aborted; step += 1) {
-      context.log.progress(`step ${step}`);
-      await sleep(20);
-    }
-    trace(`told: ${context.signal.reason?.message}`);
-    await sleep(UNDO_MS);
-    trace("undone");
-    throw context.signal.reason;
+    if (news.behave === "slow") return workUntilTold(context, news);
+    return write(news);
   },
 
   async delete(_context, { id }) {

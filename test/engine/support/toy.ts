@@ -20,12 +20,17 @@ export function buildToyProvider(): { folder: string; remove(): void } {
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-/** A program with one toy, whose arguments come from `args.json` beside it. */
+/**
+ * A program with one toy, whose arguments come from `args.json` beside it. A token is made a secret, and "later" in a
+ * weight's place stands for a value that a preview does not know.
+ */
 export const TOY_PROGRAM = `
 const pulumi = require("@pulumi/pulumi");
-const { token, ...args } = JSON.parse(require("node:fs").readFileSync(__dirname + "/args.json", "utf8"));
-const secret = token === undefined ? {} : { token: pulumi.secret(token) };
-const toy = new pulumi.CustomResource("toy:index:Toy", "web", { ...args, ...secret, command: undefined, live: undefined });
+const { token, weight, ...args } = JSON.parse(require("node:fs").readFileSync(__dirname + "/args.json", "utf8"));
+if (token !== undefined) args.token = pulumi.secret(token);
+const later = pulumi.runtime.isDryRun() ? require("@pulumi/pulumi/output").unknown : 9;
+args.weight = pulumi.output(weight === "later" ? later : weight);
+const toy = new pulumi.CustomResource("toy:index:Toy", "web", { ...args, command: undefined, live: undefined });
 exports.live = toy.live;
 exports.command = toy.command;
 `;
