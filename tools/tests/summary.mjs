@@ -64,8 +64,7 @@ export class TestCounter {
       this.summary.skipped.push({ name: this.#fullName(event), reason: reasonOf(undefined, event.todo) });
       return;
     }
-    const hung = this.#files.has(event.name) ? (this.#running.get(event.name) ?? []) : [];
-    this.summary.failed.push({ name: this.#fullName(event), hung });
+    this.summary.failed.push({ name: this.#fullName(event), hung: this.#hungIn(event) });
   }
 
   /**
@@ -82,6 +81,15 @@ export class TestCounter {
     const index = running?.findLastIndex((name) => name === event.name || name.endsWith(` > ${event.name}`)) ?? -1;
     if (index >= 0) running?.splice(index, 1);
     return leaf;
+  }
+
+  /** @param {TestEvent} event */
+  #hungIn(event) {
+    if (!this.#files.has(event.name) || failureType(event) !== "testTimeoutFailure") return [];
+    const running = this.#running.get(event.name) ?? [];
+    return running.length > 0
+      ? running
+      : ["its process: all tests had, but something that they left open keeps it alive"];
   }
 
   /** @param {TestEvent} event */
