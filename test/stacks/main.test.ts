@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import test, { type TestContext } from "node:test";
+import { promisify } from "node:util";
+
+const REPOSITORY = path.resolve(__dirname, "..", "..");
+const run = promisify(execFile);
+
+/** The real entry point beside two programs; what it runs with is what Pulumi's Node.js host sets. */
+function stacks(t: TestContext) {
+  const root = mkdtempSync(path.join(os.tmpdir(), "sl-stacks-"));
+  t.after(() => rmSync(root, { recursive: true, force: true }));
+  mkdirSync(path.join(root, "stacks", "demo"), { recursive: true });
+  symlinkSync(path.join(REPOSITORY, "node_modules"), path.join(root, "node_modules"));
+  writeFileSync(path.join(root, "stacks", "demo", "index.ts"), "export const out: string = 'demo';");
+  writeFileSync(path.join(root, "stacks", "edge.ts"), "enum Out { edge = 'edge' }\nexport const out = Out.edge;");
+  const main = path.join(root, "stacks", "main.cjs");
+  cpSync(path.join(REPOSITORY, "stacks", "main.cjs"), main);
+  return async (config: object, stack: string) => {
+    const env = { ...process.env, PULUMI_CONFIG: JSON.stringify(config), PULUMI_NODEJS_STACK: stack };
+    const { stdout } = await run(process.execPath, ["-p", `require(${JSON.stringify(main)}).out`], { env });
+    return stdout.trim();
+  };
+}
+
+test("the stack's name says which program runs, unless its config does", async (t) => {
+  const program = stacks(t);
+  assert.equal(await program({}, "demo"), "demo");
+  assert.equal(await program({ "sluice:program": "edge" }, "demo"), "edge");
+  assert.equal(await program({ "sluice:config:program": "edge" }, "other"), "edge");
+});
+
+test("a program that does not exist, or a path out of the folder, is refused with those that exist", async (t) => {
+  const program = stacks(t);
+  await assert.rejects(program({}, "prod"), /no stack program "prod" .*sluice:program <program>": demo, edge/);
+  await assert.rejects(
+    program({ "sluice:program": "../stacks/edge" }, "demo"),
+    /no stack program "\.\.\/stacks\/edge"/,
+  );
+});
