@@ -1,8 +1,8 @@
 import { expectedPool, type PoolLive } from "../../model/live";
 import { name } from "../../model/names";
 import { type PoolSpec, poolSpec } from "../../model/pool";
-import type { Context, Failure, Properties, Resource } from "../server";
-import { parsePath } from "../server";
+import { promotionPlan } from "../../model/promotion-plan";
+import { type Context, containsUnknown, type Failure, type Properties, parsePath, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
 import { differences, parseInputs, whenKnown } from "./inputs";
 import { promote } from "./promotion";
@@ -45,7 +45,8 @@ export const poolResource: Resource = {
   },
 
   async create(context, { inputs }) {
-    if (!context.preview) await promote(inputs as unknown as PoolInputs, startStep(inputs, context), context);
+    if (context.preview) sayPlan(undefined, inputs, context);
+    else await promote(inputs as unknown as PoolInputs, startStep(inputs, context), context);
     return { id: String(inputs.name), outputs: inputs };
   },
 
@@ -57,8 +58,9 @@ export const poolResource: Resource = {
     });
   },
 
-  async update(context, { news }) {
-    if (!context.preview) await promote(news as unknown as PoolInputs, startStep(news, context), context);
+  async update(context, { oldInputs, news }) {
+    if (context.preview) sayPlan(oldInputs, news, context);
+    else await promote(news as unknown as PoolInputs, startStep(news, context), context);
     return news;
   },
 
@@ -74,6 +76,12 @@ export const poolResource: Resource = {
     });
   },
 };
+
+/** Says in a preview what the update will do; silent while parts of it are not known. */
+function sayPlan(before: Properties | undefined, after: Properties, { log }: Context): void {
+  if (containsUnknown(before) || containsUnknown(after)) return;
+  log.info(promotionPlan(before as unknown as PoolInputs | undefined, after as unknown as PoolInputs).join("\n  "));
+}
 
 /** The step that starts the declared release, with the names of the environment variables that are secret. */
 function startStep(inputs: Properties, { secrets: paths }: Context) {
