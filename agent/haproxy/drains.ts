@@ -1,0 +1,90 @@
+import { ask, change } from "./cli";
+import type { Fleet, Sockets } from "./fleet";
+import { type Leaving, path } from "./servers";
+import type { WorkerSnapshot } from "./snapshot";
+
+/**
+ * One step for every server that leaves: cut what is left on it after its deadline, and remove it where nothing is.
+ *
+ * @returns those that have not left yet
+ */
+export async function advance(
+  leaving: readonly Leaving[],
+  fleet: Fleet,
+  sockets: Sockets,
+  { now, log }: { now: number; log: (message: string, data?: object) => void },
+): Promise<Leaving[]> {
+  const still: Leaving[] = [];
+  for (const server of leaving) {
+    if (now >= server.deadline) await cutSessions(server, fleet, sockets, log);
+    const gone = await removed(server, fleet.current, sockets);
+    const held = fleet.old.some(({ snapshot }) => snapshot === undefined || sessionsOn(server, snapshot) > 0);
+    if (!gone || held) still.push(server);
+    else log(`server ${path(server)} has left`, { address: server.address, port: server.port });
+  }
+  return still;
+}
+
+function sessionsOn({ backend, id }: Leaving, worker: WorkerSnapshot): number {
+  return worker.backends.get(backend)?.get(id)?.sessions ?? 0;
+}
+
+async function cutSessions(
+  server: Leaving,
+  { current, old }: Fleet,
+  sockets: Sockets,
+  log: (message: string, data?: object) => void,
+): Promise<void> {
+  const command = `shutdown sessions server ${path(server)}`;
+  const count = sessionsOn(server, current);
+  if (count > 0) await change(sockets.worker, [command]);
+  const inOld = old.filter(({ snapshot }) => snapshot !== undefined && sessionsOn(server, snapshot) > 0);
+  for (const { pid } of inOld) {
+    // An old worker may end at any moment, and then has nothing left to cut.
+    await ask(sockets.master, `@!${pid} set server ${path(server)} state maint`, { retry: true });
+    await ask(sockets.master, `@!${pid} ${command}`, { retry: true });
+  }
+  if (count > 0 || inOld.length > 0)
+    log(`server ${path(server)} is past its drain deadline: what was left on it is cut`, {
+      sessions: count,
+      oldWorkers: inOld.length,
+    });
+}
+
+/** Removes a server from the current worker where nothing uses it any more. Resolves with whether it is gone. */
+async function removed(server: Leaving, worker: WorkerSnapshot, sockets: Sockets): Promise<boolean> {
+  const is = worker.backends.get(server.backend)?.get(server.id);
+  if (is === undefined) return true;
+  if (is.sessions > 0) return false;
+  // Maintenance also closes the idle connections to the server.
+  if (is.state !== "maint") {
+    await change(sockets.worker, [`set server ${path(server)} state maint`]);
+    return false;
+  }
+  if (await isReferenced(server, sockets.worker)) return false;
+  const answer = await ask(sockets.worker, `del server ${path(server)}`);
+  if (/Server deleted|No such server/.test(answer)) return true;
+  if (/still has connections/.test(answer)) return false;
+  throw new Error(`HAProxy refused to remove server ${path(server)}: ${answer.trim()}`);
+}
+
+/**
+ * Whether a stream or a connection still points to a server without sessions. HAProxy 2.6's own check before `del server`
+ * overlooks both (fixed in 3.0: a client that still reads what the server had finished), and crashes later. A server in
+ * maintenance gets no new streams, so the answer holds.
+ */
+async function isReferenced({ backend, id }: Leaving, socket: string): Promise<boolean> {
+  const [connections, streams] = await Promise.all([
+    ask(socket, `show servers conn ${backend}`),
+    ask(socket, "show sess"),
+  ]);
+  const head = connections.split("\n").find((line) => line.startsWith("# ")) ?? "";
+  const titles = head.slice(2).split(" ");
+  const row =
+    connections
+      .split("\n")
+      .find((line) => line.startsWith(`${backend}/${id} `))
+      ?.split(" ") ?? [];
+  const used = (title: string) => Number(row[titles.indexOf(title)] ?? 0);
+  return used("used_cur") > 0 || used("idle_cur") > 0 || streams.includes(` be=${backend} srv=${id} `);
+}

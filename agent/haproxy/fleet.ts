@@ -1,0 +1,78 @@
+import { isRefusal } from "./cli";
+import { type Processes, showProcesses } from "./master";
+import { type WorkerSnapshot, workerSnapshot } from "./snapshot";
+
+/** A worker of before a reload, which finishes what it has. */
+export interface OldWorker {
+  pid: number;
+  /** At least this long ago a newer worker took over, in seconds. */
+  replacedForSeconds: number;
+  /** Nothing where it ended while it was asked. */
+  snapshot: WorkerSnapshot | undefined;
+}
+
+/** All processes of one HAProxy at one moment. */
+export interface Fleet {
+  processes: Processes;
+  /** The worker that takes new connections. */
+  current: WorkerSnapshot;
+  old: OldWorker[];
+}
+
+export interface Sockets {
+  /** Runtime API of the current worker. */
+  worker: string;
+  /** The master's, through which old workers are reached. */
+  master: string;
+}
+
+/** Takes a snapshot of everything that runs, or nothing where HAProxy does not run. */
+export async function fleetSnapshot(sockets: Sockets): Promise<Fleet | undefined> {
+  try {
+    const processes = await showProcesses(sockets.master);
+    const [current, ...old] = await Promise.all([
+      workerSnapshot(sockets.worker),
+      ...processes.oldWorkers.map(
+        async ({ pid, reloads }): Promise<OldWorker> => ({
+          pid,
+          replacedForSeconds: successorUptime(processes, reloads),
+          snapshot: await oldSnapshot(sockets.master, pid),
+        }),
+      ),
+    ]);
+    return { processes, current, old };
+  } catch (error) {
+    if (isRefusal(error)) return undefined;
+    throw error;
+  }
+}
+
+/** HAProxy counts reloads per worker: the one with the next smaller count took over from it. */
+function successorUptime({ worker, oldWorkers }: Processes, reloads: number): number {
+  const younger = [...oldWorkers, ...(worker === undefined ? [] : [worker])].filter((other) => other.reloads < reloads);
+  return Math.max(0, ...younger.map(({ uptimeSeconds }) => uptimeSeconds));
+}
+
+async function oldSnapshot(master: string, pid: number): Promise<WorkerSnapshot | undefined> {
+  try {
+    return await workerSnapshot(master, `@!${pid} `);
+  } catch (error) {
+    if (isRefusal(error)) throw error;
+    return undefined;
+  }
+}
+
+/** Sessions that a worker has on the server at an address, and whether the server would be given new ones. */
+export function useOf(worker: WorkerSnapshot, address: string, port: number): { connections: number; takes: boolean } {
+  const servers = [...worker.backends.values()].flatMap((backend) => [...backend.values()]);
+  const same = servers.filter((server) => server.address === address && server.port === port);
+  return {
+    connections: same.reduce((sum, { sessions }) => sum + sessions, 0),
+    takes: same.some(({ state, weight }) => state === "ready" && weight > 0),
+  };
+}
+
+/** Client connections of a worker. */
+export function clients(worker: WorkerSnapshot): number {
+  return [...worker.frontends.values()].reduce((sum, { sessions }) => sum + sessions, 0);
+}

@@ -1,0 +1,471 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { BackendSpec } from "../../model/backend";
+import { milliseconds } from "../../model/duration";
+import { collide, type EdgeSpec, listensOn } from "../../model/edge";
+import { PRIVATE_FOLDER_MODE, writeFileAtomic } from "../files";
+import type { ProcessHost } from "../processes/host";
+import { change } from "./cli";
+import { certificateDigests, readConfig, structureOf, validateText } from "./config-file";
+import { differences } from "./differences";
+import { advance } from "./drains";
+import { mends, shutFrontends, unknownServers } from "./drift";
+import { clients, type Fleet, fleetSnapshot, type Sockets, useOf } from "./fleet";
+import { hostFacts } from "./host-facts";
+import { reload } from "./master";
+import { type EdgeObservation, observation } from "./observation";
+import { assertFree } from "./ports";
+import { type EdgeRecord, readRecord, writeRecord } from "./record";
+import { isUntouched, type Rendered, render } from "./render";
+import { drainMs, type Leaving, type Placement, place } from "./servers";
+import { singleFlight } from "./single-flight";
+import { workerSnapshot } from "./snapshot";
+import { endStrays } from "./strays";
+import { complaints } from "./validate";
+import { haproxyVersion } from "./version";
+
+/** Time until a started or reloaded HAProxy must answer, in milliseconds. */
+const UP_DEADLINE_MS = 15_000;
+const UP_PAUSE_MS = 5;
+/** Pauses between two looks at servers that leave, in milliseconds: growing while nothing changes. */
+const DRAIN_FIRST_MS = 100;
+const DRAIN_CAP_MS = 2000;
+/** Time that an ended predecessor may still hold the edge's ports, in milliseconds. */
+const PORT_WAIT_MS = 2000;
+/** Rounds of mending until something that keeps coming back is an error. */
+const MEND_ROUNDS = 3;
+/** HAProxy tells times in whole seconds. */
+const CLOCK_SLACK_MS = 2000;
+/** Longest path of a Unix socket, and what HAProxy appends to it while it binds (`.<pid>.tmp`). */
+const SOCKET_PATH_MAX = 107;
+const SOCKET_SUFFIX = 12;
+const TAIL_LINES = 200;
+
+/** How a wanted state gets into HAProxy: not at all, by its runtime API, by a hitless reload, or by starting it. */
+export type How = "nothing" | "runtime" | "reload" | "start";
+
+export interface Plan {
+  how: How;
+  /** Why, in sentences such as `timeouts.client 1 minute -> 30 seconds`. */
+  reasons: string[];
+}
+
+export interface HaproxyOptions {
+  /** Name of the edge. */
+  name: string;
+  /** The edge's folder: config, sockets and record. Created where it is missing. */
+  directory: string;
+  processes: Pick<ProcessHost, "launch" | "stop" | "get" | "remove" | "tail">;
+  /** Path of HAProxy, 2.6 or newer. */
+  binary: string;
+  log: (message: string, data?: object) => void;
+}
+
+interface Wanted {
+  spec: EdgeSpec;
+  backends: Record<string, BackendSpec>;
+}
+
+interface Target extends Plan {
+  fleet: Fleet | undefined;
+  before: EdgeRecord | undefined;
+  record: EdgeRecord;
+  rendered: Rendered;
+  disk: string | undefined;
+}
+
+/** The HAProxy of one edge. */
+export class Haproxy {
+  private readonly id: string;
+  private readonly configPath: string;
+  private readonly recordPath: string;
+  private readonly sockets: Sockets;
+  private readonly fleet: () => Promise<Fleet | undefined>;
+  private readonly applyWanted: () => Promise<Plan>;
+  private wanted: Wanted | undefined;
+  private cached: { record: EdgeRecord | undefined } | undefined;
+  private turn: Promise<unknown> = Promise.resolve();
+  private drainTimer: NodeJS.Timeout | undefined;
+  private drainPause = DRAIN_FIRST_MS;
+  private closed = false;
+
+  constructor(private readonly options: HaproxyOptions) {
+    const { name, directory } = options;
+    this.id = `edge.${name}`;
+    this.configPath = join(directory, "haproxy.cfg");
+    this.recordPath = join(directory, "edge.json");
+    this.sockets = { worker: join(directory, "worker.sock"), master: join(directory, "master.sock") };
+    const longest = Buffer.byteLength(this.sockets.worker) + SOCKET_SUFFIX;
+    if (longest > SOCKET_PATH_MAX || directory.includes(","))
+      throw new Error(
+        `the folder ${directory} of edge ${name} cannot hold HAProxy's sockets: choose a state folder whose path has no comma and is ${longest - SOCKET_PATH_MAX} characters shorter`,
+      );
+    this.fleet = singleFlight(() => this.lookAtFleet());
+    this.applyWanted = singleFlight(() => this.inTurn(() => this.pass()));
+  }
+
+  /** What `apply` would do now, and why; changes nothing. */
+  async plan(spec: EdgeSpec, backends: Record<string, BackendSpec>): Promise<Plan> {
+    const { how, reasons } = await this.target({ spec, backends });
+    return { how, reasons };
+  }
+
+  /**
+   * Drives HAProxy to exactly this: the files on disk first, then what runs. Idempotent; mends drift. Of calls at the same
+   * time the last wanted state wins, and each resolves after a pass that began after it.
+   *
+   * @throws where HAProxy refuses the config, or an address is taken; what ran and its files then stay
+   */
+  async apply(spec: EdgeSpec, backends: Record<string, BackendSpec>): Promise<Plan> {
+    this.wanted = { spec, backends };
+    this.closed = false;
+    return this.applyWanted();
+  }
+
+  /** Lets HAProxy check the config that `apply` would write. Throws HAProxy's own message with the lines that it names. */
+  async check(spec: EdgeSpec, backends: Record<string, BackendSpec>): Promise<void> {
+    const { rendered } = await this.target({ spec, backends });
+    await haproxyVersion(this.options.binary);
+    await validateText(this.options.binary, rendered.text);
+  }
+
+  async observe(): Promise<EdgeObservation> {
+    const [fleet, disk, record] = await Promise.all([this.fleet(), readConfig(this.configPath), this.record()]);
+    const state = disk === undefined ? "missing" : isUntouched(disk) ? "ours" : "edited";
+    return observation(fleet, record ?? { placed: [], leaving: [] }, { state, structure: structureOf(disk) });
+  }
+
+  /**
+   * What the workers, old ones included, have on the server at an address now, and whether one may still give it new
+   * requests: an old worker does so for idle client connections that it had when it was replaced, until they expire.
+   */
+  async usage(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
+    const [fleet, record] = await Promise.all([this.fleet(), this.record()]);
+    if (fleet === undefined) return { connections: 0, mayReceive: false };
+    const now = useOf(fleet.current, address, port);
+    const idleMs = Math.max(record?.oldIdleMs ?? 0, record === undefined ? 0 : idleOf(record.spec));
+    const old = fleet.old.map(({ snapshot, replacedForSeconds }) => {
+      // It ended, or is about to: the next look tells.
+      if (snapshot === undefined) return { connections: 0, takes: true };
+      const use = useOf(snapshot, address, port);
+      const mayHaveIdle = replacedForSeconds * 1000 <= idleMs + CLOCK_SLACK_MS && clients(snapshot) > 0;
+      return { connections: use.connections, takes: use.takes && mayHaveIdle };
+    });
+    const all = [now, ...old];
+    return {
+      connections: all.reduce((sum, { connections }) => sum + connections, 0),
+      mayReceive: all.some(({ takes }) => takes),
+    };
+  }
+
+  /** Cuts at once what is left on servers at an address that leave. Resolves when nothing is, or nothing can be cut. */
+  async cut(address: string, port: number): Promise<void> {
+    await this.inTurn(async () => {
+      const record = await this.record();
+      const matches = (server: { address: string; port: number }) => server.address === address && server.port === port;
+      if (record === undefined || !record.leaving.some(matches)) return;
+      const leaving = record.leaving.map((server) => (matches(server) ? { ...server, deadline: 0 } : server));
+      await this.save({ ...record, leaving });
+      const giveUpAt = performance.now() + UP_DEADLINE_MS;
+      while (performance.now() < giveUpAt) {
+        if (!(await this.advanceDrains()).some(matches)) return;
+        if ((await this.usage(address, port)).connections === 0) return;
+        await sleep(UP_PAUSE_MS);
+      }
+      throw new Error(
+        `what is left on ${address}:${port} could not be cut within ${UP_DEADLINE_MS} ms: stop its process`,
+      );
+    });
+  }
+
+  /** Ends HAProxy: it finishes what it has, up to `graceMs`, and is then killed. */
+  async stop({ graceMs }: { graceMs: number }): Promise<void> {
+    await this.inTurn(async () => {
+      this.close();
+      this.wanted = undefined;
+      const { processes } = this.options;
+      if (processes.get(this.id) === undefined) return;
+      await processes.stop(this.id, { signal: "SIGUSR1", graceMs });
+      await processes.remove(this.id);
+      await endStrays(this.configPath);
+    });
+  }
+
+  /** Goes on with what an earlier agent left: servers that drain go on draining. */
+  async adopt(): Promise<void> {
+    const record = await this.record();
+    if (record !== undefined && record.leaving.length > 0) this.scheduleDrains();
+  }
+
+  /** Stops looking after servers that leave; HAProxy runs on. */
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.drainTimer);
+    this.drainTimer = undefined;
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.turn.then(work);
+    this.turn = result.catch(() => undefined);
+    return result;
+  }
+
+  private runs(): boolean {
+    const state = this.options.processes.get(this.id)?.state;
+    return state === "running" || state === "starting";
+  }
+
+  private async lookAtFleet(): Promise<Fleet | undefined> {
+    if (!this.runs()) return undefined;
+    const giveUpAt = performance.now() + UP_DEADLINE_MS;
+    for (;;) {
+      // The sockets refuse while HAProxy starts or its master re-executes itself.
+      const fleet = await fleetSnapshot(this.sockets);
+      if (fleet !== undefined || !this.runs()) return fleet;
+      if (performance.now() > giveUpAt)
+        throw new Error(
+          `HAProxy of edge ${this.options.name} runs (pid ${this.options.processes.get(this.id)?.pid}), but does not answer on ${this.sockets.master}: stop it, so that it is started again`,
+        );
+      await sleep(UP_PAUSE_MS);
+    }
+  }
+
+  private async record(): Promise<EdgeRecord | undefined> {
+    this.cached ??= { record: await readRecord(this.recordPath, this.options.log) };
+    return this.cached.record;
+  }
+
+  private async save(record: EdgeRecord): Promise<void> {
+    if (JSON.stringify(record) === JSON.stringify(this.cached?.record)) return;
+    await writeRecord(this.recordPath, record);
+    this.cached = { record };
+  }
+
+  private async target({ spec, backends }: Wanted): Promise<Target> {
+    const [before, fleet, disk, certificates] = await Promise.all([
+      this.record(),
+      this.fleet(),
+      readConfig(this.configPath),
+      certificateDigests(spec),
+    ]);
+    const placement = withUnknown(place(backends, before ?? NOBODY, Date.now()), backends, fleet);
+    const rendered = render({
+      name: this.options.name,
+      spec,
+      backends,
+      placed: placement.placed,
+      socket: this.sockets.worker,
+      host: hostFacts(),
+      certificates,
+    });
+    const changes = differences({ ...before?.spec, backends: before?.backends ?? {} }, { ...spec, backends });
+    const record: EdgeRecord = { version: 1, spec, backends, ...placement, oldIdleMs: before?.oldIdleMs ?? 0 };
+    const target = { fleet, before, record, rendered, disk };
+    if (fleet === undefined) return { ...target, how: "start", reasons: ["HAProxy is not running", ...changes] };
+    const structural = structuralReasons(fleet, rendered, disk);
+    const todo = mends(placement, backends, fleet.current);
+    // Drift is what differs from the last wanted state; what the new one changes is said already.
+    const drift = before === undefined ? [] : mends(before, before.backends, fleet.current).map(({ reason }) => reason);
+    if (structural.length > 0)
+      return {
+        ...target,
+        how: "reload",
+        reasons: unique([...changes, ...structural.filter(known(changes)), ...drift]),
+      };
+    if (todo.length > 0 || disk !== rendered.text)
+      return {
+        ...target,
+        how: "runtime",
+        reasons: unique([...changes, ...drift, ...(disk === undefined ? ["haproxy.cfg is missing"] : [])]),
+      };
+    return { ...target, how: "nothing", reasons: changes };
+  }
+
+  private async pass(): Promise<Plan> {
+    if (this.wanted === undefined) return { how: "nothing", reasons: [] };
+    const { name, log } = this.options;
+    await mkdir(this.options.directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    const target = await this.target(this.wanted);
+    const { how, reasons } = target;
+    if (how === "start") await this.start(target);
+    else if (how === "reload") await this.reload(target);
+    else {
+      await this.save(target.record);
+      if (target.disk !== target.rendered.text) await this.writeConfig(target.rendered.text);
+    }
+    if (how !== "nothing") {
+      await this.mend();
+      log(`edge ${name}: ${how}`, { reasons });
+    }
+    if (target.record.leaving.length > 0) this.scheduleDrains();
+    return { how, reasons };
+  }
+
+  private async writeConfig(text: string): Promise<void> {
+    await writeFileAtomic(this.configPath, text, 0o600);
+  }
+
+  private async start({ record, rendered, disk, before }: Target): Promise<void> {
+    const { binary, directory, name, processes, log } = this.options;
+    await haproxyVersion(binary);
+    await validateText(binary, rendered.text);
+    const strays = await endStrays(this.configPath);
+    if (strays.length > 0)
+      log(`edge ${name}: processes of an earlier HAProxy were left and are killed`, { pids: strays });
+    await assertFree(listensOn(record.spec), { waitMs: PORT_WAIT_MS });
+    await this.save({ ...record, leaving: [], oldIdleMs: 0 });
+    await this.writeConfig(rendered.text);
+    if (processes.get(this.id) !== undefined) await processes.remove(this.id);
+    await processes.launch(this.id, {
+      argv: [binary, "-W", "-S", `${this.sockets.master},mode,600,level,admin`, "-f", this.configPath],
+      cwd: directory,
+      env: { PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin" },
+      labels: { edge: name },
+    });
+    try {
+      await this.untilWorkerRuns(rendered.structure);
+    } catch (error) {
+      const said = complaints((await processes.tail(this.id, { lines: TAIL_LINES })).join("\n"));
+      await processes.stop(this.id, { signal: "SIGTERM", graceMs: 0 });
+      await processes.remove(this.id);
+      await this.putBack(before, disk);
+      throw new Error(`HAProxy of edge ${name} did not start: ${said || (error as Error).message}`, { cause: error });
+    }
+  }
+
+  private async reload({ record, rendered, disk, before, fleet }: Target): Promise<void> {
+    const { binary, name, processes, log } = this.options;
+    await validateText(binary, rendered.text);
+    const had = before === undefined ? undefined : listensOn(before.spec);
+    const added = listensOn(record.spec).filter((listener) => had?.every((other) => !collide(listener, other)));
+    await assertFree(added);
+    const oldIdleMs = Math.max(
+      before === undefined ? 0 : idleOf(before.spec),
+      fleet !== undefined && fleet.old.length > 0 ? (before?.oldIdleMs ?? 0) : 0,
+    );
+    await this.save({ ...record, oldIdleMs });
+    await this.writeConfig(rendered.text);
+    try {
+      const { worker } = await reload(this.sockets.master, () => processes.tail(this.id, { lines: TAIL_LINES }));
+      await this.untilWorkerRuns(rendered.structure, worker?.pid);
+    } catch (error) {
+      await this.putBack(before, disk);
+      log(`edge ${name}: the reload failed, the config before it goes on`, { error: (error as Error).message });
+      throw error;
+    }
+  }
+
+  /** After a failure: what is on disk is again what runs. */
+  private async putBack(before: EdgeRecord | undefined, disk: string | undefined): Promise<void> {
+    if (before !== undefined) await this.save(before);
+    if (disk !== undefined) await this.writeConfig(disk);
+  }
+
+  private async untilWorkerRuns(structure: string, pid?: number): Promise<void> {
+    const giveUpAt = performance.now() + UP_DEADLINE_MS;
+    while (performance.now() < giveUpAt) {
+      if (!this.runs()) throw new Error("it exited");
+      // The old worker may still answer on the socket that both share.
+      const worker = await workerSnapshot(this.sockets.worker).catch(() => undefined);
+      if (
+        worker !== undefined &&
+        !worker.stopping &&
+        worker.structure === structure &&
+        (pid ?? worker.pid) === worker.pid
+      )
+        return;
+      await sleep(UP_PAUSE_MS);
+    }
+    throw new Error(`it did not answer within ${UP_DEADLINE_MS} ms`);
+  }
+
+  /** Mends what the runtime API can mend, until nothing differs. */
+  private async mend(): Promise<void> {
+    let left: string[] = [];
+    for (let round = 0; round < MEND_ROUNDS; round++) {
+      const [record, fleet] = await Promise.all([this.record(), this.fleet()]);
+      if (record === undefined || fleet === undefined) throw new Error(`HAProxy of edge ${this.options.name} exited`);
+      const todo = mends(record, record.backends, fleet.current);
+      if (todo.length === 0) return;
+      for (const { commands } of todo) await change(this.sockets.worker, commands);
+      left = todo.map(({ reason }) => reason);
+    }
+    throw new Error(`HAProxy of edge ${this.options.name} does not keep what is set: ${left.join("; ")}`);
+  }
+
+  private scheduleDrains(): void {
+    this.drainPause = DRAIN_FIRST_MS;
+    clearTimeout(this.drainTimer);
+    this.drainTimer = setTimeout(() => void this.drainStep(), this.drainPause).unref();
+  }
+
+  private async drainStep(): Promise<void> {
+    this.drainPause = Math.min(this.drainPause * 1.5, DRAIN_CAP_MS);
+    let pause = this.drainPause;
+    try {
+      const before = (await this.record())?.leaving.length ?? 0;
+      const leaving = await this.inTurn(() => this.advanceDrains());
+      if (leaving.length === 0) return;
+      if (leaving.length < before) this.drainPause = DRAIN_FIRST_MS;
+      const untilDeadline = Math.min(...leaving.map(({ deadline }) => deadline)) - Date.now();
+      pause = untilDeadline > 0 ? Math.min(this.drainPause, untilDeadline) : this.drainPause;
+    } catch (error) {
+      const problem = (error as Error).message;
+      this.options.log(`edge ${this.options.name}: servers that leave could not be looked after: ${problem}`);
+    }
+    if (!this.closed) this.drainTimer = setTimeout(() => void this.drainStep(), pause).unref();
+  }
+
+  /** One step for those that leave; resolves with those that have not left yet. */
+  private async advanceDrains(): Promise<Leaving[]> {
+    const [record, fleet] = await Promise.all([this.record(), this.fleet()]);
+    if (record === undefined || record.leaving.length === 0) return [];
+    const { log } = this.options;
+    const leaving =
+      fleet === undefined ? [] : await advance(record.leaving, fleet, this.sockets, { now: Date.now(), log });
+    await this.save({ ...record, leaving });
+    return leaving;
+  }
+}
+
+const NOBODY: Placement = { placed: [], leaving: [] };
+
+/** Longest time that a client connection without a request may wait in a worker. */
+function idleOf({ timeouts }: EdgeSpec): number {
+  return Math.max(milliseconds(timeouts.keepAlive), milliseconds(timeouts.request));
+}
+
+/** Servers that somebody added by hand leave as others do. */
+function withUnknown(placement: Placement, backends: Record<string, BackendSpec>, fleet: Fleet | undefined): Placement {
+  if (fleet === undefined) return placement;
+  const unknown = unknownServers(placement, fleet.current)
+    .filter(({ backend }) => backends[backend] !== undefined)
+    .map(({ backend, id, address, port }) => ({
+      backend,
+      id,
+      address,
+      port,
+      deadline: Date.now() + drainMs(backends[backend]),
+    }));
+  return { ...placement, leaving: [...placement.leaving, ...unknown] };
+}
+
+function structuralReasons({ current }: Fleet, rendered: Rendered, disk: string | undefined): string[] {
+  return [
+    ...(current.structure === rendered.structure ? [] : [OTHER_CONFIG]),
+    ...(disk !== undefined && !isUntouched(disk) ? ["haproxy.cfg was changed by hand"] : []),
+    ...shutFrontends(current).map((name) => `frontend ${name} was shut down`),
+  ];
+}
+
+const OTHER_CONFIG = "the running worker has another config";
+
+/** That the running config differs is no news where it is said what was changed. */
+function known(changes: readonly string[]): (reason: string) => boolean {
+  return (reason) => reason !== OTHER_CONFIG || changes.length === 0;
+}
+
+function unique(texts: readonly string[]): string[] {
+  return [...new Set(texts)];
+}

@@ -1,0 +1,78 @@
+import { readdir, readFile, readlink } from "node:fs/promises";
+import { createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { endpoint } from "./quote";
+
+interface Listener {
+  address: string;
+  port: number;
+}
+
+/**
+ * Makes sure that HAProxy can listen on addresses on which it does not yet. HAProxy itself must not find out: a reload
+ * that cannot bind pauses all frontends of the running worker while it tries, and so refuses connections (2.6: about
+ * 300 ms), and it shares a port silently with whoever else set SO_REUSEPORT.
+ *
+ * @param waitMs how long to wait for holders of this edge itself, which are ending
+ * @throws Error naming the first address that is taken, and the process that holds it where /proc tells
+ */
+export async function assertFree(listeners: readonly Listener[], { waitMs = 0 } = {}): Promise<void> {
+  const giveUpAt = performance.now() + waitMs;
+  for (const listener of listeners) {
+    for (;;) {
+      const code = await bindError(listener);
+      if (code === undefined) break;
+      if (code === "EADDRINUSE" && performance.now() < giveUpAt) {
+        await sleep(20);
+        continue;
+      }
+      throw new Error(await explain(listener, code));
+    }
+  }
+}
+
+function bindError({ address, port }: Listener): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    server.listen({ host: address, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
+}
+
+async function explain(listener: Listener, code: string): Promise<string> {
+  const where = endpoint(listener);
+  if (code === "EADDRINUSE") {
+    const holder = await holderOf(listener.port);
+    return `${where} is in use${holder === undefined ? "" : ` by ${holder}`}: stop what listens there, or choose another port`;
+  }
+  if (code === "EADDRNOTAVAIL") return `${where} is no address of this host: choose one that is`;
+  if (code === "EACCES")
+    return `${where} needs privileges: choose a port from 1024, or run the agent with CAP_NET_BIND_SERVICE`;
+  return `${where} cannot be listened on: ${code}`;
+}
+
+const LISTENING = "0A";
+
+/** The process that listens on a TCP port, as `nginx (pid 123)`, where /proc tells. */
+export async function holderOf(port: number): Promise<string | undefined> {
+  const tables = await Promise.all(
+    ["/proc/net/tcp", "/proc/net/tcp6"].map((file) => readFile(file, "utf8").catch(() => "")),
+  );
+  const hex = port.toString(16).toUpperCase().padStart(4, "0");
+  const inodes = tables.flatMap((table) =>
+    table.split("\n").flatMap((line) => {
+      const cells = line.trim().split(/\s+/);
+      return cells[1]?.endsWith(`:${hex}`) && cells[3] === LISTENING ? [`socket:[${cells[9]}]`] : [];
+    }),
+  );
+  if (inodes.length === 0) return undefined;
+  for (const pid of (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry))) {
+    const fds = await readdir(`/proc/${pid}/fd`).catch(() => []);
+    for (const fd of fds) {
+      const link = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => "");
+      if (inodes.includes(link))
+        return `${(await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "a process")).trim()} (pid ${pid})`;
+    }
+  }
+  return undefined;
+}

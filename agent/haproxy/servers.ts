@@ -1,0 +1,96 @@
+import type { BackendSpec, ServerState } from "../../model/backend";
+import { milliseconds } from "../../model/duration";
+
+/**
+ * A declared server and the name under which HAProxy knows it. The two differ only where a server changed its address
+ * while its predecessor of the same name was still draining: then it is `name.2`, which no user can choose.
+ */
+export interface Placed {
+  backend: string;
+  name: string;
+  id: string;
+  address: string;
+  port: number;
+  weight: number;
+  state: ServerState;
+}
+
+/** A server that is no longer wanted and finishes what it has. */
+export interface Leaving {
+  backend: string;
+  id: string;
+  address: string;
+  port: number;
+  /** Time after which what is left on it is cut, in milliseconds since the epoch. */
+  deadline: number;
+}
+
+export interface Placement {
+  placed: Placed[];
+  leaving: Leaving[];
+}
+
+/** Name of a server within HAProxy. */
+export function path({ backend, id }: { backend: string; id: string }): string {
+  return `${backend}/${id}`;
+}
+
+/**
+ * Gives each declared server its name within HAProxy, and says who leaves. A server keeps its name as long as its
+ * address stays; one that is wanted again while it leaves gets its old name back.
+ */
+export function place(backends: Record<string, BackendSpec>, before: Placement, now: number): Placement {
+  const placed = Object.entries(backends)
+    .toSorted(byKey)
+    .flatMap(([backend, spec]) => placeBackend(backend, spec, before));
+  const wanted = new Set(placed.map(path));
+  const left = before.placed
+    .filter((server) => !wanted.has(path(server)))
+    .map(({ backend, id, address, port }) => ({
+      backend,
+      id,
+      address,
+      port,
+      deadline: now + drainMs(backends[backend]),
+    }));
+  const leaving = [...before.leaving, ...left].filter((server) => !wanted.has(path(server)));
+  return { placed, leaving };
+}
+
+/** Time that a server which leaves has, where its backend is gone as well. */
+const ORPHAN_DRAIN_MS = 60_000;
+
+/** Time that a server which leaves a backend has. */
+export function drainMs(spec: BackendSpec | undefined): number {
+  return spec === undefined ? ORPHAN_DRAIN_MS : milliseconds(spec.drainDeadline);
+}
+
+function placeBackend(backend: string, spec: BackendSpec, before: Placement): Placed[] {
+  const known = before.placed.filter((server) => server.backend === backend);
+  const leaving = before.leaving.filter((server) => server.backend === backend);
+  const taken = new Set([...known, ...leaving].map(({ id }) => id));
+  return Object.entries(spec.servers)
+    .toSorted(byKey)
+    .map(([name, { address, port, weight, state }]) => {
+      const same = (server: { id: string; address: string; port: number }) =>
+        nameOf(server.id) === name && server.address === address && server.port === port;
+      const id = (known.find(same) ?? leaving.find(same))?.id ?? freeId(name, taken);
+      return { backend, name, id, address, port, weight, state };
+    });
+}
+
+function freeId(name: string, taken: ReadonlySet<string>): string {
+  if (!taken.has(name)) return name;
+  let number = 2;
+  while (taken.has(`${name}.${number}`)) number += 1;
+  return `${name}.${number}`;
+}
+
+/** The declared name behind a server's name within HAProxy. */
+export function nameOf(id: string): string {
+  return id.split(".")[0] ?? id;
+}
+
+export function byKey([a]: [string, unknown], [b]: [string, unknown]): number {
+  return a < b ? -1 : 1;
+}
