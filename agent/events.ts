@@ -8,7 +8,7 @@ const RECENT = 500;
 /** Size at which the file is rotated, in bytes; one older file is kept. */
 const ROTATE_AT = 8 * 1024 * 1024;
 
-/** What happens on the host, one JSON line each, in `events.ndjson` of the state folder and on the agent's output. */
+/** What happens on the host, one JSON line each, in `events.ndjson` of the state folder. */
 export class Events {
   private readonly emitter = new EventEmitter().setMaxListeners(0);
   private readonly recentEvents: AgentEvent[] = [];
@@ -26,7 +26,6 @@ export class Events {
     if (this.recentEvents.length > RECENT) this.recentEvents.shift();
     this.emitter.emit("event", event);
     const line = `${JSON.stringify(event)}\n`;
-    process.stdout.write(line);
     this.writing = this.writing.then(() => this.write(line));
   }
 
