@@ -22,7 +22,10 @@ export class Operations {
   ): Promise<T> {
     const controller = new AbortController();
     this.#running.add(controller);
-    onAbandoned(() => controller.abort(new Interrupted("the engine went away")));
+    onAbandoned(() => {
+      // The end of a call that was answered is told in the same way.
+      if (this.#running.has(controller)) controller.abort(new Interrupted("the engine went away"));
+    });
     if (this.#stopped) controller.abort(this.#stopped);
     const timedOut = () => controller.abort(new Interrupted(`timed out after ${timeoutSeconds} s`));
     const timer = timeoutSeconds > 0 ? setTimeout(timedOut, Math.min(timeoutSeconds * 1_000, MAX_TIMER_MS)) : undefined;
