@@ -4,7 +4,7 @@ import { mkdir, symlink, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 
-const REPOSITORY = path.resolve(__dirname, "..", "..", "..");
+export const REPOSITORY = path.resolve(__dirname, "..", "..", "..");
 /** No single command of a test may hang longer than this. */
 const COMMAND_DEADLINE_MS = 120_000;
 
@@ -67,12 +67,16 @@ export interface WorkspaceOptions {
   stack?: string;
   /** Stack config: `sluice:program` and the like. */
   config?: Record<string, string>;
-  /** The program, relative to the workspace, or absolute. @default "main.cjs" */
+  /** A TypeScript program; with `links` it imports `./components` and the like. Takes the place of `main`. */
+  program?: string;
+  /** The program's file, relative to the workspace or absolute; its folder is where it runs. @default "main.cjs" */
   main?: string;
   /** Provider plugins: name to folder (absolute) that holds `pulumi-resource-<name>`. */
   providers?: Record<string, string>;
   /** Files to write: path in the workspace to content. */
   files?: Record<string, string>;
+  /** The repository's own files and folders to link in under the same path: `components`, `stacks/main.cjs`. */
+  links?: string[];
   /** Further environment of every command. */
   env?: Record<string, string>;
 }
@@ -87,6 +91,8 @@ const BY_VERB: Record<Verb, string[]> = {
   destroy: ["--yes", "--skip-preview"],
   cancel: ["--yes"],
 };
+
+const RUN_PROGRAM = `require("tsx/cjs/api").register(); module.exports = require("./program.ts");`;
 
 /**
  * A Pulumi project in a temporary folder, with a home, a file backend and one stack of its own, driven through the real
@@ -118,11 +124,19 @@ export class Workspace {
     const workspace = new Workspace(folder, stack, env);
     const plugins = { providers: Object.entries(providers).map(([plugin, at]) => ({ name: plugin, path: at })) };
     await mkdir(path.join(folder, ".state"));
-    await symlink(path.join(REPOSITORY, "node_modules"), path.join(folder, "node_modules"));
+    for (const link of ["node_modules", ...(options.links ?? [])]) {
+      await mkdir(path.dirname(path.join(folder, link)), { recursive: true });
+      await symlink(path.join(REPOSITORY, link), path.join(folder, link));
+    }
     // YAML contains JSON.
     const project = { name, runtime: "nodejs", main, plugins };
     const stackFile = { config: options.config ?? {} };
-    const own = { "Pulumi.yaml": JSON.stringify(project), [`Pulumi.${stack}.yaml`]: JSON.stringify(stackFile) };
+    const program = options.program === undefined ? {} : { "program.ts": options.program, "main.cjs": RUN_PROGRAM };
+    const own = {
+      ...program,
+      "Pulumi.yaml": JSON.stringify(project),
+      [`Pulumi.${stack}.yaml`]: JSON.stringify(stackFile),
+    };
     for (const [file, content] of Object.entries({ "package.json": "{}", ...own, ...files })) {
       await workspace.write(file, content);
     }
