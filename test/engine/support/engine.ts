@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -101,6 +101,7 @@ const RUN_PROGRAM = `require("tsx/cjs/api").register(); module.exports = require
 export class Workspace {
   #commands = 0;
   readonly #running = new Set<ChildProcess>();
+  readonly #orphans: number[] = [];
 
   private constructor(
     readonly folder: string,
@@ -140,7 +141,12 @@ export class Workspace {
     for (const [file, content] of Object.entries({ "package.json": "{}", ...own, ...files })) {
       await workspace.write(file, content);
     }
-    await workspace.#must(["stack", "init", stack]);
+    try {
+      await workspace.#must(["stack", "init", stack]);
+    } catch (error) {
+      await workspace.close();
+      throw error;
+    }
     return workspace;
   }
 
@@ -180,7 +186,11 @@ export class Workspace {
 
   /** Ends what still runs, and removes the folder. */
   async close(): Promise<void> {
-    for (const child of this.#running) child.kill("SIGKILL");
+    for (const child of this.#running) {
+      this.#orphans.push(...languageHostsOf(child.pid ?? 0));
+      child.kill("SIGKILL");
+    }
+    for (const pid of this.#orphans) if (isLanguageHost(pid)) process.kill(pid, "SIGKILL");
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
@@ -229,10 +239,28 @@ export class Workspace {
       pid: child.pid ?? 0,
       output: () => written.stdout,
       events,
-      signal: (signal) => void child.kill(signal),
+      signal: (signal) => {
+        if (signal === "SIGKILL") this.#orphans.push(...languageHostsOf(child.pid ?? 0));
+        child.kill(signal);
+      },
       finished,
     };
   }
+}
+
+/** A language host looks only every five minutes whether the CLI that started it is still there. */
+function languageHostsOf(pid: number): number[] {
+  const children = `/proc/${pid}/task/${pid}/children`;
+  const threads = existsSync(children) ? readdirSync(`/proc/${pid}/task`) : [];
+  const pids = threads.flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").split(" ").filter(Boolean).map(Number),
+  );
+  return pids.filter(isLanguageHost);
+}
+
+function isLanguageHost(pid: number): boolean {
+  const file = `/proc/${pid}/cmdline`;
+  return existsSync(file) && readFileSync(file, "utf8").includes("pulumi-language-");
 }
 
 function readEvents(log: string): EngineEvent[] {
