@@ -59,7 +59,10 @@ async function folderProblem(cwd: string): Promise<string | undefined> {
   }
 }
 
-/** Looks the program up as exec will: by path if it has a slash, else along PATH, whose empty entries mean cwd. */
+/**
+ * Looks the program up as exec will: by path if it has a slash, else along PATH, whose empty entries mean cwd, and where
+ * folders that may not be entered are passed over.
+ */
 async function executableProblem(name: string, cwd: string, path: string | undefined): Promise<string | undefined> {
   if (name.includes("/")) {
     const problem = await fileProblem(resolve(cwd, name));
@@ -69,22 +72,27 @@ async function executableProblem(name: string, cwd: string, path: string | undef
     return `argv[0] ${name} has no slash and env has no PATH to find it by; give its path or a PATH`;
   const problems = await Promise.all(path.split(delimiter).map((folder) => fileProblem(resolve(cwd, folder, name))));
   if (problems.includes(undefined)) return undefined;
-  const denied = problems.find((problem) => problem !== MISSING);
+  const denied = problems.find((problem) => problem !== MISSING && problem !== UNREACHABLE);
   return denied === undefined
     ? `argv[0] ${name} is in no folder of PATH (${path}); install it, or give its path`
     : `argv[0] ${name}, as found along PATH (${path}), ${denied}`;
 }
 
 const MISSING = "does not exist; check the path";
+const UNREACHABLE = "cannot be reached (EACCES); change the permissions of the folders above it";
 
 async function fileProblem(file: string): Promise<string | undefined> {
   try {
     if (!(await stat(file)).isFile()) return "is not a file; give the program's own path";
-    await access(file, constants.X_OK);
-    return undefined;
   } catch (error) {
     const code = codeOf(error);
     if (code === "ENOENT" || code === "ENOTDIR") return MISSING;
-    return code === "EACCES" ? "is not executable; chmod +x it" : `cannot be read (${code})`;
+    return code === "EACCES" ? UNREACHABLE : `cannot be read (${code}); check the path`;
+  }
+  try {
+    await access(file, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return codeOf(error) === "EACCES" ? "is not executable; chmod +x it" : `cannot be executed (${codeOf(error)})`;
   }
 }

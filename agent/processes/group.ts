@@ -86,8 +86,7 @@ async function membersOf({ shim, marker, id, watched }: Group): Promise<ProcessS
       pid !== shim.pid && group === shim.pid && session === shim.pid && Number(startTime) >= Number(shim.startTime),
   );
   if (watched || members.length === 0 || isAlive(shim)) return members;
-  const ids = await Promise.all(members.map(({ pid }) => instanceOf(pid, marker)));
-  return ids.includes(id) ? members : [];
+  return members.some(({ pid }) => instanceOf(pid, marker) === id) ? members : [];
 }
 
 async function isCleared(group: Group, withinMs: number): Promise<boolean> {

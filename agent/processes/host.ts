@@ -15,7 +15,7 @@ export type { ProcessSpec } from "./launch";
 export type { ProcessEvent, ProcessRecord, StopOptions } from "./managed";
 
 /** How often processes are looked at whose shim may have been killed with them, in milliseconds. */
-const SWEEP_MS = 500;
+const SWEEP_MS = 2000;
 const POLL_MS = 10;
 const COMMAND_CHARACTERS = 200;
 const ID = /^[a-z0-9][a-z0-9.@_-]{0,119}$/;
@@ -118,9 +118,7 @@ export class ProcessHost {
       folder,
       statusPath: this.statusPathOf(id),
       outputPath: this.outputPath(id),
-      onShimExit: () => {
-        if (!this.closed) void managed.shimEnded();
-      },
+      onShimExit: () => void managed.shimEnded(),
     });
     managed.launchedBy(launching);
     try {
@@ -176,7 +174,7 @@ export class ProcessHost {
   async kill(pid: number, startTime: string): Promise<void> {
     const identity = { pid, startTime };
     if (!isAlive(identity)) return;
-    if ((await instanceOf(pid, this.marker)) === undefined && isAlive(identity))
+    if (instanceOf(pid, this.marker) === undefined && isAlive(identity))
       throw new Error(`process ${pid} was not started by agent ${this.marker}; it is left alone`);
     signalProcess(identity, "SIGKILL");
     for (const giveUpAt = performance.now() + KILL_DEADLINE_MS; isAlive(identity); await sleep(POLL_MS)) {
@@ -216,6 +214,7 @@ export class ProcessHost {
       statusPath: this.statusPathOf(record.id),
       report: this.report,
       onExit: (exited) => this.emitter.emit("exit", exited),
+      closed: () => this.closed,
     });
     this.processes.set(record.id, managed);
     return managed;

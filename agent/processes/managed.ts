@@ -7,9 +7,11 @@ import { appendEnd, type ExitFacts, exitFacts, readStatus, type Status } from ".
 
 const POLL_MS = 10;
 /** How long a shim that lives may take to say how its app has ended, in milliseconds. */
-const SHIM_ANSWER_MS = 2000;
+const SHIM_ANSWER_MS = 1000;
 /** How long after its shim an app may end that was killed together with it, in milliseconds. */
 const SHARED_END_MS = 100;
+/** How often an app is looked at whose shim is gone, in milliseconds. */
+const SHIMLESS_POLL_MS = 100;
 
 /** A snapshot: it does not change; `get` gives the next one. */
 export interface ProcessRecord {
@@ -55,6 +57,7 @@ interface Surroundings {
   statusPath: string;
   report: (event: ProcessEvent) => void;
   onExit: (record: ProcessRecord) => void;
+  closed: () => boolean;
 }
 
 /** One process of the process host, from its launch or adoption to its end. */
@@ -133,12 +136,17 @@ export class ManagedProcess {
   /** Its shim has ended: alone, or a moment before its app when both are killed. */
   async shimEnded(): Promise<void> {
     for (const giveUpAt = performance.now() + SHARED_END_MS; performance.now() < giveUpAt; await sleep(POLL_MS)) {
+      if (this.surroundings.closed()) return;
       this.check();
       if (this.record.state !== "running") return;
     }
     const { id, pid } = this.record;
     const message = `the shim of process ${id} was killed; the process runs on, but its exit code will be unknown`;
     this.surroundings.report({ message, data: { id, pid } });
+    const watching = setInterval(() => {
+      this.check();
+      if (this.record.state !== "running" || this.surroundings.closed()) clearInterval(watching);
+    }, SHIMLESS_POLL_MS).unref();
   }
 
   /** Moves the record to `exited` and clears the group; a no-op when that has been done. */
