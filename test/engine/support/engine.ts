@@ -250,17 +250,24 @@ export class Workspace {
 
 /** A language host looks only every five minutes whether the CLI that started it is still there. */
 function languageHostsOf(pid: number): number[] {
-  const children = `/proc/${pid}/task/${pid}/children`;
-  const threads = existsSync(children) ? readdirSync(`/proc/${pid}/task`) : [];
-  const pids = threads.flatMap((thread) =>
-    readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").split(" ").filter(Boolean).map(Number),
-  );
-  return pids.filter(isLanguageHost);
+  const threads = existsSync(`/proc/${pid}/task`) ? readdirSync(`/proc/${pid}/task`) : [];
+  const children = threads.flatMap((thread) => readProc(`/proc/${pid}/task/${thread}/children`).split(" "));
+  return children.filter(Boolean).map(Number).filter(isLanguageHost);
 }
 
 function isLanguageHost(pid: number): boolean {
-  const file = `/proc/${pid}/cmdline`;
-  return existsSync(file) && readFileSync(file, "utf8").includes("pulumi-language-");
+  return readProc(`/proc/${pid}/cmdline`).includes("pulumi-language-");
+}
+
+/** The file's text, or none where the process or thread has ended meanwhile. */
+function readProc(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ESRCH") return "";
+    throw error;
+  }
 }
 
 function readEvents(log: string): EngineEvent[] {
