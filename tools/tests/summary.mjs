@@ -1,5 +1,8 @@
 // @ts-check
 
+/** How node's runner says that it ended a file: its time was up, or the run was told to stop. */
+const ENDED_FROM_OUTSIDE = new Set(["testTimeoutFailure", "testAborted"]);
+
 /**
  * @typedef {object} TestEvent what node's runner reports of a test, a suite or a file
  * @property {string} name
@@ -85,7 +88,7 @@ export class TestCounter {
 
   /** @param {TestEvent} event */
   #hungIn(event) {
-    if (!this.#files.has(event.name) || failureType(event) !== "testTimeoutFailure") return [];
+    if (!this.#files.has(event.name) || !ENDED_FROM_OUTSIDE.has(failureType(event))) return [];
     const running = this.#running.get(event.name) ?? [];
     return running.length > 0
       ? running
