@@ -1,6 +1,6 @@
 // @ts-check
 
-/** How node's runner says that it ended a file: its time was up, or the run was told to stop. */
+/** How node's runner says that it ended a file: its time was up, or the run was told to stop. @type {Set<unknown>} */
 const ENDED_FROM_OUTSIDE = new Set(["testTimeoutFailure", "testAborted"]);
 
 /**
