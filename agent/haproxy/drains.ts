@@ -35,20 +35,30 @@ async function cutSessions(
   sockets: Sockets,
   log: (message: string, data?: object) => void,
 ): Promise<void> {
-  const command = `shutdown sessions server ${path(server)}`;
   const count = sessionsOn(server, current);
-  if (count > 0) await change(sockets.worker, [command]);
+  if (count > 0) await change(sockets.worker, [`shutdown sessions server ${path(server)}`]);
   const inOld = old.filter(({ snapshot }) => snapshot !== undefined && sessionsOn(server, snapshot) > 0);
-  for (const { pid } of inOld) {
-    // An old worker may end at any moment, and then has nothing left to cut.
-    await ask(sockets.master, `@!${pid} set server ${path(server)} state maint`, { retry: true });
-    await ask(sockets.master, `@!${pid} ${command}`, { retry: true });
-  }
+  for (const { pid } of inOld) await cutInOldWorker(server, pid, sockets.master);
   if (count > 0 || inOld.length > 0)
     log(`server ${path(server)} is past its drain deadline: what was left on it is cut`, {
       sessions: count,
       oldWorkers: inOld.length,
     });
+}
+
+/** Commands to one old worker at the same time. */
+const AT_ONCE = 32;
+
+/** An old worker refuses every command on its servers ("Proxy is disabled"), but ends single streams. */
+async function cutInOldWorker({ backend, id }: Leaving, pid: number, master: string): Promise<void> {
+  // It may end at any moment, and then has nothing left to cut: what it answers does not matter.
+  const streams = await ask(master, `@!${pid} show sess`, { retry: true });
+  const mine = streams.split("\n").filter((line) => line.includes(` be=${backend} srv=${id} `));
+  const ids = mine.flatMap((line) => /^(0x[0-9a-f]+):/.exec(line)?.[1] ?? []);
+  for (let start = 0; start < ids.length; start += AT_ONCE) {
+    const some = ids.slice(start, start + AT_ONCE);
+    await Promise.all(some.map((stream) => ask(master, `@!${pid} shutdown session ${stream}`, { retry: true })));
+  }
 }
 
 /** Removes a server from the current worker where nothing uses it any more. Resolves with whether it is gone. */

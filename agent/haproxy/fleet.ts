@@ -1,4 +1,4 @@
-import { isRefusal } from "./cli";
+import { ask, isRefusal } from "./cli";
 import { type Processes, showProcesses } from "./master";
 import { type WorkerSnapshot, workerSnapshot } from "./snapshot";
 
@@ -75,4 +75,18 @@ export function useOf(worker: WorkerSnapshot, address: string, port: number): { 
 /** Client connections of a worker. */
 export function clients(worker: WorkerSnapshot): number {
   return [...worker.frontends.values()].reduce((sum, { sessions }) => sum + sessions, 0);
+}
+
+/** Requests, WebSockets and other streams in all workers, asked through the master: one that stops has no other socket. */
+export async function streams(master: string): Promise<number> {
+  try {
+    const { worker, oldWorkers } = await showProcesses(master);
+    const all = worker === undefined ? oldWorkers : [worker, ...oldWorkers];
+    const lists = await Promise.all(all.map(({ pid }) => ask(master, `@!${pid} show sess`)));
+    const lines = lists.flatMap((list) => list.split("\n")).filter((line) => line.startsWith("0x"));
+    return lines.filter((line) => !line.includes(" fe=GLOBAL ")).length;
+  } catch (error) {
+    if (isRefusal(error)) return 0;
+    throw error;
+  }
 }

@@ -11,14 +11,14 @@ import { certificateDigests, readConfig, structureOf, validateText } from "./con
 import { differences } from "./differences";
 import { advance } from "./drains";
 import { mends, shutFrontends, unknownServers } from "./drift";
-import { clients, type Fleet, fleetSnapshot, type Sockets, useOf } from "./fleet";
+import { clients, type Fleet, fleetSnapshot, type Sockets, streams, useOf } from "./fleet";
 import { hostFacts } from "./host-facts";
 import { reload } from "./master";
 import { type EdgeObservation, observation } from "./observation";
 import { assertFree } from "./ports";
 import { type EdgeRecord, readRecord, writeRecord } from "./record";
 import { isUntouched, type Rendered, render } from "./render";
-import { drainMs, type Leaving, type Placement, place } from "./servers";
+import { drainMs, type Leaving, type Placement, path, place } from "./servers";
 import { singleFlight } from "./single-flight";
 import { workerSnapshot } from "./snapshot";
 import { endStrays } from "./strays";
@@ -41,6 +41,10 @@ const CLOCK_SLACK_MS = 2000;
 const SOCKET_PATH_MAX = 107;
 const SOCKET_SUFFIX = 12;
 const TAIL_LINES = 200;
+/** Pause between two looks at a HAProxy that stops, in milliseconds. */
+const STOP_PAUSE_MS = 20;
+/** Time that workers have to end after SIGTERM, in milliseconds. */
+const TERM_MS = 1000;
 
 /** How a wanted state gets into HAProxy: not at all, by its runtime API, by a hitless reload, or by starting it. */
 export type How = "nothing" | "runtime" | "reload" | "start";
@@ -179,15 +183,24 @@ export class Haproxy {
     });
   }
 
-  /** Ends HAProxy: it finishes what it has, up to `graceMs`, and is then killed. */
+  /** Ends HAProxy: it takes nothing new, finishes its requests and WebSockets, up to `graceMs`, and is then killed. */
   async stop({ graceMs }: { graceMs: number }): Promise<void> {
     await this.inTurn(async () => {
       this.close();
       this.wanted = undefined;
       const { processes } = this.options;
-      if (processes.get(this.id) === undefined) return;
-      await processes.stop(this.id, { signal: "SIGUSR1", graceMs });
-      await processes.remove(this.id);
+      const pid = processes.get(this.id)?.pid;
+      if (this.runs() && pid !== undefined && graceMs > 0) {
+        const giveUpAt = performance.now() + graceMs;
+        process.kill(pid, "SIGUSR1");
+        // Its own end would also wait for idle client connections, which no request comes on any more.
+        while (this.runs() && performance.now() < giveUpAt && (await streams(this.sockets.master)) > 0)
+          await sleep(STOP_PAUSE_MS);
+      }
+      if (processes.get(this.id) !== undefined) {
+        await processes.stop(this.id, { signal: "SIGTERM", graceMs: TERM_MS });
+        await processes.remove(this.id);
+      }
       await endStrays(this.configPath);
     });
   }
@@ -263,15 +276,19 @@ export class Haproxy {
     const record: EdgeRecord = { version: 1, spec, backends, ...placement, oldIdleMs: before?.oldIdleMs ?? 0 };
     const target = { fleet, before, record, rendered, disk };
     if (fleet === undefined) return { ...target, how: "start", reasons: ["HAProxy is not running", ...changes] };
+    const renewed = Object.entries(certificates).flatMap(([path, digest]) =>
+      disk?.includes(`# certificate ${digest}\n`) ? [] : [`certificate ${path} has changed`],
+    );
     const structural = structuralReasons(fleet, rendered, disk);
     const todo = mends(placement, backends, fleet.current);
     // Drift is what differs from the last wanted state; what the new one changes is said already.
-    const drift = before === undefined ? [] : mends(before, before.backends, fleet.current).map(({ reason }) => reason);
+    const drift = before === undefined ? [] : driftReasons(before, fleet);
+    const said = [...changes, ...(changes.length === 0 ? renewed : [])];
     if (structural.length > 0)
       return {
         ...target,
         how: "reload",
-        reasons: unique([...changes, ...structural.filter(known(changes)), ...drift]),
+        reasons: unique([...said, ...structural.filter(known(said)), ...drift]),
       };
     if (todo.length > 0 || disk !== rendered.text)
       return {
@@ -449,6 +466,13 @@ function withUnknown(placement: Placement, backends: Record<string, BackendSpec>
       deadline: Date.now() + drainMs(backends[backend]),
     }));
   return { ...placement, leaving: [...placement.leaving, ...unknown] };
+}
+
+function driftReasons(before: EdgeRecord, { current }: Fleet): string[] {
+  return [
+    ...mends(before, before.backends, current).map(({ reason }) => reason),
+    ...unknownServers(before, current).map((server) => `server ${path(server)} was added by hand`),
+  ];
 }
 
 function structuralReasons({ current }: Fleet, rendered: Rendered, disk: string | undefined): string[] {

@@ -151,7 +151,7 @@ function frontendLines(
     if (bind.tls === undefined) return [`  bind ${endpoint(bind)}`];
     const { certificate } = bind.tls;
     const line = `  bind ${endpoint(bind)} ssl crt ${quote(certificate)} alpn h2,http/1.1`;
-    return [`  # certificate ${certificates[certificate] ?? "unread"}`, line];
+    return [`  # certificate ${/^[0-9a-f]+$/.exec(certificates[certificate] ?? "")?.[0] ?? "unread"}`, line];
   });
   return [
     "",
@@ -210,7 +210,19 @@ export function serverParameters({ health }: BackendSpec): string {
   return `${check} pool-purge-delay ${SERVER_IDLE} pool-max-conn -1`;
 }
 
-function serverLine({ id, address, port, weight, state }: Placed): string {
+/** Names of servers within HAProxy, users' with a number where it differs. */
+const SERVER_ID = /^[a-z][a-z0-9-]{0,39}(\.[1-9][0-9]{0,8})?$/;
+
+function validated(server: Placed): Placed {
+  const { id, backend, name, address, port, weight, state } = server;
+  if (!SERVER_ID.test(id)) throw new Error(`${JSON.stringify(id)} is not the name of a server`);
+  backendSpec.parse({ servers: { [name]: { address, port, weight, state } } });
+  nameSchema.parse(backend);
+  return server;
+}
+
+function serverLine(server: Placed): string {
+  const { id, address, port, weight, state } = validated(server);
   // "drain" is no word of the config: weight 0 until the state is set at run time.
   const shown = state === "drain" ? 0 : weight;
   return `  server ${id} ${endpoint({ address, port })} weight ${shown}${state === "maint" ? " disabled" : ""}`;
@@ -218,7 +230,7 @@ function serverLine({ id, address, port, weight, state }: Placed): string {
 
 /** The commands that add a server at run time. */
 export function addCommands(server: Placed, backend: BackendSpec): string[] {
-  const target = path(server);
+  const target = path(validated(server));
   return [
     `add server ${target} ${endpoint(server)} weight ${server.weight} ${serverParameters(backend)}`,
     `enable health ${target}`,

@@ -39,7 +39,7 @@ export interface WorkerSnapshot {
 /** Bits of `srv_admin_state` and `srv_check_state` in HAProxy's server state format, version 1. */
 const MAINTENANCE = 0x01 | 0x02 | 0x20 | 0x40;
 const DRAIN = 0x08 | 0x10;
-const CHECK_CONFIGURED = 0x01;
+const CHECK_CONFIGURED = 0x02;
 const CHECK_ENABLED = 0x04;
 
 /** Takes a snapshot of the worker behind a socket; through the master's socket an old worker is named by `prefix` (`@!123 `). */

@@ -3,6 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "../../support/until";
 import { binary, freePort, RawClient, startLoad, upstream, World, web } from "./support/world";
 
 const RELOADS = 50;
@@ -97,6 +98,7 @@ test("a WebSocket outlives reloads in its old worker, and is seen there", async 
   assert.equal((await world.haproxy.usage("127.0.0.1", a.port)).connections, 1);
   await world.haproxy.cut("127.0.0.1", a.port);
   await assert.rejects(socket.until("never"), /connection/);
+  await until("the old worker is gone", async () => (await world.haproxy.observe()).oldWorkers.length === 0);
   assert.deepEqual(await world.haproxy.usage("127.0.0.1", a.port), { connections: 0, mayReceive: false });
 });
 

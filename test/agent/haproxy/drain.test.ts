@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { until } from "../../support/until";
+import { RawClient, upstream, World, web } from "./support/world";
+
+async function heldResponse(port: number): Promise<RawClient> {
+  const client = await RawClient.open(port);
+  client.send("GET /hold HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+  await client.until("first ");
+  return client;
+}
+
+async function serverIds(world: World): Promise<string[]> {
+  return Object.keys((await world.haproxy.observe()).backends.web ?? {});
+}
+
+test("a server that leaves finishes its response and its WebSocket, and is then removed", async (t) => {
+  const world = await World.open(t);
+  const [a, b] = [await upstream(t, "a"), await upstream(t, "b")];
+  await world.haproxy.apply(world.spec(), web({ a: a.port }));
+  const response = await heldResponse(world.port);
+  const socket = await RawClient.open(world.port);
+  t.after(() => socket.close());
+  await socket.upgrade();
+  await world.haproxy.apply(world.spec(), web({ b: b.port }));
+  const leaving = (await world.haproxy.observe()).backends.web?.a;
+  assert.equal(leaving?.state, "drain");
+  assert.equal(leaving?.sessions, 2);
+  assert.ok(leaving?.leavingUntil);
+  assert.deepEqual(await world.haproxy.usage("127.0.0.1", a.port), { connections: 2, mayReceive: false });
+  await world.restartAgent();
+  assert.ok(
+    (await world.haproxy.observe()).backends.web?.a?.leavingUntil,
+    "the drain goes on after the agent's restart",
+  );
+  a.release();
+  await response.until("last");
+  assert.ok(await socket.echoes("still here"));
+  assert.equal((await world.haproxy.usage("127.0.0.1", a.port)).connections, 1);
+  socket.close();
+  await until("the server is removed", async () => (await serverIds(world)).join() === "b");
+  assert.deepEqual(await world.haproxy.usage("127.0.0.1", a.port), { connections: 0, mayReceive: false });
+});
+
+test("what is left on a server is cut after its drain deadline, also by a next agent, and not before", async (t) => {
+  const world = await World.open(t);
+  const [a, b] = [await upstream(t, "a"), await upstream(t, "b")];
+  const deadline = { drainDeadline: "700 milliseconds" } as const;
+  await world.haproxy.apply(world.spec(), web({ a: a.port }, deadline));
+  const socket = await RawClient.open(world.port);
+  await socket.upgrade();
+  await world.haproxy.apply(world.spec(), web({ b: b.port }, deadline));
+  const startedAt = performance.now();
+  await world.restartAgent();
+  await assert.rejects(socket.until("never"), /connection/);
+  const ms = performance.now() - startedAt;
+  assert.ok(ms > 500, `cut after ${ms} ms`);
+  await until("the server is removed", async () => (await serverIds(world)).join() === "b");
+});
+
+test("cut ends at once what is left on a server that leaves, and nothing else", async (t) => {
+  const world = await World.open(t);
+  const [a, b] = [await upstream(t, "a"), await upstream(t, "b")];
+  await world.haproxy.apply(world.spec(), web({ a: a.port }));
+  const socket = await RawClient.open(world.port);
+  await socket.upgrade();
+  await world.haproxy.cut("127.0.0.1", a.port);
+  assert.ok(await socket.echoes("a server that is wanted is left alone"));
+  await world.haproxy.apply(world.spec(), web({ b: b.port }));
+  const other = await RawClient.open(world.port);
+  t.after(() => other.close());
+  await other.upgrade();
+  await world.haproxy.cut("127.0.0.1", a.port);
+  await assert.rejects(socket.until("never"), /connection/);
+  assert.ok(await other.echoes("here"));
+});
+
+test("a server that is wanted again while it drains takes traffic again, its requests untouched", async (t) => {
+  const world = await World.open(t);
+  const [a, b] = [await upstream(t, "a"), await upstream(t, "b")];
+  await world.haproxy.apply(world.spec(), web({ app: a.port }));
+  const response = await heldResponse(world.port);
+  await world.haproxy.apply(world.spec(), web({ app: b.port }));
+  const both = (await world.haproxy.observe()).backends.web ?? {};
+  assert.deepEqual(
+    Object.entries(both).map(([id, { name, state, port }]) => ({ id, name, state, port })),
+    [
+      { id: "app", name: undefined, state: "drain", port: a.port },
+      { id: "app.2", name: "app", state: "ready", port: b.port },
+    ],
+  );
+  await world.haproxy.apply(world.spec(), web({ app: a.port }));
+  const back = (await world.haproxy.observe()).backends.web?.app;
+  assert.deepEqual([back?.name, back?.state, back?.leavingUntil], ["app", "ready", undefined]);
+  a.release();
+  await response.until("last");
+  await until("the other one is removed", async () => (await serverIds(world)).join() === "app");
+});
+
+test("applies at the same time end in the last wanted state", async (t) => {
+  const world = await World.open(t);
+  const ups = await Promise.all(["a", "b", "c"].map((name) => upstream(t, name)));
+  const all = [...ups, ...ups].map((up) => world.haproxy.apply(world.spec(), web({ app: up.port })));
+  const results = await Promise.all(all);
+  assert.equal(results[0]?.how, "start");
+  await until("one server is left", async () => (await serverIds(world)).length === 1);
+  const servers = Object.values((await world.haproxy.observe()).backends.web ?? {});
+  assert.deepEqual(
+    servers.map(({ port }) => port),
+    [ups[2]?.port],
+  );
+  assert.equal((await world.haproxy.plan(world.spec(), web({ app: ups[2]?.port ?? 0 }))).how, "nothing");
+});
