@@ -18,6 +18,7 @@ const VARIABLE = "__sluice";
  * - If the status cannot be written, nothing is executed: a process that runs is always on record.
  */
 const SCRIPT = [
+  "unset SHLVL",
   "trap : HUP INT QUIT ALRM TERM USR1 USR2 PIPE TSTP TTIN TTOU",
   `read -r ${VARIABLE} </proc/self/stat && echo "shim $${VARIABLE}" >&3 || exit 125`,
   `(read -r ${VARIABLE} </proc/self/stat && echo "app $${VARIABLE}" >&3 || exit 125; exec "$@" 3>&-) 2>&1`,
@@ -26,8 +27,8 @@ const SCRIPT = [
 
 const OWN_COMMAND_LINE = `${SHELL}\0-c\0${SCRIPT}\0`;
 
-/** Names that shells set for themselves, or refuse to start with: they would not reach the app as given. */
-export const SHELL_OWN_VARIABLES = ["IFS", "LINENO", "OPTIND", "PPID", VARIABLE];
+/** Names that one shell or another (dash, bash, busybox) sets or drops by itself: they would not reach the app as given. */
+export const SHELL_OWN_VARIABLES = ["IFS", "LINENO", "OPTIND", "PPID", "PS1", "PS4", "SHLVL", VARIABLE];
 
 /** Exit status of a shell whose `exec` failed: 126 not executable, 127 not found. */
 export function isExecFailure(status: number): boolean {
