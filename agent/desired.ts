@@ -68,3 +68,10 @@ export function poolInstances(desired: Desired, pool: string) {
   const state = desired.pools[pool];
   return state === undefined ? [] : instancesOf(pool, state);
 }
+
+/** Whether a target is part of a desired state. */
+export function isDesired({ edges, pools, backends }: Desired, target: Target): boolean {
+  const [kind, first = "", second = ""] = target.split("/");
+  if (kind === "edge") return edges[first] !== undefined;
+  return kind === "pool" ? pools[first] !== undefined : backends[`${first}/${second}`] !== undefined;
+}

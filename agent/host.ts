@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { milliseconds } from "../model/duration";
 import type { Instance } from "../model/pool-state";
-import { backendsOf, type Desired, edgeAddress, merge, type Overlay, poolInstances } from "./desired";
+import type { Target } from "../model/transaction";
+import { backendsOf, type Desired, edgeAddress, isDesired, merge, type Overlay, poolInstances } from "./desired";
 import type { Events } from "./events";
 import { Haproxy } from "./haproxy/haproxy";
 import { Supervisor } from "./pools/supervisor";
@@ -76,12 +77,21 @@ export class Host {
   }
 
   /** Makes an overlay part of the committed state. The write is the commit point: before it nothing has changed, after it everything has. */
-  async commit(transaction: { id: string; target: string; who: string }, overlay: Overlay): Promise<void> {
+  async commit(
+    { urn, ...transaction }: { id: string; target: Target; who: string; urn: string },
+    overlay: Overlay,
+  ): Promise<void> {
     const write = this.saving.then(async () => {
       const { committed, stateFile } = this.parts;
+      const merged = merge(committed, [overlay]);
       const next: Committed = {
         ...committed,
-        ...merge(committed, [overlay]),
+        ...merged,
+        owners: ownersAfter(
+          committed.owners,
+          transaction.target,
+          isDesired(merged, transaction.target) ? urn : undefined,
+        ),
         transactions: remember(committed.transactions, { ...transaction, at: new Date().toISOString() }),
       };
       await stateFile.save(next);
@@ -181,4 +191,10 @@ export class Host {
     this.closed = true;
     this.supervisor.close();
   }
+}
+
+/** Who declares what, after a change of one target; `undefined` for one that went. */
+function ownersAfter(owners: Committed["owners"], target: Target, urn: string | undefined): Committed["owners"] {
+  const { [target]: _before, ...rest } = owners;
+  return urn === undefined ? rest : { ...rest, [target]: urn };
 }

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { z } from "zod";
+import { explain } from "../model/explain";
 import { openRequest, PROTOCOL, step } from "../model/transaction";
 import type { About } from "./api";
 import type { Events } from "./events";
@@ -7,7 +8,8 @@ import type { Host } from "./host";
 import { observeBackend, observeEdge, observePool, planStep } from "./observe";
 import { Problem } from "./problem";
 import { stepProblems } from "./step-problems";
-import type { Transactions } from "./transactions";
+import { targetOf } from "./steps";
+import { ownedByOther, type Transactions } from "./transactions";
 
 /** Largest request body, in bytes. */
 export const MAX_BODY = 1024 * 1024;
@@ -126,7 +128,7 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
 }
 
 function parse<T>(schema: z.ZodType<T>, body: unknown): T {
-  const result = schema.safeParse(body);
+  const result = schema.safeParse(body, { error: explain });
   if (result.success) return result.data;
   throw new Problem(400, "invalid", z.prettifyError(result.error), {
     problems: result.error.issues.map(({ path, message }) => ({ path: path.join("."), message })),
@@ -151,8 +153,11 @@ async function status({ parts }: Call) {
 }
 
 async function check({ parts, body }: Call) {
-  const { preview, ...rest } = z.looseObject({ preview: z.boolean().default(true) }).parse(body);
-  return { problems: await stepProblems(parse(step, rest), parts.host, { preview }) };
+  const { creator, ...rest } = parse(z.looseObject({ creator: z.string().optional() }), body);
+  const wanted = parse(step, rest);
+  const owned = creator === undefined ? undefined : ownedByOther(parts.host.committed, targetOf(wanted), creator);
+  const problems = await stepProblems(wanted, parts.host, { preview: true });
+  return { problems: owned === undefined ? problems : [{ path: "name", message: owned }, ...problems] };
 }
 
 async function followEvents({ parts, request, response }: Call) {

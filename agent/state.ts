@@ -19,6 +19,8 @@ const committed = z.strictObject({
   /** By `edge/backend`. */
   backends: z.record(z.string(), backendSpec),
   pools: z.record(z.string(), poolState),
+  /** By target: the URN of the resource that declares it, so that two resources can't share one thing. */
+  owners: z.record(z.string(), z.string()).default({}),
   /** Committed transactions, newest last. */
   transactions: z.array(z.strictObject({ id: z.string(), target: z.string(), who: z.string(), at: z.iso.datetime() })),
 });
@@ -76,6 +78,7 @@ function emptyState(): Committed {
     edges: {},
     backends: {},
     pools: {},
+    owners: {},
     transactions: [],
   };
 }

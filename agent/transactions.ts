@@ -9,6 +9,7 @@ import type { Host } from "./host";
 import type { Journal } from "./journal";
 import { Problem } from "./problem";
 import type { Secrets } from "./secrets";
+import type { Committed } from "./state";
 import { runStep } from "./steps";
 
 /** How a transaction stands. `undoing` still holds its target. */
@@ -65,9 +66,11 @@ export class Transactions {
     return { id, target, owner: { who, why: target, pid: 1 }, since: at, state: "committed" };
   }
 
-  async begin({ target, owner, leaseMs }: z.output<typeof openRequest>): Promise<TransactionStatus> {
+  async begin({ target, owner, leaseMs, create }: z.output<typeof openRequest>): Promise<TransactionStatus> {
     const holder = [...this.open.values()].find((other) => other.target === target);
     if (holder !== undefined) throw held(holder);
+    const other = create ? ownedByOther(this.parts.host.committed, target, owner.why) : undefined;
+    if (other !== undefined) throw new Problem(409, "owned", other);
     const transaction: Transaction = {
       id: randomUUID(),
       target,
@@ -145,7 +148,10 @@ export class Transactions {
       const { target, owner } = transaction;
       transaction.abort.signal.throwIfAborted();
       const before = host.committed;
-      await host.commit({ id, target, who: owner.who }, { ...transaction.overlay, pools: Object.fromEntries(pools) });
+      await host.commit(
+        { id, target, who: owner.who, urn: owner.why },
+        { ...transaction.overlay, pools: Object.fromEntries(pools) },
+      );
       this.end(transaction, "committed");
       await ballast.lend(() => journal.append({ kind: "committed", id }));
       this.phase(transaction, "retire", `${target} is committed; what it replaced drains`);
@@ -260,6 +266,13 @@ export class Transactions {
 
 function statusOf({ id, target, owner, since, state, reason }: TransactionStatus): TransactionStatus {
   return { id, target, owner, since, state, reason };
+}
+
+/** Why a resource can't create a target: another one declares it. */
+export function ownedByOther({ owners }: Committed, target: Target, urn: string): string | undefined {
+  const known = owners[target];
+  if (known === undefined || known === urn) return undefined;
+  return `${target} is on this agent already and belongs to ${known}: use another name, or remove that one first`;
 }
 
 function held({ target, owner, since, state }: TransactionStatus): Problem {

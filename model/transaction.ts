@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { backendSpec } from "./backend";
 import { edgeSpec } from "./edge";
-import { name } from "./names";
+import { shown } from "./explain";
+import { hasControl, name } from "./names";
 import { poolSpec } from "./pool";
 
 /** Version of the agent's HTTP API. A client and an agent of different protocols refuse each other. */
@@ -10,12 +11,23 @@ export const PROTOCOL = 1;
 /** Time without a renewal after which an agent undoes an open transaction by itself, in milliseconds. */
 export const DEFAULT_LEASE_MS = 5000;
 
+/** One line: it is shown to others, in errors and logs. */
+function line(max: number) {
+  return z
+    .string()
+    .min(1)
+    .max(max)
+    .refine((text) => !hasControl(text), {
+      error: ({ input }) => `${shown(input)} holds a control character: remove it`,
+    });
+}
+
 /** Who holds a transaction. */
 export const owner = z.strictObject({
   /** Person and host, such as `ana@build-7`. */
-  who: z.string().min(1).max(200),
+  who: line(200),
   /** What for, such as the resource's URN. */
-  why: z.string().min(1).max(1000),
+  why: line(1000),
   /** Process id of the holder. */
   pid: z.int().min(1),
 });
@@ -25,7 +37,7 @@ export type Owner = z.output<typeof owner>;
 export const target = z
   .string()
   .regex(/^(?:(?:edge|pool)\/[a-z][a-z0-9-]{0,39}|backend\/[a-z][a-z0-9-]{0,39}\/[a-z][a-z0-9-]{0,39})$/, {
-    error: (issue) => `${JSON.stringify(issue.input)} is not a target: use edge/NAME, pool/NAME or backend/EDGE/NAME`,
+    error: (issue) => `${shown(issue.input)} is not a target: use edge/NAME, pool/NAME or backend/EDGE/NAME`,
   });
 export type Target = z.output<typeof target>;
 
@@ -33,6 +45,8 @@ export const openRequest = z.strictObject({
   target,
   owner,
   leaseMs: z.int().min(500).max(600_000).default(DEFAULT_LEASE_MS),
+  /** Whether the holder creates the target: then nobody else may have it already. */
+  create: z.boolean().default(false),
 });
 export type OpenRequest = z.input<typeof openRequest>;
 

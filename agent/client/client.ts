@@ -49,10 +49,13 @@ export class AgentClient {
     }
   }
 
-  /** Why a step can't be done on the agent's host as it is now. */
-  async check(step: Step | StepInput): Promise<Problem[]> {
-    return (await this.connection.call<{ problems: Problem[] }>("POST", "/v1/check", { ...step, preview: true }))
-      .problems;
+  /**
+   * Why a step can't be done on the agent's host as it is now.
+   *
+   * @param creator URN of the resource that would create the step's target
+   */
+  async check(step: Step | StepInput, creator?: string): Promise<Problem[]> {
+    return (await this.connection.call<{ problems: Problem[] }>("POST", "/v1/check", { ...step, creator })).problems;
   }
 
   /** What a step would do, without doing it. */

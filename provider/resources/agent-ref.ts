@@ -3,6 +3,7 @@ import { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
 import { agentOptions } from "../../model/agent";
 import { absolutePath } from "../../model/names";
+import type { StepInput } from "../../model/transaction";
 import type { Context, Failure } from "../server";
 
 /** The agent that a resource lives on. The folder names it; the socket is how it is reached. */
@@ -38,10 +39,14 @@ export async function askAgent<T>(
   }
 }
 
-/** Problems that an agent finds with a step, as failures of the resource's properties; none where it can't be reached yet. */
-export async function liveFailures(agent: AgentRef, step: Parameters<AgentClient["check"]>[0]): Promise<Failure[]> {
+/**
+ * Problems that an agent finds with a step, as failures of the resource's properties; none where it can't be reached yet.
+ *
+ * @param creator URN of the resource, where it is to be created
+ */
+export async function liveFailures(agent: AgentRef, step: StepInput, creator: string | undefined): Promise<Failure[]> {
   try {
-    const problems = await withAgent(agent, (client) => client.check(step));
+    const problems = await withAgent(agent, (client) => client.check(step, creator));
     return problems.map(({ path, message }) => ({ property: path, reason: message }));
   } catch (error) {
     // The same update may start this agent; if not, the update itself fails before it changes anything.

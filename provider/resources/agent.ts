@@ -5,7 +5,7 @@ import { type AgentOptions, agentOptions } from "../../model/agent";
 import { absolutePath } from "../../model/names";
 import { agentBundle, type Checked, type Context, type DiffRequest, type Properties, type Resource } from "../server";
 import type { AgentRef } from "./agent-ref";
-import { differences, parseInputs } from "./inputs";
+import { differences, parseInputs, withLive } from "./inputs";
 
 interface Inputs extends AgentOptions {
   directory: string;
@@ -24,13 +24,13 @@ const EXPECTED: Inputs["live"] = { agent: "running", guarded: true };
 export const agentResource: Resource = {
   type: "sluice:index:Agent",
 
-  async check(_context, { news }): Promise<Checked<object>> {
+  async check(_context, { olds, news }): Promise<Checked<object>> {
     const socket = news.socket ?? (typeof news.directory === "string" ? join(news.directory, "agent.sock") : undefined);
     const { failures, values } = parseInputs(
       { ...news, socket },
       { own: { directory: absolutePath }, spec: agentOptions },
     );
-    return { failures, inputs: { ...values, version: agentBundle().version, live: EXPECTED } };
+    return { failures, inputs: { ...withLive(values, olds, EXPECTED), version: agentBundle().version } };
   },
 
   async diff(_context, request: DiffRequest<Properties, Properties>) {

@@ -1,9 +1,9 @@
 import { type BackendSpec, backendSpec } from "../../model/backend";
 import { expectedBackend } from "../../model/live";
 import { name } from "../../model/names";
-import type { Context, Properties, Resource } from "../server";
+import { type Context, containsUnknown, type Properties, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { differences, parseInputs, whenKnown } from "./inputs";
+import { differences, parseInputs, whenKnown, withLive } from "./inputs";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -17,16 +17,26 @@ interface Inputs extends BackendSpec {
 export const backendResource: Resource = {
   type: "sluice:index:Backend",
 
-  async check(_context, { news }) {
+  async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, {
       own: { agent: agentRef, edge: name, name },
       spec: backendSpec,
     });
     const valid = known && failures.length === 0;
-    const live = valid ? await liveFailures((values as unknown as Inputs).agent, setStep(values)) : [];
+    const live = valid
+      ? await liveFailures(
+          (values as unknown as Inputs).agent,
+          setStep(values),
+          olds === undefined ? context.urn : undefined,
+        )
+      : [];
     return {
       failures: [...failures, ...live],
-      inputs: { ...values, live: whenKnown(valid, () => expectedBackend(values as unknown as Inputs)) },
+      inputs: withLive(
+        values,
+        olds,
+        whenKnown(valid, () => expectedBackend(values as unknown as Inputs)),
+      ),
     };
   },
 
@@ -39,11 +49,11 @@ export const backendResource: Resource = {
   async create(context, { inputs }) {
     if (context.preview) {
       await sayPlan(inputs, setStep, context);
-      return { outputs: inputs };
+      return { outputs: outputsOf(inputs) };
     }
-    await apply(inputs, context);
+    await apply(inputs, context, { create: true });
     const { edge, name: backend } = inputs as unknown as Inputs;
-    return { id: `${edge}/${backend}`, outputs: inputs };
+    return { id: `${edge}/${backend}`, outputs: outputsOf(inputs) };
   },
 
   async read(context, { id, inputs, state }) {
@@ -58,7 +68,7 @@ export const backendResource: Resource = {
   async update(context, { news }) {
     if (context.preview) await sayPlan(news, setStep, context);
     else await apply(news, context);
-    return news;
+    return outputsOf(news);
   },
 
   async delete(context, { state }) {
@@ -77,11 +87,23 @@ function setStep(inputs: Properties) {
   return { verb: "backend.set" as const, edge, backend, spec };
 }
 
-async function apply(inputs: Properties, context: Context): Promise<void> {
+/** The inputs, and reality as it now must be. */
+function outputsOf(inputs: Properties): Properties {
+  const known = !containsUnknown(inputs);
+  return { ...inputs, live: whenKnown(known, () => expectedBackend(inputs as unknown as Inputs)) };
+}
+
+async function apply(inputs: Properties, context: Context, options?: { create: boolean }): Promise<void> {
   const { agent, edge, name: backend } = inputs as unknown as Inputs;
   await withAgent(agent, (client) =>
-    inTransaction(client, `backend/${edge}/${backend}`, context, async (run) => {
-      await run(setStep(inputs));
-    }),
+    inTransaction(
+      client,
+      `backend/${edge}/${backend}`,
+      context,
+      async (run) => {
+        await run(setStep(inputs));
+      },
+      options,
+    ),
   );
 }

@@ -1,9 +1,9 @@
 import { type EdgeSpec, edgeSpec, listensOn } from "../../model/edge";
 import { expectedEdge, hostPort } from "../../model/live";
 import { name } from "../../model/names";
-import type { Properties, Resource } from "../server";
+import { type Context, type Properties, type Resource, UNKNOWN } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { differences, parseInputs, whenKnown } from "./inputs";
+import { differences, parseInputs, whenKnown, withLive } from "./inputs";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -16,13 +16,23 @@ interface Inputs extends EdgeSpec {
 export const edgeResource: Resource = {
   type: "sluice:index:Edge",
 
-  async check(_context, { news }) {
+  async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: edgeSpec });
     const valid = known && failures.length === 0;
-    const live = valid ? await liveFailures((values as unknown as Inputs).agent, setStep(values)) : [];
+    const live = valid
+      ? await liveFailures(
+          (values as unknown as Inputs).agent,
+          setStep(values),
+          olds === undefined ? context.urn : undefined,
+        )
+      : [];
     return {
       failures: [...failures, ...live],
-      inputs: { ...values, live: whenKnown(valid, () => expectedEdge(values as unknown as Inputs)) },
+      inputs: withLive(
+        values,
+        olds,
+        whenKnown(valid, () => expectedEdge(values as unknown as Inputs)),
+      ),
     };
   },
 
@@ -39,7 +49,7 @@ export const edgeResource: Resource = {
       await sayPlan(inputs, setStep, context);
       return { outputs: outputsOf(inputs) };
     }
-    await apply(inputs, context);
+    await apply(inputs, context, { create: true });
     return { id: String(inputs.name), outputs: outputsOf(inputs) };
   },
 
@@ -75,19 +85,27 @@ function setStep(inputs: Properties) {
   return { verb: "edge.set" as const, edge, spec };
 }
 
-async function apply(inputs: Properties, context: Parameters<Resource["create"]>[0]): Promise<void> {
+async function apply(inputs: Properties, context: Context, options?: { create: boolean }): Promise<void> {
   const { agent, name: edge } = inputs as unknown as Inputs;
   await withAgent(agent, (client) =>
-    inTransaction(client, `edge/${edge}`, context, async (run) => {
-      await run(setStep(inputs));
-    }),
+    inTransaction(
+      client,
+      `edge/${edge}`,
+      context,
+      async (run) => {
+        await run(setStep(inputs));
+      },
+      options,
+    ),
   );
 }
 
-/** The inputs, and the address of the first listener for others to use. */
+/** The inputs, reality as it now must be, and the address of the first listener for others to use. */
 function outputsOf(inputs: Properties): Properties {
   const { frontends } = inputs as unknown as Inputs;
   const known = edgeSpec.shape.frontends.safeParse(frontends);
-  const first = known.success ? listensOn({ ...(inputs as unknown as Inputs), frontends: known.data })[0] : undefined;
-  return first === undefined ? inputs : { ...inputs, address: hostPort(first.address, first.port) };
+  if (!known.success) return { ...inputs, live: UNKNOWN, address: UNKNOWN };
+  const [first] = listensOn({ ...(inputs as unknown as Inputs), frontends: known.data });
+  const address = first === undefined ? undefined : hostPort(first.address, first.port);
+  return { ...inputs, live: expectedEdge({ frontends: known.data }), address };
 }

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { explain } from "../../model/explain";
 import {
   containsUnknown,
   type DiffEntry,
@@ -37,14 +38,14 @@ export function parseInputs(news: Properties, { own, spec }: Parts): ParsedInput
   const failures: Failure[] = [];
   const values: Properties = {};
   for (const [key, schema] of Object.entries(own)) {
-    const result = schema.safeParse(given[key]);
+    const result = schema.safeParse(given[key], { error: explain });
     if (result.success) values[key] = result.data as Properties[string];
     else {
       failures.push(...failuresOf(result.error, [key], given[key]));
       values[key] = given[key] as Properties[string];
     }
   }
-  const result = spec.safeParse(rest);
+  const result = spec.safeParse(rest, { error: explain });
   if (!result.success) failures.push(...failuresOf(result.error, [], rest));
   return {
     failures,
@@ -71,6 +72,14 @@ export function differences(
     .filter(({ path }) => !ignored.includes(path))
     .map((entry) => (replacing.includes(entry.path) ? { ...entry, replace: true } : entry));
   return [...declared, ...diffValues(olds.live, news.live, ["live"])];
+}
+
+/**
+ * Checked inputs with the reality that they expect, once there is a reality to compare with: on a create it would only be
+ * noise in the preview.
+ */
+export function withLive(values: Properties, olds: object | undefined, live: unknown): Properties {
+  return olds === undefined ? values : { ...values, live };
 }
 
 /** Stands for what can't be computed before everything is known. */

@@ -4,7 +4,7 @@ import { type PoolSpec, poolSpec } from "../../model/pool";
 import { promotionPlan } from "../../model/promotion-plan";
 import { type Context, containsUnknown, type Failure, type Properties, parsePath, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { differences, parseInputs, whenKnown } from "./inputs";
+import { differences, parseInputs, whenKnown, withLive } from "./inputs";
 import { promote } from "./promotion";
 import { inTransaction } from "./transaction";
 
@@ -25,14 +25,19 @@ export const poolResource: Resource = {
     const secret = secretFailures(context.secrets);
     const valid = known && failures.length === 0 && secret.length === 0;
     const inputs = values as unknown as PoolInputs;
-    const live = valid ? await liveFailures(inputs.agent, startStep(values, context)) : [];
+    const live = valid
+      ? await liveFailures(inputs.agent, startStep(values, context), olds === undefined ? context.urn : undefined)
+      : [];
     const from = (olds as unknown as PoolInputs | undefined)?.release?.id ?? "";
     return {
       failures: [...failures, ...secret, ...live],
       inputs: {
-        ...values,
+        ...withLive(
+          values,
+          olds,
+          whenKnown(valid, () => expectedPool(inputs)),
+        ),
         change: whenKnown(valid, () => ({ from, to: inputs.release.id })),
-        live: whenKnown(valid, () => expectedPool(inputs)),
       },
     };
   },
@@ -46,8 +51,8 @@ export const poolResource: Resource = {
 
   async create(context, { inputs }) {
     if (context.preview) sayPlan(undefined, inputs, context);
-    else await promote(inputs as unknown as PoolInputs, startStep(inputs, context), context);
-    return { id: String(inputs.name), outputs: inputs };
+    else await promote(inputs as unknown as PoolInputs, startStep(inputs, context), context, { create: true });
+    return { id: String(inputs.name), outputs: outputsOf(inputs) };
   },
 
   async read(context, { id, inputs, state }) {
@@ -61,7 +66,7 @@ export const poolResource: Resource = {
   async update(context, { oldInputs, news }) {
     if (context.preview) sayPlan(oldInputs, news, context);
     else await promote(news as unknown as PoolInputs, startStep(news, context), context);
-    return news;
+    return outputsOf(news);
   },
 
   async delete(context, { id, state }) {
@@ -76,6 +81,12 @@ export const poolResource: Resource = {
     });
   },
 };
+
+/** The inputs, and reality as it now must be. */
+function outputsOf(inputs: Properties): Properties {
+  const known = !containsUnknown(inputs);
+  return { ...inputs, live: whenKnown(known, () => expectedPool(inputs as unknown as PoolInputs)) };
+}
 
 /** Says in a preview what the update will do; silent while parts of it are not known. */
 function sayPlan(before: Properties | undefined, after: Properties, { log }: Context): void {

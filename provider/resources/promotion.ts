@@ -8,12 +8,23 @@ import { inTransaction } from "./transaction";
  * Promotes a pool's release: the candidate starts beside what serves, traffic moves to it once it is healthy, services and
  * singletons follow, and the commit makes it the current release. The agent then drains and stops the old one.
  */
-export async function promote({ agent, name: pool }: PoolInputs, start: StepInput, context: Context): Promise<void> {
+export async function promote(
+  { agent, name: pool }: Pick<PoolInputs, "agent" | "name">,
+  start: StepInput,
+  context: Context,
+  options?: { create: boolean },
+): Promise<void> {
   await withAgent(agent, (client) =>
-    inTransaction(client, `pool/${pool}`, context, async (run) => {
-      await run(start);
-      await run({ verb: "pool.switch", pool });
-      await run({ verb: "pool.follow", pool });
-    }),
+    inTransaction(
+      client,
+      `pool/${pool}`,
+      context,
+      async (run) => {
+        await run(start);
+        await run({ verb: "pool.switch", pool });
+        await run({ verb: "pool.follow", pool });
+      },
+      options,
+    ),
   );
 }

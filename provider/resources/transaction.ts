@@ -16,6 +16,7 @@ export type RunStep = (step: StepInput) => Promise<Record<string, unknown>>;
 
 /**
  * Changes one target in a transaction: all steps and then the commit, or everything is put back and the error thrown.
+ * With `create`, the target must be new, or be this resource's already (after an update that died right at its end).
  * The lease is renewed meanwhile; when this process dies, the agent undoes the change by itself.
  */
 export async function inTransaction(
@@ -23,9 +24,10 @@ export async function inTransaction(
   target: Target,
   context: Context,
   work: (run: RunStep) => Promise<void>,
+  { create }: { create: boolean } = { create: false },
 ): Promise<void> {
   context.signal.throwIfAborted();
-  const { id } = await client.begin({ target, owner: ownerOf(context), leaseMs: DEFAULT_LEASE_MS });
+  const { id } = await client.begin({ target, owner: ownerOf(context), leaseMs: DEFAULT_LEASE_MS, create });
   const lost = new AbortController();
   const signal = AbortSignal.any([context.signal, lost.signal]);
   const renewal = keepLease(client, id, lost);
