@@ -56,7 +56,17 @@ export class Connection {
   ): AsyncGenerator<Record<string, unknown>> {
     const response = await this.open(method, path, body, { timeoutMs: 0, ...options });
     if ((response.statusCode ?? 500) >= 400) throw toError(await readJson(response, this.socket));
-    for await (const line of createInterface({ input: response })) yield JSON.parse(line) as Record<string, unknown>;
+    // Whoever stops reading has no more interest in how the connection ends, but an error without a listener is thrown.
+    response.on("error", () => undefined);
+    try {
+      for await (const line of createInterface({ input: response })) yield JSON.parse(line) as Record<string, unknown>;
+    } catch (error) {
+      if (options.signal?.aborted) throw asError(options.signal.reason);
+      throw new UnreachableError(this.socket, `its answer was cut short: ${(error as Error).message}`);
+    } finally {
+      response.destroy();
+    }
+    if (options.signal?.aborted) throw asError(options.signal.reason);
     if (!response.complete)
       throw new UnreachableError(this.socket, "the connection was cut in the middle of an answer");
   }
@@ -97,12 +107,16 @@ export class Connection {
       });
       call.on("error", (error) => {
         clearTimeout(timer);
-        if (signal?.aborted) reject(signal.reason instanceof Error ? signal.reason : error);
+        if (signal?.aborted) reject(asError(signal.reason));
         else reject(new UnreachableError(this.socket, error.message));
       });
       call.end(text);
     });
   }
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
 }
 
 async function readJson(response: IncomingMessage, socket: string): Promise<unknown> {

@@ -1,0 +1,139 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import test, { type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { PHASES, type Phase } from "../../../model/transaction";
+import type { Deployment } from "./deploy";
+import { random, seedOf } from "./random";
+import { answeringRelease, assertWhole, committedRelease } from "./whole";
+import { World, type WorldOptions } from "./world";
+
+/** Most phases last a few milliseconds, three of them up to a second. */
+const SHORT_DELAY_MS = 30;
+const LONG_DELAY_MS = 700;
+const PHASE_DEADLINE_MS = 30_000;
+const LAST_EVENTS = 40;
+
+export interface Fault {
+  name: string;
+  /** Whether HAProxy lives through it: no request may fail then. */
+  hitless: boolean;
+  /** Whatever takes time to find out what to hit, done before the promotion begins. */
+  aim(world: World, deployment: () => Deployment): Promise<Strike>;
+  options?: WorldOptions;
+  /** Hosts on which the cases run, at the same time. @default 2 */
+  worlds?: number;
+  /** Cases after which a host is replaced by a fresh one. @default all */
+  casesPerWorld?: number;
+  /** Reason to leave the cases out, if there is one. */
+  skip?: string | undefined;
+}
+
+export interface Strike {
+  hit(): Promise<void> | void;
+  /** What somebody does about it afterwards: the host is switched on, the disk is cleared. */
+  mend?(): Promise<void>;
+}
+
+interface Case {
+  phase: Phase;
+  delayMs: number;
+  name: string;
+}
+
+/** The cases of a fault: at each phase of a promotion, at once and a moment later. */
+export function faultTests(fault: Fault): void {
+  const { worlds = 2, skip } = fault;
+  test(fault.name, { concurrency: worlds, ...(skip === undefined ? {} : { skip }) }, async (t) => {
+    const seed = seedOf();
+    const next = random(seed);
+    const cases = PHASES.flatMap((phase): Case[] => {
+      const delayMs = Math.round(next() * (next() < 0.5 ? SHORT_DELAY_MS : LONG_DELAY_MS));
+      return [
+        { phase, delayMs: 0, name: `at ${phase}` },
+        { phase, delayMs, name: `${delayMs} ms after ${phase} began (seed ${seed})` },
+      ];
+    });
+    const shares = Array.from({ length: worlds }, (_, share) => cases.filter((_, index) => index % worlds === share));
+    await Promise.all(shares.map((share, index) => t.test(`host ${index + 1}`, (t) => runShare(t, fault, share))));
+  });
+}
+
+async function runShare(t: TestContext, fault: Fault, cases: Case[]): Promise<void> {
+  let world: World | undefined;
+  let used = 0;
+  for (const one of cases) {
+    await t.test(one.name, async (t) => {
+      if (used === (fault.casesPerWorld ?? cases.length)) {
+        await world?.close();
+        world = undefined;
+      }
+      if (world === undefined) {
+        world = await World.start(tracked(t), fault.options);
+        used = 0;
+      }
+      used += 1;
+      try {
+        await runCase(t, world, fault, one);
+      } catch (error) {
+        t.diagnostic(await lastEvents(world));
+        await world.close();
+        world = undefined;
+        throw error;
+      }
+    });
+  }
+  await world?.close();
+
+  /** A host outlives the case that started it. */
+  function tracked(_: TestContext): TestContext {
+    return t;
+  }
+}
+
+async function runCase(t: TestContext, world: World, fault: Fault, { phase, delayMs }: Case): Promise<void> {
+  const before = await committedRelease(world);
+  const failedBefore = world.load?.snapshot().failed ?? 0;
+  const after = world.nextRelease();
+  let deployment: Deployment | undefined;
+  const strike = await fault.aim(world, () => deployment as Deployment);
+  const ended = new AbortController();
+  const reached = world.phase(phase, AbortSignal.any([ended.signal, AbortSignal.timeout(PHASE_DEADLINE_MS)]));
+  deployment = world.deploy(after);
+  void deployment.finished.then(({ exit, said }) => {
+    // The events of what has just happened come right behind.
+    setTimeout(() => ended.abort(new Error(`the promotion ended (${exit}) before ${phase}: ${said}`)), 1000).unref();
+  });
+  await reached;
+  if (delayMs > 0) await sleep(delayMs);
+  await strike.hit();
+  const { exit, said } = await deployment.finished;
+  await world.quiet();
+  const outcome = await committedRelease(world);
+  t.diagnostic(`${before} -> ${after}: ${outcome}, deployer ${exit}${said === "" ? "" : `: ${said.trim()}`}`);
+  assert.ok([before, after].includes(outcome), `${outcome} is committed`);
+  if (phase === "retire") assert.equal(outcome, after, "a committed promotion was undone");
+  if (exit === 0) assert.equal(outcome, after, "the deployer was told of a commit that is not one");
+  if (exit === 1) assert.equal(outcome, before, `the deployer was told of a failure, but it is committed: ${said}`);
+  await assertWhole(world, outcome);
+  assert.equal(await answeringRelease(world), outcome);
+  await strike.mend?.();
+  const following = await world.promoteNext();
+  await assertWhole(world, following);
+  assert.equal(await answeringRelease(world), following);
+  if (!fault.hitless || world.load === undefined) return;
+  const { failed, failures, requests } = world.load.snapshot();
+  assert.ok(requests > 0);
+  assert.equal(failed - failedBefore, 0, `requests failed: ${JSON.stringify(failures)}`);
+}
+
+async function lastEvents({ directory }: World): Promise<string> {
+  const text = await readFile(join(directory, "events.ndjson"), "utf8").catch((error: Error) => error.message);
+  const log = await readFile(join(directory, "agent.log"), "utf8").catch((error: Error) => error.message);
+  return [
+    ...text.trim().split("\n").slice(-LAST_EVENTS),
+    "agent.log:",
+    ...log.trim().split("\n").slice(-LAST_EVENTS),
+  ].join("\n");
+}

@@ -1,0 +1,199 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { AgentClient } from "../../../agent/client/client";
+import { installAgent, startAgent } from "../../../agent/client/launch";
+import { type Identity, readStat, send } from "../../../agent/processes/identity";
+import { agentOptions } from "../../../model/agent";
+import { type EdgeSpec, edgeSpec } from "../../../model/edge";
+import { type PoolInput, type PoolSpec, poolSpec } from "../../../model/pool";
+import type { AgentEvent, Phase, StepInput } from "../../../model/transaction";
+import { agentBundle } from "../../../provider/server";
+import { type Load, startLoad } from "../../load/load";
+import { agentPid, endEverything } from "../../support/agent";
+import { until } from "../../support/until";
+import { type Deployment, deploy } from "./deploy";
+
+export const EDGE = "main";
+export const POOL = "app";
+const APP = join(__dirname, "..", "..", "fixtures", "faults", "app.mjs");
+/** Ports of one pool: some more than two releases side by side need. */
+const PORTS = 16;
+/** Below the ports that systems give out by themselves. */
+const FIRST_PORT = 20_000;
+const SLOTS = 700;
+const START_DEADLINE_MS = 60_000;
+let worlds = 0;
+
+export interface WorldOptions {
+  /** Makes the state folder. @default a new one below the system's folder for temporary files */
+  folder?: () => Promise<{ path: string; remove: () => Promise<void> }>;
+  /** Further settings of the pool. */
+  pool?: Partial<PoolInput>;
+  /** Whether requests are sent all the time. @default true */
+  load?: boolean;
+}
+
+/** An agent with an edge and a pool of a small app, and a load on it: the host on which faults happen. */
+export class World {
+  readonly client: AgentClient;
+  load: Load | undefined;
+  /** Count of the releases so far; the newest one need not be the one that serves. */
+  releases = 0;
+
+  private constructor(
+    readonly directory: string,
+    readonly socket: string,
+    readonly edgePort: number,
+    private readonly firstPort: number,
+    private readonly remove: () => Promise<void>,
+    private readonly options: WorldOptions,
+  ) {
+    this.client = new AgentClient(socket);
+  }
+
+  /** Everything is ended by pid, and the folder removed, after the test at the latest. */
+  static async start(t: TestContext, options: WorldOptions = {}): Promise<World> {
+    const { path, remove } = await (options.folder ?? temporaryFolder)();
+    const slot = (process.pid + 101 * worlds++) % SLOTS;
+    const world = new World(path, join(path, "a.sock"), await freePort(), FIRST_PORT + slot * PORTS, remove, options);
+    t.after(() => world.close());
+    await installAgent(path, agentOptions.parse({ socket: world.socket }), agentBundle());
+    await world.startAgent();
+    await world.change(`edge/${EDGE}`, { verb: "edge.set", edge: EDGE, spec: world.edge });
+    await world.promoteNext();
+    if (options.load !== false)
+      world.load = startLoad({
+        host: "127.0.0.1",
+        port: world.edgePort,
+        mix: { rate: 100, connections: 6, slow: 1, websockets: 0, streams: 0 },
+        slowSeconds: 1,
+      });
+    return world;
+  }
+
+  private closing: Promise<void> | undefined;
+
+  close(): Promise<void> {
+    this.closing ??= (async () => {
+      await this.load?.stop();
+      this.client.close();
+      await endEverything(this.directory);
+      await this.remove();
+    })();
+    return this.closing;
+  }
+
+  get edge(): EdgeSpec {
+    return edgeSpec.parse({
+      frontends: { http: { binds: [{ port: this.edgePort }], defaultBackend: POOL } },
+      timeouts: { keepAlive: "1 second" },
+    });
+  }
+
+  pool(release: string, overrides: Partial<PoolInput> = {}): PoolSpec {
+    const sleeper = ["sleep", "1000000"];
+    return poolSpec.parse({
+      edge: EDGE,
+      release: { id: release, path: "/" },
+      ports: { from: this.firstPort, to: this.firstPort + PORTS - 1 },
+      drainDeadline: "5 seconds",
+      processes: {
+        store: { policy: "service", command: sleeper },
+        feeder: { policy: "companion", command: sleeper },
+        web: {
+          policy: "proxied",
+          command: [process.execPath, APP],
+          replicas: 2,
+          gracefulStop: "2 seconds",
+          health: { path: "/healthz", interval: "30 milliseconds" },
+        },
+        clock: { policy: "singleton", command: sleeper },
+      },
+      ...this.options.pool,
+      ...overrides,
+    });
+  }
+
+  startStep(release: string, overrides: Partial<PoolInput> = {}): StepInput {
+    return { verb: "pool.start", pool: POOL, spec: this.pool(release, overrides) };
+  }
+
+  nextRelease(): string {
+    this.releases += 1;
+    return `v${this.releases}`;
+  }
+
+  deploy(release: string, overrides: Partial<PoolInput> = {}): Deployment {
+    return deploy(this.socket, this.startStep(release, overrides));
+  }
+
+  /** Promotes one more release, which must work. Gives its id. */
+  async promoteNext(overrides: Partial<PoolInput> = {}): Promise<string> {
+    const release = this.nextRelease();
+    const { exit, said } = await this.deploy(release, overrides).finished;
+    if (exit !== 0) throw new Error(`the promotion of ${release} failed (${exit}): ${said}`);
+    return release;
+  }
+
+  /** One step and its commit, from this process. */
+  async change(target: `${string}/${string}`, step: StepInput): Promise<void> {
+    const { id } = await this.client.begin({ target, owner: { who: "test", why: "test", pid: process.pid } });
+    await this.client.step(id, step, () => undefined);
+    await this.client.commit(id);
+  }
+
+  /** Resolves as soon as a transaction that begins after this call enters the phase, with the transaction's id. */
+  phase(phase: Phase, signal: AbortSignal): Promise<string> {
+    return this.event(({ data }) => data.phase === phase && data.target === `pool/${POOL}`, signal).then(({ data }) =>
+      String(data.transaction),
+    );
+  }
+
+  /** The first event from now on that fits. */
+  async event(fits: (event: AgentEvent) => boolean, signal: AbortSignal): Promise<AgentEvent> {
+    const since = new Date().toISOString();
+    for await (const event of this.client.events(signal)) if (event.at >= since && fits(event)) return event;
+    throw new Error("the agent's events ended");
+  }
+
+  async startAgent(): Promise<void> {
+    await startAgent(this.directory, this.socket, AbortSignal.timeout(START_DEADLINE_MS));
+  }
+
+  /** The agent, and the guard that restarts it. */
+  async agent(): Promise<{ agent: Identity; guard: Identity }> {
+    const agent = readStat((await agentPid(this.directory)) ?? 0);
+    const guard = readStat(agent?.parent ?? 0);
+    if (agent === undefined || guard === undefined) throw new Error(`no agent runs in ${this.directory}`);
+    return { agent, guard };
+  }
+
+  /** Waits until an agent answers and nothing is being promoted or undone. */
+  async quiet(deadlineMs = 30_000): Promise<void> {
+    await until(
+      "an agent without open transactions",
+      async () => (await this.client.status()).transactions.length === 0,
+      { deadlineMs },
+    );
+  }
+}
+
+async function temporaryFolder() {
+  const path = await mkdtemp(join(tmpdir(), "sl-f-"));
+  return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+export function kill({ pid }: { pid: number }): void {
+  send(pid, "SIGKILL");
+}
