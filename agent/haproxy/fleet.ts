@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { ask, isRefusal } from "./cli";
 import { type Processes, showProcesses } from "./master";
 import { type WorkerSnapshot, workerSnapshot } from "./snapshot";
@@ -26,8 +27,20 @@ export interface Sockets {
   master: string;
 }
 
+/** Looks until the newest worker itself has answered: around a reload, two share one socket for a moment. */
+const LOOKS = 100;
+const LOOK_PAUSE_MS = 5;
+
 /** Takes a snapshot of everything that runs, or nothing where HAProxy does not run. */
 export async function fleetSnapshot(sockets: Sockets): Promise<Fleet | undefined> {
+  for (let look = 1; ; look++) {
+    const fleet = await oneLook(sockets);
+    if (fleet === undefined || fleet.current.pid === fleet.processes.worker?.pid || look === LOOKS) return fleet;
+    await sleep(LOOK_PAUSE_MS);
+  }
+}
+
+async function oneLook(sockets: Sockets): Promise<Fleet | undefined> {
   try {
     const processes = await showProcesses(sockets.master);
     const [current, ...old] = await Promise.all([

@@ -86,6 +86,7 @@ export class Haproxy {
   private readonly recordPath: string;
   private readonly sockets: Sockets;
   private readonly fleet: () => Promise<Fleet | undefined>;
+  private readonly observeNow: () => Promise<EdgeObservation>;
   private readonly applyWanted: () => Promise<Plan>;
   private wanted: Wanted | undefined;
   private cached: { record: EdgeRecord | undefined } | undefined;
@@ -106,11 +107,14 @@ export class Haproxy {
         `the folder ${directory} of edge ${name} cannot hold HAProxy's sockets: choose a state folder whose path has no comma and is ${longest - SOCKET_PATH_MAX} characters shorter`,
       );
     this.fleet = singleFlight(() => this.lookAtFleet());
+    this.observeNow = singleFlight(() => this.look());
     this.applyWanted = singleFlight(() => this.inTurn(() => this.pass()));
   }
 
   /** What `apply` would do now, and why; changes nothing. */
   async plan(spec: EdgeSpec, backends: Record<string, BackendSpec>): Promise<Plan> {
+    // In the middle of an apply, files and worker differ.
+    await this.turn;
     const { how, reasons } = await this.target({ spec, backends });
     return { how, reasons };
   }
@@ -134,10 +138,9 @@ export class Haproxy {
     await validateText(this.options.binary, rendered.text);
   }
 
+  /** What HAProxy reports now. Calls at the same time share one look, which began after them. */
   async observe(): Promise<EdgeObservation> {
-    const [fleet, disk, record] = await Promise.all([this.fleet(), readConfig(this.configPath), this.record()]);
-    const state = disk === undefined ? "missing" : isUntouched(disk) ? "ours" : "edited";
-    return observation(fleet, record ?? { placed: [], leaving: [] }, { state, structure: structureOf(disk) });
+    return this.observeNow();
   }
 
   /**
@@ -229,6 +232,12 @@ export class Haproxy {
     return state === "running" || state === "starting";
   }
 
+  private async look(): Promise<EdgeObservation> {
+    const [fleet, disk, record] = await Promise.all([this.fleet(), readConfig(this.configPath), this.record()]);
+    const state = disk === undefined ? "missing" : isUntouched(disk) ? "ours" : "edited";
+    return observation(fleet, record ?? { placed: [], leaving: [] }, { state, structure: structureOf(disk) });
+  }
+
   private async lookAtFleet(): Promise<Fleet | undefined> {
     if (!this.runs()) return undefined;
     const giveUpAt = performance.now() + UP_DEADLINE_MS;
@@ -250,8 +259,7 @@ export class Haproxy {
   }
 
   private async save(record: EdgeRecord): Promise<void> {
-    if (JSON.stringify(record) === JSON.stringify(this.cached?.record)) return;
-    await writeRecord(this.recordPath, record);
+    if (JSON.stringify(record) !== JSON.stringify(this.cached?.record)) await writeRecord(this.recordPath, record);
     this.cached = { record };
   }
 

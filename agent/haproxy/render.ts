@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
+import { isIP } from "node:net";
 import { type BackendSpec, backendSpec } from "../../model/backend";
 import { type Duration, milliseconds } from "../../model/duration";
 import { type EdgeSpec, edgeSpec } from "../../model/edge";
 import { name as nameSchema } from "../../model/names";
 import { connectionsWithin, type HostFacts } from "./host-facts";
 import { endpoint, quote } from "./quote";
-import { byKey, type Placed, path } from "./servers";
+import { byKey, groupByBackend, type Placed, path } from "./servers";
 
 /** Backend of frontends whose own does not exist (yet). Users' names hold no underscore. */
 export const UNAVAILABLE = "_unavailable";
@@ -17,7 +18,7 @@ const SERVER_IDLE = "1s";
 const TCP_CHECK_INTERVAL_MS = 2000;
 /** What a client reads when no server can answer it. */
 const UNAVAILABLE_BODY = '{"error":"no server can answer this request now: try again"}';
-/** Requests come from this host, where another proxy may have set forwarding headers that hold. */
+/** Name of the condition that a request comes from this host. */
 const FROM_THIS_HOST = "from-this-host";
 
 export interface RenderInput {
@@ -43,29 +44,34 @@ export interface Rendered {
 export function render(input: RenderInput): Rendered {
   nameSchema.parse(input.name);
   const spec = edgeSpec.parse(input.spec);
-  const backends = Object.entries(input.backends)
-    .toSorted(byKey)
-    .map(([name, backend]) => [nameSchema.parse(name), backendSpec.parse(backend)] as const);
+  const backends = Object.entries(input.backends).toSorted(byKey);
   const known = new Set(backends.map(([name]) => name));
+  const servers = groupByBackend(input.placed);
   const frontends = Object.entries(spec.frontends)
     .toSorted(byKey)
     .flatMap(([name, frontend]) => frontendLines(name, frontend, known, input.certificates ?? {}));
-  const section = (description: string, withServers: boolean): string =>
-    [
-      ...globalLines(input, spec, description),
-      ...defaultsLines(spec),
-      ...frontends,
-      ...metricsLines(spec),
-      ...backends.flatMap(([name, backend]) => [
-        ...backendLines(name, backend),
-        ...(withServers ? input.placed.filter((server) => server.backend === name).map(serverLine) : []),
-      ]),
-      ...unavailableLines(),
-      "",
-    ].join("\n");
-  const structure = digest(section("", false));
-  const body = section(structure, true);
+  const sections = backends.map(([name, backend]) => ({
+    lines: backendText(name, backend),
+    servers: (servers.get(name) ?? []).map((server) => `${serverLine(server)}\n`).join(""),
+  }));
+  const before = [...defaultsLines(spec), ...frontends, ...metricsLines(spec), ""].join("\n");
+  const after = [...unavailableLines(), ""].join("\n");
+  const whole = (description: string, middle: string): string =>
+    `${[...globalLines(input, spec, description), ""].join("\n")}${before}${middle}${after}`;
+  const structure = digest(whole("", sections.map(({ lines }) => lines).join("")));
+  const body = whole(structure, sections.map(({ lines, servers }) => lines + servers).join(""));
   return { text: `${header(input.name, body)}${body}`, structure };
+}
+
+/** Sections by the backend that they show: specs are never changed in place, and previews render hundreds of them at once. */
+const backendTexts = new WeakMap<BackendSpec, { name: string; text: string }>();
+
+function backendText(name: string, backend: BackendSpec): string {
+  const cached = backendTexts.get(backend);
+  if (cached?.name === name) return cached.text;
+  const text = [...backendLines(nameSchema.parse(name), backendSpec.parse(backend)), ""].join("\n");
+  backendTexts.set(backend, { name, text });
+  return text;
 }
 
 const CHECKSUM = "# checksum ";
@@ -157,16 +163,38 @@ function frontendLines(
     "",
     `frontend ${name}`,
     ...bindLines,
+    ...forwardingLines(binds),
+    `  default_backend ${known.has(defaultBackend) ? defaultBackend : UNAVAILABLE}`,
+  ];
+}
+
+/**
+ * Headers that tell the server who asked. What the client sent of them holds only where it comes from this host, where
+ * another proxy may stand in front; who listens on loopback addresses alone has no other clients.
+ */
+function forwardingLines(binds: EdgeSpec["frontends"][string]["binds"]): string[] {
+  const tls = binds.some((bind) => bind.tls !== undefined) ? "{ ssl_fc } or " : "";
+  const given = (header: string) => `{ req.fhdr(${header}) -m found }`;
+  if (binds.every(({ address }) => isLoopback(address)))
+    return [
+      ...(tls === "" ? [] : ["  http-request set-header x-forwarded-proto https if { ssl_fc }"]),
+      `  http-request set-header x-forwarded-proto http unless ${tls}${given("x-forwarded-proto")}`,
+      `  http-request set-header x-request-id %[uuid()] unless ${given("x-request-id")}`,
+      "  option forwardfor",
+    ];
+  return [
     `  acl ${FROM_THIS_HOST} src 127.0.0.0/8 ::1`,
     `  http-request del-header forwarded unless ${FROM_THIS_HOST}`,
     `  http-request del-header x-forwarded-for unless ${FROM_THIS_HOST}`,
-    `  http-request set-header x-forwarded-proto https if { ssl_fc }`,
-    `  http-request set-header x-forwarded-proto http if !{ ssl_fc } !${FROM_THIS_HOST}`,
-    `  http-request set-header x-forwarded-proto http if !{ ssl_fc } !{ req.fhdr(x-forwarded-proto) -m found }`,
+    ...(tls === "" ? [] : ["  http-request set-header x-forwarded-proto https if { ssl_fc }"]),
+    `  http-request set-header x-forwarded-proto http unless ${tls}${FROM_THIS_HOST} ${given("x-forwarded-proto")}`,
+    `  http-request set-header x-request-id %[uuid()] unless ${FROM_THIS_HOST} ${given("x-request-id")}`,
     "  option forwardfor",
-    `  http-request set-header x-request-id %[uuid()] unless ${FROM_THIS_HOST} { req.fhdr(x-request-id) -m found }`,
-    `  default_backend ${known.has(defaultBackend) ? defaultBackend : UNAVAILABLE}`,
   ];
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith("127.") || address === "::1";
 }
 
 function metricsLines({ metrics }: EdgeSpec): string[] {
@@ -214,10 +242,14 @@ export function serverParameters({ health }: BackendSpec): string {
 const SERVER_ID = /^[a-z][a-z0-9-]{0,39}(\.[1-9][0-9]{0,8})?$/;
 
 function validated(server: Placed): Placed {
-  const { id, backend, name, address, port, weight, state } = server;
-  if (!SERVER_ID.test(id)) throw new Error(`${JSON.stringify(id)} is not the name of a server`);
-  backendSpec.parse({ servers: { [name]: { address, port, weight, state } } });
-  nameSchema.parse(backend);
+  const { id, backend, address, port, weight } = server;
+  const isWhole = (value: number, max: number) => Number.isInteger(value) && value >= 0 && value <= max;
+  if (!SERVER_ID.test(id) || !nameSchema.safeParse(backend).success)
+    throw new Error(`${JSON.stringify(path(server))} is not the name of a server: use declared names`);
+  if (isIP(address) === 0 || !isWhole(port, 65_535) || !isWhole(weight, 256))
+    throw new Error(
+      `server ${path(server)} has no valid address, port and weight: ${JSON.stringify({ address, port, weight })}`,
+    );
   return server;
 }
 

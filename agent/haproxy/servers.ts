@@ -39,25 +39,31 @@ export function path({ backend, id }: { backend: string; id: string }): string {
  * Gives each declared server its name within HAProxy, and says who leaves. A server keeps its name as long as its
  * address stays; one that is wanted again while it leaves gets its old name back.
  */
-export function place(backends: Record<string, BackendSpec>, before: Placement, now: number): Placement {
+export function place(
+  backends: Record<string, BackendSpec>,
+  before: Placement & { backends?: Record<string, BackendSpec> },
+  now: number,
+): Placement {
+  const known = groupByBackend(before.placed);
+  const left = groupByBackend(before.leaving);
   const placed = Object.entries(backends)
     .toSorted(byKey)
-    .flatMap(([backend, spec]) => placeBackend(backend, spec, before));
+    .flatMap(([backend, spec]) => placeBackend(backend, spec, known.get(backend) ?? [], left.get(backend) ?? []));
   const wanted = new Set(placed.map(path));
-  const left = before.placed
+  const leave = before.placed
     .filter((server) => !wanted.has(path(server)))
     .map(({ backend, id, address, port }) => ({
       backend,
       id,
       address,
       port,
-      deadline: now + drainMs(backends[backend]),
+      deadline: now + drainMs(backends[backend] ?? before.backends?.[backend]),
     }));
-  const leaving = [...before.leaving, ...left].filter((server) => !wanted.has(path(server)));
+  const leaving = [...before.leaving, ...leave].filter((server) => !wanted.has(path(server)));
   return { placed, leaving };
 }
 
-/** Time that a server which leaves has, where its backend is gone as well. */
+/** Time that a server which leaves has, where nobody knows its backend any more. */
 const ORPHAN_DRAIN_MS = 60_000;
 
 /** Time that a server which leaves a backend has. */
@@ -65,9 +71,23 @@ export function drainMs(spec: BackendSpec | undefined): number {
   return spec === undefined ? ORPHAN_DRAIN_MS : milliseconds(spec.drainDeadline);
 }
 
-function placeBackend(backend: string, spec: BackendSpec, before: Placement): Placed[] {
-  const known = before.placed.filter((server) => server.backend === backend);
-  const leaving = before.leaving.filter((server) => server.backend === backend);
+/** The servers of each backend. */
+export function groupByBackend<T extends { backend: string }>(servers: readonly T[]): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const server of servers) {
+    const group = groups.get(server.backend);
+    if (group === undefined) groups.set(server.backend, [server]);
+    else group.push(server);
+  }
+  return groups;
+}
+
+function placeBackend(
+  backend: string,
+  spec: BackendSpec,
+  known: readonly Placed[],
+  leaving: readonly Leaving[],
+): Placed[] {
   const taken = new Set([...known, ...leaving].map(({ id }) => id));
   return Object.entries(spec.servers)
     .toSorted(byKey)
