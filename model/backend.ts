@@ -1,19 +1,16 @@
 import { z } from "zod";
 import { duration } from "./duration";
-import { ipAddress } from "./edge";
-import { hasControl, name } from "./names";
+import { ipAddress, isWildcard } from "./edge";
+import { shown } from "./explain";
+import { serverKey } from "./names";
 
 /** Path and query of a URL, as HAProxy's config and an HTTP request line can carry it. */
 export const urlPath = z
   .string()
   .max(512)
-  .refine(
-    (path) => /^\/[!-~]*$/.test(path) && !/["'\\#%]/.test(path.replace(/%[0-9A-Fa-f]{2}/g, "")) && !hasControl(path),
-    {
-      error: (issue) =>
-        `${JSON.stringify(issue.input)} is not a URL path: start with "/", percent-encode spaces, quotes and "#"`,
-    },
-  );
+  .refine((path) => /^\/[!-~]*$/.test(path) && !/["'\\#%]/.test(path.replace(/%[0-9A-Fa-f]{2}/g, "")), {
+    error: (issue) => `${shown(issue.input)} is not a URL path: start with "/", percent-encode spaces, quotes and "#"`,
+  });
 
 /** Administrative state of a server, as HAProxy names it. */
 export const serverState = z.enum(["ready", "drain", "maint"]);
@@ -22,9 +19,15 @@ export type ServerState = z.output<typeof serverState>;
 /** Default weight of a server; HAProxy's range is 0 to 256. */
 export const DEFAULT_WEIGHT = 100;
 
+/** Most servers of one backend. */
+export const MAX_SERVERS = 1000;
+
 const server = z.strictObject({
   /** IP address. Change: the server is drained and added anew, live. */
-  address: ipAddress,
+  address: ipAddress.refine((address) => !isWildcard(address), {
+    // HAProxy would connect to whatever address the client asked for.
+    error: ({ input }) => `${shown(input)} is every address of a host: write the one that the server listens on`,
+  }),
   /** Port, 1 to 65535. Change: the server is drained and added anew, live. */
   port: z.int().min(1).max(65_535),
   /** Share of the traffic relative to the other servers, 0 to 256. @default 100. Change: live. */
@@ -54,7 +57,12 @@ export const backendSpec = z.strictObject({
   /** HAProxy's own health check of each server. @default a TCP connection every 2 seconds */
   health: healthCheck.optional(),
   /** Servers by name, 0 to 1000. */
-  servers: z.record(name, server).default({}),
+  servers: z
+    .record(serverKey, server)
+    .refine((servers) => Object.keys(servers).length <= MAX_SERVERS, {
+      error: ({ input }) => `has ${Object.keys(input as object).length} servers: declare at most ${MAX_SERVERS}`,
+    })
+    .default({}),
   /** Time that a server which leaves has to finish its requests and WebSockets. @default "1 minute" */
   drainDeadline: duration({ min: "0 seconds", max: "7 days" }).default("1 minute"),
 });

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { shown } from "./explain";
 
 const UNITS = { millisecond: 1, second: 1000, minute: 60_000, hour: 3_600_000, day: 86_400_000 } as const;
 type Unit = keyof typeof UNITS;
@@ -17,15 +18,16 @@ export function milliseconds(text: Duration): number {
   const amount = match?.[1];
   const unit = match?.[2] as Unit | undefined;
   if (amount === undefined || unit === undefined)
-    throw new Error(`${JSON.stringify(text)} is not a duration such as "30 seconds"`);
+    throw new Error(`${shown(text)} is not a duration such as "30 seconds"`);
   return Math.round(Number(amount) * UNITS[unit]);
 }
 
-/** Milliseconds as the shortest text for people, such as `1.5 s`, `12 min` or `250 ms`. */
+/** Milliseconds as the shortest text for people, such as `1.5 s`, `12 min` or `250 ms`; one decimal at most. */
 export function formatMilliseconds(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${trim(ms / 1000)} s`;
-  if (ms < 3_600_000) return `${trim(ms / 60_000)} min`;
+  // A value that rounds up to the next unit is written in that: never "60 s" or "1000 ms".
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 59_950) return `${trim(ms / 1000)} s`;
+  if (ms < 3_597_000) return `${trim(ms / 60_000)} min`;
   return `${trim(ms / 3_600_000)} h`;
 }
 
@@ -37,21 +39,24 @@ function trim(value: number): string {
 export function duration(bounds: { min?: Duration; max?: Duration } = {}): z.ZodType<Duration, Duration> {
   const min = bounds.min === undefined ? 0 : milliseconds(bounds.min);
   const max = bounds.max === undefined ? MAX_DURATION_MS : milliseconds(bounds.max);
-  const schema = z.string().superRefine((text, context) => {
-    if (!DURATION.test(text)) {
-      context.addIssue({
-        code: "custom",
-        message: `${JSON.stringify(text)} is not a duration: write a number, a space and a unit, such as "30 seconds"`,
-      });
-      return;
-    }
-    const ms = milliseconds(text as Duration);
-    if (ms < min || ms > max) {
-      context.addIssue({
-        code: "custom",
-        message: `${JSON.stringify(text)} is out of range: use ${formatMilliseconds(min)} to ${formatMilliseconds(max)}`,
-      });
-    }
-  });
+  const range = `${bounds.min ?? "0 seconds"} to ${bounds.max ?? "24 days"}`;
+  const schema = z
+    .string({ error: ({ input }) => `${shown(input)} is not a duration: write a text such as "30 seconds"` })
+    .superRefine((text, context) => {
+      if (!DURATION.test(text)) {
+        context.addIssue({
+          code: "custom",
+          message: `${shown(text)} is not a duration: write a number, a space and a unit, such as "30 seconds"`,
+        });
+        return;
+      }
+      const ms = milliseconds(text as Duration);
+      if (ms < min || ms > max) {
+        context.addIssue({
+          code: "custom",
+          message: `${shown(text)} is out of range: use ${range}`,
+        });
+      }
+    });
   return schema as unknown as z.ZodType<Duration, Duration>;
 }

@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { duration } from "./duration";
+import { shown } from "./explain";
 import { absolutePath, name } from "./names";
 
 const port = z.int().min(1).max(65_535);
 
 /** An IPv4 or IPv6 address. Host names are refused: what HAProxy listens on or connects to must not depend on a resolver. */
 export const ipAddress = z.union([z.ipv4(), z.ipv6()], {
-  error: (issue) => `${JSON.stringify(issue.input)} is not an IP address: write it in numbers, such as "127.0.0.1"`,
+  error: (issue) => `${shown(issue.input)} is not an IP address: write it in numbers, such as "127.0.0.1"`,
 });
 
 const bind = z.strictObject({
@@ -43,35 +44,82 @@ const timeouts = z.strictObject({
 });
 
 /** A HAProxy instance: what an `Edge` resource declares and an agent runs. Every change is applied by a hitless reload. */
-export const edgeSpec = z.strictObject({
-  /** Frontends by name, at least one. */
-  frontends: z
-    .record(name, frontend)
-    .refine((frontends) => Object.keys(frontends).length > 0, "declare at least one frontend"),
-  timeouts: timeouts.prefault({}),
-  /** Connections that HAProxy accepts at once, 10 to 1,000,000. @default 4000 */
-  maxConnections: z.int().min(10).max(1_000_000).default(4000),
-  /** Time after a reload until the old worker closes the connections that are left (WebSockets, long responses). @default "1 hour" */
-  hardStopAfter: duration({ min: "1 second", max: "7 days" }).default("1 hour"),
-  /** HAProxy's own Prometheus exporter at `/metrics`. @default none: no extra listener */
-  metrics: z.strictObject({ address: ipAddress.default("127.0.0.1"), port }).optional(),
-});
+export const edgeSpec = z
+  .strictObject({
+    /** Frontends by name, at least one. */
+    frontends: z
+      .record(name, frontend)
+      .refine((frontends) => Object.keys(frontends).length > 0, "declare at least one frontend"),
+    timeouts: timeouts.prefault({}),
+    /** Connections that HAProxy accepts at once, 10 to 1,000,000. @default 4000 */
+    maxConnections: z.int().min(10).max(1_000_000).default(4000),
+    /** Time after a reload until the old worker closes the connections that are left (WebSockets, long responses). @default "1 hour" */
+    hardStopAfter: duration({ min: "1 second", max: "7 days" }).default("1 hour"),
+    /** HAProxy's own Prometheus exporter at `/metrics`. @default none: no extra listener */
+    metrics: z.strictObject({ address: ipAddress.default("127.0.0.1"), port }).optional(),
+  })
+  .superRefine((spec, context) => {
+    const listeners = listensOn(spec);
+    for (const [index, listener] of listeners.entries()) {
+      const twin = listeners.slice(0, index).find((earlier) => collide(earlier, listener));
+      if (twin === undefined) continue;
+      const message = `${hostPort(listener.address, listener.port)} is declared twice (also at ${twin.path}): use another port`;
+      context.addIssue({ code: "custom", path: listener.at, message });
+    }
+  });
 export type EdgeSpec = z.output<typeof edgeSpec>;
 export type EdgeInput = z.input<typeof edgeSpec>;
 
-/** Addresses that an edge listens on, as `address:port`. */
-export function listensOn(spec: EdgeSpec): { address: string; port: number; path: string }[] {
-  const binds = Object.entries(spec.frontends).flatMap(([frontendName, { binds }]) =>
-    binds.map(({ address, port }, index) => ({ address, port, path: `frontends.${frontendName}.binds[${index}]` })),
+/** Where an edge listens, each with the property that declares it: as text, and as keys. */
+export interface Listener {
+  address: string;
+  port: number;
+  path: string;
+  at: (string | number)[];
+}
+
+/** Every address that an edge listens on. */
+export function listensOn({ frontends, metrics }: Pick<EdgeSpec, "frontends" | "metrics">): Listener[] {
+  const binds = Object.entries(frontends).flatMap(([frontendName, { binds }]) =>
+    binds.map(({ address, port }, index) => ({
+      address,
+      port,
+      path: `frontends.${frontendName}.binds[${index}]`,
+      at: ["frontends", frontendName, "binds", index],
+    })),
   );
-  return spec.metrics === undefined ? binds : [...binds, { ...spec.metrics, path: "metrics" }];
+  return metrics === undefined ? binds : [...binds, { ...metrics, path: "metrics", at: ["metrics"] }];
 }
 
-/** Whether two listeners would collide: the same port on the same address, or one of them on all addresses. */
+/**
+ * Whether two listeners would collide: the same port on the same address, however it is written, or one of them on all
+ * addresses. `::` is taken as all IPv4 addresses too, as Linux has it by default.
+ */
 export function collide(a: { address: string; port: number }, b: { address: string; port: number }): boolean {
-  return a.port === b.port && (a.address === b.address || isWildcard(a.address) || isWildcard(b.address));
+  if (a.port !== b.port) return false;
+  const [one, other] = [canonical(a.address), canonical(b.address)];
+  if (one === other || one === "::" || other === "::") return true;
+  return (one === ANY_IPV4 && !other.includes(":")) || (other === ANY_IPV4 && !one.includes(":"));
 }
 
-function isWildcard(address: string): boolean {
-  return address === "0.0.0.0" || /^[0:]+$/.test(address);
+const ANY_IPV4 = "0.0.0.0";
+
+/** Whether an address means every address of the host, however it is written. */
+export function isWildcard(address: string): boolean {
+  return ["::", ANY_IPV4].includes(canonical(address));
+}
+
+/** The one way to write an address: IPv6 shortened and in lower case, an IPv4 address inside IPv6 as IPv4. */
+function canonical(address: string): string {
+  if (!address.includes(":")) return address;
+  const short = new URL(`http://[${address}]/`).hostname.slice(1, -1);
+  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(short);
+  if (mapped === null) return short;
+  const bits = [mapped[1], mapped[2]].map((group) => Number.parseInt(group ?? "0", 16));
+  return bits.flatMap((group) => [group >> 8, group & 0xff]).join(".");
+}
+
+/** `address:port`, with an IPv6 address in brackets. */
+export function hostPort(address: string, port: number): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -1,5 +1,5 @@
 import { type BackendSpec, DEFAULT_WEIGHT, type ServerState } from "./backend";
-import type { EdgeSpec } from "./edge";
+import { type EdgeSpec, hostPort } from "./edge";
 import type { PoolSpec, ProcessTemplate } from "./pool";
 import { replicaKeys } from "./pool-state";
 
@@ -63,7 +63,4 @@ export function expectedPool({ release, processes }: Pick<PoolSpec, "release" | 
   };
 }
 
-/** `address:port`, with an IPv6 address in brackets. */
-export function hostPort(address: string, port: number): string {
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-}
+export { hostPort };

@@ -106,8 +106,14 @@ export function isNewGeneration(state: PoolState | undefined, spec: SplitSpec): 
 function identity({ release, processes }: { release: Release; processes: Record<string, TemplateState> }): string {
   const fixed = Object.entries(processes)
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([id, { replicas: _r, stopSignal: _s, gracefulStop: _g, ...rest }]) => [id, sortedKeys(rest)]);
+    .map(([id, template]) => [id, templateIdentity(template)]);
   return JSON.stringify([sortedKeys(release), fixed]);
+}
+
+/** All of a template that is not live, as a text to compare; the order of keys makes no difference. */
+export function templateIdentity(template: ProcessTemplate | TemplateState): string {
+  const { replicas: _r, stopSignal: _s, gracefulStop: _g, ...rest } = template;
+  return JSON.stringify(sortedKeys(rest));
 }
 
 function sortedKeys(value: unknown): unknown {
@@ -123,10 +129,18 @@ function sortedKeys(value: unknown): unknown {
  * The pool with the spec's release as candidate beside the current one.
  *
  * @param allocate gives a port for a replica key, or throws when the range is exhausted
+ * @param options.above highest generation whose processes are still on the host: an undone promotion leaves no trace in
+ *   the state, but its processes may still be draining, and none of their ids may be given again
  */
-export function begin(state: PoolState, spec: SplitSpec, allocate: (key: string) => number): PoolState {
+export function begin(
+  state: PoolState,
+  spec: SplitSpec,
+  allocate: (key: string) => number,
+  { above = 0 }: { above?: number } = {},
+): PoolState {
   const fresh = isNewGeneration(state, spec);
-  const number = fresh || state.current === undefined ? state.lastGeneration + 1 : state.current.number;
+  const number =
+    fresh || state.current === undefined ? Math.max(state.lastGeneration, above) + 1 : state.current.number;
   const known = fresh ? {} : (state.current?.ports ?? {});
   const keys = Object.entries(spec.processes).flatMap(([id, template]) =>
     takesFromRange(template) ? replicaKeys(id, template) : [],
@@ -145,6 +159,7 @@ export function begin(state: PoolState, spec: SplitSpec, allocate: (key: string)
 
 /** The pool with the edge's traffic on the candidate. */
 export function switched(state: PoolState): PoolState {
+  if (state.candidate === undefined) return state;
   return { ...state, serving: "candidate" };
 }
 

@@ -1,5 +1,5 @@
 import type { PoolSpec, ProcessTemplate } from "./pool";
-import { replicaKeys } from "./pool-state";
+import { replicaKeys, templateIdentity } from "./pool-state";
 
 type Spec = Pick<PoolSpec, "release" | "processes" | "drainDeadline">;
 
@@ -11,9 +11,12 @@ type Spec = Pick<PoolSpec, "release" | "processes" | "drainDeadline">;
 export function promotionPlan(before: Spec | undefined, after: Spec): string[] {
   if (before === undefined)
     return [`starts release ${after.release.id}: ${keysOf(after, START_ORDER).join(", ")}`, ...healthLines(after)];
-  const changed = changedTemplates(before, after);
-  if (before.release.id === after.release.id && before.release.path === after.release.path && changed.length === 0)
-    return liveLines(before, after);
+  const changed = [
+    ...(before.release.path === after.release.path ? [] : ["release.path"]),
+    ...(before.release.revision === after.release.revision ? [] : ["release.revision"]),
+    ...changedTemplates(before, after),
+  ];
+  if (before.release.id === after.release.id && changed.length === 0) return liveLines(before, after);
   const title =
     before.release.id === after.release.id
       ? `starts release ${after.release.id} anew, since ${changed.join(", ")} changed`
@@ -47,11 +50,7 @@ function healthLines({ processes }: Spec): string[] {
 
 /** Processes whose template differs in what is not live. */
 function changedTemplates(before: Spec, after: Spec): string[] {
-  const fixed = (template: ProcessTemplate | undefined) => {
-    if (template === undefined) return "";
-    const { replicas: _r, stopSignal: _s, gracefulStop: _g, ...rest } = template;
-    return JSON.stringify(rest);
-  };
+  const fixed = (template: ProcessTemplate | undefined) => (template === undefined ? "" : templateIdentity(template));
   const names = [...new Set([...Object.keys(before.processes), ...Object.keys(after.processes)])];
   return names.filter((id) => fixed(before.processes[id]) !== fixed(after.processes[id]));
 }

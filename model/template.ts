@@ -46,7 +46,10 @@ export function templateProblems(
   text: string,
   known: { ported: readonly string[]; hasPort: boolean; hasRevision: boolean },
 ): string[] {
-  return templatesIn(text).flatMap((template) => {
+  const open = text.replace(TEMPLATE, "").includes("{{")
+    ? ['holds "{{" that no "}}" closes: write a template as {{port}}']
+    : [];
+  const problems = templatesIn(text).flatMap((template) => {
     if (template === "port" && !known.hasPort) return ["{{port}} is used, but this process has no port: declare one"];
     if (template === "release.revision" && !known.hasRevision)
       return ["{{release.revision}} is used, but the release declares no revision: add release.revision"];
@@ -59,6 +62,7 @@ export function templateProblems(
         : [`{{${template}}} names no process with a port: use one of ${list(known.ported)}`];
     return [`{{${template}}} is not a template: use one of ${list([...FIXED, "ports.<process>", "host.env.<NAME>"])}`];
   });
+  return [...problems, ...open];
 }
 
 function list(names: readonly string[]): string {
@@ -95,9 +99,14 @@ function factOf(template: string, facts: Facts): string | number | undefined {
     case "edge.address":
       return facts.edge.address;
   }
-  if (template.startsWith("ports.")) return facts.ports[template.slice("ports.".length)];
-  if (template.startsWith("host.env.")) return facts.hostEnv[template.slice("host.env.".length)];
+  if (template.startsWith("ports.")) return own(facts.ports, template.slice("ports.".length));
+  if (template.startsWith("host.env.")) return own(facts.hostEnv, template.slice("host.env.".length));
   return undefined;
+}
+
+/** A property that was put there, not one that every object has. */
+function own<T>(record: Record<string, T>, key: string): T | undefined {
+  return Object.hasOwn(record, key) ? record[key] : undefined;
 }
 
 /** The same facts as `SLUICE_*` environment variables. */

@@ -1,0 +1,244 @@
+import { type Duration, milliseconds } from "./duration";
+import { shown } from "./explain";
+import type { ProcessTemplate } from "./pool";
+import { FIRST_UNPRIVILEGED_PORT, hasPort, portsPerRelease } from "./pool-ports";
+import { templateProblems, templatesIn } from "./template";
+
+export interface Problem {
+  path: (string | number)[];
+  message: string;
+}
+
+/**
+ * A process as far as it is well formed. What is malformed (or not known yet) is `undefined`: its own schema says so, and
+ * nothing here is concluded from it.
+ */
+interface Draft {
+  policy: ProcessTemplate["policy"] | undefined;
+  command: string | unknown[] | undefined;
+  shell: boolean;
+  cwd: string | undefined;
+  env: Record<string, unknown>;
+  replicas: number | undefined;
+  port: ProcessTemplate["port"] | "unsure";
+  health: Record<string, unknown> | "none" | undefined;
+}
+
+interface Pool {
+  processes: Record<string, Draft>;
+  /** Whether every process is here, and an object: else nothing can be said about all of them together. */
+  complete: boolean;
+  release: Record<string, unknown>;
+  from: number | undefined;
+  to: number | undefined;
+}
+
+/**
+ * What is wrong with a pool across its properties, whether or not single ones are malformed, so that all problems of an
+ * input come at once.
+ *
+ * @param input the pool, of which any part may be anything
+ * @param options.misnamed whether processes were left out of it since their names are malformed
+ */
+export function poolProblems(input: unknown, { misnamed = false } = {}): Problem[] {
+  const pool = draftPool(input, misnamed);
+  return [
+    ...proxiedProblems(pool),
+    ...Object.entries(pool.processes).flatMap(([id, draft]) => [
+      ...policyProblems(id, draft),
+      ...healthProblems(id, draft),
+      ...textProblems(id, draft, pool),
+    ]),
+    ...rangeProblems(pool),
+    ...fixedPortProblems(pool),
+  ];
+}
+
+function draftPool(input: unknown, misnamed: boolean): Pool {
+  const { processes, release, ports } = asObject(input);
+  const { from, to } = asObject(ports);
+  const entries = Object.entries(asObject(processes));
+  return {
+    processes: Object.fromEntries(entries.map(([id, value]) => [id, draftProcess(asObject(value))])),
+    complete: !misnamed && isObject(processes) && entries.every(([, value]) => isObject(value)),
+    release: asObject(release),
+    from: integer(from),
+    to: integer(to),
+  };
+}
+
+function draftProcess({ policy, command, shell, cwd, env, replicas, port, health }: Record<string, unknown>): Draft {
+  return {
+    policy: POLICIES.find((known) => known === policy),
+    command: typeof command === "string" || Array.isArray(command) ? command : undefined,
+    shell: shell === true,
+    cwd: typeof cwd === "string" ? cwd : undefined,
+    env: asObject(env),
+    replicas: integer(replicas),
+    port: port === undefined || typeof port === "boolean" || typeof port === "number" ? port : "unsure",
+    health: health === undefined ? "none" : isObject(health) ? health : undefined,
+  };
+}
+
+const POLICIES = ["proxied", "companion", "singleton", "service"] as const;
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  return isObject(value) ? value : {};
+}
+
+function integer(value: unknown): number | undefined {
+  return Number.isInteger(value) ? (value as number) : undefined;
+}
+
+function proxiedProblems({ processes, complete }: Pool): Problem[] {
+  const proxied = Object.keys(processes).filter((id) => processes[id]?.policy === "proxied");
+  const unsure = !complete || Object.values(processes).some(({ policy }) => policy === undefined);
+  if (proxied.length === 1 || (proxied.length === 0 && unsure)) return [];
+  const found = proxied.length === 0 ? "none is" : `${proxied.join(" and ")} are`;
+  return [
+    {
+      path: ["processes"],
+      message: `exactly one process must be proxied, but ${found}: set policy: "proxied" on the one that takes the traffic`,
+    },
+  ];
+}
+
+function policyProblems(id: string, { policy, command, shell, port, replicas, health }: Draft): Problem[] {
+  const at = (property: string, message: string): Problem => ({ path: ["processes", id, property], message });
+  const problems: Problem[] = [];
+  if (shell && Array.isArray(command))
+    problems.push(at("shell", "shell: true goes with a command string: join the list, or leave shell out"));
+  if (!shell && typeof command === "string")
+    problems.push(
+      at("command", `${shown(command)} is one string: write it as a list of arguments, or add shell: true`),
+    );
+  if (replicas !== undefined && replicas > 1 && (policy === "singleton" || policy === "service"))
+    problems.push(
+      at("replicas", `${replicas} replicas of a ${policy}: there is only one of it per host, leave replicas out`),
+    );
+  if (typeof port === "number" && policy !== undefined && policy !== "service")
+    problems.push(
+      at(
+        "port",
+        `${port} is a fixed port, which two releases side by side can't share: ${policy === "proxied" ? "leave port out" : "use port: true"}`,
+      ),
+    );
+  if (port === true && policy === "service")
+    problems.push(at("port", "a service keeps its port across releases: give its number"));
+  if (port === false && policy === "proxied")
+    problems.push(at("port", "a proxied process needs its port: leave port out"));
+  if (policy === "proxied" && health === "none")
+    problems.push(at("health", 'a proxied process must say how its health is known: add health: { path: "/healthz" }'));
+  if (health !== "none" && !mayHavePort({ policy, port }))
+    problems.push(at("health", "an HTTP health check needs a port: add port"));
+  return problems;
+}
+
+/** Whether a process has a port, or could have one for all that is known. */
+function mayHavePort({ policy, port }: Pick<Draft, "policy" | "port">): boolean {
+  return policy === undefined || port === "unsure" || hasPort({ policy, port });
+}
+
+function healthProblems(id: string, { health }: Draft): Problem[] {
+  if (health === undefined || health === "none") return [];
+  const startDelay = millisecondsOf(health.startDelay);
+  const deadline = millisecondsOf(health.deadline);
+  if (startDelay === undefined || deadline === undefined || startDelay < deadline) return [];
+  const message = `${shown(health.startDelay)} leaves no time for a probe before the deadline of ${health.deadline}: make it shorter, or the deadline longer`;
+  return [{ path: ["processes", id, "health", "startDelay"], message }];
+}
+
+function millisecondsOf(value: unknown): number | undefined {
+  if (typeof value !== "string") return undefined;
+  try {
+    return milliseconds(value as Duration);
+  } catch {
+    // Its own schema says that it is no duration.
+    return undefined;
+  }
+}
+
+function textProblems(id: string, draft: Draft, { processes, release }: Pool): Problem[] {
+  const known = {
+    ported: Object.entries(processes).flatMap(([other, theirs]) => (mayHavePort(theirs) ? [other] : [])),
+    hasPort: mayHavePort(draft),
+    hasRevision: release.revision !== undefined,
+  };
+  const { command } = draft;
+  const texts: { path: (string | number)[]; text: unknown }[] = [
+    ...(Array.isArray(command)
+      ? command.map((text, index) => ({ path: ["command", index], text }))
+      : [{ path: ["command"], text: command }]),
+    { path: ["cwd"], text: draft.cwd },
+    ...Object.entries(draft.env).map(([key, text]) => ({ path: ["env", key], text })),
+  ];
+  const problems = texts.flatMap(({ path, text }) =>
+    typeof text === "string" ? templateProblems(text, known).map((message) => ({ path, message })) : [],
+  );
+  return [...problems, ...shellProblems(draft, release)].map(({ path, message }) => ({
+    path: ["processes", id, ...path],
+    message,
+  }));
+}
+
+/** What a shell reads as itself, without quotes. */
+const SHELL_SAFE = /^[A-Za-z0-9@%_+=:,./-]*$/;
+
+/** Facts of free text that a shell would split or run, such as a revision named `$(reboot)`. */
+function shellProblems({ shell, command }: Draft, release: Record<string, unknown>): Problem[] {
+  if (!shell || typeof command !== "string") return [];
+  const facts = [
+    { template: "release.path", value: release.path, variable: "SLUICE_RELEASE_PATH" },
+    { template: "release.revision", value: release.revision, variable: "SLUICE_REVISION" },
+  ];
+  const used = new Set(templatesIn(command));
+  return facts
+    .filter(({ template, value }) => used.has(template) && typeof value === "string" && !SHELL_SAFE.test(value))
+    .map(({ template, value, variable }) => ({
+      path: ["command"],
+      message: `{{${template}}} is ${shown(value)}, which the shell would split or run: write "$${variable}" instead, with the quotes`,
+    }));
+}
+
+function rangeProblems({ from, to, processes }: Pool): Problem[] {
+  const problems: Problem[] = [];
+  if (from !== undefined && from < FIRST_UNPRIVILEGED_PORT)
+    problems.push({
+      path: ["ports", "from"],
+      message: `${from} is a privileged port: start at ${FIRST_UNPRIVILEGED_PORT} or above`,
+    });
+  if (from === undefined || to === undefined) return problems;
+  const range = `${from}-${to}`;
+  if (from > to)
+    return [...problems, { path: ["ports"], message: `${range} is upside down: "from" must not be above "to"` }];
+  const counted = Object.entries(processes).flatMap(([id, { policy, port, replicas = 1 }]) =>
+    policy === undefined || port === "unsure" ? [] : [[id, { policy, port, replicas }] as const],
+  );
+  const needed = 2 * portsPerRelease(Object.fromEntries(counted));
+  const size = to - from + 1;
+  if (size < needed)
+    problems.push({
+      path: ["ports"],
+      message: `${range} holds ${size} ${size === 1 ? "port" : "ports"}, but two releases side by side need ${needed}: widen the range`,
+    });
+  return problems;
+}
+
+/** Services' ports lie outside the range, and each belongs to one service. */
+function fixedPortProblems({ from, to, processes }: Pool): Problem[] {
+  const owners = new Map<number, string>();
+  return Object.entries(processes).flatMap(([id, { policy, port }]) => {
+    if (typeof port !== "number" || policy !== "service") return [];
+    const path = ["processes", id, "port"];
+    const owner = owners.get(port);
+    if (owner !== undefined) return [{ path, message: `${port} is also the port of ${owner}: use another port` }];
+    owners.set(port, id);
+    if (from === undefined || to === undefined || port < from || port > to) return [];
+    const message = `${port} lies inside the pool's range ${from}-${to}: move the service's port out of it`;
+    return [{ path, message }];
+  });
+}

@@ -1,0 +1,51 @@
+import type { z } from "zod";
+import { explain } from "../../../model/explain";
+import { type PoolInput, poolSpec } from "../../../model/pool";
+import type { SplitSpec } from "../../../model/pool-state";
+
+export const WEB: PoolInput["processes"][string] = {
+  policy: "proxied",
+  command: ["node", "server.js"],
+  health: { path: "/healthz" },
+};
+
+/** A pool that is right, with parts replaced. */
+export function poolInput(parts: Partial<PoolInput> = {}): PoolInput {
+  return {
+    edge: "main",
+    release: { id: "v1", path: "/srv/app/v1" },
+    ports: { from: 20_000, to: 20_999 },
+    processes: { web: WEB },
+    ...parts,
+  };
+}
+
+/** The same as an agent holds it. */
+export function splitSpec(
+  parts: Partial<PoolInput> = {},
+  secretEnv: Record<string, Record<string, string>> = {},
+): SplitSpec {
+  const spec = poolSpec.parse(poolInput(parts));
+  const processes = Object.entries(spec.processes).map(([id, template]) => [
+    id,
+    { ...template, secretEnv: secretEnv[id] ?? {} },
+  ]);
+  return { ...spec, processes: Object.fromEntries(processes) };
+}
+
+/** All problems of an input as `path: message`, as agents and providers ask for them. */
+export function problems(schema: z.ZodType, input: unknown): string[] {
+  const { error } = schema.safeParse(input, { error: explain });
+  return (error?.issues ?? []).map(({ path, message }) => `${path.join(".")}: ${message}`);
+}
+
+/** Gives each port once, from the bottom of the range. */
+export function allocator(taken: Iterable<number> = [], from = 20_000): () => number {
+  const used = new Set(taken);
+  return () => {
+    let port = from;
+    while (used.has(port)) port += 1;
+    used.add(port);
+    return port;
+  };
+}
