@@ -91,7 +91,7 @@ async function startPool(
   const split = secrets.split(spec, names);
   const base = host.committed.pools[pool] ?? newPool(split.spec);
   const ports = await PortAllocator.of(pool, split.spec, host.working(), host.supervisor.heldPorts());
-  const state = begin(base, split.spec, () => ports.next());
+  const state = begin(base, split.spec, () => ports.next(), { above: host.supervisor.newestGeneration(pool) });
   const number = state.candidate?.number ?? state.lastGeneration;
   await secrets.store(pool, number, split.values);
   phase("start", `release ${spec.release.id} of pool ${pool} starts`);

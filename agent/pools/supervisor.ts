@@ -338,6 +338,14 @@ export class Supervisor {
     });
   }
 
+  /** Highest generation of a pool of which a process is still known here; 0 where there is none. */
+  newestGeneration(pool: string): number {
+    return this.host.processes.list().reduce((newest, { labels: raw }) => {
+      const labels = fromLabels(raw);
+      return labels?.pool === pool ? Math.max(newest, labels.generation) : newest;
+    }, 0);
+  }
+
   /** Stops watching and restarting; processes run on. */
   close(): void {
     this.closed = true;
