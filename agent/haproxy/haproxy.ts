@@ -8,9 +8,9 @@ import { PRIVATE_FOLDER_MODE, writeFileAtomic } from "../files";
 import type { ProcessHost } from "../processes/host";
 import { change } from "./cli";
 import { certificateDigests, readConfig, structureOf, validateText } from "./config-file";
-import { differences } from "./differences";
+import { decide, type Plan, withUnknown } from "./decide";
 import { advance } from "./drains";
-import { mends, shutFrontends, unknownServers } from "./drift";
+import { mends } from "./drift";
 import { clients, type Fleet, fleetSnapshot, type Sockets, streams, useOf } from "./fleet";
 import { hostFacts } from "./host-facts";
 import { reload } from "./master";
@@ -18,7 +18,7 @@ import { type EdgeObservation, observation } from "./observation";
 import { assertFree } from "./ports";
 import { type EdgeRecord, readRecord, writeRecord } from "./record";
 import { isUntouched, type Rendered, render } from "./render";
-import { drainMs, type Leaving, type Placement, path, place } from "./servers";
+import { type Leaving, type Placement, place } from "./servers";
 import { singleFlight } from "./single-flight";
 import { workerSnapshot } from "./snapshot";
 import { endStrays } from "./strays";
@@ -46,15 +46,6 @@ const STOP_PAUSE_MS = 20;
 /** Time that workers have to end after SIGTERM, in milliseconds. */
 const TERM_MS = 1000;
 
-/** How a wanted state gets into HAProxy: not at all, by its runtime API, by a hitless reload, or by starting it. */
-export type How = "nothing" | "runtime" | "reload" | "start";
-
-export interface Plan {
-  how: How;
-  /** Why, in sentences such as `timeouts.client 1 minute -> 30 seconds`. */
-  reasons: string[];
-}
-
 export interface HaproxyOptions {
   /** Name of the edge. */
   name: string;
@@ -78,6 +69,8 @@ interface Target extends Plan {
   rendered: Rendered;
   disk: string | undefined;
 }
+
+export type { How, Plan } from "./decide";
 
 /** The HAProxy of one edge. */
 export class Haproxy {
@@ -280,31 +273,9 @@ export class Haproxy {
       host: hostFacts(),
       certificates,
     });
-    const changes = differences({ ...before?.spec, backends: before?.backends ?? {} }, { ...spec, backends });
     const record: EdgeRecord = { version: 1, spec, backends, ...placement, oldIdleMs: before?.oldIdleMs ?? 0 };
-    const target = { fleet, before, record, rendered, disk };
-    if (fleet === undefined) return { ...target, how: "start", reasons: ["HAProxy is not running", ...changes] };
-    const renewed = Object.entries(certificates).flatMap(([path, digest]) =>
-      disk?.includes(`# certificate ${digest}\n`) ? [] : [`certificate ${path} has changed`],
-    );
-    const structural = structuralReasons(fleet, rendered, disk);
-    const todo = mends(placement, backends, fleet.current);
-    // Drift is what differs from the last wanted state; what the new one changes is said already.
-    const drift = before === undefined ? [] : driftReasons(before, fleet);
-    const said = [...changes, ...(changes.length === 0 ? renewed : [])];
-    if (structural.length > 0)
-      return {
-        ...target,
-        how: "reload",
-        reasons: unique([...said, ...structural.filter(known(said)), ...drift]),
-      };
-    if (todo.length > 0 || disk !== rendered.text)
-      return {
-        ...target,
-        how: "runtime",
-        reasons: unique([...changes, ...drift, ...(disk === undefined ? ["haproxy.cfg is missing"] : [])]),
-      };
-    return { ...target, how: "nothing", reasons: changes };
+    const plan = decide({ before, fleet, record, rendered, disk, certificates });
+    return { ...plan, fleet, before, record, rendered, disk };
   }
 
   private async pass(): Promise<Plan> {
@@ -459,45 +430,4 @@ const NOBODY: Placement = { placed: [], leaving: [] };
 /** Longest time that a client connection without a request may wait in a worker. */
 function idleOf({ timeouts }: EdgeSpec): number {
   return Math.max(milliseconds(timeouts.keepAlive), milliseconds(timeouts.request));
-}
-
-/** Servers that somebody added by hand leave as others do. */
-function withUnknown(placement: Placement, backends: Record<string, BackendSpec>, fleet: Fleet | undefined): Placement {
-  if (fleet === undefined) return placement;
-  const unknown = unknownServers(placement, fleet.current)
-    .filter(({ backend }) => backends[backend] !== undefined)
-    .map(({ backend, id, address, port }) => ({
-      backend,
-      id,
-      address,
-      port,
-      deadline: Date.now() + drainMs(backends[backend]),
-    }));
-  return { ...placement, leaving: [...placement.leaving, ...unknown] };
-}
-
-function driftReasons(before: EdgeRecord, { current }: Fleet): string[] {
-  return [
-    ...mends(before, before.backends, current).map(({ reason }) => reason),
-    ...unknownServers(before, current).map((server) => `server ${path(server)} was added by hand`),
-  ];
-}
-
-function structuralReasons({ current }: Fleet, rendered: Rendered, disk: string | undefined): string[] {
-  return [
-    ...(current.structure === rendered.structure ? [] : [OTHER_CONFIG]),
-    ...(disk !== undefined && !isUntouched(disk) ? ["haproxy.cfg was changed by hand"] : []),
-    ...shutFrontends(current).map((name) => `frontend ${name} was shut down`),
-  ];
-}
-
-const OTHER_CONFIG = "the running worker has another config";
-
-/** That the running config differs is no news where it is said what was changed. */
-function known(changes: readonly string[]): (reason: string) => boolean {
-  return (reason) => reason !== OTHER_CONFIG || changes.length === 0;
-}
-
-function unique(texts: readonly string[]): string[] {
-  return [...new Set(texts)];
 }
