@@ -17,6 +17,8 @@ const EDGE_STOP_MS = 30_000;
 /** Delays between tries to bring reality to the desired state, in milliseconds: doubling, capped. */
 const RETRY_FIRST_MS = 100;
 const RETRY_CAP_MS = 5000;
+/** Time that the agent's start waits for edges, and then for processes, before it answers without them, in milliseconds. */
+const BOOT_PATIENCE_MS = 10_000;
 
 export interface HostParts {
   directory: string;
@@ -37,6 +39,9 @@ export class Host {
   private readonly haproxies = new Map<string, Haproxy>();
   private readonly overlays = new Map<string, Overlay>();
   private saving: Promise<void> = Promise.resolve();
+  private reservation: Promise<unknown> = Promise.resolve();
+  /** Work that goes on in the background after a commit or at the start, by pool. */
+  private readonly unsettled = new Map<Promise<void>, readonly string[]>();
   private closed = false;
 
   constructor(private readonly parts: HostParts) {
@@ -102,6 +107,13 @@ export class Host {
     await write;
   }
 
+  /** Runs work that looks for what is free and takes it: one at a time, or two transactions would take the same port. */
+  reserving<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.reservation.then(work);
+    this.reservation = result.catch(() => undefined);
+    return result;
+  }
+
   haproxy(edge: string): Haproxy {
     const known = this.haproxies.get(edge);
     if (known !== undefined) return known;
@@ -132,7 +144,10 @@ export class Host {
   }
 
   /** Drives a pool's processes to the working state; what is not wanted leaves in the background. */
-  async convergePool(pool: string, options: { strict: boolean; signal: AbortSignal }): Promise<void> {
+  async convergePool(
+    pool: string,
+    options: { strict: (instance: Instance) => boolean; signal: AbortSignal },
+  ): Promise<void> {
     this.supervisor.want(pool, poolInstances(this.working(), pool));
     await this.supervisor.ensure(pool, options);
   }
@@ -142,7 +157,25 @@ export class Host {
     for (const edge of edges) await this.persist(`edge ${edge}`, () => this.convergeEdge(edge));
     const signal = new AbortController().signal;
     for (const pool of pools)
-      await this.persist(`pool ${pool}`, () => this.convergePool(pool, { strict: false, signal }));
+      await this.persist(`pool ${pool}`, () => this.convergePool(pool, { strict: () => false, signal }));
+  }
+
+  /** Does work in the background; {@link settled} waits for it. It is known from this call on, not from its first step. */
+  inBackground(pools: readonly string[], work: () => Promise<void>): Promise<void> {
+    const running = work()
+      .catch((error: unknown) => {
+        this.parts.events.emit(`work in the background failed: ${(error as Error).message}`, { pools });
+      })
+      .finally(() => this.unsettled.delete(running));
+    this.unsettled.set(running, pools);
+    return running;
+  }
+
+  /** Waits until nothing of a pool that is not wanted runs any more. */
+  async settled(pool: string): Promise<void> {
+    const restoring = [...this.unsettled].filter(([, pools]) => pools.includes(pool));
+    await Promise.all(restoring.map(([promise]) => promise));
+    await this.supervisor.settled(pool);
   }
 
   private async persist(what: string, work: () => Promise<void>): Promise<void> {
@@ -183,8 +216,22 @@ export class Host {
     const all = [...new Set([...Object.keys(edges), ...running])];
     await Promise.all(all.map((edge) => this.haproxy(edge).adopt()));
     const left = this.parts.processes.list().flatMap(({ labels }) => labels.pool ?? []);
-    await this.restore({ edges: all, pools: [...new Set([...Object.keys(pools), ...left])] });
     await this.parts.secrets.prune(pools);
+    const names = [...new Set([...Object.keys(pools), ...left])];
+    // An edge that can't start (its port is taken, its certificate is gone) must keep neither the others, nor the
+    // processes, nor the agent's answers waiting: it is what people then ask the agent about.
+    await this.patiently(all.map((edge) => this.inBackground([], () => this.restore({ edges: [edge], pools: [] }))));
+    await this.patiently(
+      names.map((pool) => this.inBackground([pool], () => this.restore({ edges: [], pools: [pool] }))),
+    );
+  }
+
+  /** Waits for work, but not longer than a start should take; the rest goes on in the background. */
+  private async patiently(work: Promise<void>[]): Promise<void> {
+    const enough = new AbortController();
+    const waited = sleep(BOOT_PATIENCE_MS, undefined, { signal: enough.signal }).catch(() => undefined);
+    await Promise.race([Promise.all(work), waited]);
+    enough.abort();
   }
 
   close(): void {

@@ -196,7 +196,7 @@ async function abort({ parts, params, body }: Call) {
 
 /** Answers once nothing of a pool that is not wanted runs any more. */
 async function settle({ parts, params }: Call) {
-  await parts.host.supervisor.settled(params[0] ?? "");
+  await parts.host.settled(params[0] ?? "");
   return {};
 }
 

@@ -1,4 +1,13 @@
-import { begin, followed, newPool, switched } from "../model/pool-state";
+import {
+  begin,
+  followed,
+  type Instance,
+  isNewGeneration,
+  newPool,
+  type PoolState,
+  type SplitSpec,
+  switched,
+} from "../model/pool-state";
 import type { Phase, Step, Target } from "../model/transaction";
 import type { Overlay } from "./desired";
 import type { Host } from "./host";
@@ -26,6 +35,13 @@ export async function runStep(step: Step, context: StepContext): Promise<unknown
       "wrong-target",
       `${step.verb} changes ${wanted}, but the transaction is on ${context.target}`,
     );
+  const drive = await context.host.reserving(() => plan(step, context));
+  return drive();
+}
+
+/** Checks a step and takes what it needs (names, addresses, ports) by its overlay; what it returns drives reality there. */
+async function plan(step: Step, context: StepContext): Promise<() => Promise<unknown>> {
+  context.signal.throwIfAborted();
   const problems = await stepProblems(step, context.host);
   if (problems.length > 0)
     throw new Problem(
@@ -70,7 +86,7 @@ async function setEdge(
 ) {
   phase("switch", spec === null ? `edge ${edge} stops` : `edge ${edge} takes its config`);
   setOverlay({ ...overlay, edges: { ...overlay.edges, [edge]: spec } });
-  await host.convergeEdge(edge);
+  return () => host.convergeEdge(edge);
 }
 
 async function setBackend(
@@ -81,7 +97,7 @@ async function setBackend(
 ) {
   phase("switch", `backend ${backend} of edge ${edge} changes`);
   setOverlay({ ...overlay, backends: { ...overlay.backends, [`${edge}/${backend}`]: spec } });
-  await host.convergeEdge(edge);
+  return () => host.convergeEdge(edge);
 }
 
 async function startPool(
@@ -96,32 +112,41 @@ async function startPool(
   await secrets.store(pool, number, split.values);
   phase("start", `release ${spec.release.id} of pool ${pool} starts`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: state } });
-  await host.convergePool(pool, { strict: true, signal });
-  phase("healthy", `release ${spec.release.id} of pool ${pool} is healthy`);
-  return { generation: number };
+  return async () => {
+    await host.convergePool(pool, { strict: isOf(number), signal });
+    phase("healthy", `release ${spec.release.id} of pool ${pool} is healthy`);
+    return { generation: number };
+  };
 }
 
 async function switchPool({ host, overlay, setOverlay, phase }: StepContext, pool: string) {
   const state = inTransaction(overlay, pool);
   phase("switch", `traffic of pool ${pool} moves to release ${state.candidate?.release.id}`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: switched(state) } });
-  await host.convergeEdge(state.settings.edge);
+  return () => host.convergeEdge(state.settings.edge);
 }
 
 async function followPool({ host, overlay, setOverlay, phase, signal }: StepContext, pool: string) {
   const state = inTransaction(overlay, pool);
   phase("follow", `services and singletons of pool ${pool} follow release ${state.candidate?.release.id}`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: followed(state) } });
-  await host.convergePool(pool, { strict: true, signal });
+  return () => host.convergePool(pool, { strict: isOf(state.candidate?.number), signal });
+}
+
+/** A promotion depends on its own release only: one that replaces a broken release must not fail with that. */
+function isOf(number: number | undefined) {
+  return (instance: Instance) => instance.generation === number;
 }
 
 /** Takes the pool's backend off its edge; its processes run on until the commit, and then drain and stop. */
 async function removePool({ host, overlay, setOverlay, phase }: StepContext, pool: string) {
   const state = host.working().pools[pool];
-  if (state === undefined) return;
+  if (state === undefined) return async () => undefined;
   phase("switch", `pool ${pool} leaves edge ${state.settings.edge}`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: null } });
-  if (host.working().edges[state.settings.edge] !== undefined) await host.convergeEdge(state.settings.edge);
+  return async () => {
+    if (host.working().edges[state.settings.edge] !== undefined) await host.convergeEdge(state.settings.edge);
+  };
 }
 
 function inTransaction(overlay: Overlay, pool: string) {

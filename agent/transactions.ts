@@ -156,7 +156,7 @@ export class Transactions {
       await ballast.lend(() => journal.append({ kind: "committed", id }));
       this.phase(transaction, "retire", `${target} is committed; what it replaced drains`);
       const { edges, pools: names } = concerns(target, [before, host.working()]);
-      void ballast.lend(() => host.restore({ edges, pools: names }));
+      void host.inBackground(names, () => ballast.lend(() => host.restore({ edges, pools: names })));
       await secrets.prune(host.working().pools);
       await this.rotate();
       return statusOf(transaction);

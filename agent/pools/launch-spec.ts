@@ -53,7 +53,13 @@ export interface Labels {
   graceMs: number;
 }
 
-function toLabels(instance: Instance, drainMs: number): Record<string, string> {
+/** What people call a process in messages. */
+export function titleOf({ pool, key, release }: Pick<Labels, "pool" | "key" | "release">): string {
+  return `${key} of pool ${pool} (release ${release})`;
+}
+
+/** An instance's labels, as they are stored with its process. */
+export function toLabels(instance: Instance, drainMs: number): Record<string, string> {
   return {
     pool: instance.pool,
     key: instance.key,

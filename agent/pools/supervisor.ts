@@ -4,25 +4,17 @@ import { nextRestart, type Restarts } from "../../model/restart";
 import type { Events } from "../events";
 import { Problem } from "../problem";
 import type { ProcessHost, ProcessRecord } from "../processes/host";
-import { fromLabels, type Labels, launchSpec } from "./launch-spec";
+import { Departures, type Traffic } from "./departures";
+import { fromLabels, type Labels, launchSpec, titleOf, toLabels } from "./launch-spec";
 import { untilHealthy } from "./probe";
 
 /** Time that a process without a health check must stay up to count as started, in milliseconds. */
 export const SETTLE_MS = 500;
 /** Lines of output that a failure message carries. */
 const TAIL_LINES = 10;
-/** Between two looks at a draining process's connections, in milliseconds. */
-const DRAIN_POLL_MS = 100;
 
 const START_ORDER = ["service", "companion", "proxied", "singleton"] as const;
 const STOP_ORDER = ["proxied", "singleton", "companion", "service"] as const;
-
-/** How traffic still uses an address, over all edges of this host. */
-export interface Traffic {
-  usage(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }>;
-  /** Ends what is left after the drain deadline. */
-  cut(address: string, port: number): Promise<void>;
-}
 
 export interface InstanceStatus extends Pick<Labels, "key" | "process" | "policy" | "generation" | "release"> {
   id: string;
@@ -36,16 +28,14 @@ export interface InstanceStatus extends Pick<Labels, "key" | "process" | "policy
 
 interface Slot {
   instance: Instance;
+  /** Time that it has to drain when it leaves, in milliseconds. */
+  drainMs: number;
   starting: boolean;
   restarts?: Restarts | undefined;
   restartCount: number;
   timer?: NodeJS.Timeout | undefined;
-}
-
-interface Leaving {
-  /** Ends the drain early when the process is wanted again; undefined once it is being stopped. */
-  drain?: AbortController | undefined;
-  done: Promise<void>;
+  /** Attempts to start it, one at a time; never rejects. */
+  turn: Promise<unknown>;
 }
 
 /**
@@ -54,7 +44,7 @@ interface Leaving {
  */
 export class Supervisor {
   private readonly slots = new Map<string, Slot>();
-  private readonly leaving = new Map<string, Leaving>();
+  private readonly departures: Departures;
   private closed = false;
 
   constructor(
@@ -67,30 +57,39 @@ export class Supervisor {
       secretEnv: (instance: Instance) => Record<string, string>;
     },
   ) {
+    this.departures = new Departures({ ...host, isWanted: (id) => this.slots.has(id) });
     host.processes.on("exit", (record) => this.exited(record));
   }
 
   /** Sets what should run for a pool. What should not drains and stops in the background; nothing is started yet. */
   want(pool: string, instances: Instance[]): void {
     const wanted = new Map(instances.map((instance) => [instance.id, instance]));
+    const dropped = new Map<string, Slot>();
     for (const [id, slot] of this.slots) {
       if (slot.instance.pool !== pool || wanted.has(id)) continue;
       clearTimeout(slot.timer);
       this.slots.delete(id);
+      dropped.set(id, slot);
     }
+    const drainMs = this.host.drainMs(pool);
     for (const [id, instance] of wanted) {
       const slot = this.slots.get(id);
-      if (slot === undefined) this.slots.set(id, { instance, starting: false, restartCount: 0 });
-      else slot.instance = instance;
-      this.leaving.get(id)?.drain?.abort();
+      if (slot === undefined)
+        this.slots.set(id, { instance, drainMs, starting: false, restartCount: 0, turn: Promise.resolve() });
+      else Object.assign(slot, { instance, drainMs });
+      this.departures.takeBack(id);
     }
-    for (const { id, labels } of this.unwanted(pool)) this.leave(id, labels);
+    for (const { id, labels } of this.unwanted(pool)) {
+      const slot = dropped.get(id);
+      // How it stops may have been changed since it was started.
+      this.departures.start(id, { ...labels, ...(slot && fromLabels(toLabels(slot.instance, slot.drainMs))) });
+    }
   }
 
   private unwanted(pool: string): { id: string; labels: Labels }[] {
     const found = this.host.processes.list().flatMap(({ id, labels: raw }) => {
       const labels = fromLabels(raw);
-      return labels?.pool === pool && !this.slots.has(id) && !this.leaving.has(id) ? [{ id, labels }] : [];
+      return labels?.pool === pool && !this.slots.has(id) && !this.departures.has(id) ? [{ id, labels }] : [];
     });
     return found.toSorted((a, b) => STOP_ORDER.indexOf(a.labels.policy) - STOP_ORDER.indexOf(b.labels.policy));
   }
@@ -98,9 +97,13 @@ export class Supervisor {
   /**
    * Starts a pool's missing processes in order: services, companions, proxied, singletons.
    *
-   * @param strict the first process that does not come up fails the call (with its last output); else it is retried in the background
+   * @param strict of these the first that does not come up fails the call (with its last output); others are retried in
+   *   the background
    */
-  async ensure(pool: string, { strict, signal }: { strict: boolean; signal: AbortSignal }): Promise<void> {
+  async ensure(
+    pool: string,
+    { strict, signal }: { strict: (instance: Instance) => boolean; signal: AbortSignal },
+  ): Promise<void> {
     for (const policy of START_ORDER) {
       const tier = [...this.slots.values()].filter(
         ({ instance }) => instance.pool === pool && instance.template.policy === policy,
@@ -108,21 +111,32 @@ export class Supervisor {
       const failed = new AbortController();
       const tierSignal = AbortSignal.any([signal, failed.signal]);
       const starts = tier.map((slot) =>
-        this.ensureOne(slot, strict, tierSignal).catch((error: unknown) => failed.abort(error)),
+        this.ensureOne(slot, strict(slot.instance), tierSignal).catch((error: unknown) => failed.abort(error)),
       );
       await Promise.all(starts);
       tierSignal.throwIfAborted();
     }
   }
 
-  private async ensureOne(slot: Slot, strict: boolean, signal: AbortSignal): Promise<void> {
-    const { id } = slot.instance;
-    await this.leaving.get(id)?.done;
+  /** Starts one process after what is being done for it already: a restart that is due must not meet a promotion's start. */
+  private ensureOne(slot: Slot, strict: boolean, signal: AbortSignal): Promise<void> {
+    const result = slot.turn.then(() => this.startMissing(slot, strict, signal));
+    slot.turn = result.catch(() => undefined);
+    return result;
+  }
+
+  private async startMissing(slot: Slot, strict: boolean, signal: AbortSignal): Promise<void> {
+    const { id, template } = slot.instance;
+    await this.departures.ended(id);
     signal.throwIfAborted();
-    const record = this.host.processes.get(id);
-    if (record?.state === "running" && !slot.starting) return;
-    if (slot.instance.template.policy === "singleton") await this.otherSingletonsGone(slot.instance);
+    if (this.host.processes.get(id)?.state === "running") return;
+    if (template.policy === "singleton") await this.otherSingletonsGone(slot.instance);
+    if (this.host.processes.get(id)?.state === "exited") await this.host.processes.remove(id);
+    signal.throwIfAborted();
+    // It may have become unwanted while others were waited for; nobody would stop it then.
+    if (this.closed || this.slots.get(id) !== slot) return;
     clearTimeout(slot.timer);
+    slot.timer = undefined;
     slot.starting = strict;
     try {
       await this.launch(slot.instance);
@@ -140,17 +154,14 @@ export class Supervisor {
   }
 
   private async otherSingletonsGone({ id, pool, process }: Instance): Promise<void> {
-    const others = [...this.leaving].filter(([other]) => {
-      const labels = fromLabels(this.host.processes.get(other)?.labels ?? {});
-      return other !== id && labels?.pool === pool && labels.process === process;
-    });
-    await Promise.all(others.map(([, { done }]) => done));
+    await this.departures.allEnded(
+      (other, labels) => other !== id && labels.pool === pool && labels.process === process,
+    );
   }
 
   private async launch(instance: Instance): Promise<void> {
     const { processes, edgeAddress, drainMs, secretEnv, events } = this.host;
     const { id, pool } = instance;
-    if (processes.get(id)?.state === "exited") await processes.remove(id);
     const spec = launchSpec(instance, {
       edgeAddress: edgeAddress(pool),
       drainMs: drainMs(pool),
@@ -195,7 +206,7 @@ export class Supervisor {
 
   private exited(record: ProcessRecord): void {
     const slot = this.slots.get(record.id);
-    if (this.closed || slot === undefined || slot.starting || this.leaving.has(record.id)) return;
+    if (this.closed || slot === undefined || slot.starting || this.departures.has(record.id)) return;
     const ranFor = Date.now() - Date.parse(record.startedAt);
     this.host.events.emit(`${this.title(slot.instance)} ${exitText(record)}`, {
       ...this.dataOf(slot.instance),
@@ -212,65 +223,19 @@ export class Supervisor {
       slot.timer = undefined;
       if (this.closed || this.slots.get(slot.instance.id) !== slot) return;
       slot.restartCount += 1;
-      // ensureOne in its lenient mode reports a failure itself and tries again later.
-      void this.ensureOne(slot, false, new AbortController().signal);
+      this.ensureOne(slot, false, new AbortController().signal).catch((error: unknown) => {
+        this.host.events.emit(
+          `${this.title(slot.instance)} could not be started again: ${messageOf(error)}`,
+          this.dataOf(slot.instance),
+        );
+        this.restartLater(slot, 0);
+      });
     }, slot.restarts.delayMs);
-  }
-
-  /** Drains and stops a process in the background; companions go after the proxied processes of their release. */
-  private leave(id: string, labels: Labels): void {
-    const entry: Leaving = { drain: new AbortController(), done: Promise.resolve() };
-    this.leaving.set(id, entry);
-    entry.done = this.leaveNow(id, labels, entry)
-      .catch((error: unknown) => {
-        this.host.events.emit(`${titleOf(labels)} could not be stopped: ${messageOf(error)}`, { ...labels });
-      })
-      .finally(() => this.leaving.delete(id));
-  }
-
-  private async leaveNow(id: string, labels: Labels, entry: Leaving): Promise<void> {
-    const { processes, events } = this.host;
-    const before = [...this.leaving].flatMap(([other, { done }]) => {
-      const theirs = fromLabels(processes.get(other)?.labels ?? {});
-      const first = labels.policy === "companion" && theirs?.policy === "proxied" && theirs.pool === labels.pool;
-      return first && theirs.generation === labels.generation ? [done] : [];
-    });
-    await Promise.all(before);
-    const drain = entry.drain?.signal ?? AbortSignal.abort();
-    if (labels.policy === "proxied" && labels.port !== undefined && processes.get(id)?.state === "running")
-      await this.drained(labels, drain);
-    if (drain.aborted && this.slots.has(id)) return;
-    entry.drain = undefined;
-    const record = await processes.stop(id, { signal: labels.stopSignal, graceMs: labels.graceMs });
-    events.emit(`${titleOf(labels)} stopped`, { ...labels, id, state: "stopped", exit: record.exit });
-    await processes.remove(id);
-  }
-
-  private async drained({ port = 0, drainMs, ...labels }: Labels, signal: AbortSignal): Promise<void> {
-    const { traffic, events } = this.host;
-    const deadline = performance.now() + drainMs;
-    let said = false;
-    while (!signal.aborted) {
-      const { connections, mayReceive } = await traffic.usage("127.0.0.1", port);
-      if (connections === 0 && !mayReceive) return;
-      if (!said) events.emit(`${titleOf(labels)} is draining`, { ...labels, state: "draining", connections });
-      said = true;
-      if (performance.now() >= deadline) {
-        events.emit(`${titleOf(labels)} still had ${connections} connections at its drain deadline`, {
-          ...labels,
-          connections,
-        });
-        await traffic.cut("127.0.0.1", port);
-        return;
-      }
-      await sleep(Math.min(DRAIN_POLL_MS, Math.max(1, deadline - performance.now())));
-    }
   }
 
   /** Waits until nothing of a pool that is not wanted runs any more. */
   async settled(pool: string): Promise<void> {
-    const theirs = [...this.leaving].filter(([id]) => id.startsWith(`${pool}.`));
-    await Promise.all(theirs.map(([, { done }]) => done));
+    await this.departures.allEnded((_, labels) => labels.pool === pool);
   }
 
   status(pool: string): InstanceStatus[] {
@@ -301,21 +266,9 @@ export class Supervisor {
 
   private statusOf(id: string, labels: Labels, record: ProcessRecord): InstanceStatus {
     const slot = this.slots.get(id);
-    const leaving = this.leaving.get(id);
     const { key, process, policy, generation, release, port } = labels;
     const alive = record.state !== "exited";
-    const state =
-      leaving !== undefined
-        ? leaving.drain === undefined
-          ? "stopping"
-          : "draining"
-        : slot?.starting
-          ? "starting"
-          : alive
-            ? "running"
-            : slot?.timer !== undefined
-              ? "backoff"
-              : "stopped";
+    const state = this.departures.stateOf(id) ?? stateOf(slot, alive);
     return {
       id,
       key,
@@ -349,6 +302,7 @@ export class Supervisor {
   /** Stops watching and restarting; processes run on. */
   close(): void {
     this.closed = true;
+    this.departures.close();
     for (const { timer } of this.slots.values()) clearTimeout(timer);
   }
 
@@ -361,8 +315,11 @@ export class Supervisor {
   }
 }
 
-function titleOf({ pool, key, release }: Pick<Labels, "pool" | "key" | "release">): string {
-  return `${key} of pool ${pool} (release ${release})`;
+/** The state of a process that does not leave. */
+function stateOf(slot: Slot | undefined, alive: boolean): InstanceStatus["state"] {
+  if (slot?.starting) return "starting";
+  if (alive) return "running";
+  return slot?.timer === undefined ? "stopped" : "backoff";
 }
 
 function exitText({ exit }: ProcessRecord): string {

@@ -1,0 +1,108 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import type { AgentClient } from "../../../agent/client/client";
+import type { StepInput, Target } from "../../../model/transaction";
+
+/** An app whose releases differ by its environment: it answers with its release, and may ignore SIGTERM. */
+const APP = `
+const { createServer } = require("node:http");
+if (process.env.STUBBORN) process.on("SIGTERM", () => console.log("SIGTERM ignored"));
+createServer((request, response) => {
+  response.writeHead(200);
+  if (request.url === "/hang") response.write("begun");
+  else response.end(process.env.SLUICE_RELEASE_ID);
+}).listen(Number(process.env.SLUICE_PORT), "127.0.0.1");
+`;
+
+/** The folder of a release of the test's app. */
+export async function releaseFolder(directory: string): Promise<string> {
+  const path = join(directory, "release");
+  await mkdir(path, { recursive: true });
+  await writeFile(join(path, "app.cjs"), APP);
+  return path;
+}
+
+/** The first of some ports in a row that are free now; each test takes its own part of the range, at random. */
+export async function freeRange(size: number): Promise<{ from: number; to: number }> {
+  for (;;) {
+    const from = 12_000 + Math.floor(Math.random() * 18_000);
+    const ports = Array.from({ length: size }, (_, index) => from + index);
+    const free = await Promise.all(ports.map(isFree));
+    if (free.every(Boolean)) return { from, to: from + size - 1 };
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen({ port, host: "0.0.0.0" }, () => server.close(() => resolve(true)));
+  });
+}
+
+export interface AppOptions {
+  path: string;
+  ports: { from: number; to: number };
+  release: string;
+  env?: Record<string, string>;
+  replicas?: number;
+  drainDeadline?: "1 second" | "1 minute";
+  gracefulStop?: "300 milliseconds" | "1 second" | "2 seconds" | "10 seconds";
+}
+
+/** The step that starts a release of pool `web` on edge `main`. */
+export function startStep(o: AppOptions, pool = "web"): StepInput & { verb: "pool.start" } {
+  return {
+    verb: "pool.start",
+    pool,
+    spec: {
+      edge: "main",
+      release: { id: o.release, path: o.path },
+      ports: o.ports,
+      drainDeadline: o.drainDeadline ?? "1 minute",
+      processes: {
+        web: {
+          policy: "proxied",
+          command: [process.execPath, "app.cjs"],
+          env: o.env ?? {},
+          replicas: o.replicas ?? 1,
+          health: { path: "/", interval: "20 milliseconds", deadline: "10 seconds" },
+          gracefulStop: o.gracefulStop ?? "300 milliseconds",
+        },
+      },
+    },
+  };
+}
+
+export const OWNER = { who: "tester@here", why: "a test", pid: process.pid };
+
+/** Runs steps in a transaction of their own and commits it. */
+export async function change(client: AgentClient, target: Target, steps: StepInput[]): Promise<void> {
+  const { id } = await client.begin({ target, owner: OWNER, leaseMs: 60_000 });
+  try {
+    for (const step of steps) await client.step(id, step, () => undefined);
+    await client.commit(id);
+  } catch (error) {
+    await client.abort(id, String(error));
+    throw error;
+  }
+}
+
+/** Declares edge `main` on a port. */
+export function edgeStep(port: number, edge = "main"): StepInput {
+  return {
+    verb: "edge.set",
+    edge,
+    spec: { frontends: { http: { binds: [{ address: "127.0.0.1", port }], defaultBackend: "web" } } },
+  };
+}
+
+/** Promotes a release of pool `web`. */
+export function promote(client: AgentClient, options: AppOptions): Promise<void> {
+  return change(client, "pool/web", [
+    startStep(options),
+    { verb: "pool.switch", pool: "web" },
+    { verb: "pool.follow", pool: "web" },
+  ]);
+}
