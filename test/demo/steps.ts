@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { readStat, send } from "../../agent/processes/identity";
+import { allStats, commandOf, type ProcessStat, send } from "../../agent/processes/identity";
 import type { AgentEvent } from "../../model/transaction";
 import type { LoadReport } from "../load/report";
 import { summarize } from "../load/report";
@@ -9,7 +9,7 @@ import { until } from "../support/until";
 import { shows } from "./checks";
 import type { Outcome } from "./commands";
 import type { Demo } from "./demo";
-import { endLeftovers, processesLeft } from "./leftovers";
+import { processesLeft } from "./leftovers";
 import { isFree } from "./project";
 import { say } from "./screen";
 
@@ -95,7 +95,9 @@ async function kill(demo: Demo): Promise<Done> {
   // In this phase the traffic is on v2 already, and its scheduler is about to replace v1's.
   await until("the promotion to be half done", () => events.some(isPhase("follow")), { deadlineMs: 30_000 });
   const killed = await killDeployer(demo, up.pid);
-  say(`$ kill -9 ${killed.join(" ")}     # pulumi and its plugins: as when the deploying machine loses its power`);
+  say(
+    `$ kill -9 ${killed.join(" ")}     # pulumi and all that it started, as when the deploying machine loses its power`,
+  );
   const killedAt = performance.now();
   await up.finished;
   const undone = ({ message }: AgentEvent) => /is undone$/.test(message);
@@ -139,26 +141,37 @@ function isPhase(phase: string): (event: AgentEvent) => boolean {
 }
 
 /**
- * Ends the CLI and, as it holds the transaction, the provider. (The CLI alone would not show what the host does: the provider
- * notices that, and undoes the change at once.)
+ * Ends the CLI with everything that it started. (The CLI alone would not show what the host does: the provider notices that
+ * it is gone, and undoes the change at once.)
  */
 async function killDeployer(demo: Demo, cli: number): Promise<number[]> {
   const holder = (await demo.agent.status()).transactions[0]?.owner.pid;
-  assert.ok(holder !== undefined && readStat(holder) !== undefined, "the promotion should still be open");
-  for (const pid of [cli, holder]) send(pid, "SIGKILL");
-  return [cli, holder];
+  const family = descendants(cli, await allStats());
+  assert.ok(
+    holder !== undefined && family.includes(holder),
+    "the promotion should still be open, held by pulumi's plugin",
+  );
+  for (const pid of family) send(pid, "SIGKILL");
+  return family;
+}
+
+function descendants(pid: number, all: readonly ProcessStat[]): number[] {
+  return [pid, ...all.filter(({ parent }) => parent === pid).flatMap((child) => descendants(child.pid, all))];
 }
 
 async function destroy(demo: Demo): Promise<Done> {
   const load = await demo.stopLoad();
   say(`the load ends: ${summarize(load)}`);
   const done = await demo.run(["pulumi", "destroy", "--yes", "--skip-preview"]);
-  await until("nothing to run any more", async () => (await processesLeft()).length === 0);
+  await until("no process to be left", async () => {
+    const left = await Promise.all((await processesLeft()).map(async ({ pid }) => `${pid} ${await commandOf(pid)}`));
+    if (left.length > 0) throw new Error(`there are ${left.join("; ")}`);
+    return true;
+  });
   say("✓ no process is left");
   const { port } = demo.project;
   assert.ok(await isFree(port), `nothing should listen on port ${port}`);
   say(`✓ nothing listens on port ${port}`);
-  assert.equal(await endLeftovers(), 0);
   return { ...done, load };
 }
 
