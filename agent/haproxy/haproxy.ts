@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BackendSpec } from "../../model/backend";
@@ -9,6 +9,7 @@ import type { ProcessHost } from "../processes/host";
 import { change } from "./cli";
 import { certificateDigests, readConfig, structureOf, validateText } from "./config-file";
 import { decide, type Plan, withUnknown } from "./decide";
+import { DrainLoop } from "./drain-loop";
 import { advance } from "./drains";
 import { mends } from "./drift";
 import { clients, type Fleet, fleetSnapshot, type Sockets, streams, useOf } from "./fleet";
@@ -28,9 +29,6 @@ import { haproxyVersion } from "./version";
 /** Time until a started or reloaded HAProxy must answer, in milliseconds. */
 const UP_DEADLINE_MS = 15_000;
 const UP_PAUSE_MS = 5;
-/** Pauses between two looks at servers that leave, in milliseconds: growing while nothing changes. */
-const DRAIN_FIRST_MS = 100;
-const DRAIN_CAP_MS = 2000;
 /** Time that an ended predecessor may still hold the edge's ports, in milliseconds. */
 const PORT_WAIT_MS = 2000;
 /** Rounds of mending until something that keeps coming back is an error. */
@@ -84,9 +82,7 @@ export class Haproxy {
   private wanted: Wanted | undefined;
   private cached: { record: EdgeRecord | undefined } | undefined;
   private turn: Promise<unknown> = Promise.resolve();
-  private drainTimer: NodeJS.Timeout | undefined;
-  private drainPause = DRAIN_FIRST_MS;
-  private closed = false;
+  private readonly drains: DrainLoop;
 
   constructor(private readonly options: HaproxyOptions) {
     const { name, directory } = options;
@@ -99,6 +95,12 @@ export class Haproxy {
       throw new Error(
         `the folder ${directory} of edge ${name} cannot hold HAProxy's sockets: choose a state folder whose path has no comma and is ${longest - SOCKET_PATH_MAX} characters shorter`,
       );
+    this.drains = new DrainLoop({
+      step: () => this.inTurn(() => this.advanceDrains()),
+      failed: (error) => {
+        options.log(`edge ${name}: servers that leave could not be looked after: ${(error as Error).message}`);
+      },
+    });
     this.fleet = singleFlight(() => this.lookAtFleet());
     this.observeNow = singleFlight(() => this.look());
     this.applyWanted = singleFlight(() => this.inTurn(() => this.pass()));
@@ -120,7 +122,6 @@ export class Haproxy {
    */
   async apply(spec: EdgeSpec, backends: Record<string, BackendSpec>): Promise<Plan> {
     this.wanted = { spec, backends };
-    this.closed = false;
     return this.applyWanted();
   }
 
@@ -179,7 +180,10 @@ export class Haproxy {
     });
   }
 
-  /** Ends HAProxy: it takes nothing new, finishes its requests and WebSockets, up to `graceMs`, and is then killed. */
+  /**
+   * Ends HAProxy for good: it takes nothing new, finishes its requests and WebSockets, up to `graceMs`, and is then
+   * killed; its files go with it. Tolerates absence.
+   */
   async stop({ graceMs }: { graceMs: number }): Promise<void> {
     await this.inTurn(async () => {
       this.close();
@@ -198,20 +202,21 @@ export class Haproxy {
         await processes.remove(this.id);
       }
       await endStrays(this.configPath);
+      const files = [this.configPath, this.recordPath, this.sockets.worker, this.sockets.master];
+      await Promise.all(files.map((file) => rm(file, { force: true })));
+      this.cached = undefined;
     });
   }
 
   /** Goes on with what an earlier agent left: servers that drain go on draining. */
   async adopt(): Promise<void> {
     const record = await this.record();
-    if (record !== undefined && record.leaving.length > 0) this.scheduleDrains();
+    if (record !== undefined && record.leaving.length > 0) this.drains.start();
   }
 
   /** Stops looking after servers that leave; HAProxy runs on. */
   close(): void {
-    this.closed = true;
-    clearTimeout(this.drainTimer);
-    this.drainTimer = undefined;
+    this.drains.stop();
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -294,7 +299,7 @@ export class Haproxy {
       await this.mend();
       log(`edge ${name}: ${how}`, { reasons });
     }
-    if (target.record.leaving.length > 0) this.scheduleDrains();
+    if (target.record.leaving.length > 0) this.drains.start();
     return { how, reasons };
   }
 
@@ -388,29 +393,6 @@ export class Haproxy {
       left = todo.map(({ reason }) => reason);
     }
     throw new Error(`HAProxy of edge ${this.options.name} does not keep what is set: ${left.join("; ")}`);
-  }
-
-  private scheduleDrains(): void {
-    this.drainPause = DRAIN_FIRST_MS;
-    clearTimeout(this.drainTimer);
-    this.drainTimer = setTimeout(() => void this.drainStep(), this.drainPause).unref();
-  }
-
-  private async drainStep(): Promise<void> {
-    this.drainPause = Math.min(this.drainPause * 1.5, DRAIN_CAP_MS);
-    let pause = this.drainPause;
-    try {
-      const before = (await this.record())?.leaving.length ?? 0;
-      const leaving = await this.inTurn(() => this.advanceDrains());
-      if (leaving.length === 0) return;
-      if (leaving.length < before) this.drainPause = DRAIN_FIRST_MS;
-      const untilDeadline = Math.min(...leaving.map(({ deadline }) => deadline)) - Date.now();
-      pause = untilDeadline > 0 ? Math.min(this.drainPause, untilDeadline) : this.drainPause;
-    } catch (error) {
-      const problem = (error as Error).message;
-      this.options.log(`edge ${this.options.name}: servers that leave could not be looked after: ${problem}`);
-    }
-    if (!this.closed) this.drainTimer = setTimeout(() => void this.drainStep(), pause).unref();
   }
 
   /** One step for those that leave; resolves with those that have not left yet. */

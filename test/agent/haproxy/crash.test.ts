@@ -75,7 +75,8 @@ test("stop lets requests finish, and leaves no process", async (t) => {
   assert.equal(await (await held).text(), "first last");
   await stopped;
   assert.deepEqual(await processesOf(world), []);
-  assert.equal((await world.haproxy.observe()).running, false);
+  const { running, file } = await world.haproxy.observe();
+  assert.deepEqual({ running, file }, { running: false, file: "missing" });
 });
 
 async function processesOf(world: World): Promise<number[]> {
