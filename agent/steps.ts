@@ -107,7 +107,9 @@ async function startPool(
   const split = secrets.split(spec, names);
   const base = host.committed.pools[pool] ?? newPool(split.spec);
   const ports = await PortAllocator.of(pool, split.spec, host.working(), host.supervisor.heldPorts());
-  const state = begin(base, split.spec, () => ports.next(), { above: host.supervisor.newestGeneration(pool) });
+  const allocate = (key: string, generation: number) =>
+    host.supervisor.portOf({ pool, key, generation }) ?? ports.next();
+  const state = begin(base, split.spec, allocate, { above: host.supervisor.newestGeneration(pool) });
   const number = state.candidate?.number ?? state.lastGeneration;
   await secrets.store(pool, number, split.values);
   phase("start", `release ${spec.release.id} of pool ${pool} starts`);

@@ -128,14 +128,15 @@ function sortedKeys(value: unknown): unknown {
 /**
  * The pool with the spec's release as candidate beside the current one.
  *
- * @param allocate gives a port for a replica key, or throws when the range is exhausted
+ * @param allocate gives a port for a replica key of a generation, or throws when the range is exhausted: the port that a
+ *   process of this key and generation still holds (one that was scaled away and drains is wanted again as it is), else a free one
  * @param options.above highest generation whose processes are still on the host: an undone promotion leaves no trace in
  *   the state, but its processes may still be draining, and none of their ids may be given again
  */
 export function begin(
   state: PoolState,
   spec: SplitSpec,
-  allocate: (key: string) => number,
+  allocate: (key: string, generation: number) => number,
   { above = 0 }: { above?: number } = {},
 ): PoolState {
   const fresh = isNewGeneration(state, spec);
@@ -145,7 +146,7 @@ export function begin(
   const keys = Object.entries(spec.processes).flatMap(([id, template]) =>
     takesFromRange(template) ? replicaKeys(id, template) : [],
   );
-  const ports = Object.fromEntries(keys.map((key) => [key, known[key] ?? allocate(key)]));
+  const ports = Object.fromEntries(keys.map((key) => [key, known[key] ?? allocate(key, number)]));
   const candidate: Generation = { number, release: spec.release, processes: spec.processes, ports };
   const missing = servicesOf(candidate).filter(([id]) => state.services[id] === undefined);
   return {

@@ -291,6 +291,15 @@ export class Supervisor {
     });
   }
 
+  /** The port that a process still holds, also while it drains. */
+  portOf(wanted: Pick<Labels, "pool" | "key" | "generation">): number | undefined {
+    const held = this.heldPorts().find(
+      ({ labels: { pool, key, generation } }) =>
+        pool === wanted.pool && key === wanted.key && generation === wanted.generation,
+    );
+    return held?.port;
+  }
+
   /** Highest generation of a pool of which a process is still known here; 0 where there is none. */
   newestGeneration(pool: string): number {
     return this.host.processes.list().reduce((newest, { labels: raw }) => {
