@@ -14,6 +14,7 @@ const NEEDED = 4 * 1024 * 1024;
  */
 export class Ballast {
   private readonly path: string;
+  private borrowers = 0;
 
   constructor(private readonly directory: string) {
     this.path = join(directory, "ballast");
@@ -46,13 +47,16 @@ export class Ballast {
       );
   }
 
-  /** Runs work that must get through on a full disk: where space is short, the reserve is given up for it and taken again afterwards. */
+  /** Runs work that must get through on a full disk: where space is short, the reserve is given up until all such work is done. */
   async lend<T>(work: () => Promise<T>): Promise<T> {
-    if ((await this.free()) < NEEDED) await rm(this.path, { force: true });
+    this.borrowers += 1;
     try {
+      if ((await this.free()) < NEEDED) await rm(this.path, { force: true });
       return await work();
     } finally {
-      await this.take();
+      this.borrowers -= 1;
+      // What it could not be taken for shows in `check` before the next change.
+      if (this.borrowers === 0) await this.take().catch(() => undefined);
     }
   }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
+import { open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** Permissions of files that only the agent's own user may read. */
@@ -46,4 +46,16 @@ export async function syncFolder(path: string): Promise<void> {
   } finally {
     await folder.close();
   }
+}
+
+/** Names that {@link writeFileAtomic} gives to temporary files. */
+const TEMPORARY = /^\..+\.[0-9a-f]{12}\.tmp$/;
+
+/** Removes what writers that were killed have left half written in a folder; `mine` leaves out files that others may be writing now. */
+export async function removeTemporaries(
+  directory: string,
+  mine: (name: string) => boolean = () => true,
+): Promise<void> {
+  for (const name of await readdir(directory))
+    if (TEMPORARY.test(name) && mine(name)) await rm(join(directory, name), { force: true });
 }

@@ -7,6 +7,7 @@ import type { Target } from "../model/transaction";
 import { backendsOf, type Desired, edgeAddress, isDesired, merge, type Overlay, poolInstances } from "./desired";
 import type { Events } from "./events";
 import { Haproxy } from "./haproxy/haproxy";
+import type { KeptReleases } from "./pools/kept-releases";
 import { Supervisor } from "./pools/supervisor";
 import type { ProcessHost } from "./processes/host";
 import type { Secrets } from "./secrets";
@@ -28,6 +29,7 @@ export interface HostParts {
   processes: ProcessHost;
   events: Events;
   secrets: Secrets;
+  keptReleases: KeptReleases;
 }
 
 /**
@@ -42,6 +44,8 @@ export class Host {
   private reservation: Promise<unknown> = Promise.resolve();
   /** Work that goes on in the background after a commit or at the start, by pool. */
   private readonly unsettled = new Map<Promise<void>, readonly string[]>();
+  /** Edges whose HAProxy is being started again. */
+  private readonly reviving = new Set<string>();
   private closed = false;
 
   constructor(private readonly parts: HostParts) {
@@ -99,9 +103,10 @@ export class Host {
         ),
         transactions: remember(committed.transactions, { ...transaction, at: new Date().toISOString() }),
       };
-      await stateFile.save(next);
+      const notes = await stateFile.save(next);
       this.parts.committed = next;
       this.overlays.delete(transaction.id);
+      for (const note of notes) this.parts.events.emit(note, { transaction: transaction.id });
     });
     this.saving = write.catch(() => undefined);
     await write;
@@ -112,6 +117,10 @@ export class Host {
     const result = this.reservation.then(work);
     this.reservation = result.catch(() => undefined);
     return result;
+  }
+
+  get keptReleases(): KeptReleases {
+    return this.parts.keptReleases;
   }
 
   haproxy(edge: string): Haproxy {
@@ -154,10 +163,42 @@ export class Host {
 
   /** Drives edges, then pools, to the working state, and does not give up: an undo must come to its end. */
   async restore({ edges, pools }: { edges: string[]; pools: string[] }): Promise<void> {
-    for (const edge of edges) await this.persist(`edge ${edge}`, () => this.convergeEdge(edge));
-    const signal = new AbortController().signal;
-    for (const pool of pools)
-      await this.persist(`pool ${pool}`, () => this.convergePool(pool, { strict: () => false, signal }));
+    const restoring = this.restoring({ edges, pools });
+    await restoring.pools;
+    await restoring.edges;
+  }
+
+  /**
+   * Processes follow once no traffic depends on them any more: as soon as each edge is as it should be, or serves nobody.
+   * So an edge that can't come up (its port is taken by somebody) keeps no process from running.
+   */
+  private restoring({ edges, pools }: { edges: string[]; pools: string[] }) {
+    const restored = edges.map((edge) => {
+      let harmless: () => void = () => undefined;
+      const until = new Promise<void>((resolve) => {
+        harmless = resolve;
+      });
+      const done = this.persist(
+        `edge ${edge}`,
+        () => this.convergeEdge(edge),
+        () => {
+          if (!this.haproxy(edge).runs()) harmless();
+        },
+      ).finally(harmless);
+      return { harmless: until, done };
+    });
+    const { signal } = new AbortController();
+    const all = (promises: Promise<void>[]) => Promise.all(promises).then(() => undefined);
+    return {
+      edges: all(restored.map(({ done }) => done)),
+      pools: all(restored.map(({ harmless }) => harmless)).then(() =>
+        all(
+          pools.map((pool) =>
+            this.persist(`pool ${pool}`, () => this.convergePool(pool, { strict: () => false, signal })),
+          ),
+        ),
+      ),
+    };
   }
 
   /** Does work in the background; {@link settled} waits for it. It is known from this call on, not from its first step. */
@@ -178,13 +219,14 @@ export class Host {
     await this.supervisor.settled(pool);
   }
 
-  private async persist(what: string, work: () => Promise<void>): Promise<void> {
+  private async persist(what: string, work: () => Promise<void>, failed: () => void = () => undefined): Promise<void> {
     for (let delay = RETRY_FIRST_MS; !this.closed; delay = Math.min(delay * 2, RETRY_CAP_MS)) {
       try {
         await work();
         return;
       } catch (error) {
         this.parts.events.emit(`${what} could not be restored yet: ${(error as Error).message}`, { retryInMs: delay });
+        failed();
         await sleep(delay);
       }
     }
@@ -192,11 +234,16 @@ export class Host {
 
   /** HAProxy's master exited without being asked to: it starts again at once from the file on disk. */
   private async revive(edge: string): Promise<void> {
-    if (this.closed || this.working().edges[edge] === undefined) return;
+    // One that does not come up exits at each try.
+    if (this.closed || this.reviving.has(edge) || this.working().edges[edge] === undefined) return;
+    this.reviving.add(edge);
     this.parts.events.emit(`HAProxy of edge ${edge} exited: starting it again`, { edge });
     await this.persist(`edge ${edge}`, async () => {
       if (this.working().edges[edge] !== undefined) await this.convergeEdge(edge);
     });
+    this.reviving.delete(edge);
+    // It may have exited again between the last try and now.
+    if (!this.haproxy(edge).runs()) await this.revive(edge);
   }
 
   private async usage(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {

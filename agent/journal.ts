@@ -28,18 +28,23 @@ export class Journal {
     private readonly path: string,
     private handle: FileHandle,
     private size: number,
+    /** Whether the last line has no end, since a write was cut short by a full disk or a kill. */
+    private torn: boolean,
   ) {}
 
   static async openIn(directory: string): Promise<{ journal: Journal; open: OpenTransaction[]; notes: string[] }> {
     const path = join(directory, "journal.ndjson");
-    const { open: left, notes, size } = await readJournal(path);
-    return { journal: new Journal(path, await open(path, "a", 0o600), size), open: left, notes };
+    const { open: left, notes, size, torn } = await readJournal(path);
+    return { journal: new Journal(path, await open(path, "a", 0o600), size, torn), open: left, notes };
   }
 
   async append(record: Distribute<JournalEntry>): Promise<void> {
-    const line = Buffer.from(`${JSON.stringify({ at: new Date().toISOString(), ...record })}\n`);
-    await this.handle.write(line);
+    const start = this.torn ? "\n" : "";
+    const line = Buffer.from(`${start}${JSON.stringify({ at: new Date().toISOString(), ...record })}\n`);
+    this.torn = true;
+    await this.handle.writeFile(line);
     await this.handle.datasync();
+    this.torn = false;
     this.size += line.length;
   }
 
@@ -57,12 +62,14 @@ export class Journal {
   }
 }
 
-async function readJournal(path: string): Promise<{ open: OpenTransaction[]; notes: string[]; size: number }> {
+async function readJournal(
+  path: string,
+): Promise<{ open: OpenTransaction[]; notes: string[]; size: number; torn: boolean }> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { open: [], notes: [], size: 0 };
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { open: [], notes: [], size: 0, torn: false };
     throw error;
   }
   const left = new Map<string, OpenTransaction>();
@@ -75,7 +82,8 @@ async function readJournal(path: string): Promise<{ open: OpenTransaction[]; not
     else if (parsed.kind === "opened") left.set(parsed.id, parsed);
     else if (parsed.kind === "committed" || parsed.kind === "undone") left.delete(parsed.id);
   }
-  return { open: [...left.values()], notes, size: Buffer.byteLength(text) };
+  const torn = text !== "" && !text.endsWith("\n");
+  return { open: [...left.values()], notes, size: Buffer.byteLength(text), torn };
 }
 
 function parseLine(line: string): JournalEntry | undefined {

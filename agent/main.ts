@@ -1,4 +1,4 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { agentOptions } from "../model/agent";
@@ -6,9 +6,11 @@ import { PROTOCOL } from "../model/transaction";
 import { Ballast } from "./ballast";
 import { claimFolder } from "./claim";
 import { Events } from "./events";
+import { removeTemporaries } from "./files";
 import { findHaproxy } from "./find-haproxy";
 import { Host } from "./host";
 import { Journal } from "./journal";
+import { KeptReleases } from "./pools/kept-releases";
 import { Problem } from "./problem";
 import { ProcessHost } from "./processes/host";
 import { Secrets } from "./secrets";
@@ -17,6 +19,8 @@ import { isLive, listenOnSocket } from "./socket";
 import { StateFile } from "./state";
 import { Transactions } from "./transactions";
 
+/** Time for the undo of open transactions when the agent is told to stop, in milliseconds: less than service managers give. */
+const UNDO_DEADLINE_MS = 20_000;
 /** Exit code that asks the guard to start the version that is installed now, at once. */
 const EXIT_RESTART = 75;
 
@@ -27,8 +31,21 @@ async function main(directory: string): Promise<void> {
   const { version, options } = configFile.parse(JSON.parse(await readFile(join(directory, "agent.json"), "utf8")));
   if (await isLive(options.socket))
     throw new Error(`${options.socket} belongs to a running agent: stop that one, or use another socket`);
+  const ballast = new Ballast(directory);
+  // A full disk must not keep the agent from coming back: processes and traffic depend on it.
+  await ballast.lend(() => start(directory, version, options, ballast));
+}
+
+async function start(
+  directory: string,
+  version: string,
+  options: z.output<typeof agentOptions>,
+  ballast: Ballast,
+): Promise<void> {
   const release = await claimFolder(directory, options.socket);
-  for (const folder of ["edges", "processes"]) await mkdir(join(directory, folder), { recursive: true, mode: 0o700 });
+  for (const folder of ["edges", "processes", "secrets"])
+    await mkdir(join(directory, folder), { recursive: true, mode: 0o700 });
+  await sweep(directory);
 
   // A full disk behind the log must not end the agent; events are kept in memory and in a file of their own.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
@@ -51,9 +68,7 @@ async function main(directory: string): Promise<void> {
     await serveNothing(about, events, options);
     return;
   }
-  if (loaded.kind === "new" || loaded.notes.length > 0) await stateFile.save(loaded.state);
-  const ballast = new Ballast(directory);
-  await ballast.take();
+  if (!loaded.complete) for (const note of await stateFile.save(loaded.state)) events.emit(note);
   const { journal, open, notes } = await Journal.openIn(directory);
   for (const note of notes) events.emit(note);
   const processes = await ProcessHost.open({
@@ -70,6 +85,7 @@ async function main(directory: string): Promise<void> {
     processes,
     events,
     secrets,
+    keptReleases: new KeptReleases(directory, events),
   });
   const transactions = new Transactions({ host, journal, events, secrets, ballast });
 
@@ -90,7 +106,11 @@ async function main(directory: string): Promise<void> {
     about: () => ({ ...about, guarded: process.ppid === about.guard && about.guard !== 1 }),
     shutdown: stop,
   });
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop(false));
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.on(signal, () => {
+      // Nobody would undo it until the agent is started again.
+      void transactions.undoAll(`the agent was told to stop (${signal})`, UNDO_DEADLINE_MS).finally(() => stop(false));
+    });
   process.on("SIGHUP", () => events.emit("SIGHUP is ignored"));
 
   for (const { id, target, owner, at } of open) {
@@ -102,9 +122,21 @@ async function main(directory: string): Promise<void> {
     );
     await journal.append(committed ? { kind: "committed", id } : { kind: "undone", id });
   }
-  await ballast.lend(() => host.boot());
+  await host.boot();
+  void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
   await listenOnSocket(server, options);
   events.emit(`the agent ${version} listens on ${options.socket}`, { pid: process.pid });
+}
+
+/** Removes what an agent that was killed has left half written; in the folder itself others write, too. */
+async function sweep(directory: string): Promise<void> {
+  await removeTemporaries(directory, (name) => !name.startsWith(".agent.json."));
+  await removeTemporaries(join(directory, "secrets"));
+  for (const folder of ["edges", "processes"])
+    for (const { name } of (await readdir(join(directory, folder), { withFileTypes: true })).filter((entry) =>
+      entry.isDirectory(),
+    ))
+      await removeTemporaries(join(directory, folder, name));
 }
 
 /** With a state that can't be trusted, the agent says so and changes nothing; processes and traffic go on as they are. */

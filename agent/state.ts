@@ -30,7 +30,7 @@ export type Committed = z.output<typeof committed>;
 const file = z.strictObject({ version: z.literal(1), checksum: z.string(), state: z.unknown() });
 
 export type Loaded =
-  | { kind: "new" | "loaded"; state: Committed; notes: string[] }
+  | { kind: "new" | "loaded"; state: Committed; notes: string[] /** Whether both copies hold it. */; complete: boolean }
   /** Neither copy can be trusted: nothing may be changed until a person has decided. */
   | { kind: "unreadable"; notes: string[] };
 
@@ -58,16 +58,46 @@ export class StateFile {
       found.push(result);
     }
     const good = found.find((result) => result.kind === "good");
-    if (good !== undefined) return { kind: "loaded", state: good.state, notes };
+    if (good !== undefined) {
+      const complete = found.every((copy) => copy.kind === "good" && checksum(copy.state) === checksum(good.state));
+      return { kind: "loaded", state: good.state, notes, complete };
+    }
     if (found.every(({ kind }) => kind === "absent") && notes.length === 0)
-      return { kind: "new", state: emptyState(), notes };
+      return { kind: "new", state: emptyState(), notes, complete: false };
     return { kind: "unreadable", notes };
   }
 
-  /** Writes both copies; the first rename is the commit point. */
-  async save(state: Committed): Promise<void> {
+  /**
+   * Writes both copies; the first rename is the commit point. When this rejects, the state before it is still the one on disk.
+   *
+   * @returns what went wrong after the commit point, usually nothing; the next save makes it good
+   */
+  async save(state: Committed): Promise<string[]> {
     const text = `${JSON.stringify({ version: 1, checksum: checksum(state), state }, undefined, 2)}\n`;
-    for (const path of this.paths) await writeFileAtomic(path, text, 0o600);
+    const [first, second] = this.paths;
+    const notes: string[] = [];
+    try {
+      await writeFileAtomic(first, text, 0o600);
+    } catch (error) {
+      // Once it is renamed, the next agent finds it, whatever failed then.
+      if ((await contentOf(first)) !== text) throw error;
+      notes.push(`${first} may not survive a power cut: ${(error as Error).message}`);
+    }
+    try {
+      await writeFileAtomic(second, text, 0o600);
+    } catch (error) {
+      notes.push(`${second}, the second copy of the state, could not be written: ${(error as Error).message}`);
+    }
+    return notes;
+  }
+}
+
+async function contentOf(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch {
+    // Not what was to be written, whatever it is.
+    return undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { z } from "zod";
 import { finished } from "../model/pool-state";
 import type { Owner, openRequest, Phase, Step, Target } from "../model/transaction";
@@ -48,6 +49,8 @@ export class Transactions {
   private readonly open = new Map<string, Transaction>();
   private readonly ended = new Map<string, TransactionStatus>();
   private closed = false;
+  /** Why no transactions are opened any more. */
+  private stopping: string | undefined;
 
   constructor(
     private readonly parts: { host: Host; journal: Journal; events: Events; secrets: Secrets; ballast: Ballast },
@@ -67,6 +70,12 @@ export class Transactions {
   }
 
   async begin({ target, owner, leaseMs, create }: z.output<typeof openRequest>): Promise<TransactionStatus> {
+    if (this.stopping !== undefined)
+      throw new Problem(
+        503,
+        "stopping",
+        `no transaction is opened on ${target}: ${this.stopping}; start it again first`,
+      );
     const holder = [...this.open.values()].find((other) => other.target === target);
     if (holder !== undefined) throw held(holder);
     const other = create ? ownedByOther(this.parts.host.committed, target, owner.why) : undefined;
@@ -152,15 +161,26 @@ export class Transactions {
         { id, target, who: owner.who, urn: owner.why },
         { ...transaction.overlay, pools: Object.fromEntries(pools) },
       );
+      // It is committed: from here on nothing may make it look as if it were not.
       this.end(transaction, "committed");
-      await ballast.lend(() => journal.append({ kind: "committed", id }));
+      await this.tidied(() => ballast.lend(() => journal.append({ kind: "committed", id })));
       this.phase(transaction, "retire", `${target} is committed; what it replaced drains`);
       const { edges, pools: names } = concerns(target, [before, host.working()]);
       void host.inBackground(names, () => ballast.lend(() => host.restore({ edges, pools: names })));
-      await secrets.prune(host.working().pools);
-      await this.rotate();
+      if (names.length > 0) void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
+      await this.tidied(() => secrets.prune(host.working().pools));
+      await this.tidied(() => this.rotate());
       return statusOf(transaction);
     });
+  }
+
+  /** Work that the outcome of a transaction does not depend on: what goes wrong with it is told, and the next start makes it good. */
+  private async tidied(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.parts.events.emit(`tidying up after a transaction failed: ${(error as Error).message}`);
+    }
   }
 
   /** Undoes a transaction and waits for that. One that is undone already is not an error, a committed one is. */
@@ -195,15 +215,15 @@ export class Transactions {
     const { id, target } = transaction;
     transaction.state = "undoing";
     events.emit(`undoing the transaction on ${target}: ${reason}`, { transaction: id, target, reason });
-    await journal.append({ kind: "undoing", id, reason });
+    await this.tidied(() => journal.append({ kind: "undoing", id, reason }));
     const affected = concerns(target, [host.committed, merge(host.committed, [transaction.overlay])]);
     host.dropOverlay(id);
     if (transaction.steps > 0) await host.restore(affected);
     this.end(transaction, "undone");
     events.emit(`the transaction on ${target} is undone`, { transaction: id, target, reason });
-    await journal.append({ kind: "undone", id });
-    await secrets.prune(host.working().pools);
-    await this.rotate();
+    await this.tidied(() => journal.append({ kind: "undone", id }));
+    await this.tidied(() => secrets.prune(host.working().pools));
+    await this.tidied(() => this.rotate());
   }
 
   private async rotate(): Promise<void> {
@@ -250,6 +270,14 @@ export class Transactions {
 
   private phase(transaction: Transaction, phase: Phase, message: string): void {
     this.parts.events.emit(message, { transaction: transaction.id, target: transaction.target, phase });
+  }
+
+  /** Undoes all open transactions, waiting up to `deadlineMs` for that, and opens no more: before the agent's own stop. */
+  async undoAll(reason: string, deadlineMs: number): Promise<void> {
+    this.stopping = reason;
+    for (const transaction of this.open.values()) this.startUndo(transaction, reason);
+    const undos = Promise.all([...this.open.values()].map(({ undo }) => undo));
+    await Promise.race([undos, sleep(deadlineMs)]);
   }
 
   /** Stops the leases' clocks at the agent's own stop; open transactions are undone by the next agent's start. */

@@ -225,7 +225,8 @@ export class Haproxy {
     return result;
   }
 
-  private runs(): boolean {
+  /** Whether its HAProxy runs, as far as is known. */
+  runs(): boolean {
     const state = this.options.processes.get(this.id)?.state;
     return state === "running" || state === "starting";
   }
@@ -240,12 +241,19 @@ export class Haproxy {
     if (!this.runs()) return undefined;
     const giveUpAt = performance.now() + UP_DEADLINE_MS;
     for (;;) {
-      // The sockets refuse while HAProxy starts or its master re-executes itself.
-      const fleet = await fleetSnapshot(this.sockets);
+      // The sockets refuse while HAProxy starts or its master re-executes itself; one that is killed cuts its answer off.
+      let problem: unknown;
+      const fleet = await fleetSnapshot(this.sockets).catch((error: unknown) => {
+        problem = error;
+        return undefined;
+      });
       if (fleet !== undefined || !this.runs()) return fleet;
       if (performance.now() > giveUpAt)
-        throw new Error(
-          `HAProxy of edge ${this.options.name} runs (pid ${this.options.processes.get(this.id)?.pid}), but does not answer on ${this.sockets.master}: stop it, so that it is started again`,
+        throw (
+          problem ??
+          new Error(
+            `HAProxy of edge ${this.options.name} runs (pid ${this.options.processes.get(this.id)?.pid}), but does not answer on ${this.sockets.master}: stop it, so that it is started again`,
+          )
         );
       await sleep(UP_PAUSE_MS);
     }
