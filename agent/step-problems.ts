@@ -7,6 +7,9 @@ import type { Step } from "../model/transaction";
 import { backendsOf } from "./desired";
 import type { Host } from "./host";
 
+/** How a missing release folder is described. */
+const MISSING = "does not exist";
+
 /** What speaks against a step on this host as it is now; `path` is the property of the spec, empty where none is meant. */
 export interface StepProblem {
   path: string;
@@ -118,19 +121,16 @@ async function poolProblems(
         message: `${spec.ports.from}-${spec.ports.to} overlaps ${from}-${to} of pool ${name}: give each pool ports of its own`,
       });
   }
-  problems.push(
-    ...(await releaseProblems(spec, host.committed.pools[pool]?.retained.map(({ release }) => release) ?? [])),
-  );
+  problems.push(...(await releaseProblems(pool, spec, host)));
   return [...problems, ...hostEnvProblems(spec), ...servicePortProblems(pool, spec, host)];
 }
 
-async function releaseProblems(
-  { release, processes }: PoolSpec,
-  retained: PoolSpec["release"][],
-): Promise<StepProblem[]> {
+async function releaseProblems(pool: string, { release, processes }: PoolSpec, host: Host): Promise<StepProblem[]> {
+  const state = host.committed.pools[pool];
   const problem = await folderProblem(release.path);
   if (problem !== undefined) {
-    const kept = retained.map(({ id, path }) => `${id} (${path})`).join(", ");
+    if (problem === MISSING && (await host.keptReleases.has(pool, state, release))) return [];
+    const kept = (state?.retained ?? []).map(({ release: { id, path } }) => `${id} (${path})`).join(", ");
     return [
       {
         path: "release.path",
@@ -151,9 +151,7 @@ async function folderProblem(path: string): Promise<string | undefined> {
   try {
     return (await stat(path)).isDirectory() ? undefined : "is not a folder";
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ENOENT"
-      ? "does not exist"
-      : `can't be read (${(error as Error).message})`;
+    return (error as NodeJS.ErrnoException).code === "ENOENT" ? MISSING : `can't be read (${(error as Error).message})`;
   }
 }
 

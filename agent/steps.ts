@@ -104,6 +104,7 @@ async function startPool(
   { host, secrets, overlay, setOverlay, phase, signal }: StepContext,
   { pool, spec, secrets: names }: Extract<Step, { verb: "pool.start" }>,
 ) {
+  await host.keptReleases.restore(pool, host.committed.pools[pool], spec.release);
   const split = secrets.split(spec, names);
   const base = host.committed.pools[pool] ?? newPool(split.spec);
   const ports = await PortAllocator.of(pool, split.spec, host.working(), host.supervisor.heldPorts());
