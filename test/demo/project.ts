@@ -1,8 +1,8 @@
-import { createHash, randomInt } from "node:crypto";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { createHash } from "node:crypto";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { freePorts } from "../support/ports";
 
 const ROOT = join(__dirname, "..", "..");
 /** Everything that the demo writes, its report included. */
@@ -15,9 +15,6 @@ export const MARKER = "SLUICE_DEMO";
 
 /** The stack takes the edge's port and the 21 after it: 20 for the pool, one for its service. */
 const PORTS = 22;
-/** Below these, ports may need privileges or belong to well-known services; from there on, the system gives them to clients. */
-const FIRST_PORT = 10_000;
-const PORT_TRIES = 50;
 /** Sockets of the host's HAProxy must fit into 107 bytes; this is what they add to the host's folder, with some room. */
 const LONGEST_HOST_FOLDER = 65;
 
@@ -43,7 +40,7 @@ export async function createProject(): Promise<Project> {
   const host = hostFolder();
   for (const folder of [FOLDER, host]) rmSync(folder, { recursive: true, force: true });
   mkdirSync(join(FOLDER, "backend"), { recursive: true });
-  const port = await freePorts();
+  const port = await freePorts(PORTS);
   // The repository's own project file, seen from here; YAML contains JSON.
   const at = (path: string) => relative(FOLDER, join(ROOT, path));
   const project = {
@@ -64,26 +61,4 @@ export async function createProject(): Promise<Project> {
     PULUMI_SKIP_UPDATE_CHECK: "true",
   };
   return { folder: FOLDER, host, port, env };
-}
-
-/** The first of a row of ports on which nothing listens, and which the system gives to no client meanwhile. */
-async function freePorts(): Promise<number> {
-  const [firstOfClients] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "latin1").split(/\s+/).map(Number);
-  const below = Math.max(FIRST_PORT + PORTS + 1, (firstOfClients ?? 0) - PORTS);
-  for (let tried = 0; tried < PORT_TRIES; tried++) {
-    const first = randomInt(FIRST_PORT, below);
-    const row = Array.from({ length: PORTS }, (_, index) => first + index);
-    if ((await Promise.all(row.map(isFree))).every((free) => free)) return first;
-  }
-  throw new Error(
-    `no ${PORTS} free ports in a row between ${FIRST_PORT} and ${below + PORTS}: end something that listens there`,
-  );
-}
-
-export function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
 }

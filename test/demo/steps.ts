@@ -5,12 +5,12 @@ import { allStats, commandOf, type ProcessStat, send } from "../../agent/process
 import type { AgentEvent } from "../../model/transaction";
 import type { LoadReport } from "../load/report";
 import { summarize } from "../load/report";
+import { isFree } from "../support/ports";
 import { until } from "../support/until";
 import { shows } from "./checks";
 import type { Outcome } from "./commands";
 import type { Demo } from "./demo";
 import { processesLeft } from "./leftovers";
-import { isFree } from "./project";
 import { say } from "./screen";
 
 /** A step ends with the command that it was about; the last one has the load's totals. */

@@ -1,14 +1,18 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import type { About } from "../../agent/api";
 import { AgentClient } from "../../agent/client/client";
 import { installAgent, startAgent } from "../../agent/client/launch";
-import { findMarked, readStat, send } from "../../agent/processes/identity";
+import { commandOf, findMarked, readStat, send } from "../../agent/processes/identity";
 import { type AgentOptions, agentOptions } from "../../model/agent";
 import { agentBundle } from "../../provider/server";
 import { until } from "./until";
+
+/** What takes the work that has to be done at the end: a test's context, and whatever else has an end. */
+export interface Cleanup {
+  after(work: () => unknown): void;
+}
 
 /** An agent of its own for one test, in a temporary folder, under its guard, as a program starts it. */
 export interface TestAgent {
@@ -24,7 +28,7 @@ export interface TestAgent {
 
 /** Starts an agent; it, its guard and all that it started are ended by pid after the test. */
 export async function startTestAgent(
-  t: TestContext,
+  t: Cleanup,
   options: { directory?: string; agent?: Partial<AgentOptions> } = {},
 ): Promise<TestAgent> {
   const directory = options.directory ?? (await temporaryFolder(t));
@@ -45,10 +49,16 @@ export async function startTestAgent(
   };
 }
 
-/** A folder with a short path (Unix sockets have at most 107 bytes), removed after the test. */
-export async function temporaryFolder(t: TestContext): Promise<string> {
+/**
+ * A folder with a short path (Unix sockets have at most 107 bytes), removed after the test. An agent in it is ended before:
+ * such work is done in the order in which it was asked for, and by what the folder holds its processes are found.
+ */
+export async function temporaryFolder(t: Cleanup): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "sl-"));
-  t.after(() => rm(folder, { recursive: true, force: true }));
+  t.after(async () => {
+    await endEverything(folder);
+    await rm(folder, { recursive: true, force: true });
+  });
   return folder;
 }
 
@@ -56,7 +66,9 @@ export async function temporaryFolder(t: TestContext): Promise<string> {
 export async function endEverything(directory: string): Promise<void> {
   const pid = await agentPid(directory);
   const guard = pid === undefined ? undefined : readStat(pid)?.parent;
-  if (guard !== undefined && guard > 1) send(guard, "SIGKILL");
+  // An agent without a guard has some other parent.
+  if (guard !== undefined && (await commandOf(guard)).includes(join(directory, "bin", "guard.sh")))
+    send(guard, "SIGKILL");
   if (pid !== undefined) send(pid, "SIGKILL");
   const marker = await markerOf(directory);
   if (marker === "") return;
