@@ -181,11 +181,20 @@ function hostEnvProblems({ processes }: PoolSpec): StepProblem[] {
   });
 }
 
-/** A service's port must not be in another pool's range, nor another pool's service's. */
+/** A service's port must not be in another pool's range, nor another pool's service's, and stays while the service runs. */
 function servicePortProblems(pool: string, { processes }: PoolSpec, host: Host): StepProblem[] {
+  const running = host.committed.pools[pool]?.services ?? {};
   const others = Object.entries(host.working().pools).filter(([name]) => name !== pool);
   return Object.entries(processes).flatMap(([id, { port }]) => {
     if (typeof port !== "number") return [];
+    const before = running[id]?.template.port;
+    if (before !== undefined && before !== port)
+      return [
+        {
+          path: `processes.${id}.port`,
+          message: `${port} is not the port ${before} of the running service ${id}, which promotions do not restart: declare a service of another name with the new port, and remove this one`,
+        },
+      ];
     const owner = others.find(
       ([, { settings, services }]) =>
         (port >= settings.ports.from && port <= settings.ports.to) ||

@@ -1,13 +1,4 @@
-import {
-  begin,
-  followed,
-  type Instance,
-  isNewGeneration,
-  newPool,
-  type PoolState,
-  type SplitSpec,
-  switched,
-} from "../model/pool-state";
+import { begin, followed, type Instance, newPool, switched } from "../model/pool-state";
 import type { Phase, Step, Target } from "../model/transaction";
 import type { Overlay } from "./desired";
 import type { Host } from "./host";
