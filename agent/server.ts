@@ -14,6 +14,9 @@ import { ownedByOther, type Transactions } from "./transactions";
 /** Largest request body, in bytes. */
 export const MAX_BODY = 1024 * 1024;
 
+/** Unread answer at which a follower of events is cut off, in bytes. */
+const MAX_UNREAD = 4 * 1024 * 1024;
+
 export interface ServerParts {
   host: Host;
   transactions: Transactions;
@@ -160,11 +163,15 @@ async function check({ parts, body }: Call) {
   return { problems: owned === undefined ? problems : [{ path: "name", message: owned }, ...problems] };
 }
 
-async function followEvents({ parts, request, response }: Call) {
+async function followEvents({ parts, response }: Call) {
   response.writeHead(200, { "content-type": "application/x-ndjson" });
   for (const event of parts.events.recent()) response.write(`${JSON.stringify(event)}\n`);
-  const stop = parts.events.follow((event) => response.write(`${JSON.stringify(event)}\n`));
-  request.on("close", stop);
+  const stop = parts.events.follow((event) => {
+    response.write(`${JSON.stringify(event)}\n`);
+    // Events are not kept for a follower that does not read them.
+    if (response.writableLength > MAX_UNREAD) response.destroy();
+  });
+  response.on("close", stop);
   return ANSWERED;
 }
 

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { chmod, chown, rm } from "node:fs/promises";
+import { chmod, chown, lstat, rm } from "node:fs/promises";
 import type { Server } from "node:http";
 import { connect } from "node:net";
 import { promisify } from "node:util";
@@ -9,22 +9,34 @@ import type { AgentOptions } from "../model/agent";
 export async function listenOnSocket(server: Server, { socket, mode, owner, group }: AgentOptions): Promise<void> {
   if (await isLive(socket))
     throw new Error(`${socket} belongs to a running agent: stop that one, or use another socket`);
+  await assertSocket(socket);
   await rm(socket, { force: true });
-  const umask = process.umask(0o177);
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    // The socket is bound within this call; nothing else may create its files under this mask.
+    const umask = process.umask(0o177);
+    try {
       server.listen(socket, () => resolve());
-    });
-  } finally {
-    process.umask(umask);
-  }
+    } finally {
+      process.umask(umask);
+    }
+  });
   if (owner !== undefined || group !== undefined) {
     const uid = owner === undefined ? -1 : await accountId("passwd", owner);
     const gid = group === undefined ? -1 : await accountId("group", group);
     await chown(socket, uid, gid);
   }
   await chmod(socket, Number.parseInt(mode, 8));
+}
+
+/** Connecting to a plain file is refused just as to a stale socket, but that file is somebody's: it is not removed. */
+async function assertSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (found !== undefined && !found.isSocket())
+    throw new Error(`${path} is there already and is not a socket: use another path for the agent's socket`);
 }
 
 /** Whether somebody listens on a socket. */

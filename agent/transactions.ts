@@ -35,7 +35,10 @@ interface Transaction extends TransactionStatus {
   /** The step, commit or undo that runs; one at a time. */
   work: Promise<unknown>;
   undo?: Promise<void> | undefined;
-  steps: number;
+  /** Whether a step has changed anything: one that was refused leaves nothing to put back. */
+  touched: boolean;
+  /** Why a step failed: what is half done must not be committed. */
+  failed?: string | undefined;
 }
 
 /** Ended transactions whose outcome is kept in memory; commits are also in the state file. */
@@ -90,7 +93,7 @@ export class Transactions {
       overlay: emptyOverlay(),
       abort: new AbortController(),
       work: Promise.resolve(),
-      steps: 0,
+      touched: false,
     };
     // Taken before the first await: two calls at once must not both find the target free.
     this.open.set(transaction.id, transaction);
@@ -126,8 +129,7 @@ export class Transactions {
     return this.alone(transaction, async () => {
       await this.parts.journal.append({ kind: "step", id, verb: step.verb });
       const { host, secrets } = this.parts;
-      transaction.steps += 1;
-      return runStep(step, {
+      const result = runStep(step, {
         target: transaction.target,
         host,
         secrets,
@@ -136,10 +138,15 @@ export class Transactions {
         /** Nothing is driven towards a change once the undo has begun. */
         setOverlay: (overlay) => {
           transaction.abort.signal.throwIfAborted();
+          transaction.touched = true;
           transaction.overlay = overlay;
           host.setOverlay(id, overlay);
         },
         phase: (phase, message) => this.phase(transaction, phase, message),
+      });
+      return result.catch((error: unknown) => {
+        transaction.failed = `${step.verb} failed`;
+        throw error;
       });
     });
   }
@@ -148,6 +155,12 @@ export class Transactions {
     const transaction = this.live(id);
     return this.alone(transaction, async () => {
       const { host, journal, secrets, ballast } = this.parts;
+      if (transaction.failed !== undefined)
+        throw new Problem(
+          409,
+          "failed-step",
+          `the transaction on ${transaction.target} can't be committed, since its ${transaction.failed}: abort it`,
+        );
       this.phase(transaction, "commit", `${transaction.target} is being committed`);
       const now = new Date();
       const pools = Object.entries(transaction.overlay.pools).map(([name, state]) => [
@@ -218,7 +231,7 @@ export class Transactions {
     await this.tidied(() => journal.append({ kind: "undoing", id, reason }));
     const affected = concerns(target, [host.committed, merge(host.committed, [transaction.overlay])]);
     host.dropOverlay(id);
-    if (transaction.steps > 0) await host.restore(affected);
+    if (transaction.touched) await host.restore(affected);
     this.end(transaction, "undone");
     events.emit(`the transaction on ${target} is undone`, { transaction: id, target, reason });
     await this.tidied(() => journal.append({ kind: "undone", id }));

@@ -1,17 +1,20 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:fs";
-import { access, copyFile, mkdir, open, readFile, rename } from "node:fs/promises";
+import { access, copyFile, mkdir, open, readFile, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentOptions } from "../../model/agent";
 import type { About } from "../api";
 import { writeFileAtomic } from "../files";
+import { send } from "../processes/identity";
 import { AgentClient } from "./client";
 import { UnreachableError } from "./connection";
 
 /** Time that an agent has to start and to bring up what was committed, in milliseconds. */
 const START_DEADLINE_MS = 60_000;
 const POLL_MS = 25;
+/** Variables of the deployment, which a daemon must not keep: passphrases, tokens, and options of the Node.js that runs it. */
+const ENGINE_VARIABLE = /^(?:PULUMI_|NODE_OPTIONS$|npm_)/;
 /** Lines of the agent's own output that a failed start shows. */
 const TAIL_BYTES = 4096;
 
@@ -23,7 +26,7 @@ const GUARD = `#!/bin/sh
 # Keeps a Sluice agent running: GUARD STATE_FOLDER NODE
 trap '' HUP
 delay=0
-while :; do
+while [ -e "$1/bin/agent.cjs" ]; do
   started=$(date +%s)
   "$2" --enable-source-maps "$1/bin/agent.cjs" "$1"
   code=$?
@@ -64,6 +67,7 @@ export async function startAgent(directory: string, socket: string, signal: Abor
   try {
     const guard = spawn("/bin/sh", [join(directory, "bin", "guard.sh"), directory, process.execPath], {
       cwd: directory,
+      env: agentEnvironment(process.env),
       detached: true,
       stdio: ["ignore", log.fd, log.fd],
     });
@@ -72,7 +76,7 @@ export async function startAgent(directory: string, socket: string, signal: Abor
     try {
       return await Promise.race([failed, untilAnswering(socket, directory, { logPath, from }, signal)]);
     } catch (error) {
-      if (guard.pid !== undefined) process.kill(-guard.pid, "SIGKILL");
+      if (guard.pid !== undefined) send(-guard.pid, "SIGKILL");
       throw error;
     }
   } finally {
@@ -87,6 +91,9 @@ export async function restartAgent(
   before: About,
   signal: AbortSignal,
 ): Promise<About> {
+  const logPath = join(directory, "agent.log");
+  // What an earlier start has said is not the answer to this one.
+  const from = await sizeOf(logPath);
   const client = new AgentClient(before.socket);
   try {
     await client.shutdown({ restart: before.guarded });
@@ -94,9 +101,8 @@ export async function restartAgent(
     client.close();
   }
   await untilGone(before, signal);
-  const logPath = join(directory, "agent.log");
   return before.guarded
-    ? untilAnswering(socket, directory, { logPath, from: 0 }, signal)
+    ? untilAnswering(socket, directory, { logPath, from }, signal)
     : startAgent(directory, socket, signal);
 }
 
@@ -143,6 +149,20 @@ async function untilAnswering(
   throw new Error(
     `the agent of ${directory} did not answer at ${socket} within ${START_DEADLINE_MS / 1000} s: ${await outputSince(log)}`,
   );
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return 0;
+    throw error;
+  }
+}
+
+/** The environment of an agent that an update starts: without what the update itself was given, its passphrase above all. */
+function agentEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !ENGINE_VARIABLE.test(name)));
 }
 
 async function outputSince({ logPath, from }: { logPath: string; from: number }): Promise<string> {

@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtemp, readFile, rmdir, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "node:test";
+import { AgentError } from "../../agent/client/connection";
+import { send } from "../../agent/processes/identity";
+import { listenOnSocket } from "../../agent/socket";
+import { agentOptions } from "../../model/agent";
+import { agentPid, endEverything, startTestAgent, temporaryFolder } from "../support/agent";
+import { until } from "../support/until";
+import { change, edgeStep, freeRange, OWNER } from "./support/pool";
+
+test("an edge that can't start keeps neither the agent's answers nor another edge waiting", async (t) => {
+  const agent = await startTestAgent(t);
+  const { from } = await freeRange(2);
+  await change(agent.client, "edge/main", [edgeStep(from)]);
+  await change(agent.client, "edge/other", [edgeStep(from + 1, "other")]);
+  const running = await agent.processes();
+  // As after a reboot, on which somebody else was faster.
+  for (const pid of [agent.guard, agent.about.pid, ...running.map(({ pid }) => pid)]) send(pid, "SIGKILL");
+  await until("all to be gone", async () => (await agent.processes()).length === 0);
+  const taker = createServer().listen(from, "127.0.0.1");
+  t.after(() => taker.close());
+  const again = await startTestAgent(t, { directory: agent.directory });
+  assert.equal((await again.client.edge("other"))?.live.haproxy, "running");
+  assert.equal((await again.client.edge("main"))?.live.haproxy, "stopped");
+  taker.close();
+  await until(
+    "the edge to start once it can",
+    async () => (await again.client.edge("main"))?.live.haproxy === "running",
+    {
+      deadlineMs: 15_000,
+    },
+  );
+});
+
+test("a transaction with a failed step can't be committed", async (t) => {
+  const { client } = await startTestAgent(t);
+  const { from } = await freeRange(1);
+  const { id } = await client.begin({ target: "edge/main", owner: OWNER });
+  const taker = createServer().listen(from, "127.0.0.1");
+  t.after(() => taker.close());
+  await assert.rejects(client.step(id, edgeStep(from), () => undefined));
+  await assert.rejects(client.commit(id), (error) => error instanceof AgentError && error.code === "failed-step");
+  assert.equal((await client.abort(id, "test")).state, "undone");
+  assert.equal(await client.edge("main"), undefined);
+});
+
+test("a file in the place of the agent's socket is not removed", async (t) => {
+  const path = join(await temporaryFolder(t), "precious");
+  await writeFile(path, "precious");
+  const server = createServer();
+  const listening = listenOnSocket(server as never, agentOptions.parse({ socket: path }));
+  await assert.rejects(listening, /is there already and is not a socket/);
+  assert.equal(await readFile(path, "utf8"), "precious");
+});
+
+test("an agent does not keep the passphrase of the update that started it", async (t) => {
+  process.env.PULUMI_CONFIG_PASSPHRASE = "hunter2";
+  t.after(() => delete process.env.PULUMI_CONFIG_PASSPHRASE);
+  const agent = await startTestAgent(t);
+  for (const pid of [agent.guard, agent.about.pid])
+    assert.doesNotMatch(await readFile(`/proc/${pid}/environ`, "utf8"), /hunter2/);
+});
+
+test("an agent starts on a full disk, and undoes what was open", async (t) => {
+  if (process.getuid?.() !== 0) return t.skip("needs root, to mount a small file system");
+  const directory = await mkdtemp(join(tmpdir(), "sl-"));
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", directory]);
+  t.after(async () => {
+    await endEverything(directory);
+    execFileSync("umount", ["--lazy", directory]);
+    await rmdir(directory);
+  });
+  const agent = await startTestAgent(t, { directory });
+  const { from } = await freeRange(1);
+  const { id } = await agent.client.begin({ target: "edge/main", owner: OWNER, leaseMs: 600_000 });
+  await agent.client.step(id, edgeStep(from), () => undefined);
+  execFileSync("sh", ["-c", 'cat /dev/zero > "$1/filler" 2>&1 || true', "sh", directory], { stdio: "ignore" });
+  send(agent.about.pid, "SIGKILL");
+  await until("the guard to start the agent again", async () => (await agentPid(directory)) !== undefined);
+  await until("it to answer", async () => (await agent.client.about()).pid !== agent.about.pid, { deadlineMs: 20_000 });
+  assert.equal(await agent.client.edge("main"), undefined);
+  await until("what was open to be gone", async () => (await agent.processes()).length === 0);
+});
