@@ -31,6 +31,8 @@ interface Slot {
   /** Time that it has to drain when it leaves, in milliseconds. */
   drainMs: number;
   starting: boolean;
+  /** Whether it was started and has not been seen to come up. */
+  unproven?: boolean;
   restarts?: Restarts | undefined;
   restartCount: number;
   timer?: NodeJS.Timeout | undefined;
@@ -120,17 +122,22 @@ export class Supervisor {
 
   /** Starts one process after what is being done for it already: a restart that is due must not meet a promotion's start. */
   private ensureOne(slot: Slot, strict: boolean, signal: AbortSignal): Promise<void> {
-    const result = slot.turn.then(() => this.startMissing(slot, strict, signal));
-    slot.turn = result.catch(() => undefined);
+    const before = slot.turn;
+    const result = unlessAborted(signal, before).then(() => this.startMissing(slot, strict, signal));
+    slot.turn = Promise.allSettled([before, result]);
     return result;
   }
 
   private async startMissing(slot: Slot, strict: boolean, signal: AbortSignal): Promise<void> {
     const { id, template } = slot.instance;
-    await this.departures.ended(id);
-    signal.throwIfAborted();
-    if (this.host.processes.get(id)?.state === "running") return;
-    if (template.policy === "singleton") await this.otherSingletonsGone(slot.instance);
+    // An undo must not wait for what these wait for: it takes the traffic back first.
+    await unlessAborted(signal, this.departures.ended(id));
+    if (this.host.processes.get(id)?.state === "running") {
+      // Work in the background may have started it, which does not wait for it to come up.
+      if (strict && slot.unproven) await this.proven(slot, signal);
+      return;
+    }
+    if (template.policy === "singleton") await unlessAborted(signal, this.otherSingletonsGone(slot.instance));
     if (this.host.processes.get(id)?.state === "exited") await this.host.processes.remove(id);
     signal.throwIfAborted();
     // It may have become unwanted while others were waited for; nobody would stop it then.
@@ -138,9 +145,10 @@ export class Supervisor {
     clearTimeout(slot.timer);
     slot.timer = undefined;
     slot.starting = strict;
+    slot.unproven = true;
     try {
       await this.launch(slot.instance);
-      if (strict) await this.up(slot.instance, signal);
+      if (strict) await this.proven(slot, signal);
     } catch (error) {
       if (strict) throw error;
       this.host.events.emit(
@@ -151,6 +159,11 @@ export class Supervisor {
     } finally {
       slot.starting = false;
     }
+  }
+
+  private async proven(slot: Slot, signal: AbortSignal): Promise<void> {
+    await this.up(slot.instance, signal);
+    slot.unproven = false;
   }
 
   private async otherSingletonsGone({ id, pool, process }: Instance): Promise<void> {
@@ -339,4 +352,19 @@ function exitText({ exit }: ProcessRecord): string {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Waits for something, or rejects with the signal's reason, whichever comes first. */
+async function unlessAborted(signal: AbortSignal, promise: Promise<unknown>): Promise<void> {
+  signal.throwIfAborted();
+  let aborted: () => void = () => undefined;
+  const abortion = new Promise<never>((_, reject) => {
+    aborted = () => reject(signal.reason);
+    signal.addEventListener("abort", aborted, { once: true });
+  });
+  try {
+    await Promise.race([promise, abortion]);
+  } finally {
+    signal.removeEventListener("abort", aborted);
+  }
 }

@@ -31,12 +31,16 @@ export async function inTransaction(
   const lost = new AbortController();
   const signal = AbortSignal.any([context.signal, lost.signal]);
   const renewal = keepLease(client, id, lost);
+  let committing = false;
   try {
     await work((step) => client.step(id, step, (event) => progress(event, context), signal));
     signal.throwIfAborted();
+    committing = true;
     await commit(client, id, target);
   } catch (error) {
-    throw new Error(`${messageOf(error)}\n${await undo(client, id, target, messageOf(error))}`);
+    const outcome = await undo(client, id, target, { reason: messageOf(error), committing });
+    if (outcome !== COMMITTED) throw new Error(`${messageOf(error)}\n${outcome}`);
+    context.log.warn(`${target} is committed, although its agent did not say so at once: ${messageOf(error)}`);
   } finally {
     clearInterval(renewal);
   }
@@ -75,16 +79,27 @@ async function wasCommitted(client: AgentClient, id: string): Promise<boolean> {
   }
 }
 
-/** Undoes the transaction and says how that went. */
-async function undo(client: AgentClient, id: string, target: Target, reason: string): Promise<string> {
+const COMMITTED = Symbol("committed");
+
+/** Undoes the transaction and says how that went, or that it is committed: then there is nothing to undo. */
+async function undo(
+  client: AgentClient,
+  id: string,
+  target: Target,
+  { reason, committing }: { reason: string; committing: boolean },
+): Promise<string | typeof COMMITTED> {
   try {
     const { state } = await client.abort(id, reason.split("\n")[0] ?? reason);
+    if (state === "committed") return COMMITTED;
     return state === "undone"
       ? `${target} is as it was before: the change was undone.`
       : `${target} is being put back by its agent.`;
   } catch (error) {
+    if (error instanceof AgentError && error.code === "committed") return COMMITTED;
     if (error instanceof AgentError && error.code === "unknown-transaction")
       return `${target} is as it was before: its agent had stopped in between, and undid the change when it started again.`;
+    if (error instanceof UnreachableError && committing)
+      return `The agent can't be asked how the commit ended (${messageOf(error)}): once it runs, a preview shows whether ${target} is as it was before or as it was to be; it is one of the two.`;
     if (error instanceof UnreachableError)
       return `The agent can't be told to undo the change (${messageOf(error)}); it does so by itself as soon as it runs, within ${DEFAULT_LEASE_MS / 1000} s.`;
     return `The change could not be undone at once: ${messageOf(error)}`;
