@@ -39,7 +39,8 @@ type Handler = (call: Call) => Promise<unknown>;
 
 /** Routes: method, path pattern, handler. A handler that answers by itself returns {@link ANSWERED}. */
 const ANSWERED = Symbol("answered");
-const NAME = "([a-z][a-z0-9-]{0,39})";
+/** Without the one name that every object has and no resource may have. */
+const NAME = "(?!constructor(?:/|$))([a-z][a-z0-9-]{0,39})";
 const ID = "([0-9a-f-]{36})";
 const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
   ["GET", /^\/v1\/about$/, async ({ parts }) => ({ agent: parts.about() })],

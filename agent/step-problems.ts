@@ -107,7 +107,8 @@ async function poolProblems(
       message: `edge ${spec.edge} has a backend named ${pool}, which is not this pool's: use another name`,
     });
   const before = host.committed.pools[pool]?.settings.edge;
-  if (before !== undefined && before !== spec.edge)
+  // In a preview this is a replacement, which removes the pool from its old edge first.
+  if (before !== undefined && before !== spec.edge && !preview)
     problems.push({
       path: "edge",
       message: `pool ${pool} serves edge ${before}: a pool can't move to edge ${spec.edge}, declare another pool`,

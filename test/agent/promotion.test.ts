@@ -96,6 +96,21 @@ test("of two pools that take the same ports at the same time, one is refused", a
   assert.match(failures[0] ?? "", /overlaps .* of pool (one|two)/);
 });
 
+test("a pool's move to another edge is no problem of a preview, which replaces it, but of a step", async (t) => {
+  const { client, app } = await world(t);
+  const { from } = await freeRange(1);
+  await change(client, "edge/other", [edgeStep(from, "other")]);
+  const step = startStep(app);
+  const moved = { ...step, spec: { ...step.spec, edge: "other" } };
+  assert.deepEqual(await client.check(moved), []);
+  await assert.rejects(change(client, "pool/web", [moved]), /a pool can't move to edge other/);
+});
+
+test("the name that every object has is not found among pools", async (t) => {
+  const { client } = await startTestAgent(t);
+  await assert.rejects(client.pool("constructor"), /is not part of the agent's API/);
+});
+
 /** A request through the edge that never ends, once its answer has begun. */
 function hang(port: number) {
   return new Promise<ReturnType<typeof request>>((resolve, reject) => {
