@@ -1,0 +1,110 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Outcome, REPOSITORY, Workspace } from "../../test/engine/support/engine";
+import { endEverything } from "../../test/support/agent";
+import type { Options } from "../main";
+import { portRange } from "../support/processes";
+import type { Findings } from "../support/report";
+import type { Scope } from "../support/scope";
+import { median, rounded } from "../support/statistics";
+
+const BACKENDS = 300;
+const ROUNDS = 7;
+/** The demo uses its port and those after it. */
+const DEMO_PORTS = 22;
+
+/**
+ * A preview without any change, of the demo's stack and of one with many backends, against the preview of a program
+ * without resources: same engine, same entry point (`stacks/main.cjs`).
+ */
+export async function preview({ quick, scope, say }: Options): Promise<Findings> {
+  const [backends, rounds] = quick ? [10, 1] : [BACKENDS, ROUNDS];
+  const range = await portRange(DEMO_PORTS + 1);
+  const program = readFileSync(join(__dirname, "many-backends.ts"), "utf8");
+  const manyName = `${backends} backends`;
+  const stacks: Record<string, Workspace> = {
+    empty: await workspace(scope, "empty", { files: { "stacks/empty.ts": "export {};\n" }, links: [], config: {} }),
+    demo: await workspace(scope, "demo", {
+      files: {},
+      links: ["stacks/demo"],
+      config: { "sluice:release": "v1", "sluice:port": String(range.from) },
+    }),
+    [manyName]: await workspace(scope, "many", {
+      files: { "stacks/many/index.ts": program },
+      links: ["components", "provider", "model", "agent"],
+      config: { "sluice:port": String(range.to), "sluice:backends": String(backends) },
+    }),
+  };
+  for (const [name, stack] of Object.entries(stacks)) {
+    // All at once: HAProxy then takes many of them in one reload.
+    const { seconds } = good(await stack.up("--parallel", String(backends)));
+    say(`${name} is up (${seconds.toFixed(1)} s)`);
+    good(await stack.preview());
+  }
+  const samples: Record<string, number[]> = Object.fromEntries(Object.keys(stacks).map((name) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, stack] of Object.entries(stacks)) {
+      const outcome = good(await stack.preview());
+      const changes = outcome.events.find(({ summaryEvent }) => summaryEvent !== undefined)?.summaryEvent;
+      const other = Object.keys(changes?.resourceChanges ?? {}).filter((change) => change !== "same");
+      if (other.length > 0) throw new Error(`the preview of ${name} found something to ${other.join(", ")}`);
+      samples[name]?.push(rounded(outcome.seconds));
+    }
+    const latest = Object.entries(samples).map(([name, all]) => `${name} ${all.at(-1)?.toFixed(2)} s`);
+    say(`round ${round + 1} of ${rounds}: ${latest.join(", ")}`);
+  }
+  const empty = samples.empty ?? [];
+  // Ratios within a round, and then their median: what slows a whole round down slows both sides.
+  const ratio = (name: string) =>
+    rounded(median((samples[name] ?? []).map((own, i) => own / (empty[i] ?? Number.NaN))));
+  return {
+    parameters: { backends, rounds },
+    samples,
+    summary: Object.fromEntries(
+      Object.entries(samples).map(([name, seconds]) => [
+        name,
+        { "median s": median(seconds), "min s": Math.min(...seconds), "of empty": ratio(name) },
+      ]),
+    ),
+    targets: [
+      { what: "preview of the demo / of an empty program", measured: ratio("demo"), unit: "", atMost: 1.8 },
+      {
+        what: `preview of ${backends} backends / of an empty program`,
+        measured: ratio(manyName),
+        unit: "",
+        atMost: 3.5,
+      },
+    ],
+    failures: [],
+    notes: [],
+  };
+}
+
+/** A project with `stacks/main.cjs` as its entry point, whose agent and processes are ended with the scope. */
+async function workspace(
+  scope: Scope,
+  stack: string,
+  { files, links, config }: { files: Record<string, string>; links: string[]; config: Record<string, string> },
+): Promise<Workspace> {
+  const main = "stacks/main.cjs";
+  const made = await Workspace.create({
+    // The stacks' entry point and the demo read the config of a project of this name.
+    name: "sluice",
+    stack,
+    main,
+    providers: { sluice: join(REPOSITORY, "provider") },
+    config,
+    files: { [main]: readFileSync(join(REPOSITORY, main), "utf8"), ...files },
+    links,
+  });
+  scope.after(() => made.close());
+  scope.after(() => endEverything(join(made.folder, ".sluice", "hosts", "local")));
+  return made;
+}
+
+function good(outcome: Outcome): Outcome {
+  if (outcome.exit === 0) return outcome;
+  throw new Error(
+    `${outcome.command} ended with ${outcome.exit}:\n${outcome.stdout.slice(-2000)}${outcome.stderr.slice(-2000)}`,
+  );
+}

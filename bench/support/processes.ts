@@ -1,0 +1,104 @@
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { until } from "../../test/support/until";
+import type { Scope } from "./scope";
+
+/** Clock ticks per second of /proc/<pid>/stat: 100 on every Linux that Node.js runs on. */
+const TICKS = 100;
+
+export interface Started {
+  pid: number;
+  /** What it said on standard error so far. */
+  errors(): string;
+}
+
+/**
+ * Starts a program in a session of its own, as a service manager does (the scheduler shares the CPU by sessions), and ends
+ * its process group at the end of the scope.
+ */
+export function start(scope: Scope, argv: readonly [string, ...string[]], env: Record<string, string> = {}): Started {
+  const [program, ...args] = argv;
+  const child = spawn(program, args, {
+    detached: true,
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, ...env },
+  });
+  const { pid } = child;
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    said = (said + text).slice(-10_000);
+  });
+  const gone = new Promise<void>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", () => resolve());
+  });
+  gone.catch((error: Error) => {
+    said += error.message;
+  });
+  if (pid === undefined) throw new Error(`${program} can't be started: is it installed?`);
+  scope.after(async () => {
+    end(-pid);
+    await gone;
+  });
+  return { pid, errors: () => said };
+}
+
+/** Sends SIGKILL to a process, or to a process group by its negative number. One that is gone is no error. */
+export function end(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** Ports of the system's choice, all different. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        server.listen(0, "127.0.0.1", resolve);
+      });
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+/** A range of ports below those that the system gives to clients by default, at a place that differs from run to run. */
+export async function portRange(count: number): Promise<{ from: number; to: number }> {
+  const [seed = 0] = await freePorts(1);
+  const from = 12_000 + (seed % 15_000);
+  return { from, to: from + count - 1 };
+}
+
+/** Waits until a URL answers with 200. */
+export async function answers(url: string, what: string, said: () => string = () => ""): Promise<void> {
+  try {
+    await until(
+      `${what} to answer`,
+      async () => (await fetch(url, { headers: { connection: "close" } })).status === 200,
+    );
+  } catch (error) {
+    throw new Error(`${(error as Error).message}; it said: ${said() || "nothing"}`, { cause: error });
+  }
+}
+
+/** CPU time that a process has used so far, in seconds. */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS;
+}
+
+/** Resident memory of a process, and its share of it (pages that n processes share count 1/n), in MiB. */
+export function memory(pid: number): { rss: number; pss: number } {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? 0) / 1024;
+  return { rss: field("Rss"), pss: field("Pss") };
+}
