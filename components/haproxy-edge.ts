@@ -6,6 +6,8 @@ import type { LocalHost } from "./local-host";
 export interface HaproxyEdgeArgs extends Omit<EdgeArgs, "agent" | "name"> {
   /** Host that runs the HAProxy. Change: replaces the edge. */
   host: LocalHost;
+  /** Name on its host, which another component name with an alias keeps. @default the component's name. Change: refused. */
+  name?: string | undefined;
 }
 
 /** A HAProxy on a host, with its frontends. */
@@ -19,8 +21,8 @@ export class HaproxyEdge extends pulumi.ComponentResource {
 
   constructor(name: string, args: HaproxyEdgeArgs, options?: pulumi.ComponentResourceOptions) {
     super("sluice:components:HaproxyEdge", name, {}, options);
-    const { host, ...spec } = args;
-    const edge = new Edge(`${name}-edge`, { ...spec, agent: host.agent, name }, { parent: this });
+    const { host, name: edgeName = name, ...spec } = args;
+    const edge = new Edge(`${name}-edge`, { ...spec, agent: host.agent, name: edgeName }, { parent: this });
     this.edgeName = edge.name;
     this.address = edge.address;
     this.agent = edge.agent;

@@ -35,6 +35,7 @@ export class LocalHost extends pulumi.ComponentResource {
 function projectFolder(start: string): string {
   for (let folder = start; ; folder = dirname(folder)) {
     if (existsSync(join(folder, "Pulumi.yaml"))) return folder;
-    if (folder === dirname(folder)) throw new Error(`there is no Pulumi.yaml at or above ${start}: give the host a directory`);
+    if (folder === dirname(folder))
+      throw new Error(`there is no Pulumi.yaml at or above ${start}: give the host a directory`);
   }
 }

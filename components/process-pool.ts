@@ -6,6 +6,8 @@ import type { HaproxyEdge } from "./haproxy-edge";
 export interface ProcessPoolArgs extends Omit<PoolArgs, "agent" | "name" | "edge"> {
   /** Edge whose backend of this pool's name the proxied process serves; the pool runs on the edge's host. Change: replaces the pool. */
   edge: HaproxyEdge;
+  /** Name on its host and of its backend, which another component name with an alias keeps. @default the component's name. Change: refused. */
+  name?: string | undefined;
 }
 
 /**
@@ -18,8 +20,12 @@ export class ProcessPool extends pulumi.ComponentResource {
 
   constructor(name: string, args: ProcessPoolArgs, options?: pulumi.ComponentResourceOptions) {
     super("sluice:components:ProcessPool", name, {}, options);
-    const { edge, ...spec } = args;
-    const pool = new Pool(`${name}-pool`, { ...spec, agent: edge.agent, edge: edge.edgeName, name }, { parent: this });
+    const { edge, name: poolName = name, ...spec } = args;
+    const pool = new Pool(
+      `${name}-pool`,
+      { ...spec, agent: edge.agent, edge: edge.edgeName, name: poolName },
+      { parent: this },
+    );
     this.live = pool.live;
     this.registerOutputs({ live: this.live });
   }

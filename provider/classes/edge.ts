@@ -7,7 +7,7 @@ import type { DeepInput } from "./input";
 export type EdgeArgs = { [Property in keyof EdgeInput]: DeepInput<EdgeInput[Property]> } & {
   /** The agent that runs it. Change of its folder: replaces the edge. */
   agent: pulumi.Input<AgentRef>;
-  /** Name on its agent. Change: replaces the edge. */
+  /** Name on its agent. Change: refused. */
   name: pulumi.Input<string>;
 };
 

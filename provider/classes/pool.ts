@@ -8,7 +8,7 @@ import type { DeepInput } from "./input";
 export type PoolArgs = { [Property in keyof PoolInput]: DeepInput<PoolInput[Property]> } & {
   /** The agent that runs its processes. Change of its folder: replaces the pool. */
   agent: pulumi.Input<AgentRef>;
-  /** Name on its agent, and of its backend on the edge. Change: replaces the pool. */
+  /** Name on its agent, and of its backend on the edge. Change: refused. */
   name: pulumi.Input<string>;
 };
 

@@ -25,11 +25,15 @@ export async function withAgent<T>({ socket }: AgentRef, work: (client: AgentCli
  * access to the hosts. Updates fail at once, since they open a transaction first.
  */
 export async function askAgent<T>(
-  agent: AgentRef,
-  { log }: Context,
+  agent: AgentRef | undefined,
+  { log, type }: Context,
   otherwise: T,
   work: (client: AgentClient) => Promise<T>,
 ): Promise<T> {
+  if (agent === undefined)
+    throw new Error(
+      `a ${type} can't be imported, since its id does not tell its agent: declare it in the program as it was; an update of the same stack takes it over as it runs`,
+    );
   try {
     return await withAgent(agent, work);
   } catch (error) {

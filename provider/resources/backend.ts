@@ -57,7 +57,7 @@ export const backendResource: Resource = {
   },
 
   async read(context, { id, inputs, state }) {
-    const { agent } = state as unknown as Inputs;
+    const { agent } = state as unknown as Partial<Inputs>;
     const [edge = "", backend = ""] = id.split("/");
     return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
       const found = await client.backend(edge, backend);

@@ -3,7 +3,7 @@ import { expectedEdge, hostPort } from "../../model/live";
 import { name } from "../../model/names";
 import { type Context, type Properties, type Resource, UNKNOWN } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { differences, parseInputs, whenKnown, withLive } from "./inputs";
+import { differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -18,6 +18,7 @@ export const edgeResource: Resource = {
 
   async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: edgeSpec });
+    failures.push(...renameFailures(olds, values));
     const valid = known && failures.length === 0;
     const live = valid
       ? await liveFailures(
@@ -38,7 +39,7 @@ export const edgeResource: Resource = {
 
   async diff(_context, request) {
     return {
-      entries: differences(request, { replacing: ["name", "agent.directory"], ignored: ["agent.socket"] }),
+      entries: differences(request, { replacing: ["agent.directory"], ignored: ["agent.socket"] }),
       // A new HAProxy can't listen on the addresses of the old one.
       deleteBeforeReplace: true,
     };
@@ -54,7 +55,7 @@ export const edgeResource: Resource = {
   },
 
   async read(context, { id, inputs, state }) {
-    const { agent } = state as unknown as Inputs;
+    const { agent } = state as unknown as Partial<Inputs>;
     return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
       const edge = await client.edge(id);
       return edge === undefined ? undefined : { id, inputs, outputs: { ...state, live: edge.live } };

@@ -82,6 +82,18 @@ export function withLive(values: Properties, olds: object | undefined, live: unk
   return olds === undefined ? values : { ...values, live };
 }
 
+/**
+ * Another name means another edge or pool, and the one that serves would have to stop before it: that is refused, so that
+ * a rename in a program does not stop the traffic.
+ */
+export function renameFailures(olds: object | undefined, news: Properties): Failure[] {
+  const { name: before } = (olds ?? {}) as { name?: unknown };
+  const { name: after } = news;
+  if (typeof before !== "string" || typeof after !== "string" || before === after) return [];
+  const reason = `${before} can't become ${after} while it serves: keep name: "${before}", or declare ${after} beside it and remove ${before} later`;
+  return [{ property: "name", reason }];
+}
+
 /** Stands for what can't be computed before everything is known. */
 export function whenKnown<T>(known: boolean, compute: () => T): T | typeof UNKNOWN {
   return known ? compute() : UNKNOWN;

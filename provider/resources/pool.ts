@@ -4,7 +4,7 @@ import { type PoolSpec, poolSpec } from "../../model/pool";
 import { promotionPlan } from "../../model/promotion-plan";
 import { type Context, containsUnknown, type Failure, type Properties, parsePath, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { differences, parseInputs, whenKnown, withLive } from "./inputs";
+import { differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { promote } from "./promotion";
 import { inTransaction } from "./transaction";
 
@@ -22,6 +22,7 @@ export const poolResource: Resource = {
 
   async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: poolSpec });
+    failures.push(...renameFailures(olds, values));
     const secret = secretFailures(context.secrets);
     const valid = known && failures.length === 0 && secret.length === 0;
     const inputs = values as unknown as PoolInputs;
@@ -44,7 +45,7 @@ export const poolResource: Resource = {
 
   async diff(_context, request) {
     return {
-      entries: differences(request, { replacing: ["name", "edge", "agent.directory"], ignored: ["agent.socket"] }),
+      entries: differences(request, { replacing: ["edge", "agent.directory"], ignored: ["agent.socket"] }),
       deleteBeforeReplace: true,
     };
   },
@@ -56,7 +57,7 @@ export const poolResource: Resource = {
   },
 
   async read(context, { id, inputs, state }) {
-    const { agent } = state as unknown as PoolInputs;
+    const { agent } = state as unknown as Partial<PoolInputs>;
     return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
       const pool = await client.pool(id);
       return pool === undefined ? undefined : { id, inputs, outputs: { ...state, live: pool.live } };

@@ -81,7 +81,7 @@ export interface WorkspaceOptions {
   env?: Record<string, string>;
 }
 
-type Verb = "up" | "preview" | "refresh" | "destroy" | "cancel";
+type Verb = "up" | "preview" | "refresh" | "destroy" | "import" | "cancel";
 
 const ALWAYS = ["--non-interactive", "--color", "never"];
 const BY_VERB: Record<Verb, string[]> = {
@@ -89,6 +89,7 @@ const BY_VERB: Record<Verb, string[]> = {
   preview: [],
   refresh: ["--yes", "--skip-preview"],
   destroy: ["--yes", "--skip-preview"],
+  import: ["--yes", "--skip-preview"],
   cancel: ["--yes"],
 };
 
