@@ -1,5 +1,4 @@
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -13,6 +12,7 @@ import type { AgentEvent, Phase, StepInput } from "../../../model/transaction";
 import { agentBundle } from "../../../provider/server";
 import { type Load, startLoad } from "../../load/load";
 import { agentPid, endEverything } from "../../support/agent";
+import { freePorts } from "../../support/ports";
 import { until } from "../../support/until";
 import { type Deployment, deploy } from "./deploy";
 
@@ -21,17 +21,13 @@ export const POOL = "app";
 const APP = join(__dirname, "..", "..", "fixtures", "faults", "app.mjs");
 /** Ports of one pool: some more than two releases side by side need. */
 const PORTS = 16;
-/** Below the ports that systems give out by themselves. */
-const FIRST_PORT = 20_000;
-const SLOTS = 700;
 const START_DEADLINE_MS = 60_000;
-let worlds = 0;
 
 export interface WorldOptions {
   /** Makes the state folder. @default a new one below the system's folder for temporary files */
   folder?: () => Promise<{ path: string; remove: () => Promise<void> }>;
-  /** Further settings of the pool. */
-  pool?: Partial<PoolInput>;
+  /** Processes in place of the usual ones of their name. */
+  processes?: PoolInput["processes"];
   /** Whether requests are sent all the time. @default true */
   load?: boolean;
 }
@@ -57,8 +53,8 @@ export class World {
   /** Everything is ended by pid, and the folder removed, after the test at the latest. */
   static async start(t: TestContext, options: WorldOptions = {}): Promise<World> {
     const { path, remove } = await (options.folder ?? temporaryFolder)();
-    const slot = (process.pid + 101 * worlds++) % SLOTS;
-    const world = new World(path, join(path, "a.sock"), await freePort(), FIRST_PORT + slot * PORTS, remove, options);
+    const edgePort = await freePorts(1 + PORTS);
+    const world = new World(path, join(path, "a.sock"), edgePort, edgePort + 1, remove, options);
     t.after(() => world.close());
     await installAgent(path, agentOptions.parse({ socket: world.socket }), agentBundle());
     await world.startAgent();
@@ -111,8 +107,8 @@ export class World {
           health: { path: "/healthz", interval: "30 milliseconds" },
         },
         clock: { policy: "singleton", command: sleeper },
+        ...this.options.processes,
       },
-      ...this.options.pool,
       ...overrides,
     });
   }
@@ -184,14 +180,6 @@ export class World {
 async function temporaryFolder() {
   const path = await mkdtemp(join(tmpdir(), "sl-f-"));
   return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 export function kill({ pid }: { pid: number }): void {
