@@ -6,12 +6,15 @@ import { isAlive, readStat } from "./processes/identity";
 
 const claim = z.object({ pid: z.int(), startTime: z.string(), socket: z.string() });
 
+/** Another agent runs in the state folder. */
+export class FolderClaimed extends Error {}
+
 /** Claims a state folder for this process; two agents must never work on one. Returns what gives it back. */
 export async function claimFolder(directory: string, socket: string): Promise<() => Promise<void>> {
   const path = join(directory, "agent.pid");
   const holder = await readClaim(path);
   if (holder !== undefined && holder.pid !== process.pid && isAlive(holder))
-    throw new Error(
+    throw new FolderClaimed(
       `${directory} belongs to the running agent with process id ${holder.pid} on ${holder.socket}: stop it first`,
     );
   const startTime = readStat(process.pid)?.startTime ?? "";

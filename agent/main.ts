@@ -4,7 +4,7 @@ import { z } from "zod";
 import { agentOptions } from "../model/agent";
 import { PROTOCOL } from "../model/transaction";
 import { Ballast } from "./ballast";
-import { claimFolder } from "./claim";
+import { claimFolder, FolderClaimed } from "./claim";
 import { Events } from "./events";
 import { removeTemporaries } from "./files";
 import { findHaproxy } from "./find-haproxy";
@@ -163,8 +163,10 @@ if (directory === undefined) {
   process.exit(2);
 }
 main(directory).catch((error: unknown) => {
+  // Whoever has started a guard finds in their common log by this which agent failed.
   process.stderr.write(
-    `the agent can't start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    `the agent of guard ${process.ppid} can't start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
   );
-  process.exit(1);
+  // The agent that has the folder has a guard of its own.
+  process.exit(error instanceof FolderClaimed ? 0 : 1);
 });

@@ -74,7 +74,10 @@ export async function startAgent(directory: string, socket: string, signal: Abor
     const failed = new Promise<never>((_, reject) => guard.once("error", reject));
     guard.unref();
     try {
-      return await Promise.race([failed, untilAnswering(socket, directory, { logPath, from }, signal)]);
+      return await Promise.race([
+        failed,
+        untilAnswering(socket, directory, { logPath, from, guard: guard.pid }, signal),
+      ]);
     } catch (error) {
       if (guard.pid !== undefined) send(-guard.pid, "SIGKILL");
       throw error;
@@ -94,6 +97,9 @@ export async function restartAgent(
   const logPath = join(directory, "agent.log");
   // What an earlier start has said is not the answer to this one.
   const from = await sizeOf(logPath);
+  const logPath = join(directory, "agent.log");
+  // What agents of before had to say in it is no answer.
+  const from = (await stat(logPath)).size;
   const client = new AgentClient(before.socket);
   try {
     await client.shutdown({ restart: before.guarded });
@@ -133,7 +139,7 @@ export async function aboutAgent(socket: string): Promise<About | undefined> {
 async function untilAnswering(
   socket: string,
   directory: string,
-  log: { logPath: string; from: number },
+  log: { logPath: string; from: number; guard?: number | undefined },
   signal: AbortSignal,
 ): Promise<About> {
   const deadline = performance.now() + START_DEADLINE_MS;
@@ -142,7 +148,7 @@ async function untilAnswering(
     const about = await aboutAgent(socket);
     if (about !== undefined) return about;
     const output = await outputSince(log);
-    const refusal = /the agent can't start: (.*)/.exec(output)?.[1];
+    const refusal = new RegExp(`the agent of guard ${log.guard ?? "\\d+"} can't start: (.*)`).exec(output)?.[1];
     if (refusal !== undefined) throw new Error(`the agent of ${directory} can't start: ${refusal}`);
     await sleep(POLL_MS, undefined, { signal });
   }

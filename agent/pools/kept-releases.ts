@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { access, copyFile, link, mkdir, readdir, readlink, rename, rm, stat, symlink } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import type { Release } from "../../model/pool";
 import type { PoolState } from "../../model/pool-state";
 import type { Events } from "../events";
@@ -58,6 +58,8 @@ export class KeptReleases {
 
   private async keep(target: string, source: string): Promise<void> {
     if (await exists(target)) return;
+    if (!relative(source, this.root).startsWith(".."))
+      throw new Error(`${source} holds the agent's own state folder: give releases folders of their own`);
     await placeTree(source, target);
   }
 

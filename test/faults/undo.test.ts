@@ -48,10 +48,11 @@ suite("an undo", { concurrency: 3 }, () => {
     const deployment = world.deploy(world.nextRelease());
     await reached;
     for (let round = 0; round < 3; round++) {
-      const { agent, guard } = await until("an agent", () => world.agent());
+      // From the second one on it is killed as soon as it has claimed the folder: in the middle of its start.
+      const { agent, guard } = await until("an agent", () => world.agent(), { intervalMs: 5 });
       kill(guard);
       kill(agent);
-      // The next one is killed as soon as it has claimed the folder: in the middle of its start.
+      // Only the last one comes to answer.
       void world.startAgent().catch(() => undefined);
     }
     await world.quiet();

@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
 import { AgentClient } from "../../../agent/client/client";
 import { installAgent, startAgent } from "../../../agent/client/launch";
-import { type Identity, readStat, send } from "../../../agent/processes/identity";
+import { type Identity, isAlive, readStat, send } from "../../../agent/processes/identity";
 import { agentOptions } from "../../../model/agent";
 import { type EdgeSpec, edgeSpec } from "../../../model/edge";
 import { type PoolInput, type PoolSpec, poolSpec } from "../../../model/pool";
@@ -93,7 +93,7 @@ export class World {
     const sleeper = ["sleep", "1000000"];
     return poolSpec.parse({
       edge: EDGE,
-      release: { id: release, path: "/" },
+      release: { id: release, path: dirname(APP) },
       ports: { from: this.firstPort, to: this.firstPort + PORTS - 1 },
       drainDeadline: "5 seconds",
       processes: {
@@ -163,7 +163,8 @@ export class World {
   async agent(): Promise<{ agent: Identity; guard: Identity }> {
     const agent = readStat((await agentPid(this.directory)) ?? 0);
     const guard = readStat(agent?.parent ?? 0);
-    if (agent === undefined || guard === undefined) throw new Error(`no agent runs in ${this.directory}`);
+    if (agent === undefined || guard === undefined || !isAlive(agent))
+      throw new Error(`no agent runs in ${this.directory}`);
     return { agent, guard };
   }
 
