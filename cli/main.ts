@@ -1,0 +1,51 @@
+import { Command, CommanderError } from "commander";
+import { EXIT, type Terminal, UsageError } from "./exit";
+import { parityCommand } from "./parity";
+
+/** Set by the bundler. */
+declare const SLUICE_BUILD_VERSION: string;
+
+const EXIT_CODES = `
+Exit codes: ${EXIT.good} good, ${EXIT.problems} problems found, ${EXIT.usage} usage, ${EXIT.unreachable} unreachable.`;
+
+async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
+  let code: number = EXIT.good;
+  const program = new Command("sluice")
+    .description("Looks after promotions: what operators need beside pulumi preview and pulumi up.")
+    .version(SLUICE_BUILD_VERSION)
+    .helpCommand("help [verb]", "shows the help of a verb")
+    .addHelpText("after", EXIT_CODES)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
+    })
+    .showHelpAfterError("(--help shows what there is)");
+  const finish = (result: number) => {
+    code = result;
+  };
+  // A verb made apart from the program does not take its settings by itself.
+  for (const verb of [parityCommand(terminal, finish)]) program.addCommand(verb.copyInheritedSettings(program));
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage;
+    if (!(error instanceof UsageError)) throw error;
+    for (const problem of error.problems) terminal.stderr.write(`sluice: ${problem}\n`);
+    return EXIT.usage;
+  }
+}
+
+const { stdin, stdout, stderr, env } = process;
+// Whoever reads the output may stop reading, as head does.
+stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? EXIT.problems : EXIT.usage));
+main(process.argv.slice(2), { stdin, stdout, stderr, env }).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    stderr.write(`sluice: ${error instanceof Error ? error.stack : String(error)}\n`);
+    process.exitCode = EXIT.problems;
+  },
+);

@@ -1,0 +1,214 @@
+import { readFile, stat } from "node:fs/promises";
+import { z } from "zod";
+import { explain, shown } from "../../model/explain";
+import { MAX_PRECISION } from "../../model/parity/canonical";
+import { type Mapping, parseMapping } from "../../model/parity/mapping";
+import { DEFAULT_PATH, templateProblem } from "../../model/parity/path-template";
+import { parsePointer } from "../../model/parity/pointer";
+import type { Side } from "../../model/parity/target";
+import { UsageError } from "../exit";
+import { readHeaders } from "./headers";
+
+export const DEFAULTS = {
+  precision: 6,
+  pointer: "/data",
+  upstreamPath: DEFAULT_PATH,
+  concurrency: 16,
+  timeoutSeconds: 10,
+  maxBodyMib: 16,
+  details: 1000,
+} as const;
+
+/** Requests come from the standard input. */
+export const STDIN = "-";
+
+const MIB = 1024 * 1024;
+const MAX_TIMEOUT_SECONDS = 3600;
+const MAX_CONCURRENCY = 1024;
+
+/** What the command line gave, as texts. */
+export interface GivenOptions {
+  requests?: string;
+  upstreamUrl?: string;
+  candidateUrl?: string;
+  mapping?: string;
+  report?: string;
+  env?: string;
+  upstreamPath: string;
+  candidatePath?: string;
+  pointer: string;
+  precision: string;
+  concurrency: string;
+  timeout: string;
+  limit?: string;
+  sample?: string;
+  stopAfter?: string;
+  details: string;
+  maxBody: string;
+  headers?: string;
+  upstreamHeaders?: string;
+  candidateHeaders?: string;
+  json?: boolean;
+}
+
+/** What the verb works with. */
+export interface ParityOptions {
+  requests: string;
+  bases: Record<Side, URL>;
+  mapping: Mapping;
+  report: string;
+  env?: string | undefined;
+  upstreamPath: string;
+  candidatePath: string;
+  pointer: string;
+  precision: number;
+  concurrency: number;
+  timeoutMs: number;
+  limit?: number | undefined;
+  /** Above 0 to 1. */
+  sample?: number | undefined;
+  stopAfter?: number | undefined;
+  details: number;
+  maxBody: number;
+  headers: Record<Side, Record<string, string>>;
+  json: boolean;
+}
+
+const wholeNumber = (min: number, max = Number.MAX_SAFE_INTEGER) =>
+  z
+    .string()
+    .regex(/^\d+$/, { error: ({ input }) => `${shown(input)} is not a whole number: give one` })
+    .transform(Number)
+    .pipe(z.number().min(min).max(max));
+
+const seconds = z
+  .string()
+  .regex(/^\d+(?:\.\d+)?$/, {
+    error: ({ input }) => `${shown(input)} is not a number of seconds: give one such as 10 or 0.5`,
+  })
+  .transform((text) => Math.round(Number(text) * 1000))
+  .refine((ms) => ms >= 1 && ms <= MAX_TIMEOUT_SECONDS * 1000, {
+    error: `is out of range: use 0.001 to ${MAX_TIMEOUT_SECONDS} seconds`,
+  });
+
+const share = z
+  .string()
+  .regex(/^\d+(?:\.\d+)?%$/, { error: ({ input }) => `${shown(input)} is not a share: write one such as 1% or 0.5%` })
+  .transform((text) => Number(text.slice(0, -1)) / 100)
+  .refine((part) => part > 0 && part <= 1, { error: "is out of range: use more than 0% and at most 100%" });
+
+const baseUrl = z.string().transform((text, context) => {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const problem = urlProblem(text, url);
+  if (url !== undefined && problem === undefined) return url;
+  context.addIssue({ code: "custom", message: problem ?? "is no URL" });
+  return z.NEVER;
+});
+
+function urlProblem(text: string, url: URL | undefined): string | undefined {
+  if (url !== undefined && (url.username !== "" || url.password !== ""))
+    return "holds a user or password, which everybody on the host can see: give an authorization header by --headers";
+  if (url === undefined || !/^https?:$/.test(url.protocol))
+    return `${shown(text)} is not a URL of HTTP: write one such as http://127.0.0.1:8080`;
+  if (url.search !== "" || url.hash !== "") return `${shown(text)} holds a "?" or "#": give the part before it`;
+  return undefined;
+}
+
+const template = z.string().superRefine((text, context) => {
+  const problem = templateProblem(text);
+  if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+});
+
+const pointer = z.string().superRefine((text, context) => {
+  try {
+    parsePointer(text);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: (error as Error).message });
+  }
+});
+
+const schema = z.object({
+  requests: z.string().min(1),
+  upstreamUrl: baseUrl,
+  candidateUrl: baseUrl,
+  mapping: z.string().min(1),
+  report: z.string().min(1),
+  env: z.string().min(1).optional(),
+  upstreamPath: template,
+  candidatePath: template.optional(),
+  pointer,
+  precision: wholeNumber(0, MAX_PRECISION),
+  concurrency: wholeNumber(1, MAX_CONCURRENCY),
+  timeout: seconds,
+  limit: wholeNumber(1).optional(),
+  sample: share.optional(),
+  stopAfter: wholeNumber(1).optional(),
+  details: wholeNumber(0),
+  maxBody: wholeNumber(1, 1024),
+  headers: z.string().optional(),
+  upstreamHeaders: z.string().optional(),
+  candidateHeaders: z.string().optional(),
+  json: z.boolean().default(false),
+});
+
+/** Checks everything that can be checked before the first request. Throws a UsageError with all problems at once. */
+export async function resolveOptions(
+  given: GivenOptions,
+  env: Record<string, string | undefined>,
+): Promise<ParityOptions> {
+  const parsed = schema.safeParse(given, { error: explain });
+  const problems = (parsed.error?.issues ?? []).map(({ path, message }) => `${flag(String(path[0]))}: ${message}`);
+  const attempt = async <T>(name: keyof GivenOptions, work: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await work();
+    } catch (error) {
+      problems.push(
+        ...messageOf(error as NodeJS.ErrnoException)
+          .split("\n")
+          .map((each) => `${flag(name)}: ${each}`),
+      );
+      return undefined;
+    }
+  };
+  const headersFrom = (name: "headers" | "upstreamHeaders" | "candidateHeaders") => {
+    const source = given[name];
+    return source === undefined ? {} : attempt(name, () => readHeaders(source, env));
+  };
+  // What is missing is among the problems already.
+  const mapping = given.mapping && (await attempt("mapping", () => readMapping(given.mapping ?? "")));
+  if (given.requests) await attempt("requests", () => checkReadable(given.requests ?? ""));
+  const common = await headersFrom("headers");
+  const upstream = { ...common, ...(await headersFrom("upstreamHeaders")) };
+  const candidate = { ...common, ...(await headersFrom("candidateHeaders")) };
+  if (!parsed.success || !mapping || problems.length > 0) throw new UsageError(problems);
+  const { upstreamUrl, candidateUrl, timeout, maxBody, candidatePath, ...rest } = parsed.data;
+  return {
+    ...rest,
+    mapping,
+    bases: { upstream: upstreamUrl, candidate: candidateUrl },
+    candidatePath: candidatePath ?? rest.upstreamPath,
+    timeoutMs: timeout,
+    maxBody: maxBody * MIB,
+    headers: { upstream, candidate },
+  };
+}
+
+function messageOf(error: NodeJS.ErrnoException): string {
+  return error.code === "ENOENT" ? `${shown(error.path)} does not exist: give a file that can be read` : error.message;
+}
+
+async function readMapping(file: string): Promise<Mapping> {
+  const read = parseMapping(await readFile(file, "utf8"));
+  if ("mapping" in read) return read.mapping;
+  throw new Error(read.problems.map(({ line, message }) => `${file}, line ${line}: ${message}`).join("\n"));
+}
+
+async function checkReadable(file: string): Promise<void> {
+  if (file !== STDIN && (await stat(file)).isDirectory())
+    throw new Error(`${shown(file)} is a folder: give a file, or "-"`);
+}
+
+/** `upstreamUrl` as it is written on the command line. */
+function flag(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
