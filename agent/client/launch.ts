@@ -97,9 +97,6 @@ export async function restartAgent(
   const logPath = join(directory, "agent.log");
   // What an earlier start has said is not the answer to this one.
   const from = await sizeOf(logPath);
-  const logPath = join(directory, "agent.log");
-  // What agents of before had to say in it is no answer.
-  const from = (await stat(logPath)).size;
   const client = new AgentClient(before.socket);
   try {
     await client.shutdown({ restart: before.guarded });
