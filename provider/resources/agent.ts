@@ -4,7 +4,7 @@ import { aboutAgent, installAgent, restartAgent, startAgent, stopAgent } from ".
 import { type AgentOptions, agentOptions } from "../../model/agent";
 import { absolutePath } from "../../model/names";
 import { agentBundle, type Checked, type Context, type DiffRequest, type Properties, type Resource } from "../server";
-import type { AgentRef } from "./agent-ref";
+import { type AgentRef, withAgent } from "./agent-ref";
 import { differences, parseInputs, withLive } from "./inputs";
 
 interface Inputs extends AgentOptions {
@@ -64,9 +64,24 @@ export const agentResource: Resource = {
   async delete(context, { state }) {
     const { socket } = state as unknown as State;
     const about = await aboutAgent(socket);
-    if (about !== undefined) await stopAgent(about, context.signal);
+    if (about === undefined) return;
+    await assertIdle(about);
+    await stopAgent(about, context.signal);
   },
 };
+
+/** An agent that still has something to look after is not ended: nobody would restart it, or undo what an update leaves. */
+async function assertIdle({ directory, socket }: About): Promise<void> {
+  const { edges, pools } = await withAgent({ directory, socket }, (client) => client.status());
+  const left = [
+    ...Object.keys(edges).map((edge) => `edge ${edge}`),
+    ...Object.keys(pools).map((pool) => `pool ${pool}`),
+  ];
+  if (left.length > 0)
+    throw new Error(
+      `the agent of ${directory} still has ${left.join(", ")}, which this stack does not have: remove them first, with the stack that declares them`,
+    );
+}
 
 /** Brings the agent to its declared version and options, wherever it is now. */
 async function ensure(wanted: Inputs, oldSocket: string, { signal, log }: Context): Promise<State> {

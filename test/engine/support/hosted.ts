@@ -88,6 +88,7 @@ export class HostedStack {
   /** Another stack on the same host. */
   async neighbour(t: TestContext): Promise<HostedStack> {
     const stack = await Workspace.create({
+      stack: "other",
       program: PROGRAM,
       providers: { sluice: path.join(REPOSITORY, "provider") },
     });
