@@ -1,5 +1,5 @@
+import { kill } from "./support/host";
 import { faultTests } from "./support/suite";
-import { kill } from "./support/world";
 
 faultTests({
   name: "SIGKILL of the agent, which its guard restarts",

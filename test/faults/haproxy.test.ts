@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { kill } from "./support/host";
 import { faultTests } from "./support/suite";
-import { EDGE, kill } from "./support/world";
+import { EDGE } from "./support/world";
 
 faultTests({
   name: "SIGKILL of a HAProxy worker",

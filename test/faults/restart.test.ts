@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { suite, test } from "node:test";
 import { findMarked, isAlive } from "../../agent/processes/identity";
 import { until } from "../support/until";
-import { assertWhole, markerOf } from "./support/whole";
-import { kill, World } from "./support/world";
+import { kill, markerOf, powerCut } from "./support/host";
+import { assertWhole } from "./support/whole";
+import { World } from "./support/world";
 
 const patience = () => AbortSignal.timeout(30_000);
 
@@ -24,7 +25,7 @@ suite("an agent", { concurrency: 3 }, () => {
   test("that is told to stop in the middle of a promotion undoes that first", async (t) => {
     const world = await World.start(t);
     const { agent } = await world.agent();
-    const marker = await markerOf(world);
+    const marker = await markerOf(world.directory);
     const reached = world.phase("follow", patience());
     const deployment = world.deploy(world.nextRelease());
     await reached;
@@ -42,11 +43,8 @@ suite("an agent", { concurrency: 3 }, () => {
 
   test("comes up after a reboot although a stranger has taken its edge's port, and mends that once it can", async (t) => {
     const world = await World.start(t, { load: false });
-    const marker = await markerOf(world);
-    const { agent, guard } = await world.agent();
-    kill(guard);
-    kill(agent);
-    for (let left = await findMarked(marker); left.length > 0; left = await findMarked(marker)) left.forEach(kill);
+    const marker = await markerOf(world.directory);
+    await powerCut(world.directory);
     const stranger = createServer((_, response) => response.end("stranger"));
     await new Promise<void>((resolve) => stranger.listen(world.edgePort, "127.0.0.1", resolve));
     t.after(() => stranger.close());

@@ -2,12 +2,11 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { findMarked, isAlive } from "../../agent/processes/identity";
 import { until } from "../support/until";
-import { answeringRelease, assertWhole, committedRelease, markerOf } from "./support/whole";
-import { EDGE, kill, POOL, World } from "./support/world";
+import { kill, markerOf } from "./support/host";
+import { answeringRelease, assertWhole, committedRelease } from "./support/whole";
+import { EDGE, POOL, World } from "./support/world";
 
 const patience = () => AbortSignal.timeout(30_000);
-/** Of the deployer's lease, and some more. */
-const LEASE_AND_MORE_MS = 20_000;
 
 suite("an undo", { concurrency: 3 }, () => {
   test("happens to a deployer that is frozen for longer than its lease, and that can't commit any more", async (t) => {
@@ -17,7 +16,7 @@ suite("an undo", { concurrency: 3 }, () => {
     const deployment = world.deploy(release);
     await reached;
     deployment.kill("SIGSTOP");
-    await world.quiet(LEASE_AND_MORE_MS);
+    await world.quiet();
     deployment.kill("SIGCONT");
     const { exit, said } = await deployment.finished;
     assert.equal(exit, 1);
@@ -66,7 +65,7 @@ suite("an undo", { concurrency: 3 }, () => {
     const stubborn = { policy: "singleton" as const, gracefulStop: "1 hour" as const };
     const command = { command: "trap '' TERM; while :; do sleep 1; done", shell: true };
     const world = await World.start(t, { processes: { clock: { ...stubborn, ...command } } });
-    const marker = await markerOf(world);
+    const marker = await markerOf(world.directory);
     const clocks = async () => (await findMarked(marker)).filter(({ id }) => id === `${POOL}.1.clock.0`);
     const reached = world.phase("follow", patience());
     const deployment = world.deploy(world.nextRelease());

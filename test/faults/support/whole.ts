@@ -2,24 +2,40 @@ import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
+import type { AgentClient } from "../../../agent/client/client";
 import { ask } from "../../../agent/haproxy/cli";
 import { findMarked, type Marked } from "../../../agent/processes/identity";
+import type { EdgeSpec } from "../../../model/edge";
 import { expectedPool } from "../../../model/live";
+import type { PoolSpec } from "../../../model/pool";
 import { type PoolState, replicaKeys } from "../../../model/pool-state";
 import { until } from "../../support/until";
-import { EDGE, POOL, type World } from "./world";
+import { markerOf } from "./host";
+
+/** A host whose state is looked at. */
+export interface Subject {
+  directory: string;
+  client: AgentClient;
+  edgePort: number;
+  edgeName: string;
+  edge: EdgeSpec;
+  poolName: string;
+  pool(release: string): PoolSpec;
+  /** Waits until an agent answers and nothing is being promoted or undone. */
+  quiet(): Promise<void>;
+}
 
 /** Longest drain, stop and restart of what a fault leaves behind. */
 const SETTLE_MS = 20_000;
 
 /** The release that is committed, as the state file says. */
-export async function committedRelease(world: World): Promise<string> {
-  return (await committedPool(world)).current?.release.id ?? "";
+export async function committedRelease(subject: Subject): Promise<string> {
+  return (await committedPool(subject)).current?.release.id ?? "";
 }
 
-async function committedPool({ directory }: World): Promise<PoolState> {
+async function committedPool({ directory, poolName }: Subject): Promise<PoolState> {
   const text = await readFile(join(directory, "state.json"), "utf8");
-  return (JSON.parse(text) as { state: { pools: Record<string, PoolState> } }).state.pools[POOL] as PoolState;
+  return (JSON.parse(text) as { state: { pools: Record<string, PoolState> } }).state.pools[poolName] as PoolState;
 }
 
 /**
@@ -27,15 +43,15 @@ async function committedPool({ directory }: World): Promise<PoolState> {
  * HAProxy's servers, the files on disk, and what the agent says about it all. Each is looked at where it is, not through
  * the agent.
  */
-export async function assertWhole(world: World, release: string): Promise<void> {
-  await world.quiet();
+export async function assertWhole(subject: Subject, release: string): Promise<void> {
+  await subject.quiet();
   let last: unknown;
   // What does not agree yet may still be draining; what never agrees is told by its own assertion.
   const agreed = until(
     `release ${release} to be all there is`,
     async () => {
       try {
-        await look(world, release);
+        await look(subject, release);
         return true;
       } catch (error) {
         last = error;
@@ -49,38 +65,38 @@ export async function assertWhole(world: World, release: string): Promise<void> 
   });
 }
 
-async function look(world: World, release: string): Promise<void> {
-  const state = await committedPool(world);
+async function look(subject: Subject, release: string): Promise<void> {
+  const state = await committedPool(subject);
   assert.equal(state.current?.release.id, release, "committed release");
   assert.equal(state.candidate, undefined, "a candidate is committed");
   assert.equal(state.serving, "current");
   assert.equal(state.singletonsOf, "current");
-  const copy = await readFile(join(world.directory, "state.copy.json"), "utf8");
-  assert.equal(copy, await readFile(join(world.directory, "state.json"), "utf8"), "the state's two copies differ");
+  const copy = await readFile(join(subject.directory, "state.copy.json"), "utf8");
+  assert.equal(copy, await readFile(join(subject.directory, "state.json"), "utf8"), "the state's two copies differ");
 
   const generation = state.current?.number ?? 0;
-  const spec = world.pool(release);
+  const spec = subject.pool(release);
   const own = Object.entries(spec.processes).flatMap(([process, template]) =>
     template.policy === "service"
-      ? [`${POOL}.service.${process}`]
-      : replicaKeys(process, template).map((_, index) => `${POOL}.${generation}.${process}.${index}`),
+      ? [`${subject.poolName}.service.${process}`]
+      : replicaKeys(process, template).map((_, index) => `${subject.poolName}.${generation}.${process}.${index}`),
   );
-  const wanted = [...own, `edge.${EDGE}`].toSorted();
-  await lookAtProcesses(world, own, wanted, release);
-  await lookAtFiles(world, wanted);
-  await lookAtHaproxy(world, state, generation);
+  const wanted = [...own, `edge.${subject.edgeName}`].toSorted();
+  await lookAtProcesses(subject, own, wanted, release);
+  await lookAtFiles(subject, wanted);
+  await lookAtHaproxy(subject, state, generation);
 
-  assert.deepEqual(await world.client.plan({ verb: "edge.set", edge: EDGE, spec: world.edge }), {
+  assert.deepEqual(await subject.client.plan({ verb: "edge.set", edge: subject.edgeName, spec: subject.edge }), {
     how: "nothing",
     reasons: [],
   });
-  assert.deepEqual((await world.client.pool(POOL))?.live, expectedPool(spec));
-  assert.equal((await world.client.edge(EDGE))?.live.config, "as declared");
+  assert.deepEqual((await subject.client.pool(subject.poolName))?.live, expectedPool(spec));
+  assert.equal((await subject.client.edge(subject.edgeName))?.live.config, "as declared");
 }
 
 /** Every process of the agent is wanted, there once (its shim and itself), and of the committed release. */
-async function lookAtProcesses(world: World, own: string[], wanted: string[], release: string): Promise<void> {
-  const marked = await findMarked(await markerOf(world));
+async function lookAtProcesses(subject: Subject, own: string[], wanted: string[], release: string): Promise<void> {
+  const marked = await findMarked(await markerOf(subject.directory));
   assert.deepEqual([...new Set(marked.map(({ id }) => id))].toSorted(), wanted, "processes that run");
   for (const id of own) {
     const mine = marked.filter((process) => process.id === id);
@@ -99,7 +115,7 @@ async function releasesOf(processes: Marked[]): Promise<string[]> {
 }
 
 /** The records on disk are those of what runs, and nothing half written is left. */
-async function lookAtFiles({ directory }: World, wanted: string[]): Promise<void> {
+async function lookAtFiles({ directory }: Subject, wanted: string[]): Promise<void> {
   const records = (await readdir(join(directory, "processes"))).filter((name) => name !== ".status");
   assert.deepEqual(records.toSorted(), wanted, "process records");
   assert.deepEqual((await readdir(join(directory, "processes", ".status"))).toSorted(), wanted, "status files");
@@ -108,12 +124,12 @@ async function lookAtFiles({ directory }: World, wanted: string[]): Promise<void
 }
 
 /** HAProxy has exactly the committed servers, up and ready; its config on disk has the same ones. */
-async function lookAtHaproxy(world: World, state: PoolState, generation: number): Promise<void> {
-  const folder = join(world.directory, "edges", EDGE);
+async function lookAtHaproxy(subject: Subject, state: PoolState, generation: number): Promise<void> {
+  const folder = join(subject.directory, "edges", subject.edgeName);
   const expected = Object.entries(state.current?.ports ?? {})
     .map(([key, port]) => `${key.replace("#", `-${generation}-`)} 127.0.0.1:${port}`)
     .toSorted();
-  const [head = "", ...rows] = (await ask(join(folder, "worker.sock"), `show servers state ${POOL}`))
+  const [head = "", ...rows] = (await ask(join(folder, "worker.sock"), `show servers state ${subject.poolName}`))
     .split("\n")
     .slice(1)
     .filter((line) => line !== "");
@@ -130,13 +146,8 @@ async function lookAtHaproxy(world: World, state: PoolState, generation: number)
   assert.deepEqual(written.toSorted(), expected, "servers in haproxy.cfg");
 }
 
-export async function markerOf({ directory }: World): Promise<string> {
-  const text = await readFile(join(directory, "state.json"), "utf8");
-  return (JSON.parse(text) as { state: { agent: string } }).state.agent;
-}
-
 /** The release that answers through the edge now. */
-export function answeringRelease({ edgePort }: World): Promise<string> {
+export function answeringRelease({ edgePort }: Subject): Promise<string> {
   return new Promise((resolve, reject) => {
     const call = request({ host: "127.0.0.1", port: edgePort, path: "/", agent: false }, (response) => {
       response.resume();

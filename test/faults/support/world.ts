@@ -4,17 +4,17 @@ import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
 import { AgentClient } from "../../../agent/client/client";
 import { installAgent, startAgent } from "../../../agent/client/launch";
-import { type Identity, isAlive, readStat, send } from "../../../agent/processes/identity";
 import { agentOptions } from "../../../model/agent";
 import { type EdgeSpec, edgeSpec } from "../../../model/edge";
 import { type PoolInput, type PoolSpec, poolSpec } from "../../../model/pool";
 import type { AgentEvent, Phase, StepInput } from "../../../model/transaction";
 import { agentBundle } from "../../../provider/server";
 import { type Load, startLoad } from "../../load/load";
-import { agentPid, endEverything } from "../../support/agent";
+import { endEverything } from "../../support/agent";
 import { freePorts } from "../../support/ports";
-import { until } from "../../support/until";
 import { type Deployment, deploy } from "./deploy";
+import { entering, nextEvent, quiet, runningAgent } from "./host";
+import type { Subject } from "./whole";
 
 export const EDGE = "main";
 export const POOL = "app";
@@ -33,7 +33,9 @@ export interface WorldOptions {
 }
 
 /** An agent with an edge and a pool of a small app, and a load on it: the host on which faults happen. */
-export class World {
+export class World implements Subject {
+  readonly edgeName = EDGE;
+  readonly poolName = POOL;
   readonly client: AgentClient;
   load: Load | undefined;
   /** Count of the releases so far; the newest one need not be the one that serves. */
@@ -141,48 +143,30 @@ export class World {
     await this.client.commit(id);
   }
 
-  /** Resolves as soon as a transaction that begins after this call enters the phase, with the transaction's id. */
-  phase(phase: Phase, signal: AbortSignal): Promise<string> {
-    return this.event(({ data }) => data.phase === phase && data.target === `pool/${POOL}`, signal).then(({ data }) =>
-      String(data.transaction),
-    );
+  /** Resolves as soon as a transaction that begins after this call enters the phase. */
+  async phase(phase: Phase, signal: AbortSignal): Promise<void> {
+    await this.event(entering(phase, POOL), signal);
   }
 
   /** The first event from now on that fits. */
-  async event(fits: (event: AgentEvent) => boolean, signal: AbortSignal): Promise<AgentEvent> {
-    const since = new Date().toISOString();
-    for await (const event of this.client.events(signal)) if (event.at >= since && fits(event)) return event;
-    throw new Error("the agent's events ended");
+  event(fits: (event: AgentEvent) => boolean, signal: AbortSignal): Promise<AgentEvent> {
+    return nextEvent(this.client, fits, signal);
   }
 
   async startAgent(): Promise<void> {
     await startAgent(this.directory, this.socket, AbortSignal.timeout(START_DEADLINE_MS));
   }
 
-  /** The agent, and the guard that restarts it. */
-  async agent(): Promise<{ agent: Identity; guard: Identity }> {
-    const agent = readStat((await agentPid(this.directory)) ?? 0);
-    const guard = readStat(agent?.parent ?? 0);
-    if (agent === undefined || guard === undefined || !isAlive(agent))
-      throw new Error(`no agent runs in ${this.directory}`);
-    return { agent, guard };
+  agent(): ReturnType<typeof runningAgent> {
+    return runningAgent(this.directory);
   }
 
-  /** Waits until an agent answers and nothing is being promoted or undone. */
-  async quiet(deadlineMs = 30_000): Promise<void> {
-    await until(
-      "an agent without open transactions",
-      async () => (await this.client.status()).transactions.length === 0,
-      { deadlineMs },
-    );
+  quiet(): Promise<void> {
+    return quiet(this.client);
   }
 }
 
 async function temporaryFolder() {
   const path = await mkdtemp(join(tmpdir(), "sl-f-"));
   return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) };
-}
-
-export function kill({ pid }: { pid: number }): void {
-  send(pid, "SIGKILL");
 }
