@@ -4,7 +4,7 @@ import { z } from "zod";
 import { agentOptions } from "../model/agent";
 import { PROTOCOL } from "../model/transaction";
 import { Ballast } from "./ballast";
-import { claimFolder, FolderClaimed } from "./claim";
+import { assertUnclaimed, claimFolder, FolderClaimed } from "./claim";
 import { Events } from "./events";
 import { removeTemporaries } from "./files";
 import { findHaproxy } from "./find-haproxy";
@@ -29,6 +29,7 @@ const configFile = z.strictObject({ version: z.string(), options: agentOptions }
 /** Starts the agent of a state folder: adopts what runs, undoes what was left open, then listens. */
 async function main(directory: string): Promise<void> {
   const { version, options } = configFile.parse(JSON.parse(await readFile(join(directory, "agent.json"), "utf8")));
+  await assertUnclaimed(directory);
   if (await isLive(options.socket))
     throw new Error(`${options.socket} belongs to a running agent: stop that one, or use another socket`);
   const ballast = new Ballast(directory);

@@ -13,6 +13,9 @@ export type SecretValues = Record<string, Record<string, string>>;
  * survive a reboot, so they are on disk; everything else (state, journal, events, process records) has digests only.
  */
 export class Secrets {
+  /** Pools with a promotion that has stored values. */
+  private readonly beginning = new Set<string>();
+
   private constructor(
     private readonly directory: string,
     private readonly key: string,
@@ -59,6 +62,7 @@ export class Secrets {
 
   async store(pool: string, generation: number, values: SecretValues): Promise<void> {
     if (Object.keys(values).length === 0) return;
+    this.beginning.add(pool);
     await writeFileAtomic(join(this.directory, `${pool}.${generation}.json`), JSON.stringify(values), 0o600);
     this.values.set(`${pool}.${generation}`, values);
   }
@@ -67,8 +71,15 @@ export class Secrets {
     return this.values.get(`${pool}.${generation}`)?.[process] ?? {};
   }
 
-  /** Forgets the values of generations that no pool names any more. */
-  async prune(pools: Record<string, PoolState>): Promise<void> {
+  /**
+   * Forgets the values of generations that no pool names any more. A pool whose promotion has stored some is left alone until
+   * that has ended: it does not name them from the first moment.
+   *
+   * @param ended pool whose promotion has ended
+   */
+  async prune(pools: Record<string, PoolState>, ended?: string): Promise<void> {
+    if (ended !== undefined) this.beginning.delete(ended);
+    const known = [...this.values.keys()].filter((key) => !this.beginning.has(key.split(".")[0] ?? ""));
     const kept = new Set(
       Object.entries(pools).flatMap(([pool, { current, candidate, services }]) =>
         [current?.number, candidate?.number, ...Object.values(services).map(({ generation }) => generation)].map(
@@ -76,7 +87,7 @@ export class Secrets {
         ),
       ),
     );
-    for (const key of this.values.keys()) {
+    for (const key of known) {
       if (kept.has(key)) continue;
       await rm(join(this.directory, `${key}.json`), { force: true });
       this.values.delete(key);

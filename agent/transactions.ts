@@ -181,7 +181,7 @@ export class Transactions {
       const { edges, pools: names } = concerns(target, [before, host.working()]);
       void host.inBackground(names, () => ballast.lend(() => host.restore({ edges, pools: names })));
       if (names.length > 0) void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
-      await this.tidied(() => secrets.prune(host.working().pools));
+      await this.tidied(() => secrets.prune(host.working().pools, poolOf(target)));
       await this.tidied(() => this.rotate());
       return statusOf(transaction);
     });
@@ -235,7 +235,7 @@ export class Transactions {
     this.end(transaction, "undone");
     events.emit(`the transaction on ${target} is undone`, { transaction: id, target, reason });
     await this.tidied(() => journal.append({ kind: "undone", id }));
-    await this.tidied(() => secrets.prune(host.working().pools));
+    await this.tidied(() => secrets.prune(host.working().pools, poolOf(target)));
     await this.tidied(() => this.rotate());
   }
 
@@ -314,6 +314,10 @@ export function ownedByOther({ owners }: Committed, target: Target, urn: string)
   const known = owners[target];
   if (known === undefined || known === urn) return undefined;
   return `${target} is on this agent already and belongs to ${known}: use another name, or remove that one first`;
+}
+
+function poolOf(target: Target): string | undefined {
+  return target.startsWith("pool/") ? target.slice("pool/".length) : undefined;
 }
 
 function held({ target, owner, since, state }: TransactionStatus): Problem {
