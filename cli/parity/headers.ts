@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { explain } from "../../model/explain";
 import { headers as headersSchema } from "../../model/parity/request";
 
 const FROM_ENV = "env:";
@@ -16,6 +17,7 @@ export async function readHeaders(
   const text = await textOf(source, env);
   const parsed = headersSchema.safeParse(
     text.trimStart().startsWith("{") ? fromJson(text, source) : fromLines(text, source),
+    { error: explain },
   );
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path, message }) => [...path, message].join(": "));

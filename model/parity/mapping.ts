@@ -14,10 +14,10 @@ const path = z.string().superRefine((text, context) => {
   if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
 });
 
-const endpoint = z.union([
-  path.transform((given) => ({ path: given, method: "GET" as const })),
+const endpoint = z.preprocess(
+  (given) => (typeof given === "string" ? { path: given } : given),
   z.strictObject({ path, method: z.enum(["GET", "POST"]).default("GET") }),
-]);
+);
 
 /**
  * The mapping file: an object from upstream's queries to the candidate's endpoints.
@@ -69,19 +69,11 @@ export function parseMapping(text: string): { mapping: Mapping } | { problems: M
   const parsed = mapping.safeParse(document, { error: explain });
   for (const issue of parsed.error?.issues ?? []) {
     const [key, ...rest] = issue.path.map(String);
-    const where = key === undefined ? "" : `${[shown(key), ...rest].join(".")}: `;
-    problems.push({ line: lines.get(key ?? "") ?? 1, message: `${where}${messageOf(issue)}` });
+    problems.push({
+      line: lines.get(key ?? "") ?? 1,
+      message: [key && shown(key), ...rest, issue.message].filter(Boolean).join(": "),
+    });
   }
   if (problems.length > 0) return { problems: problems.sort((a, b) => a.line - b.line) };
   return { mapping: new Map(Object.entries(parsed.data ?? {})) };
-}
-
-/** Of the two forms of an endpoint, the one that was meant tells what is wrong. */
-function messageOf(issue: z.core.$ZodIssue): string {
-  if (issue.code !== "invalid_union") return issue.message;
-  const [text, object] = issue.errors;
-  const meant = typeof issue.input === "string" ? text : object;
-  return (meant ?? [])
-    .map(({ path: at, message }) => (at.length > 0 ? `${at.join(".")}: ${message}` : message))
-    .join("; ");
 }

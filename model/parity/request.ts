@@ -72,7 +72,9 @@ export const headers = z
     z
       .string()
       .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, { error: ({ input }) => `${shown(input)} is not a header's name` }),
-    z.string().regex(HEADER_VALUE, { error: "the value holds a character that no header can carry: remove it" }),
+    z
+      .string({ error: "the value is not a text: give one" })
+      .regex(HEADER_VALUE, { error: "the value holds a character that no header can carry: remove it" }),
   )
   .transform((given) => Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value])));
 

@@ -2,6 +2,7 @@ import type { Answer, ErrorKind, ParityError } from "./answer";
 import { Judge, type Judgement, type Reply } from "./check";
 import { clipText } from "./clip";
 import type { Line } from "./lines";
+import { nameOf, type RequestName } from "./name";
 import { parsePointer } from "./pointer";
 import { Redactor, secretValues } from "./redact";
 import { type ParityRequest, parseRequest } from "./request";
@@ -43,8 +44,8 @@ export interface RunOptions extends Addressing {
 export type ParityResult = Judgement & {
   /** From 1. */
   line: number;
-  /** Absent where the line is broken. */
-  request?: ParityRequest;
+  /** What was asked, where it was not equal; absent where the line is broken. */
+  request?: RequestName;
   /** Milliseconds until a side's answer was complete. */
   ms: Partial<Record<Side, number>>;
 };
@@ -143,11 +144,14 @@ class Run {
     const targets = targetsOf(request, this.options);
     if ("problem" in targets) {
       const kind = targets.unmapped ? "unmapped" : "broken-line";
-      return { ...failed(line.line, { kind, message: targets.problem }), request };
+      return { ...failed(line.line, { kind, message: targets.problem }), request: nameOf(request, this.redactor) };
     }
     const ms: ParityResult["ms"] = {};
     const [upstream, candidate] = await this.both(targets, ms);
-    return { line: line.line, request, ms, ...this.judge.judge(upstream, candidate, this.redactorFor(request)) };
+    const redactor = this.redactorFor(request);
+    const judgement = this.judge.judge(upstream, candidate, redactor);
+    if (judgement.outcome === "equal") return { line: line.line, ms, ...judgement };
+    return { line: line.line, request: nameOf(request, redactor), ms, ...judgement };
   }
 
   private async both(targets: Record<Side, Target>, ms: ParityResult["ms"]): Promise<[Reply, Reply]> {
