@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, rmSync } from "node:fs";
-import path from "node:path";
+import { readFileSync } from "node:fs";
 import test, { type TestContext } from "node:test";
 import { allStats } from "../../agent/processes/identity";
 import { until } from "../support/until";
@@ -66,16 +65,14 @@ test("a release is promoted, fails, is rolled back, and its preview says what wi
     assert.equal((await hosted.ask()).release, "v1");
   });
 
-  await t.test("a missing release folder is refused at the preview, with those that are kept", async () => {
-    rmSync(path.join(stack.folder, "releases", "v2"), { recursive: true });
-    await declare("v2");
+  await t.test("a missing release folder is refused at the preview, with the releases that are kept", async () => {
+    await declare("v9");
     const { exit, stdout } = await stack.preview();
     assert.notEqual(exit, 0);
     assert.match(
       stdout,
-      /release\.path: .*releases\/v2 of release v2 does not exist.*releases kept on this host: v2 \(/,
+      /release\.path: .*releases\/v9 of release v9 does not exist: .*; releases kept on this host: v2 \(.*releases\/v2\)/,
     );
-    await stack.write("releases/v2/file", "v2");
   });
 
   await t.test("an unknown template is refused at the preview", async () => {
