@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { suite, test } from "node:test";
+import { Events } from "../../agent/events";
+import { Supervisor } from "../../agent/pools/supervisor";
+import { ProcessHost } from "../../agent/processes/host";
+import { Secrets } from "../../agent/secrets";
+import { agentOptions } from "../../model/agent";
+import { poolSpec } from "../../model/pool";
+import { begin, instancesOf, newPool } from "../../model/pool-state";
+import { agentBundle } from "../../provider/server";
+import { endEverything, temporaryFolder } from "../support/agent";
+import { freePorts } from "../support/ports";
+import { until } from "../support/until";
+import { kill } from "./support/host";
+
+const KEY = "k".repeat(64);
+
+suite("at the same moment", { concurrency: 3 }, () => {
+  test("of many agents that start in one folder, one gets it and the others end", async (t) => {
+    const directory = await temporaryFolder(t);
+    const { path, version } = agentBundle();
+    await mkdir(join(directory, "bin"));
+    await copyFile(path, join(directory, "bin", "agent.cjs"));
+    const options = agentOptions.parse({ socket: join(directory, "a.sock") });
+    await writeFile(join(directory, "agent.json"), JSON.stringify({ version, options }));
+    for (let round = 0; round < 2; round++) {
+      const agents = Array.from({ length: 5 }, () =>
+        spawn(process.execPath, [join(directory, "bin", "agent.cjs"), directory], { stdio: "ignore" }),
+      );
+      t.after(() => agents.forEach((agent) => void agent.kill("SIGKILL")));
+      const ended = () => agents.filter(({ exitCode }) => exitCode !== null);
+      await until("all agents but one to have ended", () => ended().length === 4, { deadlineMs: 20_000 });
+      assert.deepEqual(
+        ended().map(({ exitCode }) => exitCode),
+        [0, 0, 0, 0],
+        "an agent that is not needed ends its guard",
+      );
+      const left = agents.find(({ exitCode }) => exitCode === null);
+      const claimed = JSON.parse(await readFile(join(directory, "agent.pid"), "utf8")) as { pid: number };
+      assert.equal(claimed.pid, left?.pid);
+      // The next round finds the claim of an agent that was killed.
+      kill({ pid: left?.pid ?? 0 });
+      await until("its end", () => left?.signalCode === "SIGKILL");
+    }
+    await endEverything(directory);
+  });
+
+  test("a process that background work starts does not count as up for a promotion that waits for it", async (t) => {
+    const directory = await temporaryFolder(t);
+    const from = await freePorts(4);
+    const processes = await ProcessHost.open({ directory: join(directory, "processes"), marker: "races" });
+    const supervisor = new Supervisor({
+      processes,
+      events: new Events(directory),
+      traffic: { usage: async () => ({ connections: 0, mayReceive: false }), cut: async () => undefined },
+      edgeAddress: () => "",
+      drainMs: () => 0,
+      secretEnv: () => ({}),
+    });
+    const spec = poolSpec.parse({
+      edge: "main",
+      release: { id: "v1", path: "/" },
+      ports: { from, to: from + 3 },
+      processes: {
+        web: {
+          policy: "proxied",
+          command: ["sleep", "1000000"],
+          health: { path: "/", deadline: "300 milliseconds", interval: "50 milliseconds" },
+        },
+      },
+    });
+    const split = { ...spec, processes: { web: { ...spec.processes.web, secretEnv: {} } } } as Parameters<
+      typeof begin
+    >[1];
+    const instances = instancesOf(
+      "app",
+      begin(newPool(split), split, () => from),
+    );
+    t.after(async () => {
+      supervisor.want("app", []);
+      await supervisor.settled("app");
+      supervisor.close();
+      processes.close();
+    });
+    supervisor.want("app", instances);
+    const { signal } = new AbortController();
+    const background = supervisor.ensure("app", { strict: () => false, signal });
+    const promotion = supervisor.ensure("app", { strict: () => true, signal });
+    await background;
+    await assert.rejects(promotion, /web#0 of pool app \(release v1\) not healthy within 300 milliseconds/);
+  });
+
+  test("secrets that a promotion has just stored outlive the clean-up behind another pool's", async (t) => {
+    const secrets = await Secrets.openIn(await temporaryFolder(t), KEY);
+    await secrets.store("old", 1, { web: { TOKEN: "a" } });
+    await secrets.prune({}, "old");
+    assert.deepEqual(secrets.of("old", 1, "web"), {});
+    await secrets.store("other", 1, { web: { TOKEN: "b" } });
+    // The pool does not name the generation yet: its overlay comes next.
+    await secrets.prune({}, "old");
+    assert.deepEqual(secrets.of("other", 1, "web"), { TOKEN: "b" });
+    await secrets.prune({}, "other");
+    assert.deepEqual(secrets.of("other", 1, "web"), {});
+  });
+});
