@@ -161,9 +161,16 @@ export class Host {
     await this.supervisor.ensure(pool, options);
   }
 
-  /** Drives edges, then pools, to the working state, and does not give up: an undo must come to its end. */
-  async restore({ edges, pools }: { edges: string[]; pools: string[] }): Promise<void> {
-    const restoring = this.restoring({ edges, pools });
+  /**
+   * Drives edges, then pools, to the working state, and does not give up: an undo must come to its end.
+   *
+   * @param delayed told why it could not be done yet, after each try
+   */
+  async restore(
+    { edges, pools }: { edges: string[]; pools: string[] },
+    delayed: (why: string) => void = () => undefined,
+  ): Promise<void> {
+    const restoring = this.restoring({ edges, pools }, delayed);
     await restoring.pools;
     await restoring.edges;
   }
@@ -172,7 +179,7 @@ export class Host {
    * Processes follow once no traffic depends on them any more: as soon as each edge is as it should be, or serves nobody.
    * So an edge that can't come up (its port is taken by somebody) keeps no process from running.
    */
-  private restoring({ edges, pools }: { edges: string[]; pools: string[] }) {
+  private restoring({ edges, pools }: { edges: string[]; pools: string[] }, delayed: (why: string) => void) {
     const restored = edges.map((edge) => {
       let harmless: () => void = () => undefined;
       const until = new Promise<void>((resolve) => {
@@ -181,7 +188,8 @@ export class Host {
       const done = this.persist(
         `edge ${edge}`,
         () => this.convergeEdge(edge),
-        () => {
+        (why) => {
+          delayed(why);
           if (!this.haproxy(edge).runs()) harmless();
         },
       ).finally(harmless);
@@ -194,7 +202,7 @@ export class Host {
       pools: all(restored.map(({ harmless }) => harmless)).then(() =>
         all(
           pools.map((pool) =>
-            this.persist(`pool ${pool}`, () => this.convergePool(pool, { strict: () => false, signal })),
+            this.persist(`pool ${pool}`, () => this.convergePool(pool, { strict: () => false, signal }), delayed),
           ),
         ),
       ),
@@ -219,14 +227,19 @@ export class Host {
     await this.supervisor.settled(pool);
   }
 
-  private async persist(what: string, work: () => Promise<void>, failed: () => void = () => undefined): Promise<void> {
+  private async persist(
+    what: string,
+    work: () => Promise<void>,
+    failed: (why: string) => void = () => undefined,
+  ): Promise<void> {
     for (let delay = RETRY_FIRST_MS; !this.closed; delay = Math.min(delay * 2, RETRY_CAP_MS)) {
       try {
         await work();
         return;
       } catch (error) {
-        this.parts.events.emit(`${what} could not be restored yet: ${(error as Error).message}`, { retryInMs: delay });
-        failed();
+        const why = `${what} could not be restored yet: ${(error as Error).message}`;
+        this.parts.events.emit(why, { retryInMs: delay });
+        failed(why);
         await sleep(delay);
       }
     }

@@ -9,7 +9,7 @@ import { observeBackend, observeEdge, observePool, planStep } from "./observe";
 import { Problem } from "./problem";
 import { stepProblems } from "./step-problems";
 import { targetOf } from "./steps";
-import { ownedByOther, type Transactions } from "./transactions";
+import { ABORT_PATIENCE_MS, ownedByOther, type Transactions } from "./transactions";
 
 /** Largest request body, in bytes. */
 export const MAX_BODY = 1024 * 1024;
@@ -198,8 +198,12 @@ async function runStep({ parts, params, body, response }: Call) {
 }
 
 async function abort({ parts, params, body }: Call) {
-  const { reason } = parse(z.object({ reason: z.string().max(10_000).default("its holder gave it up") }), body);
-  return parts.transactions.abort(params[0] ?? "", reason);
+  const request = z.object({
+    reason: z.string().max(10_000).default("its holder gave it up"),
+    waitMs: z.int().min(0).max(ABORT_PATIENCE_MS).default(ABORT_PATIENCE_MS),
+  });
+  const { reason, waitMs } = parse(request, body);
+  return parts.transactions.abort(params[0] ?? "", reason, waitMs);
 }
 
 /** Answers once nothing of a pool that is not wanted runs any more. */

@@ -24,6 +24,8 @@ export interface TransactionStatus {
   state: TransactionState;
   /** Why it is or was undone. */
   reason?: string | undefined;
+  /** What the undo could not put back yet, at its last try. */
+  delay?: string | undefined;
 }
 
 interface Transaction extends TransactionStatus {
@@ -41,6 +43,8 @@ interface Transaction extends TransactionStatus {
   failed?: string | undefined;
 }
 
+/** Longest time that an abort waits for its undo, in milliseconds; the undo goes on by itself. */
+export const ABORT_PATIENCE_MS = 30_000;
 /** Ended transactions whose outcome is kept in memory; commits are also in the state file. */
 const REMEMBERED = 100;
 
@@ -196,8 +200,11 @@ export class Transactions {
     }
   }
 
-  /** Undoes a transaction and waits for that. One that is undone already is not an error, a committed one is. */
-  async abort(id: string, reason: string): Promise<TransactionStatus> {
+  /**
+   * Undoes a transaction and waits for that, but not longer than `waitMs`: it may still be `undoing` then. One that is
+   * undone already is not an error, a committed one is.
+   */
+  async abort(id: string, reason: string, waitMs = ABORT_PATIENCE_MS): Promise<TransactionStatus> {
     const status = this.status(id);
     if (status.state === "committed")
       throw new Problem(
@@ -208,7 +215,7 @@ export class Transactions {
     const transaction = this.open.get(id);
     if (transaction === undefined) return status;
     this.startUndo(transaction, reason);
-    await transaction.undo;
+    await within(waitMs, transaction.undo);
     return this.status(id);
   }
 
@@ -216,6 +223,7 @@ export class Transactions {
     if (transaction.undo !== undefined || this.closed) return;
     clearTimeout(transaction.timer);
     transaction.reason = reason;
+    transaction.state = "undoing";
     transaction.abort.abort(
       new Problem(410, "undone", `the transaction on ${transaction.target} is being undone: ${reason}`),
     );
@@ -226,12 +234,15 @@ export class Transactions {
     if (!this.open.has(transaction.id)) return;
     const { host, journal, events, secrets } = this.parts;
     const { id, target } = transaction;
-    transaction.state = "undoing";
     events.emit(`undoing the transaction on ${target}: ${reason}`, { transaction: id, target, reason });
     await this.tidied(() => journal.append({ kind: "undoing", id, reason }));
     const affected = concerns(target, [host.committed, merge(host.committed, [transaction.overlay])]);
     host.dropOverlay(id);
-    if (transaction.touched) await host.restore(affected);
+    if (transaction.touched)
+      await host.restore(affected, (why) => {
+        transaction.delay = why;
+      });
+    transaction.delay = undefined;
     this.end(transaction, "undone");
     events.emit(`the transaction on ${target} is undone`, { transaction: id, target, reason });
     await this.tidied(() => journal.append({ kind: "undone", id }));
@@ -289,8 +300,7 @@ export class Transactions {
   async undoAll(reason: string, deadlineMs: number): Promise<void> {
     this.stopping = reason;
     for (const transaction of this.open.values()) this.startUndo(transaction, reason);
-    const undos = Promise.all([...this.open.values()].map(({ undo }) => undo));
-    await Promise.race([undos, sleep(deadlineMs)]);
+    await within(deadlineMs, Promise.all([...this.open.values()].map(({ undo }) => undo)));
   }
 
   /** Stops the leases' clocks at the agent's own stop; open transactions are undone by the next agent's start. */
@@ -320,9 +330,12 @@ function poolOf(target: Target): string | undefined {
   return target.startsWith("pool/") ? target.slice("pool/".length) : undefined;
 }
 
-function held({ target, owner, since, state }: TransactionStatus): Problem {
-  const what = state === "undoing" ? "is being undone" : "runs";
-  const message = `${target} is held: a transaction of ${owner.who} (process ${owner.pid}) ${what} since ${since}, for ${owner.why}; wait for it, or end that process: its lease runs out by itself`;
+function held({ target, owner, since, state, delay }: TransactionStatus): Problem {
+  const whose = `a transaction of ${owner.who} (process ${owner.pid})`;
+  const message =
+    state === "undoing"
+      ? `${target} is held: ${whose} of ${since}, for ${owner.why}, is being undone${delay === undefined ? "" : ` (${delay})`}; wait for it`
+      : `${target} is held: ${whose} runs since ${since}, for ${owner.why}; wait for it, or end that process: its lease runs out by itself`;
   return new Problem(409, "held", message, { owner, since });
 }
 

@@ -79,9 +79,12 @@ export class AgentClient {
     return this.connection.call("POST", `/v1/transactions/${id}/commit`, {}, { timeoutMs: 60_000 });
   }
 
-  /** Undoes a transaction; answers when that is done, however long it takes. */
-  abort(id: string, reason: string): Promise<TransactionAnswer> {
-    return this.connection.call("POST", `/v1/transactions/${id}/abort`, { reason }, { timeoutMs: 0 });
+  /**
+   * Undoes a transaction; answers when that is done, or after `waitMs` (the agent's own patience where it is left out):
+   * it is `undoing` then, and may be asked for again.
+   */
+  abort(id: string, reason: string, waitMs?: number): Promise<TransactionAnswer> {
+    return this.connection.call("POST", `/v1/transactions/${id}/abort`, { reason, waitMs }, { timeoutMs: 60_000 });
   }
 
   /** Runs a step, telling what happens meanwhile. */

@@ -10,6 +10,10 @@ const RENEWALS_PER_LEASE = 3;
 /** Time to wait for an agent that went away during a commit to come back and tell how it ended, in milliseconds. */
 const OUTCOME_DEADLINE_MS = 30_000;
 const OUTCOME_POLL_MS = 200;
+/** Time to wait for an undo, in milliseconds; its agent goes on by itself. */
+const UNDO_DEADLINE_MS = 30_000;
+/** How often it is shown meanwhile what the undo waits for, in milliseconds. */
+const UNDO_POLL_MS = 2000;
 
 /** Runs steps of an open transaction. */
 export type RunStep = (step: StepInput) => Promise<Record<string, unknown>>;
@@ -24,7 +28,7 @@ export async function inTransaction(
   target: Target,
   context: Context,
   work: (run: RunStep) => Promise<void>,
-  { create }: { create: boolean } = { create: false },
+  { create = false, undoDeadlineMs = UNDO_DEADLINE_MS }: { create?: boolean; undoDeadlineMs?: number } = {},
 ): Promise<void> {
   context.signal.throwIfAborted();
   const { id } = await client.begin({ target, owner: ownerOf(context), leaseMs: DEFAULT_LEASE_MS, create });
@@ -38,7 +42,7 @@ export async function inTransaction(
     committing = true;
     await commit(client, id, target);
   } catch (error) {
-    const outcome = await undo(client, id, target, { reason: messageOf(error), committing });
+    const outcome = await undo(client, id, target, { reason: messageOf(error), committing, undoDeadlineMs }, context);
     if (outcome !== COMMITTED) throw new Error(`${messageOf(error)}\n${outcome}`);
     context.log.warn(`${target} is committed, although its agent did not say so at once: ${messageOf(error)}`);
   } finally {
@@ -86,14 +90,14 @@ async function undo(
   client: AgentClient,
   id: string,
   target: Target,
-  { reason, committing }: { reason: string; committing: boolean },
+  { reason, committing, undoDeadlineMs }: { reason: string; committing: boolean; undoDeadlineMs: number },
+  context: Context,
 ): Promise<string | typeof COMMITTED> {
   try {
-    const { state } = await client.abort(id, reason.split("\n")[0] ?? reason);
+    const { state, delay } = await patientAbort(client, id, reason.split("\n")[0] ?? reason, undoDeadlineMs, context);
     if (state === "committed") return COMMITTED;
-    return state === "undone"
-      ? `${target} is as it was before: the change was undone.`
-      : `${target} is being put back by its agent.`;
+    if (state === "undone") return `${target} is as it was before: the change was undone.`;
+    return `${target} is being put back by its agent, which does not give up: ${delay ?? "its last step has not ended yet"}`;
   } catch (error) {
     if (error instanceof AgentError && error.code === "committed") return COMMITTED;
     if (error instanceof AgentError && error.code === "unknown-transaction")
@@ -103,6 +107,16 @@ async function undo(
     if (error instanceof UnreachableError)
       return `The agent can't be told to undo the change (${messageOf(error)}); it does so by itself as soon as it runs, within ${DEFAULT_LEASE_MS / 1000} s.`;
     return `The change could not be undone at once: ${messageOf(error)}`;
+  }
+}
+
+/** Asks for the undo until it is done or the deadline has come, showing meanwhile what it waits for. */
+async function patientAbort(client: AgentClient, id: string, reason: string, deadlineMs: number, { log }: Context) {
+  const deadline = performance.now() + deadlineMs;
+  for (;;) {
+    const status = await client.abort(id, reason, UNDO_POLL_MS);
+    if (status.state !== "undoing" || performance.now() > deadline) return status;
+    log.progress(`undoing: ${status.delay ?? "waiting for the last step"}`);
   }
 }
 

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { createServer, type Server } from "node:net";
+import test, { type TestContext } from "node:test";
+import { AgentError } from "../../agent/client/connection";
+import { inTransaction } from "../../provider/resources/transaction";
+import type { Context } from "../../provider/server";
+import { startTestAgent } from "../support/agent";
+import { until } from "../support/until";
+import { change, edgeStep, freeRange, OWNER } from "./support/pool";
+
+/** An edge on a port that somebody else takes once HAProxy has left it: its change can't be undone until that one goes. */
+async function edgeThatMoves(t: TestContext) {
+  const { client } = await startTestAgent(t);
+  const { from } = await freeRange(2);
+  await change(client, "edge/main", [edgeStep(from)]);
+  const taker = createServer();
+  t.after(() => taker.close());
+  // HAProxy's old worker may hold the port for a moment longer.
+  const take = () => until(`port ${from} to be free`, () => listens(taker, from));
+  return { client, move: edgeStep(from + 1), take, leave: () => taker.close() };
+}
+
+function listens(server: Server, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const failed = () => resolve(false);
+    server.once("error", failed).listen(port, "127.0.0.1", () => {
+      server.off("error", failed);
+      resolve(true);
+    });
+  });
+}
+
+test("an abort tells why its undo is not done yet, and the undo ends once it can", async (t) => {
+  const { client, move, take, leave } = await edgeThatMoves(t);
+  const { id } = await client.begin({ target: "edge/main", owner: OWNER, leaseMs: 60_000 });
+  await client.step(id, move, () => undefined);
+  await take();
+  const status = await until("a reason", async () => {
+    const answer = await client.abort(id, "test", 200);
+    return answer.delay === undefined ? undefined : answer;
+  });
+  assert.equal(status.state, "undoing");
+  assert.match(status.delay ?? "", /^edge main could not be restored yet: /);
+  await assert.rejects(
+    client.begin({ target: "edge/main", owner: OWNER }),
+    (error) => error instanceof AgentError && /is being undone \(edge main could not be/.test(error.message),
+  );
+  leave();
+  assert.equal((await client.abort(id, "test")).state, "undone");
+});
+
+test("an update does not wait for ever for its undo, and shows what that waits for", async (t) => {
+  const { client, move, take, leave } = await edgeThatMoves(t);
+  const shown: string[] = [];
+  const log = { progress: (message: string) => shown.push(message) } as unknown as Context["log"];
+  const context: Context = {
+    urn: "urn:test",
+    name: "main",
+    type: "sluice:index:Edge",
+    preview: false,
+    signal: new AbortController().signal,
+    secrets: [],
+    log,
+  };
+  const work = inTransaction(
+    client,
+    "edge/main",
+    context,
+    async (run) => {
+      await run(move);
+      await take();
+      throw new Error("changed my mind");
+    },
+    { undoDeadlineMs: 2500 },
+  );
+  await assert.rejects(
+    work,
+    /changed my mind\nedge\/main is being put back by its agent, which does not give up: edge main could not be restored yet: /,
+  );
+  assert.match(shown.join("\n"), /undoing: edge main could not be restored yet/);
+  leave();
+  await until("the undo to end", async () => (await client.status()).transactions.length === 0, { deadlineMs: 15_000 });
+});
