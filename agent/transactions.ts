@@ -315,8 +315,16 @@ export class Transactions {
   }
 }
 
-function statusOf({ id, target, owner, since, state, reason }: TransactionStatus): TransactionStatus {
-  return { id, target, owner, since, state, reason };
+function statusOf({ id, target, owner, since, state, reason, delay }: TransactionStatus): TransactionStatus {
+  return { id, target, owner, since, state, reason, delay };
+}
+
+/** Waits for work, but not longer than a time. */
+async function within(milliseconds: number, work: Promise<unknown> | undefined): Promise<void> {
+  const enough = new AbortController();
+  const waited = sleep(milliseconds, undefined, { signal: enough.signal }).catch(() => undefined);
+  await Promise.race([work, waited]);
+  enough.abort();
 }
 
 /** Why a resource can't create a target: another one declares it. */
