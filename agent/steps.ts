@@ -1,4 +1,14 @@
-import { begin, followed, type Instance, newPool, switched } from "../model/pool-state";
+import { isDeepStrictEqual } from "node:util";
+import {
+  begin,
+  followed,
+  type Generation,
+  type Instance,
+  newPool,
+  type PoolState,
+  type SplitSpec,
+  switched,
+} from "../model/pool-state";
 import type { Phase, Step, Target } from "../model/transaction";
 import type { Overlay } from "./desired";
 import type { Host } from "./host";
@@ -91,24 +101,34 @@ async function setBackend(
   return () => host.convergeEdge(edge);
 }
 
-async function startPool(
-  { host, secrets, overlay, setOverlay, phase, signal }: StepContext,
-  { pool, spec, secrets: names }: Extract<Step, { verb: "pool.start" }>,
-) {
+async function startPool(context: StepContext, { pool, spec, secrets: names }: Extract<Step, { verb: "pool.start" }>) {
+  const { host, secrets, overlay, setOverlay, phase } = context;
   await host.keptReleases.restore(pool, host.committed.pools[pool], spec.release);
   const split = secrets.split(spec, names);
+  const asked = overlay.pools[pool];
+  // Asked for twice, as by a holder that lost the answer.
+  if (asked?.candidate !== undefined && isSame(asked, split.spec)) return starting(context, pool, asked.candidate);
   const base = host.committed.pools[pool] ?? newPool(split.spec);
   const ports = await PortAllocator.of(pool, split.spec, host.working(), host.supervisor.heldPorts());
   const allocate = (key: string, generation: number) =>
     host.supervisor.portOf({ pool, key, generation }) ?? ports.next();
   const state = begin(base, split.spec, allocate, { above: host.supervisor.newestGeneration(pool) });
-  const number = state.candidate?.number ?? state.lastGeneration;
-  await secrets.store(pool, number, split.values);
+  const { candidate } = state;
+  if (candidate === undefined) throw new Error(`pool ${pool} has no candidate after its start`);
+  await secrets.store(pool, candidate.number, split.values);
   phase("start", `release ${spec.release.id} of pool ${pool} starts`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: state } });
+  return starting(context, pool, candidate);
+}
+
+function isSame({ settings, candidate }: PoolState, spec: SplitSpec): boolean {
+  return isDeepStrictEqual({ ...settings, release: candidate?.release, processes: candidate?.processes }, spec);
+}
+
+function starting({ host, phase, signal }: StepContext, pool: string, { number, release }: Generation) {
   return async () => {
     await host.convergePool(pool, { strict: isOf(number), signal });
-    phase("healthy", `release ${spec.release.id} of pool ${pool} is healthy`);
+    phase("healthy", `release ${release.id} of pool ${pool} is healthy`);
     return { generation: number };
   };
 }

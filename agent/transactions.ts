@@ -131,6 +131,7 @@ export class Transactions {
   async step(id: string, step: Step): Promise<unknown> {
     const transaction = this.live(id);
     return this.alone(transaction, async () => {
+      assertWhole(transaction, `take ${step.verb}`);
       await this.parts.journal.append({ kind: "step", id, verb: step.verb });
       const { host, secrets } = this.parts;
       const result = runStep(step, {
@@ -159,12 +160,7 @@ export class Transactions {
     const transaction = this.live(id);
     return this.alone(transaction, async () => {
       const { host, journal, secrets, ballast } = this.parts;
-      if (transaction.failed !== undefined)
-        throw new Problem(
-          409,
-          "failed-step",
-          `the transaction on ${transaction.target} can't be committed, since its ${transaction.failed}: abort it`,
-        );
+      assertWhole(transaction, "be committed");
       this.phase(transaction, "commit", `${transaction.target} is being committed`);
       const now = new Date();
       const pools = Object.entries(transaction.overlay.pools).map(([name, state]) => [
@@ -313,6 +309,12 @@ export class Transactions {
       );
     }
   }
+}
+
+/** What is half done must neither go on (traffic would move to a release that did not start) nor be committed. */
+function assertWhole({ target, failed }: Transaction, what: string): void {
+  if (failed !== undefined)
+    throw new Problem(409, "failed-step", `the transaction on ${target} can't ${what}, since its ${failed}: abort it`);
 }
 
 function statusOf({ id, target, owner, since, state, reason, delay }: TransactionStatus): TransactionStatus {
