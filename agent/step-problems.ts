@@ -121,6 +121,14 @@ async function poolProblems(
         path: "ports",
         message: `${spec.ports.from}-${spec.ports.to} overlaps ${from}-${to} of pool ${name}: give each pool ports of its own`,
       });
+    for (const [service, { template }] of Object.entries(other.services)) {
+      const { port } = template;
+      if (typeof port === "number" && port >= spec.ports.from && port <= spec.ports.to)
+        problems.push({
+          path: "ports",
+          message: `${spec.ports.from}-${spec.ports.to} holds ${port}, the port of service ${service} of pool ${name}: leave it out`,
+        });
+    }
   }
   problems.push(...(await releaseProblems(pool, spec, host)));
   return [...problems, ...hostEnvProblems(spec), ...servicePortProblems(pool, spec, host)];
