@@ -147,8 +147,9 @@ export class ProcessHost {
     await managed.settled();
     const { state } = managed.record;
     if (state !== "exited") throw new Error(`process ${id} is ${state}; stop it before removing it`);
-    await rm(this.folderOf(id), { recursive: true, force: true });
+    // In this order: what a kill in between leaves is a record, which the next agent finds and removes.
     await rm(this.statusPathOf(id), { force: true });
+    await rm(this.folderOf(id), { recursive: true, force: true });
     this.processes.delete(id);
   }
 
