@@ -2,6 +2,7 @@
 // The entry point of every stack (`main` in Pulumi.yaml): picks the stack's program and runs it through tsx, so that
 // TypeScript works alike on every version of Pulumi's Node.js host, without a build and without type checks.
 const fs = require("node:fs");
+const Module = require("node:module");
 const path = require("node:path");
 
 const CONFIG_KEY = "sluice:program";
@@ -11,7 +12,11 @@ const LONG_CONFIG_KEY = "sluice:config:program";
 const PROGRAM_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]*$/;
 
 const program = fileOf(programName());
+// Parts of the SDK that programs rarely use, and that take most of the time in which it loads.
+loadWhenUsed("@pulumi/pulumi/automation");
+loadWhenUsed("@npmcli/arborist", "@pulumi/pulumi/runtime/closure/codePaths");
 require("tsx/cjs/api").register();
+keepDebuggingCheap();
 // What the program exports are the stack's outputs.
 module.exports = require(program);
 
@@ -43,4 +48,56 @@ function fileOf(name) {
     `there is no stack program ${JSON.stringify(name)} (stacks/${name}/index.ts or stacks/${name}.ts): ` +
       `set one that exists with "pulumi config set ${CONFIG_KEY} <program>": ${existing.sort().join(", ") || "there is none yet"}`,
   );
+}
+
+/**
+ * Puts a stand-in into the module cache that loads the real module when something of it is used.
+ * @param {string} name
+ * @param {string} [user] the module that requires it, where it can't be found from here
+ */
+function loadWhenUsed(name, user) {
+  const from = user === undefined ? require : Module.createRequire(require.resolve(user));
+  const file = from.resolve(name);
+  if (require.cache[file] !== undefined) return;
+  let real;
+  const load = () => {
+    if (real === undefined) {
+      delete require.cache[file];
+      real = from(name);
+    }
+    return real;
+  };
+  const standIn = new Module(file);
+  standIn.filename = file;
+  standIn.loaded = true;
+  standIn.exports = new Proxy(
+    {},
+    {
+      // What compiled imports ask first, of every module.
+      get: (_, key) => (key === "__esModule" ? true : load()[key]),
+      has: (_, key) => key in load(),
+      ownKeys: () => Reflect.ownKeys(load()),
+      getOwnPropertyDescriptor: (_, key) => ({ value: load()[key], enumerable: true, configurable: true }),
+    },
+  );
+  require.cache[file] = standIn;
+}
+
+/**
+ * For each resource the SDK sends three messages to the engine's debug log, whether that is shown or not, and takes a stack
+ * trace, mapped to the sources, of each promise: a third of the time of a program with many resources.
+ * PULUMI_DEBUG_PROMISE_LEAKS, which is the SDK's own variable to find its promises, leaves all as it is.
+ */
+function keepDebuggingCheap() {
+  if (process.env.PULUMI_DEBUG_PROMISE_LEAKS) return;
+  const { prepareStackTrace } = Error;
+  if (prepareStackTrace !== undefined) {
+    Error.prepareStackTrace = (error, frames) =>
+      frames[0]?.getFunctionName() === "debuggablePromise" ? "" : prepareStackTrace(error, frames);
+  }
+  const log = require.cache[require.resolve("@pulumi/pulumi/log")]?.exports;
+  if (!Object.getOwnPropertyDescriptor(log ?? {}, "debug")?.writable) return;
+  const { debug } = log;
+  log.debug = (message, ...rest) =>
+    /^(Registering resource|RegisterResource)/.test(message) ? Promise.resolve() : debug(message, ...rest);
 }

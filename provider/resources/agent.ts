@@ -34,7 +34,7 @@ export const agentResource: Resource = {
   },
 
   async diff(_context, request: DiffRequest<Properties, Properties>) {
-    const entries = differences(request, { replacing: ["directory"] });
+    const entries = differences(request, { replacing: ["directory"], expected: () => EXPECTED });
     const upgrade = request.olds.version !== request.news.version ? [{ path: "version", kind: "update" as const }] : [];
     return { entries: [...entries, ...upgrade], deleteBeforeReplace: false };
   },

@@ -2,8 +2,9 @@ import { type BackendSpec, backendSpec } from "../../model/backend";
 import { expectedBackend } from "../../model/live";
 import { name } from "../../model/names";
 import { type Context, containsUnknown, type Properties, type Resource } from "../server";
+import { lookAtBackend } from "./agent-look";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { differences, parseInputs, whenKnown, withLive } from "./inputs";
+import { asRecorded, differences, parseInputs, whenKnown, withLive } from "./inputs";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -23,13 +24,14 @@ export const backendResource: Resource = {
       spec: backendSpec,
     });
     const valid = known && failures.length === 0;
-    const live = valid
-      ? await liveFailures(
-          (values as unknown as Inputs).agent,
-          setStep(values),
-          olds === undefined ? context.urn : undefined,
-        )
-      : [];
+    const live =
+      valid && !asRecorded(olds, values)
+        ? await liveFailures(
+            (values as unknown as Inputs).agent,
+            setStep(values),
+            olds === undefined ? context.urn : undefined,
+          )
+        : [];
     return {
       failures: [...failures, ...live],
       inputs: withLive(
@@ -42,7 +44,11 @@ export const backendResource: Resource = {
 
   async diff(_context, request) {
     return {
-      entries: differences(request, { replacing: ["name", "edge", "agent.directory"], ignored: ["agent.socket"] }),
+      entries: differences(request, {
+        replacing: ["name", "edge", "agent.directory"],
+        ignored: ["agent.socket"],
+        expected: (inputs) => expectedBackend(inputs as unknown as Inputs),
+      }),
     };
   },
 
@@ -58,9 +64,8 @@ export const backendResource: Resource = {
 
   async read(context, { id, inputs, state }) {
     const { agent } = state as unknown as Partial<Inputs>;
-    const [edge = "", backend = ""] = id.split("/");
     return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
-      const found = await client.backend(edge, backend);
+      const found = await lookAtBackend(client, id);
       return found === undefined ? undefined : { id, inputs, outputs: { ...state, live: found.live } };
     });
   },

@@ -3,7 +3,7 @@ import { expectedEdge, hostPort } from "../../model/live";
 import { name } from "../../model/names";
 import { type Context, type Properties, type Resource, UNKNOWN } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
+import { asRecorded, differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -20,13 +20,14 @@ export const edgeResource: Resource = {
     const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: edgeSpec });
     failures.push(...renameFailures(olds, values));
     const valid = known && failures.length === 0;
-    const live = valid
-      ? await liveFailures(
-          (values as unknown as Inputs).agent,
-          setStep(values),
-          olds === undefined ? context.urn : undefined,
-        )
-      : [];
+    const live =
+      valid && !asRecorded(olds, values)
+        ? await liveFailures(
+            (values as unknown as Inputs).agent,
+            setStep(values),
+            olds === undefined ? context.urn : undefined,
+          )
+        : [];
     return {
       failures: [...failures, ...live],
       inputs: withLive(
@@ -39,7 +40,11 @@ export const edgeResource: Resource = {
 
   async diff(_context, request) {
     return {
-      entries: differences(request, { replacing: ["agent.directory"], ignored: ["agent.socket"] }),
+      entries: differences(request, {
+        replacing: ["agent.directory"],
+        ignored: ["agent.socket"],
+        expected: (inputs) => expectedEdge(inputs as unknown as Inputs),
+      }),
       // A new HAProxy can't listen on the addresses of the old one.
       deleteBeforeReplace: true,
     };

@@ -60,10 +60,15 @@ export function parseInputs(news: Properties, { own, spec }: Parts): ParsedInput
  *
  * @param replacing top-level properties (or paths) whose change needs a new resource
  * @param ignored paths whose change needs nothing at all
+ * @param expected reality as inputs without `live` expect it: a create records none, and a refresh compares with the record
  */
 export function differences(
   request: { olds: Properties; oldInputs: Properties; news: Properties },
-  { replacing = [], ignored = [] }: { replacing?: string[]; ignored?: string[] },
+  {
+    replacing = [],
+    ignored = [],
+    expected,
+  }: { replacing?: string[]; ignored?: string[]; expected: (inputs: Properties) => unknown },
 ): DiffEntry[] {
   const { olds, oldInputs, news } = request;
   const declared = [...new Set([...Object.keys(oldInputs), ...Object.keys(news)])]
@@ -71,7 +76,14 @@ export function differences(
     .flatMap((key) => diffValues(oldInputs[key], news[key], [key], { inputDiff: true }))
     .filter(({ path }) => !ignored.includes(path))
     .map((entry) => (replacing.includes(entry.path) ? { ...entry, replace: true } : entry));
-  return [...declared, ...diffValues(olds.live, news.live, ["live"])];
+  return [...declared, ...diffValues(olds.live, news.live ?? expected(news), ["live"])];
+}
+
+/** Whether checked inputs are what is recorded: then nothing is asked of the agent, which has them already. */
+export function asRecorded(olds: object | undefined, values: Properties): boolean {
+  if (olds === undefined) return false;
+  const recorded = Object.entries(olds).filter(([key]) => !(COMPUTED as readonly string[]).includes(key));
+  return diffValues(Object.fromEntries(recorded), values, []).length === 0;
 }
 
 /**

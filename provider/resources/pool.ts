@@ -45,7 +45,11 @@ export const poolResource: Resource = {
 
   async diff(_context, request) {
     return {
-      entries: differences(request, { replacing: ["edge", "agent.directory"], ignored: ["agent.socket"] }),
+      entries: differences(request, {
+        replacing: ["edge", "agent.directory"],
+        ignored: ["agent.socket"],
+        expected: (inputs) => expectedPool(inputs as unknown as PoolInputs),
+      }),
       deleteBeforeReplace: true,
     };
   },

@@ -10,13 +10,14 @@ const REPOSITORY = path.resolve(__dirname, "..", "..");
 const run = promisify(execFile);
 
 /** The real entry point beside two programs; what it runs with is what Pulumi's Node.js host sets. */
-function stacks(t: TestContext) {
+function stacks(t: TestContext, programs: Record<string, string> = {}) {
   const root = mkdtempSync(path.join(os.tmpdir(), "sl-stacks-"));
   t.after(() => rmSync(root, { recursive: true, force: true }));
   mkdirSync(path.join(root, "stacks", "demo"), { recursive: true });
   symlinkSync(path.join(REPOSITORY, "node_modules"), path.join(root, "node_modules"));
   writeFileSync(path.join(root, "stacks", "demo", "index.ts"), "export const out: string = 'demo';");
   writeFileSync(path.join(root, "stacks", "edge.ts"), "enum Out { edge = 'edge' }\nexport const out = Out.edge;");
+  for (const [name, text] of Object.entries(programs)) writeFileSync(path.join(root, "stacks", `${name}.ts`), text);
   const main = path.join(root, "stacks", "main.cjs");
   cpSync(path.join(REPOSITORY, "stacks", "main.cjs"), main);
   return async (config: object, stack: string) => {
@@ -40,4 +41,21 @@ test("a program that does not exist, or a path out of the folder, is refused wit
     program({ "sluice:program": "../stacks/edge" }, "demo"),
     /no stack program "\.\.\/stacks\/edge"/,
   );
+});
+
+test("what programs rarely use of the SDK loads only when it is used, and then works", async (t) => {
+  const loaded = 'Object.keys(require.cache).some((file) => file.endsWith("automation/stack.js"))';
+  const program = stacks(t, {
+    unused: `import * as pulumi from "@pulumi/pulumi"; export const out = [typeof pulumi.output, ${loaded}].join();`,
+    used: `import { automation } from "@pulumi/pulumi"; export const out = [typeof automation.LocalWorkspace.create, ${loaded}].join();`,
+  });
+  assert.equal(await program({}, "unused"), "function,false");
+  assert.equal(await program({}, "used"), "function,true");
+});
+
+test("an error of a program still tells where in its source it was made", async (t) => {
+  const program = stacks(t, {
+    failing: `import "@pulumi/pulumi";\ninterface Unused { nothing: string }\n\nexport const out = new Error("here").stack?.split("\\n")[1];`,
+  });
+  assert.match(await program({}, "failing"), /failing\.ts:4:20/);
 });

@@ -1,0 +1,40 @@
+import type { BackendObservation } from "../../agent/api";
+import type { AgentClient } from "../../agent/client/client";
+import { AgentError, UnreachableError } from "../../agent/client/connection";
+
+/** How long one look at everything on an agent serves the reads of its backends, in milliseconds. */
+const LOOK_MS = 250;
+
+type Backends = Record<string, BackendObservation>;
+
+const looks = new Map<string, { at: number; backends: Promise<Backends> }>();
+
+/**
+ * What a backend is now, or was a moment ago. Engines read hundreds of backends right after each other before a preview;
+ * each look at HAProxy tells about all of them, so they share it. Nothing but reads may use this: who changes something
+ * asks the agent itself.
+ *
+ * @param id `edge/backend`
+ */
+export async function lookAtBackend(client: AgentClient, id: string): Promise<BackendObservation | undefined> {
+  const shared = (await look(client))[id];
+  if (shared !== undefined) return shared;
+  // What is gone is deleted from the stack's state, so that is asked for by name, and now.
+  const [edge = "", name = ""] = id.split("/");
+  return client.backend(edge, name);
+}
+
+function look(client: AgentClient): Promise<Backends> {
+  const known = looks.get(client.socket);
+  if (known !== undefined && performance.now() - known.at < LOOK_MS) return known.backends;
+  const backends = client.status().then(
+    (status) => status.backends,
+    (error: unknown) => {
+      // One thing that can't be observed must not hide the others: they are then asked for one by one.
+      if (error instanceof AgentError && !(error instanceof UnreachableError)) return {};
+      throw error;
+    },
+  );
+  looks.set(client.socket, { at: performance.now(), backends });
+  return backends;
+}
