@@ -7,7 +7,7 @@ import { isAlive, readStat } from "./processes/identity";
 const claim = z.object({ pid: z.int(), startTime: z.string(), socket: z.string() });
 type Claim = z.output<typeof claim>;
 
-/** Another agent runs in the state folder. */
+/** Another agent runs in the state folder or on the socket: to start again and again would be of no use. */
 export class FolderClaimed extends Error {}
 
 /** Claims a state folder for this process; two agents must never work on one. Returns what gives it back. */

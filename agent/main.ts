@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { agentOptions } from "../model/agent";
 import { PROTOCOL } from "../model/transaction";
@@ -21,6 +22,8 @@ import { Transactions } from "./transactions";
 
 /** Time for the undo of open transactions when the agent is told to stop, in milliseconds: less than service managers give. */
 const UNDO_DEADLINE_MS = 20_000;
+/** Between two looks for a good copy of a state that can't be trusted, in milliseconds. */
+const RELOAD_MS = 1000;
 /** Exit code that asks the guard to start the version that is installed now, at once. */
 const EXIT_RESTART = 75;
 
@@ -31,7 +34,7 @@ async function main(directory: string): Promise<void> {
   const { version, options } = configFile.parse(JSON.parse(await readFile(join(directory, "agent.json"), "utf8")));
   await assertUnclaimed(directory);
   if (await isLive(options.socket))
-    throw new Error(`${options.socket} belongs to a running agent: stop that one, or use another socket`);
+    throw new FolderClaimed(`${options.socket} belongs to a running agent: stop that one, or use another socket`);
   const ballast = new Ballast(directory);
   // A full disk must not keep the agent from coming back: processes and traffic depend on it.
   await ballast.lend(() => start(directory, version, options, ballast));
@@ -66,7 +69,7 @@ async function start(
   };
 
   if (loaded.kind === "unreadable") {
-    await serveNothing(about, events, options);
+    await serveNothing(about, events, options, stateFile);
     return;
   }
   if (!loaded.complete) for (const note of await stateFile.save(loaded.state)) events.emit(note);
@@ -77,7 +80,9 @@ async function start(
     marker: loaded.state.agent,
     onEvent: ({ message, data }) => events.emit(message, data),
   });
-  const secrets = await Secrets.openIn(directory, loaded.state.digestKey);
+  const { secrets, notes: unreadable } = await Secrets.openIn(directory, loaded.state.digestKey);
+  for (const note of unreadable) events.emit(note);
+  about.notes.push(...notes, ...unreadable);
   const host = new Host({
     directory,
     haproxyBinary: findHaproxy(),
@@ -140,14 +145,15 @@ async function sweep(directory: string): Promise<void> {
       await removeTemporaries(join(directory, folder, name));
 }
 
-/** With a state that can't be trusted, the agent says so and changes nothing; processes and traffic go on as they are. */
+/** With a state that can't be trusted, the agent says so and changes nothing until a good copy is there; processes and traffic go on as they are. */
 async function serveNothing(
   about: Record<string, unknown>,
   events: Events,
   options: z.output<typeof agentOptions>,
+  stateFile: StateFile,
 ): Promise<void> {
   const { createServer } = await import("node:http");
-  const message = `the agent's state could not be read, so it changes nothing: ${(about.notes as string[]).join("; ")}; put a good copy back as state.json in ${about.directory} and restart the agent`;
+  const message = `the agent's state could not be read, so it changes nothing: ${(about.notes as string[]).join("; ")}; put a good copy back as state.json in ${about.directory}: the agent then starts again with it`;
   events.emit(message);
   const problem = new Problem(503, "no-state", message);
   const server = createServer((_, response) => {
@@ -156,6 +162,10 @@ async function serveNothing(
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => process.exit(0));
   await listenOnSocket(server, options);
+  for (;;) {
+    await sleep(RELOAD_MS);
+    if ((await stateFile.load()).kind === "loaded") process.exit(EXIT_RESTART);
+  }
 }
 
 const directory = process.argv[2];

@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { installAgent } from "../../agent/client/launch";
+import { send } from "../../agent/processes/identity";
+import { agentOptions } from "../../model/agent";
+import { agentBundle } from "../../provider/server";
+import { startTestAgent, temporaryFolder } from "../support/agent";
+
+/** Runs a folder's guard until it ends, and returns its exit code. */
+async function guardCode(directory: string): Promise<unknown> {
+  const guard = spawn("/bin/sh", [join(directory, "bin", "guard.sh"), directory, process.execPath], {
+    stdio: "ignore",
+    detached: true,
+  });
+  const deadline = setTimeout(() => send(-(guard.pid ?? 0), "SIGKILL"), 20_000);
+  const [code] = await once(guard, "exit");
+  clearTimeout(deadline);
+  return code;
+}
+
+test("a guard ends where another agent has the folder or the socket, and leaves that one alone", async (t) => {
+  const { directory, socket, about, client } = await startTestAgent(t);
+  assert.equal(await guardCode(directory), 0);
+  const other = await temporaryFolder(t);
+  await installAgent(other, agentOptions.parse({ socket }), agentBundle());
+  await writeFile(join(other, "agent.log"), "");
+  assert.equal(await guardCode(other), 0);
+  assert.equal((await client.about()).pid, about.pid);
+});
