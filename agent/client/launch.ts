@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:fs";
-import { access, copyFile, mkdir, open, readFile, rename, stat } from "node:fs/promises";
+import { access, copyFile, mkdir, open, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentOptions } from "../../model/agent";
@@ -15,7 +15,7 @@ const START_DEADLINE_MS = 60_000;
 const POLL_MS = 25;
 /** Variables of the deployment, which a daemon must not keep: passphrases, tokens, and options of the Node.js that runs it. */
 const ENGINE_VARIABLE = /^(?:PULUMI_|NODE_OPTIONS$|npm_)/;
-/** Lines of the agent's own output that a failed start shows. */
+/** Bytes of the agent's own output that a failed start shows. */
 const TAIL_BYTES = 4096;
 
 /**
@@ -26,7 +26,9 @@ const GUARD = `#!/bin/sh
 # Keeps a Sluice agent running: GUARD STATE_FOLDER NODE
 trap '' HUP
 delay=0
+log=$1/agent.log
 while [ -e "$1/bin/agent.cjs" ]; do
+  if [ "$(wc -c < "$log")" -gt 1048576 ]; then tail -c 65536 "$log" > "$log.1"; : > "$log"; fi
   started=$(date +%s)
   "$2" --enable-source-maps "$1/bin/agent.cjs" "$1"
   code=$?
@@ -169,8 +171,16 @@ function agentEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 }
 
 async function outputSince({ logPath, from }: { logPath: string; from: number }): Promise<string> {
-  const text = await readFile(logPath);
-  return text.subarray(from).subarray(-TAIL_BYTES).toString("utf8");
+  const log = await open(logPath, "r");
+  try {
+    const { size } = await log.stat();
+    // The guard cuts a log that has become long.
+    const begin = Math.max(from > size ? 0 : from, size - TAIL_BYTES);
+    const { buffer, bytesRead } = await log.read(Buffer.alloc(size - begin), 0, size - begin, begin);
+    return buffer.subarray(0, bytesRead).toString("utf8");
+  } finally {
+    await log.close();
+  }
 }
 
 async function untilGone({ pid, directory }: About, signal: AbortSignal): Promise<void> {

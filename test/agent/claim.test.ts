@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { appendFile, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { installAgent } from "../../agent/client/launch";
@@ -9,6 +9,7 @@ import { send } from "../../agent/processes/identity";
 import { agentOptions } from "../../model/agent";
 import { agentBundle } from "../../provider/server";
 import { startTestAgent, temporaryFolder } from "../support/agent";
+import { until } from "../support/until";
 
 /** Runs a folder's guard until it ends, and returns its exit code. */
 async function guardCode(directory: string): Promise<unknown> {
@@ -30,4 +31,14 @@ test("a guard ends where another agent has the folder or the socket, and leaves 
   await writeFile(join(other, "agent.log"), "");
   assert.equal(await guardCode(other), 0);
   assert.equal((await client.about()).pid, about.pid);
+});
+
+test("the log of an agent that starts again and again stays short", async (t) => {
+  const { directory, about, client } = await startTestAgent(t);
+  const log = join(directory, "agent.log");
+  await appendFile(log, "x".repeat(1024 * 1024 + 1));
+  send(about.pid, "SIGKILL");
+  await until("the guard to cut it", async () => (await stat(log)).size < 65_536);
+  assert.equal((await readFile(`${log}.1`, "utf8")).length, 65_536);
+  await until("the agent to come back", async () => (await client.about()).pid !== about.pid);
 });
