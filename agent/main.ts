@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { agentOptions } from "../model/agent";
@@ -12,6 +12,7 @@ import { findHaproxy } from "./find-haproxy";
 import { Host } from "./host";
 import { Journal } from "./journal";
 import { KeptReleases } from "./pools/kept-releases";
+import { assertSocketFolder, ensurePrivateFolder } from "./private-folder";
 import { Problem } from "./problem";
 import { ProcessHost } from "./processes/host";
 import { Secrets } from "./secrets";
@@ -31,8 +32,10 @@ const configFile = z.strictObject({ version: z.string(), options: agentOptions }
 
 /** Starts the agent of a state folder: adopts what runs, undoes what was left open, then listens. */
 async function main(directory: string): Promise<void> {
+  await ensurePrivateFolder(directory);
   const { version, options } = configFile.parse(JSON.parse(await readFile(join(directory, "agent.json"), "utf8")));
   await assertUnclaimed(directory);
+  await assertSocketFolder(dirname(options.socket));
   if (await isLive(options.socket))
     throw new FolderClaimed(`${options.socket} belongs to a running agent: stop that one, or use another socket`);
   const ballast = new Ballast(directory);

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentOptions } from "../../model/agent";
 import type { About } from "../api";
 import { writeFileAtomic } from "../files";
+import { assertSocketFolder, ensurePrivateFolder } from "../private-folder";
 import { send } from "../processes/identity";
 import { AgentClient } from "./client";
 import { UnreachableError } from "./connection";
@@ -47,8 +48,10 @@ export interface AgentProgram {
 
 /** Installs an agent's program and options into a state folder; what runs is not touched. */
 export async function installAgent(directory: string, options: AgentOptions, program: AgentProgram): Promise<void> {
+  await ensurePrivateFolder(directory);
   await mkdir(join(directory, "bin"), { recursive: true, mode: 0o700 });
   await mkdir(dirname(options.socket), { recursive: true, mode: 0o755 });
+  await assertSocketFolder(dirname(options.socket));
   const target = join(directory, "bin", "agent.cjs");
   const temporary = `${target}.${process.pid}`;
   await copyFile(program.path, temporary);

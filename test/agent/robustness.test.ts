@@ -69,7 +69,7 @@ test("an agent does not keep the passphrase of the update that started it", asyn
 test("an agent starts on a full disk, and undoes what was open", async (t) => {
   if (process.getuid?.() !== 0) return t.skip("needs root, to mount a small file system");
   const directory = await mkdtemp(join(tmpdir(), "sl-"));
-  execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", directory]);
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", directory]);
   t.after(async () => {
     await endEverything(directory);
     execFileSync("umount", ["--lazy", directory]);
