@@ -1,4 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { z } from "zod";
 import { explain, shown } from "../../model/explain";
 import { MAX_PRECISION } from "../../model/parity/canonical";
@@ -177,6 +178,7 @@ export async function resolveOptions(
   // What is missing is among the problems already.
   const mapping = given.mapping && (await attempt("mapping", () => readMapping(given.mapping ?? "")));
   if (given.requests) await attempt("requests", () => checkReadable(given.requests ?? ""));
+  await attempt("report", () => checkWritable(given));
   const common = await headersFrom("headers");
   const upstream = { ...common, ...(await headersFrom("upstreamHeaders")) };
   const candidate = { ...common, ...(await headersFrom("candidateHeaders")) };
@@ -206,6 +208,20 @@ async function readMapping(file: string): Promise<Mapping> {
 async function checkReadable(file: string): Promise<void> {
   if (file !== STDIN && (await stat(file)).isDirectory())
     throw new Error(`${shown(file)} is a folder: give a file, or "-"`);
+}
+
+/** The report takes the place of whatever has its name, so that must be an older report. */
+async function checkWritable({ report = "", ...given }: GivenOptions): Promise<void> {
+  const inputs = [given.requests, given.mapping, given.headers, given.upstreamHeaders, given.candidateHeaders];
+  const found = await stat(report).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (found === undefined) return;
+  if (!found.isFile()) throw new Error(`${shown(report)} is not a file: give another name`);
+  for (const input of inputs)
+    if (input !== undefined && resolve(input) === resolve(report))
+      throw new Error(`${shown(report)} is an input as well, which the report would replace: give another name`);
 }
 
 /** `upstreamUrl` as it is written on the command line. */

@@ -33,7 +33,7 @@ export class Progress {
   private show(): void {
     const text = progressText(this.status(), performance.now() - this.started, this.stderr.isTTY === true);
     if (!this.stderr.isTTY) this.stderr.write(`${text}\n`);
-    else this.stderr.write(`\r\x1b[K${text.slice(0, Math.max(20, (this.stderr.columns ?? 80) - 1))}`);
+    else this.stderr.write(`\r\x1b[K${text.slice(0, Math.max(20, (this.stderr.columns || 80) - 1))}`);
   }
 }
 

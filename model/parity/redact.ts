@@ -7,6 +7,8 @@ const SECRET_NAME =
   /auth(?!or(?!i[sz]))|cookie|token|secret|passw|passphrase|credential|session([-_]?id)?$|signature|(?:api|access|private|client|signing|encryption)[-_]?key/i;
 /** Shorter values are too likely to be part of an innocent text. */
 const MIN_SECRET = 6;
+/** Likewise for a part of a value: "Bearer" is none. */
+const MIN_PART = 8;
 
 /** Whether a header, parameter or field of this name holds a secret, as far as its name tells. */
 export function isSecretName(name: string): boolean {
@@ -17,13 +19,17 @@ export function isSecretName(name: string): boolean {
 export class Redactor {
   private readonly secrets: string[];
 
-  /** @param values secret values, such as those of authorization headers */
-  constructor(values: Iterable<string> = []) {
+  /**
+   * @param secrets secret values, such as those of authorization headers
+   * @param guarded values that may be secret: hidden as a whole, and not their parts, which may be common words
+   */
+  constructor(secrets: Iterable<string> = [], guarded: Iterable<string> = []) {
+    const whole = [...secrets];
     // "Bearer abc" is as secret when it is echoed without its scheme.
-    const parts = [...values].flatMap((value) => [value, ...value.split(/[\s;,=]+/)]);
-    const long = parts.filter((part) => part.length >= MIN_SECRET);
+    const parts = whole.flatMap((value) => value.split(/[\s;,=]+/)).filter((part) => part.length >= MIN_PART);
+    const values = [...whole, ...guarded].filter((value) => value.length >= MIN_SECRET);
     // The longest first: a whole value goes before its parts.
-    this.secrets = [...new Set(long)].sort((a, b) => b.length - a.length);
+    this.secrets = [...new Set([...values, ...parts])].sort((a, b) => b.length - a.length);
   }
 
   text(text: string): string {

@@ -127,7 +127,7 @@ class Run {
 
   constructor(private readonly options: RunOptions) {
     this.judge = new Judge(options.precision, parsePointer(options.pointer));
-    this.redactor = new Redactor(this.ownSecrets());
+    this.redactor = this.redactorWith([]);
     this.clock = options.clock ?? (() => performance.now());
   }
 
@@ -183,15 +183,15 @@ class Run {
     }
   }
 
-  private ownSecrets(): string[] {
-    const { upstream, candidate } = this.options.headers;
-    // Given for this run only: all of them count as secret, whatever their names.
-    return [...Object.values(upstream), ...Object.values(candidate)];
-  }
-
   private redactorFor(request: ParityRequest): Redactor {
     const secrets = request.kind === "general" ? secretValues(request.headers) : [];
-    return secrets.length === 0 ? this.redactor : new Redactor([...this.ownSecrets(), ...secrets]);
+    return secrets.length === 0 ? this.redactor : this.redactorWith(secrets);
+  }
+
+  private redactorWith(secrets: readonly string[]): Redactor {
+    const given = Object.values(this.options.headers);
+    // A header that is given for the run may hold a secret under any name.
+    return new Redactor([...secrets, ...given.flatMap(secretValues)], given.flatMap(Object.values<string>));
   }
 }
 

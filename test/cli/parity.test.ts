@@ -391,6 +391,12 @@ test("unusable command lines and files exit with 2, with every problem at once, 
   await refused(["--report", `${folder}/none/parity.json`], /--report: .*none/);
   await refused(["--requests", `${folder}/none.jsonl`], /none.jsonl" does not exist/);
   await refused(["--requests", folder], /is a folder/);
+  await refused(
+    ["--report", `${folder}/mapping.json`],
+    /mapping.json" is an input as well, which the report would replace/,
+  );
+  await refused(["--report", "/dev/null"], /--report: "\/dev\/null" is not a file/);
+  await refused(["--report", folder], /is not a file: give another name/);
   await refused(["--concurency", "3"], /unknown option '--concurency'\n\(Did you mean --concurrency\?\)/);
   await refused(["surplus"], /too many arguments/);
   const mapping = await write(

@@ -197,7 +197,8 @@ test("secrets are hidden by name and by value, and innocent names are left", () 
     assert.ok(isSecretName(name), name);
   for (const name of ["author", "authors", "sessions_played", "key", "monkey_id", "id", "host"])
     assert.ok(!isSecretName(name), name);
-  const redactor = new Redactor(["Bearer abcdefgh", "id=cookie-value"]);
+  const redactor = new Redactor(["Bearer abcdefgh", "id=cookie-value"], ["production tenant"]);
+  assert.equal(redactor.text("Bearer production, production tenant"), "Bearer production, [redacted]");
   assert.deepEqual(
     redactor.value({ a: ["x abcdefgh y", { token: "t", is_authenticated: true }], b: "Bearer abcdefgh", c: 1n }),
     {
