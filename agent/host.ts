@@ -9,6 +9,7 @@ import type { Events } from "./events";
 import { Haproxy } from "./haproxy/haproxy";
 import type { KeptReleases } from "./pools/kept-releases";
 import { Supervisor } from "./pools/supervisor";
+import { Problem } from "./problem";
 import type { ProcessHost } from "./processes/host";
 import type { Secrets } from "./secrets";
 import { type Committed, remember, type StateFile } from "./state";
@@ -93,6 +94,7 @@ export class Host {
     const write = this.saving.then(async () => {
       const { committed, stateFile } = this.parts;
       const merged = merge(committed, [overlay]);
+      assertEdges(merged, overlay);
       const next: Committed = {
         ...committed,
         ...merged,
@@ -298,6 +300,37 @@ export class Host {
     this.closed = true;
     this.supervisor.close();
   }
+}
+
+/**
+ * What is committed needs its edge in the committed state: one that another transaction has only begun to make, or to
+ * remove, may be there no more, or still.
+ */
+function assertEdges(merged: Desired, overlay: Overlay): void {
+  const users = usersOfEdges(merged).filter(
+    ({ user, edge }) => merged.edges[edge] === undefined && (isChanged(overlay, user) || overlay.edges[edge] === null),
+  );
+  const [first] = users;
+  if (first === undefined) return;
+  throw new Problem(
+    409,
+    "no-edge",
+    overlay.edges[first.edge] === null
+      ? `edge ${first.edge} can't be removed: ${users.map(({ user }) => user).join(", ")} came to it meanwhile; remove that first`
+      : `${first.user} can't be committed: its edge ${first.edge} is not on this agent any more, or not yet; declare the edge first`,
+  );
+}
+
+function usersOfEdges({ pools, backends }: Desired): { user: Target; edge: string }[] {
+  return [
+    ...Object.entries(pools).map(([pool, { settings }]) => ({ user: `pool/${pool}`, edge: settings.edge })),
+    ...Object.keys(backends).map((key) => ({ user: `backend/${key}`, edge: key.split("/")[0] ?? "" })),
+  ];
+}
+
+function isChanged({ pools, backends }: Overlay, user: Target): boolean {
+  const [kind, ...rest] = user.split("/");
+  return Object.hasOwn(kind === "pool" ? pools : backends, rest.join("/"));
 }
 
 /** Who declares what, after a change of one target; `undefined` for one that went. */

@@ -135,9 +135,12 @@ function starting({ host, phase, signal }: StepContext, pool: string, { number, 
 
 async function switchPool({ host, overlay, setOverlay, phase }: StepContext, pool: string) {
   const state = inTransaction(overlay, pool);
+  const { edge } = state.settings;
+  if (host.working().edges[edge] === undefined)
+    throw new Problem(409, "no-edge", `edge ${edge} of pool ${pool} is not on this agent any more: declare it first`);
   phase("switch", `traffic of pool ${pool} moves to release ${state.candidate?.release.id}`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: switched(state) } });
-  return () => host.convergeEdge(state.settings.edge);
+  return () => host.convergeEdge(edge);
 }
 
 async function followPool({ host, overlay, setOverlay, phase, signal }: StepContext, pool: string) {

@@ -6,7 +6,7 @@ import { inTransaction } from "../../provider/resources/transaction";
 import type { Context } from "../../provider/server";
 import { startTestAgent } from "../support/agent";
 import { until } from "../support/until";
-import { change, edgeStep, freeRange, OWNER } from "./support/pool";
+import { change, edgeStep, freeRange, OWNER, releaseFolder, startStep } from "./support/pool";
 
 /** An edge on a port that somebody else takes once HAProxy has left it: its change can't be undone until that one goes. */
 async function edgeThatMoves(t: TestContext) {
@@ -81,3 +81,27 @@ test("an update does not wait for ever for its undo, and shows what that waits f
   leave();
   await until("the undo to end", async () => (await client.status()).transactions.length === 0, { deadlineMs: 15_000 });
 });
+
+test("a pool is not committed on an edge that was undone meanwhile", async (t) => {
+  const { client, directory } = await startTestAgent(t);
+  const { from, to } = await freeRange(3);
+  const edge = await client.begin({ target: "edge/main", owner: OWNER, leaseMs: 60_000 });
+  await client.step(edge.id, edgeStep(from), () => undefined);
+  const pool = await client.begin({ target: "pool/web", owner: OWNER, leaseMs: 60_000 });
+  const path = await releaseFolder(directory);
+  const start = startStep({ path, ports: { from: from + 1, to }, release: "v1" });
+  await client.step(pool.id, start, () => undefined);
+  await client.step(pool.id, { verb: "pool.switch", pool: "web" }, () => undefined);
+  await assert.rejects(client.commit(pool.id), isNoEdge);
+  await client.abort(edge.id, "test");
+  await assert.rejects(
+    client.step(pool.id, { verb: "pool.switch", pool: "web" }, () => undefined),
+    isNoEdge,
+  );
+  await client.abort(pool.id, "test");
+  assert.deepEqual(Object.keys((await client.status()).pools), []);
+});
+
+function isNoEdge(error: unknown): boolean {
+  return error instanceof AgentError && error.code === "no-edge" && /edge main/.test(error.message);
+}
