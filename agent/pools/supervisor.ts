@@ -79,13 +79,29 @@ export class Supervisor {
       if (slot === undefined)
         this.slots.set(id, { instance, drainMs, starting: false, restartCount: 0, turn: Promise.resolve() });
       else Object.assign(slot, { instance, drainMs });
-      this.departures.takeBack(id);
+      if (this.isOfUndone(instance)) this.replace(id);
+      else this.departures.takeBack(id);
     }
     for (const { id, labels } of this.unwanted(pool)) {
       const slot = dropped.get(id);
       // How it stops may have been changed since it was started.
       this.departures.start(id, { ...labels, ...(slot && fromLabels(toLabels(slot.instance, slot.drainMs))) });
     }
+  }
+
+  /**
+   * Whether a service was started from a release that is undone: it runs under the same id for all releases. Numbers only
+   * grow, so that a running one is older than what is wanted, and may be, unless that release is no more.
+   */
+  private isOfUndone({ id, template, generation }: Instance): boolean {
+    const labels = fromLabels(this.host.processes.get(id)?.labels ?? {});
+    return template.policy === "service" && labels !== undefined && labels.generation > generation;
+  }
+
+  /** Stops a process; the start of what is missing, which follows, waits for that. */
+  private replace(id: string): void {
+    const labels = fromLabels(this.host.processes.get(id)?.labels ?? {});
+    if (labels !== undefined && !this.departures.has(id)) this.departures.start(id, labels);
   }
 
   private unwanted(pool: string): { id: string; labels: Labels }[] {

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import test, { type TestContext } from "node:test";
 import { AgentError } from "../../agent/client/connection";
+import { codeOf, send } from "../../agent/processes/identity";
 import { inTransaction } from "../../provider/resources/transaction";
 import type { Context } from "../../provider/server";
 import { startTestAgent } from "../support/agent";
@@ -104,4 +106,40 @@ test("a pool is not committed on an edge that was undone meanwhile", async (t) =
 
 function isNoEdge(error: unknown): boolean {
   return error instanceof AgentError && error.code === "no-edge" && /edge main/.test(error.message);
+}
+
+test("a service that started from an undone release is started again from the one in force", async (t) => {
+  const { client, directory, processes } = await startTestAgent(t);
+  const { from, to } = await freeRange(3);
+  const path = await releaseFolder(directory);
+  const withService = (release: string) => {
+    const start = startStep({ path, ports: { from: from + 1, to }, release });
+    const cache = { policy: "service" as const, command: ["/bin/sleep", "1000"] };
+    return { ...start, spec: { ...start.spec, processes: { ...start.spec.processes, cache } } };
+  };
+  const moves = ["pool.switch", "pool.follow"] as const;
+  await change(client, "edge/main", [edgeStep(from)]);
+  await change(client, "pool/web", [withService("v1"), ...moves.map((verb) => ({ verb, pool: "web" }))]);
+  const released = async () => {
+    const found = (await processes()).find(({ id }) => id === "web.service.cache");
+    return found && { ...found, release: /SLUICE_RELEASE_ID=(\w+)/.exec(await environmentOf(found.pid))?.[1] };
+  };
+  const { id } = await client.begin({ target: "pool/web", owner: OWNER, leaseMs: 60_000 });
+  for (const step of [withService("v2"), ...moves.map((verb) => ({ verb, pool: "web" }))])
+    await client.step(id, step, () => undefined);
+  assert.equal((await released())?.release, "v1");
+  for (const { pid, id: instance } of await processes()) if (instance === "web.service.cache") send(pid, "SIGKILL");
+  await until("it to run again", async () => (await released())?.release === "v2");
+  assert.equal((await client.abort(id, "test")).state, "undone");
+  await until("it to be v1's again", async () => (await released())?.release === "v1");
+});
+
+async function environmentOf(pid: number): Promise<string> {
+  try {
+    return await readFile(`/proc/${pid}/environ`, "utf8");
+  } catch (error) {
+    // It has ended meanwhile.
+    if (codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH") return "";
+    throw error;
+  }
 }
