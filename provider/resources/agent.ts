@@ -79,7 +79,7 @@ async function assertIdle({ directory, socket }: About): Promise<void> {
   ];
   if (left.length > 0)
     throw new Error(
-      `the agent of ${directory} still has ${left.join(", ")}, which this stack does not have: remove them first, with the stack that declares them`,
+      `the agent of ${directory} still has ${left.join(", ")}, which this stack does not know: run pulumi up, which takes over what an interrupted update began, and destroy it then; or destroy the other stack that declares them`,
     );
 }
 
