@@ -141,6 +141,7 @@ test("pulumi up, faulted in the middle of a promotion", async (t) => {
         host: "127.0.0.1",
         port: hosted.port,
         mix: { rate: 100, connections: 6, postShare: 0, slow: 0, websockets: 0, streams: 0 },
+        timeoutMs: 60_000,
       });
       t.after(() => load.stop());
       const hit = await aim(hosted);

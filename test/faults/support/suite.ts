@@ -22,7 +22,7 @@ export interface Fault {
   /** Whatever takes time to find out what to hit, done before the promotion begins. */
   aim(world: World, deployment: () => Deployment): Promise<Strike>;
   options?: WorldOptions;
-  /** Hosts on which the cases run, at the same time. @default 2 */
+  /** Hosts on which the cases run, at the same time. @default 3 */
   worlds?: number;
   /** Cases after which a host is replaced by a fresh one. @default all */
   casesPerWorld?: number;
@@ -44,7 +44,7 @@ interface Case {
 
 /** The cases of a fault: at each phase of a promotion, at once and a moment later. */
 export function faultTests(fault: Fault): void {
-  const { worlds = 2, skip } = fault;
+  const { worlds = 3, skip } = fault;
   test(fault.name, { concurrency: worlds, ...(skip === undefined ? {} : { skip }) }, async (t) => {
     const seed = seedOf();
     const next = random(seed);
