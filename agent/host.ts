@@ -62,7 +62,8 @@ export class Host {
       },
       edgeAddress: (pool) => edgeAddress(this.working(), this.working().pools[pool]?.settings.edge ?? ""),
       drainMs: (pool) => milliseconds(this.working().pools[pool]?.settings.drainDeadline ?? "1 minute"),
-      secretEnv: ({ pool, generation, process }: Instance) => secrets.of(pool, generation, process),
+      secretEnv: ({ pool, generation, process, template }: Instance) =>
+        secrets.of(pool, generation, process, template.secretEnv),
     });
     processes.on("exit", ({ id }) => {
       if (id.startsWith("edge.")) void this.revive(id.slice("edge.".length));

@@ -1,12 +1,14 @@
 import { createHmac } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { z } from "zod";
 import type { PoolSpec, ProcessTemplate } from "../model/pool";
 import type { PoolState, SplitSpec } from "../model/pool-state";
 import { writeFileAtomic } from "./files";
 
 /** Secret values by process and variable. */
 export type SecretValues = Record<string, Record<string, string>>;
+const secretValues = z.record(z.string(), z.record(z.string(), z.string()));
 
 /**
  * Values of secret environment variables, one file per pool and generation, readable by the agent's user alone. They must
@@ -22,18 +24,23 @@ export class Secrets {
     private readonly values: Map<string, SecretValues>,
   ) {}
 
-  static async openIn(stateDirectory: string, key: string): Promise<Secrets> {
+  /** A file that can't be read is reported; the processes that need it do not start, and the others do. */
+  static async openIn(stateDirectory: string, key: string): Promise<{ secrets: Secrets; notes: string[] }> {
     const directory = join(stateDirectory, "secrets");
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const values = new Map<string, SecretValues>();
+    const notes: string[] = [];
     for (const file of await readdir(directory)) {
       if (!file.endsWith(".json")) continue;
-      values.set(
-        file.slice(0, -".json".length),
-        JSON.parse(await readFile(join(directory, file), "utf8")) as SecretValues,
-      );
+      const path = join(directory, file);
+      try {
+        values.set(file.slice(0, -".json".length), secretValues.parse(JSON.parse(await readFile(path, "utf8"))));
+      } catch (error) {
+        // Not with the error's own words, which may quote a value.
+        notes.push(`${path} can't be read (${(error as NodeJS.ErrnoException).code ?? "not the values of secrets"})`);
+      }
     }
-    return new Secrets(directory, key, values);
+    return { secrets: new Secrets(directory, key, values), notes };
   }
 
   /** Takes the secret values out of a spec, leaving keyed digests, so that a changed secret is a changed release. */
@@ -67,8 +74,21 @@ export class Secrets {
     this.values.set(`${pool}.${generation}`, values);
   }
 
-  of(pool: string, generation: number, process: string): Record<string, string> {
-    return this.values.get(`${pool}.${generation}`)?.[process] ?? {};
+  /**
+   * The secret part of a process's environment.
+   *
+   * @param digests what was committed: names, each with the digest of its value
+   * @throws where values are missing or are not those: a process must not start without its secrets
+   */
+  of(pool: string, generation: number, process: string, digests: Record<string, string>): Record<string, string> {
+    const names = Object.keys(digests);
+    if (names.length === 0) return {};
+    const values = this.values.get(`${pool}.${generation}`)?.[process] ?? {};
+    const wrong = names.filter((name) => values[name] === undefined || this.digest(values[name]) !== digests[name]);
+    if (wrong.length === 0) return values;
+    throw new Error(
+      `the secret ${wrong.join(", ")} of process ${process} is not, or not as it was committed, in ${join(this.directory, `${pool}.${generation}.json`)}: put the file back, or run the pool's update again`,
+    );
   }
 
   /**

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readFile, rename } from "node:fs/promises";
+import { readdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { backendSpec } from "../model/backend";
@@ -27,7 +27,10 @@ const committed = z.strictObject({
 /** What was committed: the desired state of everything on this host. */
 export type Committed = z.output<typeof committed>;
 
-const file = z.strictObject({ version: z.literal(1), checksum: z.string(), state: z.unknown() });
+/** Of the file's format. */
+const VERSION = 1;
+const versioned = z.looseObject({ version: z.int() });
+const file = z.strictObject({ version: z.literal(VERSION), checksum: z.string(), state: z.unknown() });
 
 export type Loaded =
   | { kind: "new" | "loaded"; state: Committed; notes: string[] /** Whether both copies hold it. */; complete: boolean }
@@ -36,35 +39,31 @@ export type Loaded =
 
 /**
  * The committed state on disk, in two copies with checksums. A copy that is truncated or was edited is kept aside under
- * another name and reported, never dropped; where both are bad the agent changes nothing.
+ * another name and reported, never dropped; where both are bad they stay, and the agent changes nothing.
  */
 export class StateFile {
   private readonly paths: [string, string];
 
-  constructor(directory: string) {
+  constructor(private readonly directory: string) {
     this.paths = [join(directory, "state.json"), join(directory, "state.copy.json")];
   }
 
   async load(): Promise<Loaded> {
-    const notes: string[] = [];
-    const found = [];
-    for (const path of this.paths) {
-      const result = await readCopy(path);
-      if (result.kind === "bad") {
-        const aside = `${path}.unreadable-${new Date().toISOString().replaceAll(":", "")}`;
-        await rename(path, aside);
-        notes.push(`${path} ${result.why}: kept aside as ${aside}`);
-      }
-      found.push(result);
-    }
-    const good = found.find((result) => result.kind === "good");
+    const found = await Promise.all(this.paths.map(async (path) => ({ path, ...(await readCopy(path)) })));
+    const bad = found.flatMap((copy) => (copy.kind === "bad" ? [copy] : []));
+    const good = found.find((copy) => copy.kind === "good");
     if (good !== undefined) {
       const complete = found.every((copy) => copy.kind === "good" && checksum(copy.state) === checksum(good.state));
-      return { kind: "loaded", state: good.state, notes, complete };
+      return { kind: "loaded", state: good.state, notes: await Promise.all(bad.map(keepAside)), complete };
     }
-    if (found.every(({ kind }) => kind === "absent") && notes.length === 0)
-      return { kind: "new", state: emptyState(), notes, complete: false };
-    return { kind: "unreadable", notes };
+    // Both stay where they are: an agent that found none would take itself for a new one, and end what runs.
+    if (bad.length > 0) return { kind: "unreadable", notes: bad.map(({ path, why }) => `${path} ${why}`) };
+    if (await hasRun(this.directory))
+      return {
+        kind: "unreadable",
+        notes: [`${this.paths.join(" and ")} are gone, although an agent has worked in this folder`],
+      };
+    return { kind: "new", state: emptyState(), notes: [], complete: false };
   }
 
   /**
@@ -73,7 +72,7 @@ export class StateFile {
    * @returns what went wrong after the commit point, usually nothing; the next save makes it good
    */
   async save(state: Committed): Promise<string[]> {
-    const text = `${JSON.stringify({ version: 1, checksum: checksum(state), state }, undefined, 2)}\n`;
+    const text = `${JSON.stringify({ version: VERSION, checksum: checksum(state), state }, undefined, 2)}\n`;
     const [first, second] = this.paths;
     const notes: string[] = [];
     try {
@@ -90,6 +89,18 @@ export class StateFile {
     }
     return notes;
   }
+}
+
+/** Makes room for a good copy, without losing the bad one. */
+async function keepAside({ path, why }: { path: string; why: string }): Promise<string> {
+  const aside = `${path}.unreadable-${new Date().toISOString().replaceAll(":", "")}`;
+  await rename(path, aside);
+  return `${path} ${why}: kept aside as ${aside}`;
+}
+
+/** Whether an agent has come so far in a folder that it saved its state. */
+async function hasRun(directory: string): Promise<boolean> {
+  return (await readdir(directory)).includes("journal.ndjson");
 }
 
 async function contentOf(path: string): Promise<string | undefined> {
@@ -129,6 +140,9 @@ async function readCopy(path: string): Promise<Copy> {
   } catch {
     return { kind: "bad", why: "is truncated or not JSON" };
   }
+  const version = versioned.safeParse(json).data?.version;
+  if (version !== undefined && version > VERSION)
+    return { kind: "bad", why: `has version ${version}, which a newer agent wrote (this one knows ${VERSION})` };
   const outer = file.safeParse(json);
   if (!outer.success) return { kind: "bad", why: "is not a state file of this version" };
   if (outer.data.checksum !== checksum(outer.data.state))
