@@ -139,7 +139,7 @@ test("what can't be compared is an error of its own kind and side", async (t) =>
   const upstream = await serve(t, (_, response) => response.end('{"data": [1]}'));
   const candidate = await serve(t, (request, response) => broken[request.url.split("/")[2] ?? ""]?.(request, response));
   const { parity, report } = await bench(t, upstream, candidate);
-  const extra = ["--timeout", "0.5", "--max-body", "1"];
+  const extra = ["--timeout", "2.5", "--max-body", "1"];
   const { code, stdout } = await parity(
     [...Object.keys(broken).map((game) => scores(game)), { game: "chess", query: "gone" }, scores("after")],
     extra,
@@ -181,7 +181,7 @@ test("what can't be compared is an error of its own kind and side", async (t) =>
     unmapped: 1,
   });
   const messages = Object.fromEntries(mismatches.map((each) => [each.request?.game, each.errors?.[0]?.message]));
-  assert.equal(messages.slow, "no complete answer within 500 ms");
+  assert.equal(messages.slow, "no complete answer within 2500 ms");
   assert.equal(messages.redirect, "answered 302 (redirects are not followed)");
   assert.equal(messages.chess, 'the mapping has no query "gone": add it');
   assert.equal(messages.large, "the answer is larger than 1048576 bytes: raise --max-body");
