@@ -9,7 +9,7 @@ import { median, rounded } from "../support/statistics";
 import { prepareWrk, type WrkResult, wrk } from "./wrk";
 
 const CONNECTIONS = 32;
-const ROUNDS = 7;
+const ROUNDS = 6;
 const SECONDS = 4;
 
 /**
