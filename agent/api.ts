@@ -53,10 +53,16 @@ export interface PlanAnswer {
   reasons: string[];
 }
 
+/** What could not be looked at, and why. */
+export interface NotObserved {
+  name: string;
+  error: string;
+}
+
 export interface AgentStatus {
   agent: About;
-  edges: Record<string, EdgeAnswer>;
-  pools: Record<string, PoolObservation>;
-  backends: Record<string, BackendObservation>;
+  edges: Record<string, EdgeAnswer | NotObserved>;
+  pools: Record<string, PoolObservation | NotObserved>;
+  backends: Record<string, BackendObservation | NotObserved>;
   transactions: TransactionStatus[];
 }

@@ -1,8 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { explain } from "../model/explain";
 import { openRequest, PROTOCOL, step } from "../model/transaction";
-import type { About } from "./api";
+import type { About, AgentStatus, NotObserved } from "./api";
 import type { Events } from "./events";
 import type { Host } from "./host";
 import { observeBackend, observeEdge, observePool, planStep } from "./observe";
@@ -16,6 +17,9 @@ export const MAX_BODY = 1024 * 1024;
 
 /** Unread answer at which a follower of events is cut off, in bytes. */
 const MAX_UNREAD = 4 * 1024 * 1024;
+
+/** Time for a look at everything on the host, in milliseconds: less than clients wait for an answer. */
+const OBSERVE_DEADLINE_MS = 8000;
 
 export interface ServerParts {
   host: Host;
@@ -139,11 +143,17 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   });
 }
 
-async function status({ parts }: Call) {
+async function status({ parts }: Call): Promise<AgentStatus> {
   const { host, transactions, about } = parts;
   const { edges, pools, backends } = host.working();
-  const all = async <T>(names: string[], one: (name: string) => Promise<T>) =>
-    Object.fromEntries(await Promise.all(names.map(async (name) => [name, await one(name)] as const)));
+  // A HAProxy that does not answer must not hide the others.
+  const all = async <T>(names: string[], one: (name: string) => Promise<T>) => {
+    const looks = names.map(async (name): Promise<[string, T | NotObserved]> => {
+      const look = Promise.race([one(name), tooLong()]);
+      return [name, await look.catch((error: unknown): NotObserved => ({ name, error: (error as Error).message }))];
+    });
+    return Object.fromEntries(await Promise.all(looks));
+  };
   return {
     agent: about(),
     edges: await all(Object.keys(edges), (name) => observeEdge(host, name)),
@@ -154,6 +164,12 @@ async function status({ parts }: Call) {
     }),
     transactions: transactions.list(),
   };
+}
+
+/** Rejects when a look takes longer than whoever asks waits for the answer. */
+async function tooLong(): Promise<never> {
+  await sleep(OBSERVE_DEADLINE_MS, undefined, { ref: false });
+  throw new Error(`HAProxy did not answer within ${OBSERVE_DEADLINE_MS} ms: is it stopped?`);
 }
 
 async function check({ parts, body }: Call) {

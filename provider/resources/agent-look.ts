@@ -28,7 +28,10 @@ function look(client: AgentClient): Promise<Backends> {
   const known = looks.get(client.socket);
   if (known !== undefined && performance.now() - known.at < LOOK_MS) return known.backends;
   const backends = client.status().then(
-    (status) => status.backends,
+    (status) =>
+      Object.fromEntries(
+        Object.entries(status.backends).filter((entry): entry is [string, BackendObservation] => "live" in entry[1]),
+      ),
     (error: unknown) => {
       // One thing that can't be observed must not hide the others: they are then asked for one by one.
       if (error instanceof AgentError && !(error instanceof UnreachableError)) return {};

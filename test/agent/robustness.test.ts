@@ -86,3 +86,16 @@ test("an agent starts on a full disk, and undoes what was open", async (t) => {
   assert.equal(await agent.client.edge("main"), undefined);
   await until("what was open to be gone", async () => (await agent.processes()).length === 0);
 });
+
+test("a HAProxy that is stuck does not hide the others from whoever asks for everything", async (t) => {
+  const agent = await startTestAgent(t);
+  const { from } = await freeRange(2);
+  await change(agent.client, "edge/main", [edgeStep(from)]);
+  await change(agent.client, "edge/other", [edgeStep(from + 1, "other")]);
+  const stuck = (await agent.processes()).filter(({ id }) => id === "edge.main");
+  for (const { pid } of stuck) send(pid, "SIGSTOP");
+  const { edges } = await agent.client.status();
+  for (const { pid } of stuck) send(pid, "SIGCONT");
+  assert.match(JSON.stringify(edges.main), /"error":"HAProxy did not answer/);
+  assert.match(JSON.stringify(edges.other), /"haproxy":"running"/);
+});
