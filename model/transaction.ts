@@ -34,11 +34,16 @@ export const owner = z.strictObject({
 export type Owner = z.output<typeof owner>;
 
 /** What a transaction changes; one holder at a time: `pool/web`, `edge/main`, `backend/main/api`. */
-export const target = z
-  .string()
-  .regex(/^(?:(?:edge|pool)\/[a-z][a-z0-9-]{0,39}|backend\/[a-z][a-z0-9-]{0,39}\/[a-z][a-z0-9-]{0,39})$/, {
-    error: (issue) => `${shown(issue.input)} is not a target: use edge/NAME, pool/NAME or backend/EDGE/NAME`,
-  });
+export const target = z.string().refine(isTarget, {
+  error: (issue) => `${shown(issue.input)} is not a target: use edge/NAME, pool/NAME or backend/EDGE/NAME`,
+});
+
+function isTarget(text: string): boolean {
+  const [kind, ...names] = text.split("/");
+  const expected = kind === "backend" ? 2 : kind === "edge" || kind === "pool" ? 1 : 0;
+  return names.length === expected && expected > 0 && names.every((each) => name.safeParse(each).success);
+}
+
 export type Target = z.output<typeof target>;
 
 export const openRequest = z.strictObject({

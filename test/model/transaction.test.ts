@@ -41,3 +41,20 @@ test("a step's names and specs are checked as everywhere", () => {
 test("the phases of a promotion are listed once, in order", () => {
   assert.deepEqual(PHASES, ["open", "start", "healthy", "switch", "follow", "commit", "retire"]);
 });
+
+test("a target has names that resources may have", () => {
+  for (const target of ["edge/main", "pool/web", "backend/main/api"])
+    assert.equal(openRequest.parse({ target, owner }).target, target);
+  for (const target of [
+    "pool/constructor",
+    "backend/main/constructor",
+    "pool/web/x",
+    "backend/main",
+    "host/a",
+    "pool/",
+    "",
+  ])
+    assert.deepEqual(problems(openRequest, { target, owner }), [
+      `target: "${target}" is not a target: use edge/NAME, pool/NAME or backend/EDGE/NAME`,
+    ]);
+});
