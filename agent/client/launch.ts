@@ -14,8 +14,8 @@ import { UnreachableError } from "./connection";
 /** Time that an agent has to start and to bring up what was committed, in milliseconds. */
 const START_DEADLINE_MS = 60_000;
 const POLL_MS = 25;
-/** Variables of the deployment, which a daemon must not keep: passphrases, tokens, and options of the Node.js that runs it. */
-const ENGINE_VARIABLE = /^(?:PULUMI_|NODE_OPTIONS$|npm_)/;
+/** What a daemon keeps of a deployment's environment: what tells about the user and the host, and nothing that may be a credential. */
+const KEPT_VARIABLE = /^(?:PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+)$/;
 /** Bytes of the agent's own output that a failed start shows. */
 const TAIL_BYTES = 4096;
 
@@ -168,9 +168,9 @@ async function sizeOf(path: string): Promise<number> {
   }
 }
 
-/** The environment of an agent that an update starts: without what the update itself was given, its passphrase above all. */
+/** The environment of an agent that an update starts: without what the update itself was given, passphrases and tokens above all. */
 function agentEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !ENGINE_VARIABLE.test(name)));
+  return Object.fromEntries(Object.entries(env).filter(([name]) => KEPT_VARIABLE.test(name)));
 }
 
 async function outputSince({ logPath, from }: { logPath: string; from: number }): Promise<string> {

@@ -58,12 +58,18 @@ test("a file in the place of the agent's socket is not removed", async (t) => {
   assert.equal(await readFile(path, "utf8"), "precious");
 });
 
-test("an agent does not keep the passphrase of the update that started it", async (t) => {
-  process.env.PULUMI_CONFIG_PASSPHRASE = "hunter2";
-  t.after(() => delete process.env.PULUMI_CONFIG_PASSPHRASE);
+test("an agent keeps no credential of the update that started it", async (t) => {
+  const names = ["PULUMI_CONFIG_PASSPHRASE", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "DATABASE_URL"];
+  for (const name of names) process.env[name] = "hunter2";
+  t.after(() => {
+    for (const name of names) delete process.env[name];
+  });
   const agent = await startTestAgent(t);
-  for (const pid of [agent.guard, agent.about.pid])
-    assert.doesNotMatch(await readFile(`/proc/${pid}/environ`, "utf8"), /hunter2/);
+  for (const pid of [agent.guard, agent.about.pid]) {
+    const environment = await readFile(`/proc/${pid}/environ`, "utf8");
+    assert.doesNotMatch(environment, /hunter2/);
+    assert.match(environment, /(?:^|\0)PATH=/);
+  }
 });
 
 test("an agent starts on a full disk, and undoes what was open", async (t) => {

@@ -17,10 +17,10 @@ interface Seen {
 
 test("what a process is started with", async (t) => {
   process.env.SLUICE_TEST_SECRET_OF_THE_AGENT = "not for apps";
-  process.env.TEST_HOST_FACT = "rack 7";
+  process.env.XDG_TEST_HOST_FACT = "rack 7";
   t.after(() => {
     delete process.env.SLUICE_TEST_SECRET_OF_THE_AGENT;
-    delete process.env.TEST_HOST_FACT;
+    delete process.env.XDG_TEST_HOST_FACT;
   });
   const world = await startWorld(t);
   const { client } = world;
@@ -39,7 +39,7 @@ test("what a process is started with", async (t) => {
           {
             ADDRESS: "{{edge.address}}",
             OTHER: "{{ports.side}} and {{ ports.redis }}",
-            HOST: "{{host.env.TEST_HOST_FACT}}",
+            HOST: "{{host.env.XDG_TEST_HOST_FACT}}",
             QUOTED: "$HOME `id` \"'{{release.id}}",
           },
           {
