@@ -1,7 +1,6 @@
 import type { StepInput } from "../../model/transaction";
 import type { Context } from "../server";
-import { withAgent } from "./agent-ref";
-import type { PoolInputs } from "./pool";
+import { type AgentRef, withAgent } from "./agent-ref";
 import { inTransaction } from "./transaction";
 
 /**
@@ -9,7 +8,7 @@ import { inTransaction } from "./transaction";
  * singletons follow, and the commit makes it the current release. The agent then drains and stops the old one.
  */
 export async function promote(
-  { agent, name: pool }: Pick<PoolInputs, "agent" | "name">,
+  { agent, name: pool }: { agent: AgentRef; name: string },
   start: StepInput,
   context: Context,
   options?: { create: boolean },
