@@ -83,7 +83,8 @@ export async function* compareLines(
             .line(next.value)
             .then(
               (result) => {
-                slot.result = result;
+                // What ends after the stop was given up, and tells nothing of the two systems.
+                if (!run.stopped) slot.result = result;
               },
               (error: unknown) => {
                 slot.failure = { error };
@@ -95,7 +96,10 @@ export async function* compareLines(
             });
         }
       }
-      if (run.stopped) return;
+      if (run.stopped) {
+        for (const { result } of slots) if (result !== undefined) yield result;
+        return;
+      }
       const head = slots[0];
       if (head === undefined) return;
       if (head.failure !== undefined) throw head.failure.error;

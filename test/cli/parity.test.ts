@@ -521,7 +521,7 @@ test("a run that is interrupted still writes what it found, and is not clean", a
     scores: OURS.replace("chess", "{game}").replace("prod", "{env}"),
   });
   let pid = 0;
-  const run = parity([scores("chess"), scores("stuck")], ["--concurrency", "2"], {
+  const run = parity([scores("chess"), scores("stuck")], ["--concurrency", "1"], {
     onStart: (started) => {
       pid = started;
     },

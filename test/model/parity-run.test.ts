@@ -142,6 +142,23 @@ test("whoever stops early gives up what is under way, and takes no further line"
   assert.deepEqual(await rest, []);
 });
 
+test("what was complete before a stop is still given", async () => {
+  const stop = new AbortController();
+  let asked = 0;
+  const exchange: Exchange = (_, { path }) => {
+    // All but the first of the four under way are complete when the next ones are asked.
+    if (++asked > 8) stop.abort();
+    return path.endsWith("n=1")
+      ? new Promise(() => undefined)
+      : Promise.resolve({ status: 200, body: bytes('{"data": []}') });
+  };
+  const results = await all(compareLines(queries(1000), options(exchange, { signal: stop.signal })));
+  assert.deepEqual(
+    results.slice(0, 3).map(({ line, outcome }) => `${line} ${outcome}`),
+    ["2 equal", "3 equal", "4 equal"],
+  );
+});
+
 test("a selection counts what it leaves out", async () => {
   const text = Array.from({ length: 10_000 }, (_, index) => (index % 10 === 0 ? "\n" : `${index}\n`)).join("");
   const run = async (given: { limit?: number; sample?: number }) => {
@@ -156,8 +173,8 @@ test("a selection counts what it leaves out", async () => {
   assert.deepEqual((await run({ sample: 0.2, limit: 5 })).numbers, numbers.slice(0, 5));
 });
 
-test("two hundred thousand requests take no more memory than two thousand", { timeout: 120_000 }, async () => {
-  const rows = Array.from({ length: 5 }, (_, id) => ({ id, score: id / 3 }));
+test("two hundred thousand requests take no more memory than two thousand", { timeout: 300_000 }, async () => {
+  const rows = Array.from({ length: 2 }, (_, id) => ({ id, score: id / 3 }));
   const body = bytes(JSON.stringify({ data: rows }));
   const shuffled = bytes(JSON.stringify({ data: rows.toReversed() }));
   const different = bytes(JSON.stringify({ data: rows.map((row) => ({ ...row, score: 1 })) }));
