@@ -94,7 +94,7 @@ suite("at the same moment", { concurrency: 3 }, () => {
   });
 
   test("secrets that a promotion has just stored outlive the clean-up behind another pool's", async (t) => {
-    const secrets = await Secrets.openIn(await temporaryFolder(t), KEY);
+    const { secrets } = await Secrets.openIn(await temporaryFolder(t), KEY);
     await secrets.store("old", 1, { web: { TOKEN: "a" } });
     await secrets.prune({}, "old");
     assert.deepEqual(secrets.of("old", 1, "web"), {});
