@@ -1,7 +1,7 @@
 import { access, constants, stat } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import { collide, listensOn } from "../model/edge";
-import type { PoolSpec } from "../model/pool";
+import type { PoolSpec, SecretNames } from "../model/pool";
 import { templatesIn } from "../model/template";
 import type { Step } from "../model/transaction";
 import { backendsOf } from "./desired";
@@ -94,7 +94,7 @@ function removalProblems(edge: string, host: Host, preview: boolean): StepProble
 }
 
 async function poolProblems(
-  { pool, spec }: Extract<Step, { verb: "pool.start" }>,
+  { pool, spec, secrets }: Extract<Step, { verb: "pool.start" }>,
   host: Host,
   preview: boolean,
 ): Promise<StepProblem[]> {
@@ -131,7 +131,7 @@ async function poolProblems(
     }
   }
   problems.push(...(await releaseProblems(pool, spec, host)));
-  return [...problems, ...hostEnvProblems(spec), ...servicePortProblems(pool, spec, host)];
+  return [...problems, ...hostEnvProblems(spec, secrets), ...servicePortProblems(pool, spec, host)];
 }
 
 async function releaseProblems(pool: string, { release, processes }: PoolSpec, host: Host): Promise<StepProblem[]> {
@@ -175,9 +175,9 @@ async function executableProblem(path: string): Promise<string | undefined> {
   }
 }
 
-function hostEnvProblems({ processes }: PoolSpec): StepProblem[] {
+function hostEnvProblems({ processes }: PoolSpec, secrets: SecretNames): StepProblem[] {
   return Object.entries(processes).flatMap(([id, { command, cwd, env }]) => {
-    const texts = [...(Array.isArray(command) ? command : [command]), cwd, ...Object.values(env)];
+    const texts = [...(Array.isArray(command) ? command : [command]), cwd, ...plainValues(env, secrets[id] ?? [])];
     const missing = texts
       .flatMap(templatesIn)
       .filter(
@@ -188,6 +188,10 @@ function hostEnvProblems({ processes }: PoolSpec): StepProblem[] {
       message: `{{${template}}} is not set in the agent's environment: set it there, or use a value of your own`,
     }));
   });
+}
+
+function plainValues(env: Record<string, string>, secrets: readonly string[]): string[] {
+  return Object.entries(env).flatMap(([name, value]) => (secrets.includes(name) ? [] : [value]));
 }
 
 /** A service's port must not be in another pool's range, nor another pool's service's, and stays while the service runs. */

@@ -1,6 +1,6 @@
 import { type Duration, milliseconds } from "./duration";
 import { shown } from "./explain";
-import type { ProcessTemplate } from "./pool";
+import type { ProcessTemplate, SecretNames } from "./pool";
 import { FIRST_UNPRIVILEGED_PORT, hasPort, portsPerRelease } from "./pool-ports";
 import { templateProblems, templatesIn } from "./template";
 
@@ -39,15 +39,19 @@ interface Pool {
  *
  * @param input the pool, of which any part may be anything
  * @param options.misnamed whether processes were left out of it since their names are malformed
+ * @param options.secrets environment variables whose values are no templates
  */
-export function poolProblems(input: unknown, { misnamed = false } = {}): Problem[] {
+export function poolProblems(
+  input: unknown,
+  { misnamed = false, secrets = {} }: { misnamed?: boolean; secrets?: SecretNames } = {},
+): Problem[] {
   const pool = draftPool(input, misnamed);
   return [
     ...proxiedProblems(pool),
     ...Object.entries(pool.processes).flatMap(([id, draft]) => [
       ...policyProblems(id, draft),
       ...healthProblems(id, draft),
-      ...textProblems(id, draft, pool),
+      ...textProblems(id, draft, pool, secrets[id] ?? []),
     ]),
     ...rangeProblems(pool),
     ...fixedPortProblems(pool),
@@ -162,7 +166,7 @@ function millisecondsOf(value: unknown): number | undefined {
   }
 }
 
-function textProblems(id: string, draft: Draft, { processes, release }: Pool): Problem[] {
+function textProblems(id: string, draft: Draft, { processes, release }: Pool, secrets: readonly string[]): Problem[] {
   const known = {
     ported: Object.entries(processes).flatMap(([other, theirs]) => (mayHavePort(theirs) ? [other] : [])),
     hasPort: mayHavePort(draft),
@@ -174,7 +178,9 @@ function textProblems(id: string, draft: Draft, { processes, release }: Pool): P
       ? command.map((text, index) => ({ path: ["command", index], text }))
       : [{ path: ["command"], text: command }]),
     { path: ["cwd"], text: draft.cwd },
-    ...Object.entries(draft.env).map(([key, text]) => ({ path: ["env", key], text })),
+    ...Object.entries(draft.env)
+      .filter(([key]) => !secrets.includes(key))
+      .map(([key, text]) => ({ path: ["env", key], text })),
   ];
   const problems = texts.flatMap(({ path, text }) =>
     typeof text === "string" ? templateProblems(text, known).map((message) => ({ path, message })) : [],

@@ -61,7 +61,10 @@ const processTemplate = z.strictObject({
   shell: z.boolean().default(false),
   /** Working folder, with templates. @default "{{release.path}}". Change: new release. */
   cwd: text.default("{{release.path}}"),
-  /** Environment, with templates; secret values are kept out of every state, log and listing. Change: new release. */
+  /**
+   * Environment, with templates; secret values are passed as they are, without templates, and kept out of every state, log
+   * and listing. Change: new release.
+   */
   env: z.record(variable, text).default({}),
   /** Replicas, 1 to 64 (a singleton and a service have one). @default 1. Change: live. */
   replicas: z.int().min(1).max(64).default(1),
@@ -96,37 +99,58 @@ export const release = z.strictObject({
 });
 export type Release = z.output<typeof release>;
 
-/** The processes of a release on a host and the backend that they serve: what a `Pool` resource declares. */
-export const poolSpec = z
-  .strictObject({
-    /** Edge on the same agent whose backend, named as the pool, the proxied process serves. */
-    edge: name,
-    /** The release to run. Change: a promotion (or a rollback). */
-    release,
-    /** Ports for this pool's processes, both included; enough for two releases side by side. Change: live. */
-    ports: z.strictObject({ from: z.int().min(1).max(65_535), to: z.int().min(1).max(65_535) }),
-    /** Processes by name; exactly one is `proxied`. */
-    processes: z.record(name, processTemplate),
-    /** How a replica is chosen. @default "roundrobin". Change: hitless reload. */
-    balance: z.enum(["roundrobin", "leastconn", "random"]).default("roundrobin"),
-    /** Time that a release which leaves has to finish its requests and WebSockets. @default "1 minute". Change: live. */
-    drainDeadline: duration({ max: "7 days" }).default("1 minute"),
-    /** Old releases kept as targets for a rollback: how many, and for how long. Change: live. */
-    retain: z
-      .strictObject({
-        count: z.int().min(0).max(100).default(5),
-        age: duration({ max: "20 days" }).default("14 days"),
-      })
-      .prefault({}),
-  })
-  .superRefine(
-    (spec, context) => {
-      const misnamed = context.issues.some(({ code, path }) => code === "invalid_key" && path?.[0] === "processes");
-      for (const { path, message } of poolProblems(spec, { misnamed }))
-        context.addIssue({ code: "custom", path, message });
-    },
-    // Also where a property is malformed, so that all problems come at once.
-    { when: () => true },
+/** Names of environment variables by process whose values are secret. */
+export type SecretNames = Record<string, readonly string[]>;
+
+/** A pool's properties, each by itself; what must fit together is checked by {@link checkPool}. */
+export const poolProperties = z.strictObject({
+  /** Edge on the same agent whose backend, named as the pool, the proxied process serves. */
+  edge: name,
+  /** The release to run. Change: a promotion (or a rollback). */
+  release,
+  /** Ports for this pool's processes, both included; enough for two releases side by side. Change: live. */
+  ports: z.strictObject({ from: z.int().min(1).max(65_535), to: z.int().min(1).max(65_535) }),
+  /** Processes by name; exactly one is `proxied`. */
+  processes: z.record(name, processTemplate),
+  /** How a replica is chosen. @default "roundrobin". Change: hitless reload. */
+  balance: z.enum(["roundrobin", "leastconn", "random"]).default("roundrobin"),
+  /** Time that a release which leaves has to finish its requests and WebSockets. @default "1 minute". Change: live. */
+  drainDeadline: duration({ max: "7 days" }).default("1 minute"),
+  /** Old releases kept as targets for a rollback: how many, and for how long. Change: live. */
+  retain: z
+    .strictObject({
+      count: z.int().min(0).max(100).default(5),
+      age: duration({ max: "20 days" }).default("14 days"),
+    })
+    .prefault({}),
+});
+
+/**
+ * Adds what is wrong with a pool across its properties to a schema's issues.
+ *
+ * @param at where the pool stands in the schema's input
+ */
+export function checkPool(
+  pool: unknown,
+  secrets: SecretNames,
+  context: z.core.$RefinementCtx,
+  at: string[] = [],
+): void {
+  const processes = [...at, "processes"].join("/");
+  const misnamed = context.issues.some(
+    ({ code, path }) => code === "invalid_key" && path?.slice(0, at.length + 1).join("/") === processes,
   );
+  for (const { path, message } of poolProblems(pool, { misnamed, secrets }))
+    context.addIssue({ code: "custom", path: [...at, ...path], message });
+}
+
+/** {@link poolSpec} where values of environments are secret: those are no templates. */
+export function poolSpecWith(secrets: SecretNames) {
+  // Also where a property is malformed, so that all problems come at once.
+  return poolProperties.superRefine((pool, context) => checkPool(pool, secrets, context), { when: () => true });
+}
+
+/** The processes of a release on a host and the backend that they serve: what a `Pool` resource declares. */
+export const poolSpec = poolSpecWith({});
 export type PoolSpec = z.output<typeof poolSpec>;
 export type PoolInput = z.input<typeof poolSpec>;

@@ -3,7 +3,7 @@ import { backendSpec } from "./backend";
 import { edgeSpec } from "./edge";
 import { shown } from "./explain";
 import { hasControl, name } from "./names";
-import { poolSpec } from "./pool";
+import { checkPool, poolProperties } from "./pool";
 
 /** Version of the agent's HTTP API. A client and an agent of different protocols refuse each other. */
 export const PROTOCOL = 1;
@@ -55,19 +55,30 @@ export const openRequest = z.strictObject({
 });
 export type OpenRequest = z.input<typeof openRequest>;
 
+const secretNames = z.record(name, z.array(z.string()));
+
 /** One step of a transaction. Each is idempotent, and undone as a whole with its transaction. */
 export const step = z.discriminatedUnion("verb", [
   z.strictObject({ verb: z.literal("edge.set"), edge: name, spec: edgeSpec }),
   z.strictObject({ verb: z.literal("edge.remove"), edge: name }),
   z.strictObject({ verb: z.literal("backend.set"), edge: name, backend: name, spec: backendSpec }),
   z.strictObject({ verb: z.literal("backend.remove"), edge: name, backend: name }),
-  z.strictObject({
-    verb: z.literal("pool.start"),
-    pool: name,
-    spec: poolSpec,
-    /** Names of environment variables by process whose values are secret. */
-    secrets: z.record(name, z.array(z.string())).default({}),
-  }),
+  z
+    .strictObject({
+      verb: z.literal("pool.start"),
+      pool: name,
+      spec: poolProperties,
+      /** Names of environment variables by process whose values are secret. */
+      secrets: secretNames.default({}),
+    })
+    .superRefine(
+      (start, context) => {
+        const { spec, secrets } = (start ?? {}) as Partial<typeof start>;
+        checkPool(spec, secretNames.safeParse(secrets).data ?? {}, context, ["spec"]);
+      },
+      // Also where a property is malformed, so that all problems come at once.
+      { when: () => true },
+    ),
   z.strictObject({ verb: z.literal("pool.switch"), pool: name }),
   z.strictObject({ verb: z.literal("pool.follow"), pool: name }),
   z.strictObject({ verb: z.literal("pool.remove"), pool: name }),

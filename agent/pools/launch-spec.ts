@@ -34,7 +34,7 @@ export function launchSpec(
       ...factsAsEnvironment(facts),
       ...Object.fromEntries(Object.entries(template.env).map(([key, text]) => [key, filled(text)])),
     },
-    secretEnv: Object.fromEntries(Object.entries(context.secretEnv).map(([key, text]) => [key, filled(text)])),
+    secretEnv: context.secretEnv,
     labels: toLabels(instance, context.drainMs),
   };
 }

@@ -1,6 +1,6 @@
 import { expectedPool, type PoolLive } from "../../model/live";
 import { name } from "../../model/names";
-import { type PoolSpec, poolSpec } from "../../model/pool";
+import { type PoolSpec, poolSpecWith } from "../../model/pool";
 import { promotionPlan } from "../../model/promotion-plan";
 import { type Context, containsUnknown, type Failure, type Properties, parsePath, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
@@ -21,7 +21,10 @@ export const poolResource: Resource = {
   type: "sluice:index:Pool",
 
   async check(context, { olds, news }) {
-    const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: poolSpec });
+    const { failures, values, known } = parseInputs(news, {
+      own: { agent: agentRef, name },
+      spec: poolSpecWith(secretNames(news, context)),
+    });
     failures.push(...renameFailures(olds, values));
     const secret = secretFailures(context.secrets);
     const valid = known && failures.length === 0 && secret.length === 0;
@@ -100,16 +103,22 @@ function sayPlan(before: Properties | undefined, after: Properties, { log }: Con
 }
 
 /** The step that starts the declared release, with the names of the environment variables that are secret. */
-function startStep(inputs: Properties, { secrets: paths }: Context) {
+function startStep(inputs: Properties, context: Context) {
   const { agent: _agent, name: pool, live: _live, change: _change, ...spec } = inputs as unknown as PoolInputs;
+  return { verb: "pool.start" as const, pool, spec, secrets: secretNames(inputs, context) };
+}
+
+/** The environment variables by process whose values are secret. */
+function secretNames(inputs: Properties, { secrets: paths }: Context): Record<string, string[]> {
+  const { processes } = inputs as unknown as Partial<PoolInputs>;
   const secrets: Record<string, string[]> = {};
   for (const path of paths) {
-    const [, process, , variable] = parsePath(path).map(String);
-    if (process === undefined) continue;
-    const names = variable === undefined ? Object.keys(spec.processes[process]?.env ?? {}) : [variable];
+    const [first, process, third, variable] = parsePath(path).map(String);
+    if (first !== "processes" || process === undefined || third !== "env") continue;
+    const names = variable === undefined ? Object.keys(processes?.[process]?.env ?? {}) : [variable];
     secrets[process] = [...(secrets[process] ?? []), ...names];
   }
-  return { verb: "pool.start" as const, pool, spec, secrets };
+  return secrets;
 }
 
 /** Secrets may be in environments only: everything else ends up in process listings, configs or logs. */

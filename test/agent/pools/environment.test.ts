@@ -123,7 +123,7 @@ test("what a process is started with", async (t) => {
 
   await t.test("reaches the app where it is secret, and nobody else", async () => {
     const pool = await world.pool("secret");
-    const spec = await pool.spec("v1", { web: web({ TOKEN: "hunter2-{{port}}", PLAIN: "plain" }) });
+    const spec = await pool.spec("v1", { web: web({ TOKEN: "hunter2-{{port}}-{{x}}", PLAIN: "plain" }) });
     const { id } = await client.begin({
       target: "pool/secret",
       owner: { who: "t", why: "t", pid: 1 },
@@ -134,7 +134,7 @@ test("what a process is started with", async (t) => {
     await client.step(id, { verb: "pool.follow", pool: "secret" }, () => undefined);
     await client.commit(id);
     const port = (await pool.processes()).get("web#0@v1")?.port;
-    assert.equal((await seenBy(port)).env.TOKEN, `hunter2-${port}`);
+    assert.equal((await seenBy(port)).env.TOKEN, "hunter2-{{port}}-{{x}}");
     for (const file of ["state.json", "state.copy.json", "journal.ndjson", "events.ndjson", "agent.log"])
       assert.doesNotMatch(await readFile(join(world.directory, file), "utf8"), /hunter2/, file);
     assert.doesNotMatch(JSON.stringify(await client.status()), /hunter2/);
