@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { explain } from "../model/explain";
@@ -89,8 +90,26 @@ export function createApi(parts: ServerParts): Server {
   server.keepAliveTimeout = 60_000;
   server.requestTimeout = 30_000;
   server.maxHeadersCount = 50;
+  server.on("clientError", refuse);
   return server;
 }
+
+/** Answers what is no HTTP request that can be read, in the form of all other errors. */
+function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const [status, reason] = REFUSALS[error.code ?? ""] ?? ["400 Bad Request", "is not HTTP"];
+  const body = JSON.stringify({ error: { code: "not-http", message: `the request ${reason}: ${error.message}` } });
+  const head = [`HTTP/1.1 ${status}`, "content-type: application/json", `content-length: ${Buffer.byteLength(body)}`];
+  socket.end([...head, "connection: close", "", body].join("\r\n"));
+}
+
+const REFUSALS: Record<string, [status: string, reason: string]> = {
+  HPE_HEADER_OVERFLOW: ["431 Request Header Fields Too Large", "has too large headers"],
+  ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "did not come in time"],
+};
 
 async function answer(parts: ServerParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const path = (request.url ?? "").split("?")[0] ?? "";
