@@ -12,6 +12,8 @@ import { untilHealthy } from "./probe";
 export const SETTLE_MS = 500;
 /** Lines of output that a failure message carries. */
 const TAIL_LINES = 10;
+/** Shorter secrets are not looked for in output. */
+const MIN_MASKED_LENGTH = 4;
 
 const START_ORDER = ["service", "companion", "proxied", "singleton"] as const;
 const STOP_ORDER = ["proxied", "singleton", "companion", "service"] as const;
@@ -219,18 +221,19 @@ export class Supervisor {
     } catch (error) {
       outer.throwIfAborted();
       const reason = exit.signal.aborted ? messageOf(exit.signal.reason) : messageOf(error);
-      throw new Problem(422, "not-up", `${this.title(instance)} ${reason}${await this.lastOutput(id)}`);
+      throw new Problem(422, "not-up", `${this.title(instance)} ${reason}${await this.lastOutput(instance)}`);
     } finally {
       processes.off("exit", onExit);
     }
     events.emit(`${this.title(instance)} is running`, { ...this.dataOf(instance), state: "running" });
   }
 
-  private async lastOutput(id: string): Promise<string> {
-    const lines = await this.host.processes.tail(id, { lines: TAIL_LINES });
-    return lines.length === 0
-      ? "; it printed nothing"
-      : `; its last output:\n${lines.map((line) => `  | ${line}`).join("\n")}`;
+  private async lastOutput(instance: Instance): Promise<string> {
+    const lines = await this.host.processes.tail(instance.id, { lines: TAIL_LINES });
+    if (lines.length === 0) return "; it printed nothing";
+    // An app may print its secrets as it fails, but messages go to events, to the journal and to whoever deploys.
+    const secrets = Object.values(this.host.secretEnv(instance)).flatMap((value) => [value, ...value.split("\n")]);
+    return `; its last output:\n${lines.map((line) => `  | ${masked(line, secrets)}`).join("\n")}`;
   }
 
   private exited(record: ProcessRecord): void {
@@ -351,6 +354,14 @@ export class Supervisor {
   private dataOf({ id, pool, key, generation, release }: Instance): Record<string, unknown> {
     return { id, pool, key, generation, release: release.id };
   }
+}
+
+/** A text without secrets; shorter ones would blot out ordinary words. */
+function masked(text: string, secrets: string[]): string {
+  return secrets
+    .filter(({ length }) => length >= MIN_MASKED_LENGTH)
+    .toSorted((a, b) => b.length - a.length)
+    .reduce((left, secret) => left.replaceAll(secret, "[secret]"), text);
 }
 
 /** The state of a process that does not leave. */

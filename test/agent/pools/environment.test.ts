@@ -140,6 +140,21 @@ test("what a process is started with", async (t) => {
     assert.doesNotMatch(JSON.stringify(await client.status()), /hunter2/);
   });
 
+  await t.test("is not repeated in a message where the app prints its secrets as it fails", async () => {
+    const pool = await world.pool("leaky");
+    const command = ["/bin/sh", "-c", 'echo "cannot log in with $TOKEN"; exit 1'];
+    const spec = await pool.spec("v1", { web: web({ TOKEN: "hunter2-hunter2" }, { command }) });
+    const target = { target: "pool/leaky", owner: { who: "t", why: "t", pid: 1 }, leaseMs: 60_000 };
+    const { id } = await client.begin(target);
+    const start = { verb: "pool.start" as const, pool: "leaky", spec, secrets: { web: ["TOKEN"] } };
+    await assert.rejects(
+      client.step(id, start, () => undefined),
+      /\| cannot log in with \[secret\]/,
+    );
+    await client.abort(id, "test");
+    assert.doesNotMatch(await readFile(join(world.directory, "events.ndjson"), "utf8"), /hunter2/);
+  });
+
   await t.test("is refused where the host does not have it", async () => {
     const pool = await world.pool("missing");
     const processes = { web: web({ A: "{{host.env.NOWHERE_TO_BE_FOUND}}" }) };
