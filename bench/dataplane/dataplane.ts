@@ -9,8 +9,8 @@ import { median, rounded } from "../support/statistics";
 import { prepareWrk, type WrkResult, wrk } from "./wrk";
 
 const CONNECTIONS = 32;
-const ROUNDS = 6;
-const SECONDS = 4;
+const ROUNDS = 8;
+const SECONDS = 3;
 
 /**
  * Requests per second and p99 through an edge with default settings, against a hand-written HAProxy with the same
