@@ -86,7 +86,7 @@ test("what can't be is refused with its reason, and changes nothing", async (t) 
     "the removal of an edge that serves",
     "edge/web",
     { verb: "edge.remove", edge: "web" },
-    /edge web still serves pool web: remove them first/,
+    /edge web still serves backend api, pool web: remove them first/,
   );
   await refused(
     "a backend named as a pool",

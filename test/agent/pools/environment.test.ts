@@ -16,11 +16,11 @@ interface Seen {
 }
 
 test("what a process is started with", async (t) => {
-  process.env.SLUICE_TEST_SECRET_OF_THE_AGENT = "not for apps";
-  process.env.XDG_TEST_HOST_FACT = "rack 7";
+  process.env.XDG_TEST_NOT_FOR_APPS = "not for apps";
+  process.env.XDG_XDG_TEST_FACT = "rack 7";
   t.after(() => {
-    delete process.env.SLUICE_TEST_SECRET_OF_THE_AGENT;
-    delete process.env.XDG_TEST_HOST_FACT;
+    delete process.env.XDG_TEST_NOT_FOR_APPS;
+    delete process.env.XDG_XDG_TEST_FACT;
   });
   const world = await startWorld(t);
   const { client } = world;
@@ -39,7 +39,7 @@ test("what a process is started with", async (t) => {
           {
             ADDRESS: "{{edge.address}}",
             OTHER: "{{ports.side}} and {{ ports.redis }}",
-            HOST: "{{host.env.XDG_TEST_HOST_FACT}}",
+            HOST: "{{host.env.XDG_XDG_TEST_FACT}}",
             QUOTED: "$HOME `id` \"'{{release.id}}",
           },
           {
