@@ -10,6 +10,9 @@ export async function listenOnSocket(server: Server, { socket, mode, owner, grou
   if (await isLive(socket))
     throw new Error(`${socket} belongs to a running agent: stop that one, or use another socket`);
   await assertSocket(socket);
+  // Before it is there for anybody: an agent that can't give it away does not answer first and end then.
+  const uid = owner === undefined ? -1 : await accountId("passwd", owner);
+  const gid = group === undefined ? -1 : await accountId("group", group);
   await rm(socket, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -21,11 +24,7 @@ export async function listenOnSocket(server: Server, { socket, mode, owner, grou
       process.umask(umask);
     }
   });
-  if (owner !== undefined || group !== undefined) {
-    const uid = owner === undefined ? -1 : await accountId("passwd", owner);
-    const gid = group === undefined ? -1 : await accountId("group", group);
-    await chown(socket, uid, gid);
-  }
+  if (owner !== undefined || group !== undefined) await chown(socket, uid, gid);
   await chmod(socket, Number.parseInt(mode, 8));
 }
 

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:fs";
 import { access, copyFile, mkdir, open, rename, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentOptions } from "../../model/agent";
 import type { About } from "../api";
@@ -148,7 +148,11 @@ async function untilAnswering(
   while (performance.now() < deadline) {
     signal.throwIfAborted();
     const about = await aboutAgent(socket);
-    if (about !== undefined) return about;
+    if (about !== undefined && resolve(about.directory) === resolve(directory)) return about;
+    if (about !== undefined)
+      throw new Error(
+        `the agent of ${directory} can't start: ${socket} belongs to the running agent of ${about.directory} (process ${about.pid}): use another socket`,
+      );
     const output = await outputSince(log);
     const refusal = new RegExp(`the agent of guard ${log.guard ?? "\\d+"} can't start: (.*)`).exec(output)?.[1];
     if (refusal !== undefined) throw new Error(`the agent of ${directory} can't start: ${refusal}`);
