@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { Command } from "commander";
 import { readLines } from "../model/parity/lines";
-import { compareLines, type ParityResult } from "../model/parity/run";
+import type { ParityResult } from "../model/parity/result";
 import { Selection } from "../model/parity/select";
 import { type Summary, Tally } from "../model/parity/tally";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./exit";
@@ -10,6 +10,7 @@ import { HttpExchange } from "./parity/exchange";
 import { DEFAULTS, type GivenOptions, type ParityOptions, resolveOptions, STDIN } from "./parity/options";
 import { Progress } from "./parity/progress";
 import { ReportWriter } from "./parity/report";
+import { compareLines } from "./parity/run";
 import { SHOWN, summaryText } from "./parity/text";
 
 const READ_SIZE = 256 * 1024;

@@ -1,6 +1,6 @@
 import { type Dispatcher, Pool } from "undici";
-import { type Exchange, ExchangeError } from "../../model/parity/run";
 import type { Side, Target } from "../../model/parity/target";
+import { type Exchange, ExchangeError } from "./run";
 
 export interface HttpOptions {
   /** Connections kept open to each side. */

@@ -1,6 +1,6 @@
 import { formatMilliseconds } from "../../model/duration";
 import { jsonText } from "../../model/parity/json";
-import type { ParityResult } from "../../model/parity/run";
+import type { ParityResult } from "../../model/parity/result";
 import type { Summary, Timing } from "../../model/parity/tally";
 
 /** Mismatches that the terminal shows; the report has more. */

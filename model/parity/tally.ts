@@ -1,7 +1,7 @@
 import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
 import type { ErrorKind } from "./answer";
 import type { Rows } from "./check";
-import type { ParityResult } from "./run";
+import type { ParityResult } from "./result";
 import type { Side } from "./target";
 
 /** Times in milliseconds; undefined members of an empty set are left out. */

@@ -21,8 +21,8 @@ const TYPE_ARROWS: Record<string, string[]> = {
   provider: ["agent/api"],
   components: ["provider/resources"],
 };
-/** The model computes: it neither reads nor writes anything. */
-const MODEL_PACKAGES = ["zod"];
+/** The model computes: it neither reads nor writes anything. Node.js's byte strings and histograms only hold data. */
+const MODEL_PACKAGES = ["zod", "node:buffer", "node:perf_hooks"];
 
 interface Import {
   file: string;

@@ -1,12 +1,13 @@
-import type { Answer, ErrorKind, ParityError } from "./answer";
-import { Judge, type Judgement, type Reply } from "./check";
-import { clipText } from "./clip";
-import type { Line } from "./lines";
-import { nameOf, type RequestName } from "./name";
-import { parsePointer } from "./pointer";
-import { Redactor, secretValues } from "./redact";
-import { type ParityRequest, parseRequest } from "./request";
-import { type Addressing, type Side, type Target, targetsOf } from "./target";
+import type { Answer, ErrorKind, ParityError } from "../../model/parity/answer";
+import { Judge, type Reply } from "../../model/parity/check";
+import { clipText } from "../../model/parity/clip";
+import type { Line } from "../../model/parity/lines";
+import { nameOf } from "../../model/parity/name";
+import { parsePointer } from "../../model/parity/pointer";
+import { Redactor, secretValues } from "../../model/parity/redact";
+import { type ParityRequest, parseRequest } from "../../model/parity/request";
+import type { ParityResult } from "../../model/parity/result";
+import { type Addressing, type Side, type Target, targetsOf } from "../../model/parity/target";
 
 /** Sends one request to one side and reads the answer to its end. Rejects with an {@link ExchangeError} where it has none. */
 export type Exchange = (side: Side, target: Target, signal: AbortSignal) => Promise<Answer>;
@@ -39,16 +40,6 @@ export interface RunOptions extends Addressing {
   /** Milliseconds, monotonic. @default performance.now */
   clock?: () => number;
 }
-
-/** What came of one line. */
-export type ParityResult = Judgement & {
-  /** From 1. */
-  line: number;
-  /** What was asked, where it was not equal; absent where the line is broken. */
-  request?: RequestName;
-  /** Milliseconds until a side's answer was complete. */
-  ms: Partial<Record<Side, number>>;
-};
 
 /** How far results run ahead of the oldest one that is not there yet: they are given in the order of their lines. */
 const MAX_AHEAD = 1024;
