@@ -59,9 +59,13 @@ export const edgeSpec = z
     metrics: z.strictObject({ address: ipAddress.default("127.0.0.1"), port }).optional(),
   })
   .superRefine((spec, context) => {
-    const listeners = listensOn(spec);
-    for (const [index, listener] of listeners.entries()) {
-      const twin = listeners.slice(0, index).find((earlier) => collide(earlier, listener));
+    const earlier = new Map<number, (Listener & { canonical: string })[]>();
+    for (const found of listensOn(spec)) {
+      const listener = { ...found, canonical: canonical(found.address) };
+      const samePort = earlier.get(listener.port) ?? [];
+      const twin = samePort.find((other) => overlap(other.canonical, listener.canonical));
+      samePort.push(listener);
+      earlier.set(listener.port, samePort);
       if (twin === undefined) continue;
       const message = `${hostPort(listener.address, listener.port)} is declared twice (also at ${twin.path}): use another port`;
       context.addIssue({ code: "custom", path: listener.at, message });
@@ -97,7 +101,11 @@ export function listensOn({ frontends, metrics }: Pick<EdgeSpec, "frontends" | "
  */
 export function collide(a: { address: string; port: number }, b: { address: string; port: number }): boolean {
   if (a.port !== b.port) return false;
-  const [one, other] = [canonical(a.address), canonical(b.address)];
+  return overlap(canonical(a.address), canonical(b.address));
+}
+
+/** Whether two addresses in their canonical form are the same, or one of them includes the other. */
+function overlap(one: string, other: string): boolean {
   if (one === other || one === "::" || other === "::") return true;
   return (one === ANY_IPV4 && !other.includes(":")) || (other === ANY_IPV4 && !one.includes(":"));
 }

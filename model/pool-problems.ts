@@ -26,6 +26,8 @@ interface Draft {
 
 interface Pool {
   processes: Record<string, Draft>;
+  /** Processes that have a port, or could have one for all that is known. */
+  ported: string[];
   /** Whether every process is here, and an object: else nothing can be said about all of them together. */
   complete: boolean;
   release: Record<string, unknown>;
@@ -62,8 +64,10 @@ function draftPool(input: unknown, misnamed: boolean): Pool {
   const { processes, release, ports } = asObject(input);
   const { from, to } = asObject(ports);
   const entries = Object.entries(asObject(processes));
+  const drafts = entries.map(([id, value]) => [id, draftProcess(asObject(value))] as const);
   return {
-    processes: Object.fromEntries(entries.map(([id, value]) => [id, draftProcess(asObject(value))])),
+    processes: Object.fromEntries(drafts),
+    ported: drafts.flatMap(([id, draft]) => (mayHavePort(draft) ? [id] : [])),
     complete: !misnamed && isObject(processes) && entries.every(([, value]) => isObject(value)),
     release: asObject(release),
     from: integer(from),
@@ -166,9 +170,9 @@ function millisecondsOf(value: unknown): number | undefined {
   }
 }
 
-function textProblems(id: string, draft: Draft, { processes, release }: Pool, secrets: readonly string[]): Problem[] {
+function textProblems(id: string, draft: Draft, { ported, release }: Pool, secrets: readonly string[]): Problem[] {
   const known = {
-    ported: Object.entries(processes).flatMap(([other, theirs]) => (mayHavePort(theirs) ? [other] : [])),
+    ported,
     hasPort: mayHavePort(draft),
     hasRevision: release.revision !== undefined,
   };

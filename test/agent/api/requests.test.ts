@@ -247,9 +247,9 @@ test("the agent's API", async (t) => {
   });
 
   await t.test("takes keys that every object has, and thousands of them, in its stride", async () => {
-    const many = Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [`p${index}`, { policy: "companion" }]));
+    const many = Object.fromEntries(Array.from({ length: 8000 }, (_, index) => [`p${index}`, { policy: "companion" }]));
     const frontends = Object.fromEntries(
-      Array.from({ length: 500 }, (_, index) => [
+      Array.from({ length: 5000 }, (_, index) => [
         `f${index}`,
         { binds: [{ address: `fd00::${index.toString(16)}`, port: 80 }], defaultBackend: "b" },
       ]),
