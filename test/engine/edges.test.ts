@@ -174,7 +174,7 @@ test("an agent is replaced by another version while apps and traffic go on; pool
     assert.match(stdout, /name: edge\/main .*urn:pulumi:dev::test::/);
     const destroyed = await neighbour.stack.destroy();
     assert.notEqual(destroyed.exit, 0);
-    assert.match(destroyed.stdout, /the agent of .* still has edge main, pool web, which this stack does not have/);
+    assert.match(destroyed.stdout, /the agent of .* still has edge main, pool web, which this stack does not know/);
     assert.equal((await hosted.ask()).release, "v1");
   });
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { TestContext } from "node:test";
 import { Haproxy } from "../../../../agent/haproxy/haproxy";
 import { findHaproxy } from "../../../../agent/haproxy/version";
@@ -89,7 +89,7 @@ export class World {
 
   static async open(t: TestContext): Promise<World> {
     const directory = await mkdtemp(join(tmpdir(), "slh-"));
-    const processes = await ProcessHost.open({ directory: join(directory, "p"), marker: "test" });
+    const processes = await ProcessHost.open({ directory: join(directory, "p"), marker: basename(directory) });
     const world = new World(directory, await freePort(), processes, undefined as unknown as Haproxy);
     world.haproxy = world.make();
     t.after(async () => {
@@ -116,7 +116,7 @@ export class World {
   async restartAgent(): Promise<void> {
     this.haproxy.close();
     this.processes.close();
-    this.processes = await ProcessHost.open({ directory: join(this.directory, "p"), marker: "test" });
+    this.processes = await ProcessHost.open({ directory: join(this.directory, "p"), marker: basename(this.directory) });
     this.haproxy = this.make();
     await this.haproxy.adopt();
   }
