@@ -1,5 +1,6 @@
 import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Release } from "../model/pool";
+import type { RouteSpec } from "../model/route";
 import type { EdgeObservation } from "./haproxy/observation";
 import type { InstanceStatus } from "./pools/supervisor";
 import type { StepProblem } from "./step-problems";
@@ -47,6 +48,16 @@ export interface BackendObservation {
   live: BackendLive;
 }
 
+export interface RouteAnswer {
+  name: string;
+  /** As it should be now, in an open transaction too. */
+  spec: RouteSpec;
+  /** Split that was committed, in 1/10,000; 0 for a route that is just being made. */
+  committed: number;
+  /** By edge: the split that its workers have, in 1/10,000; null where HAProxy does not run or has no such route. */
+  splits: Record<string, number | null>;
+}
+
 /** What a step would do to HAProxy. */
 export interface PlanAnswer {
   how: "nothing" | "runtime" | "reload" | "start";
@@ -64,5 +75,6 @@ export interface AgentStatus {
   edges: Record<string, EdgeAnswer | NotObserved>;
   pools: Record<string, PoolObservation | NotObserved>;
   backends: Record<string, BackendObservation | NotObserved>;
+  routes: Record<string, RouteAnswer | NotObserved>;
   transactions: TransactionStatus[];
 }

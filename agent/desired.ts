@@ -1,21 +1,23 @@
 import type { BackendSpec } from "../model/backend";
 import { type EdgeSpec, listensOn } from "../model/edge";
 import { backendOf, instancesOf, type PoolState } from "../model/pool-state";
+import type { RouteSpec } from "../model/route";
 import type { Target } from "../model/transaction";
 import type { Committed } from "./state";
 
 /** Everything that should be on this host. Backends are keyed by `edge/backend`. */
-export type Desired = Pick<Committed, "edges" | "backends" | "pools">;
+export type Desired = Pick<Committed, "edges" | "backends" | "pools" | "routes">;
 
 /** What an open transaction would change: whole entries, `null` for a removal. */
 export interface Overlay {
   edges: Record<string, EdgeSpec | null>;
   backends: Record<string, BackendSpec | null>;
   pools: Record<string, PoolState | null>;
+  routes: Record<string, RouteSpec | null>;
 }
 
 export function emptyOverlay(): Overlay {
-  return { edges: {}, backends: {}, pools: {} };
+  return { edges: {}, backends: {}, pools: {}, routes: {} };
 }
 
 /** The desired state with overlays on top. */
@@ -25,6 +27,7 @@ export function merge(base: Desired, overlays: Overlay[]): Desired {
       edges: mergeEntries(merged.edges, overlay.edges),
       backends: mergeEntries(merged.backends, overlay.backends),
       pools: mergeEntries(merged.pools, overlay.pools),
+      routes: mergeEntries(merged.routes, overlay.routes),
     }),
     base,
   );
@@ -47,11 +50,18 @@ export function backendsOf(desired: Desired, edge: string): Record<string, Backe
   return Object.fromEntries([...declared, ...served].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+/** The routes of one edge. */
+export function routesOf(desired: Desired, edge: string): Record<string, RouteSpec> {
+  return Object.fromEntries(Object.entries(desired.routes).filter(([, { edges }]) => edges.includes(edge)));
+}
+
 /** The edges and pools that a target concerns, in the desired states given (before and after a change). */
 export function concerns(target: Target, states: Desired[]): { edges: string[]; pools: string[] } {
   const [kind, first = ""] = target.split("/");
   if (kind === "edge") return { edges: [first], pools: [] };
   if (kind === "backend") return { edges: [first], pools: [] };
+  if (kind === "route")
+    return { edges: [...new Set(states.flatMap(({ routes }) => routes[first]?.edges ?? []))], pools: [] };
   const edges = states.flatMap(({ pools }) => pools[first]?.settings.edge ?? []);
   return { edges: [...new Set(edges)], pools: [first] };
 }
@@ -70,8 +80,9 @@ export function poolInstances(desired: Desired, pool: string) {
 }
 
 /** Whether a target is part of a desired state. */
-export function isDesired({ edges, pools, backends }: Desired, target: Target): boolean {
+export function isDesired({ edges, pools, backends, routes }: Desired, target: Target): boolean {
   const [kind, first = "", second = ""] = target.split("/");
   if (kind === "edge") return edges[first] !== undefined;
+  if (kind === "route") return routes[first] !== undefined;
   return kind === "pool" ? pools[first] !== undefined : backends[`${first}/${second}`] !== undefined;
 }

@@ -4,7 +4,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { milliseconds } from "../model/duration";
 import type { Instance } from "../model/pool-state";
 import type { Target } from "../model/transaction";
-import { backendsOf, type Desired, edgeAddress, isDesired, merge, type Overlay, poolInstances } from "./desired";
+import {
+  backendsOf,
+  type Desired,
+  edgeAddress,
+  isDesired,
+  merge,
+  type Overlay,
+  poolInstances,
+  routesOf,
+} from "./desired";
 import type { Events } from "./events";
 import { Haproxy } from "./haproxy/haproxy";
 import type { KeptReleases } from "./pools/kept-releases";
@@ -148,7 +157,7 @@ export class Host {
     const haproxy = this.haproxy(edge);
     if (spec !== undefined) {
       await mkdir(join(this.parts.directory, "edges", edge), { recursive: true, mode: 0o700 });
-      await haproxy.apply(spec, backendsOf(working, edge));
+      await haproxy.apply(spec, backendsOf(working, edge), routesOf(working, edge));
       return;
     }
     await haproxy.stop({ graceMs: EDGE_STOP_MS });

@@ -11,10 +11,11 @@ import {
 import { serverName, servingInstances } from "../model/pool-state";
 import type { Step } from "../model/transaction";
 import type { BackendObservation, EdgeAnswer, PlanAnswer, PoolObservation } from "./api";
-import { backendsOf } from "./desired";
+import { backendsOf, routesOf } from "./desired";
 import type { EdgeObservation, ServerObservation } from "./haproxy/observation";
 import type { Host } from "./host";
 import { Problem } from "./problem";
+import { planRoute } from "./routes";
 
 /** What an edge is now. */
 export async function observeEdge(host: Host, name: string): Promise<EdgeAnswer> {
@@ -117,11 +118,16 @@ function liveServers(
 /** What a step would do to HAProxy, without doing it. */
 export async function planStep(host: Host, step: Step): Promise<PlanAnswer> {
   const { edges } = host.working();
-  if (step.verb === "edge.set") return host.haproxy(step.edge).plan(step.spec, backendsOf(host.working(), step.edge));
+  const routes = "edge" in step ? routesOf(host.working(), step.edge) : {};
+  if (step.verb === "edge.set")
+    return host.haproxy(step.edge).plan(step.spec, backendsOf(host.working(), step.edge), routes);
+  if (step.verb === "route.set") return planRoute(host, step);
   if (step.verb !== "backend.set") return { how: "nothing", reasons: [] };
   const spec = edges[step.edge];
   if (spec === undefined) return { how: "nothing", reasons: [`edge ${step.edge} is not on this agent yet`] };
-  return host.haproxy(step.edge).plan(spec, { ...backendsOf(host.working(), step.edge), [step.backend]: step.spec });
+  return host
+    .haproxy(step.edge)
+    .plan(spec, { ...backendsOf(host.working(), step.edge), [step.backend]: step.spec }, routes);
 }
 
 function notFound(what: string): Problem {

@@ -9,6 +9,7 @@ import type { Events } from "./events";
 import type { Host } from "./host";
 import { observeBackend, observeEdge, observePool, planStep } from "./observe";
 import { Problem } from "./problem";
+import { observeRoute } from "./routes";
 import { stepProblems } from "./step-problems";
 import { targetOf } from "./steps";
 import { ABORT_PATIENCE_MS, ownedByOther, type Transactions } from "./transactions";
@@ -57,6 +58,7 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
     new RegExp(`^/v1/backends/${NAME}/${NAME}$`),
     ({ parts, params }) => observeBackend(parts.host, params[0] ?? "", params[1] ?? ""),
   ],
+  ["GET", new RegExp(`^/v1/routes/${NAME}$`), ({ parts, params }) => observeRoute(parts.host, params[0] ?? "")],
   ["GET", /^\/v1\/events$/, followEvents],
   ["POST", /^\/v1\/check$/, check],
   ["POST", /^\/v1\/plan$/, async ({ parts, body }) => planStep(parts.host, parse(step, body))],
@@ -164,7 +166,7 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
 
 async function status({ parts }: Call): Promise<AgentStatus> {
   const { host, transactions, about } = parts;
-  const { edges, pools, backends } = host.working();
+  const { edges, pools, backends, routes } = host.working();
   // A HAProxy that does not answer must not hide the others.
   const all = async <T>(names: string[], one: (name: string) => Promise<T>) => {
     const looks = names.map(async (name): Promise<[string, T | NotObserved]> => {
@@ -181,6 +183,7 @@ async function status({ parts }: Call): Promise<AgentStatus> {
       const [edge = "", name = ""] = key.split("/");
       return observeBackend(host, edge, name);
     }),
+    routes: await all(Object.keys(routes), (name) => observeRoute(host, name)),
     transactions: transactions.list(),
   };
 }

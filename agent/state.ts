@@ -5,6 +5,7 @@ import { z } from "zod";
 import { backendSpec } from "../model/backend";
 import { edgeSpec } from "../model/edge";
 import { poolState } from "../model/pool-state";
+import { routeSpec } from "../model/route";
 import { writeFileAtomic } from "./files";
 
 /** How many ended transactions are remembered, so that a client that lost an answer can ask how it ended. */
@@ -19,6 +20,7 @@ const committed = z.strictObject({
   /** By `edge/backend`. */
   backends: z.record(z.string(), backendSpec),
   pools: z.record(z.string(), poolState),
+  routes: z.record(z.string(), routeSpec).default({}),
   /** By target: the URN of the resource that declares it, so that two resources can't share one thing. */
   owners: z.record(z.string(), z.string()).default({}),
   /** Committed transactions, newest last. */
@@ -119,6 +121,7 @@ function emptyState(): Committed {
     edges: {},
     backends: {},
     pools: {},
+    routes: {},
     owners: {},
     transactions: [],
   };

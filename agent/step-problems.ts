@@ -4,8 +4,9 @@ import { collide, listensOn } from "../model/edge";
 import type { PoolSpec, SecretNames } from "../model/pool";
 import { templatesIn } from "../model/template";
 import type { Step } from "../model/transaction";
-import { backendsOf } from "./desired";
+import { backendsOf, routesOf } from "./desired";
 import type { Host } from "./host";
+import { routeProblems, routesTo } from "./routes";
 
 /** How a missing release folder is described. */
 const MISSING = "does not exist";
@@ -31,6 +32,12 @@ export async function stepProblems(step: Step, host: Host, { preview = false } =
       return poolProblems(step, host, preview);
     case "edge.remove":
       return removalProblems(step.edge, host, preview);
+    case "backend.remove":
+      return inUseProblems(step.edge, step.backend, host, preview);
+    case "pool.remove":
+      return inUseProblems(host.working().pools[step.pool]?.settings.edge ?? "", step.pool, host, preview);
+    case "route.set":
+      return routeProblems(step, host, { preview });
     default:
       return [];
   }
@@ -51,7 +58,7 @@ async function edgeProblems({ edge, spec }: Extract<Step, { verb: "edge.set" }>,
   });
   if (collisions.length > 0) return collisions;
   try {
-    await host.haproxy(edge).check(spec, backendsOf(host.working(), edge));
+    await host.haproxy(edge).check(spec, backendsOf(host.working(), edge), routesOf(host.working(), edge));
     return [];
   } catch (error) {
     return [{ path: "", message: (error as Error).message }];
@@ -87,10 +94,24 @@ function removalProblems(edge: string, host: Host, preview: boolean): StepProble
     ...Object.entries(pools)
       .filter(([, { settings }]) => settings.edge === edge)
       .map(([name]) => `pool ${name}`),
+    ...Object.keys(routesOf(host.working(), edge)).map((name) => `route ${name}`),
   ];
   return users.length === 0
     ? []
     : [{ path: "", message: `edge ${edge} still serves ${users.join(", ")}: remove them first` }];
+}
+
+/** A backend that goes must not take requests that would then be answered with 503. */
+function inUseProblems(edge: string, backend: string, host: Host, preview: boolean): StepProblem[] {
+  const users = preview ? [] : routesTo(host.working(), edge, backend);
+  return users.length === 0
+    ? []
+    : [
+        {
+          path: "",
+          message: `backend ${backend} of edge ${edge} still takes requests of route ${users.join(", ")}: lead them elsewhere first`,
+        },
+      ];
 }
 
 async function poolProblems(

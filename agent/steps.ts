@@ -14,6 +14,7 @@ import type { Overlay } from "./desired";
 import type { Host } from "./host";
 import { PortAllocator } from "./pools/ports";
 import { Problem } from "./problem";
+import { setRoute } from "./routes";
 import type { Secrets } from "./secrets";
 import { stepProblems } from "./step-problems";
 
@@ -71,11 +72,16 @@ async function plan(step: Step, context: StepContext): Promise<() => Promise<unk
       return followPool(context, step.pool);
     case "pool.remove":
       return removePool(context, step.pool);
+    case "route.set":
+      return setRoute(context, step.route, step.spec);
+    case "route.remove":
+      return setRoute(context, step.route, null);
   }
 }
 
 /** What a step changes. */
 export function targetOf(step: Step): Target {
+  if ("route" in step) return `route/${step.route}`;
   if ("pool" in step) return `pool/${step.pool}`;
   return "backend" in step ? `backend/${step.edge}/${step.backend}` : `edge/${step.edge}`;
 }

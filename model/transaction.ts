@@ -4,6 +4,7 @@ import { edgeSpec } from "./edge";
 import { shown } from "./explain";
 import { hasControl, name } from "./names";
 import { checkPool, poolProperties } from "./pool";
+import { routeSpec } from "./route";
 
 /** Version of the agent's HTTP API. A client and an agent of different protocols refuse each other. */
 export const PROTOCOL = 1;
@@ -33,14 +34,14 @@ export const owner = z.strictObject({
 });
 export type Owner = z.output<typeof owner>;
 
-/** What a transaction changes; one holder at a time: `pool/web`, `edge/main`, `backend/main/api`. */
+/** What a transaction changes; one holder at a time: `pool/web`, `edge/main`, `backend/main/api`, `route/api`. */
 export const target = z.string().refine(isTarget, {
-  error: (issue) => `${shown(issue.input)} is not a target: use edge/NAME, pool/NAME or backend/EDGE/NAME`,
+  error: (issue) => `${shown(issue.input)} is not a target: use edge/NAME, pool/NAME, route/NAME or backend/EDGE/NAME`,
 });
 
 function isTarget(text: string): boolean {
   const [kind, ...names] = text.split("/");
-  const expected = kind === "backend" ? 2 : kind === "edge" || kind === "pool" ? 1 : 0;
+  const expected = kind === "backend" ? 2 : ["edge", "pool", "route"].includes(kind ?? "") ? 1 : 0;
   return names.length === expected && expected > 0 && names.every((each) => name.safeParse(each).success);
 }
 
@@ -82,6 +83,8 @@ export const step = z.discriminatedUnion("verb", [
   z.strictObject({ verb: z.literal("pool.switch"), pool: name }),
   z.strictObject({ verb: z.literal("pool.follow"), pool: name }),
   z.strictObject({ verb: z.literal("pool.remove"), pool: name }),
+  z.strictObject({ verb: z.literal("route.set"), route: name, spec: routeSpec }),
+  z.strictObject({ verb: z.literal("route.remove"), route: name }),
 ]);
 export type Step = z.output<typeof step>;
 export type StepInput = z.input<typeof step>;

@@ -6,6 +6,7 @@ import type {
   PlanAnswer,
   PoolObservation,
   Problem,
+  RouteAnswer,
   TransactionAnswer,
 } from "../api";
 import { AgentError, type CallOptions, Connection, toError } from "./connection";
@@ -38,6 +39,10 @@ export class AgentClient {
 
   backend(edge: string, name: string): Promise<BackendObservation | undefined> {
     return this.observation(`/v1/backends/${edge}/${name}`);
+  }
+
+  route(name: string): Promise<RouteAnswer | undefined> {
+    return this.observation(`/v1/routes/${name}`);
   }
 
   private async observation<T>(path: string): Promise<T | undefined> {

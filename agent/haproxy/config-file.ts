@@ -2,7 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EdgeSpec } from "../../model/edge";
-import { digest } from "./render";
+import { digest, type Rendered } from "./render";
+import { SPLITS_FILE } from "./routes";
 import { validateFile } from "./validate";
 
 /** The config on disk, or nothing where there is none. */
@@ -20,12 +21,13 @@ export function structureOf(text: string | undefined): string | undefined {
   return text === undefined ? undefined : /^ {2}description (\S+)$/m.exec(text)?.[1];
 }
 
-/** Lets HAProxy check a config without leaving anything behind. Throws HAProxy's own words. */
-export async function validateText(binary: string, text: string): Promise<void> {
+/** Lets HAProxy check a config and its map of splits without leaving anything behind. Throws HAProxy's own words. */
+export async function validateText(binary: string, { text, splits }: Pick<Rendered, "text" | "splits">): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "sluice-check-"));
   try {
     const path = join(folder, "haproxy.cfg");
     await writeFile(path, text, { mode: 0o600 });
+    if (splits !== undefined) await writeFile(join(folder, SPLITS_FILE), splits, { mode: 0o600 });
     await validateFile(binary, path);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -1,9 +1,10 @@
 import type { BackendSpec } from "../../model/backend";
 import { differences } from "./differences";
-import { mends, shutFrontends, unknownServers } from "./drift";
+import { fleetMends, shutFrontends, unknownServers } from "./drift";
 import type { Fleet } from "./fleet";
 import type { EdgeRecord } from "./record";
 import { isUntouched, type Rendered } from "./render";
+import { SPLITS_FILE, splitsText } from "./routes";
 import { drainMs, type Placement, path } from "./servers";
 
 /** How a wanted state gets into HAProxy: not at all, by its runtime API, by a hitless reload, or by starting it. */
@@ -26,15 +27,17 @@ export interface Facts {
   rendered: Rendered;
   /** The config on disk. */
   disk: string | undefined;
+  /** The map of splits on disk. */
+  splitsOnDisk: string | undefined;
   /** Digests of the certificates by path. */
   certificates: Record<string, string>;
 }
 
 /** What must be done so that HAProxy and its file are as wanted, and why. */
-export function decide({ before, fleet, record, rendered, disk, certificates }: Facts): Plan {
+export function decide({ before, fleet, record, rendered, disk, splitsOnDisk, certificates }: Facts): Plan {
   const changes = differences(
-    { ...before?.spec, backends: before?.backends ?? {} },
-    { ...record.spec, backends: record.backends },
+    { ...before?.spec, backends: before?.backends ?? {}, routes: before?.routes ?? {} },
+    { ...record.spec, backends: record.backends, routes: record.routes },
   );
   if (fleet === undefined) return { how: "start", reasons: ["HAProxy is not running", ...changes] };
   const structural = structuralReasons(fleet, rendered, disk);
@@ -44,8 +47,14 @@ export function decide({ before, fleet, record, rendered, disk, certificates }: 
     const said = changes.length > 0 ? changes : renewed(certificates, disk);
     return { how: "reload", reasons: unique([...said, ...structural.filter(known(said)), ...drift]) };
   }
-  if (mends(record, record.backends, fleet.current).length > 0 || disk !== rendered.text) {
-    const missing = disk === undefined ? ["haproxy.cfg is missing"] : [];
+  const splitsDiffer = rendered.splits !== undefined && splitsOnDisk !== rendered.splits;
+  if (fleetMends(record, fleet).length > 0 || disk !== rendered.text || splitsDiffer) {
+    const missing = [
+      ...(disk === undefined ? ["haproxy.cfg is missing"] : []),
+      ...(splitsDiffer && before !== undefined && splitsOnDisk !== splitsText(before.routes)
+        ? [`${SPLITS_FILE} was changed by hand`]
+        : []),
+    ];
     return { how: "runtime", reasons: unique([...changes, ...drift, ...missing]) };
   }
   return { how: "nothing", reasons: changes };
@@ -76,10 +85,10 @@ export function withUnknown(
   return { ...placement, leaving: [...placement.leaving, ...unknown] };
 }
 
-function driftReasons(before: EdgeRecord, { current }: Fleet): string[] {
+function driftReasons(before: EdgeRecord, fleet: Fleet): string[] {
   return [
-    ...mends(before, before.backends, current).map(({ reason }) => reason),
-    ...unknownServers(before, current).map((server) => `server ${path(server)} was added by hand`),
+    ...fleetMends(before, fleet).map(({ reason }) => reason),
+    ...unknownServers(before, fleet.current).map((server) => `server ${path(server)} was added by hand`),
   ];
 }
 

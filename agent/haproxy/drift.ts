@@ -1,5 +1,8 @@
 import type { BackendSpec } from "../../model/backend";
+import type { RouteSpec } from "../../model/route";
+import type { Fleet } from "./fleet";
 import { addCommands } from "./render";
+import { oldSplitMends, splitMends } from "./routes";
 import { type Leaving, type Placed, type Placement, path } from "./servers";
 import type { ServerSnapshot, WorkerSnapshot } from "./snapshot";
 
@@ -7,6 +10,26 @@ import type { ServerSnapshot, WorkerSnapshot } from "./snapshot";
 export interface Mend {
   reason: string;
   commands: string[];
+  /** The worker of before a reload that has it; nothing for the current one. */
+  oldWorker?: number;
+}
+
+/** What differs from what is wanted in any worker and can be mended at run time: servers first, then who is sent to them. */
+export function fleetMends(
+  wanted: Placement & { backends: Record<string, BackendSpec>; routes: Record<string, RouteSpec> },
+  { current, old }: Pick<Fleet, "current" | "old">,
+): Mend[] {
+  return [
+    ...mends(wanted, wanted.backends, current),
+    ...splitMends(wanted.routes, current.splits).map(({ reason, command }) => ({ reason, commands: [command] })),
+    ...old.flatMap(({ pid, snapshot }) =>
+      oldSplitMends(wanted.routes, snapshot?.splits ?? new Map()).map(({ reason, command }) => ({
+        reason: `${reason}, in the old worker ${pid}`,
+        commands: [command],
+        oldWorker: pid,
+      })),
+    ),
+  ];
 }
 
 /**

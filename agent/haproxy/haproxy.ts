@@ -4,14 +4,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { BackendSpec } from "../../model/backend";
 import { milliseconds } from "../../model/duration";
 import { collide, type EdgeSpec, listensOn } from "../../model/edge";
+import type { RouteSpec } from "../../model/route";
 import { PRIVATE_FOLDER_MODE, writeFileAtomic } from "../files";
 import type { ProcessHost } from "../processes/host";
-import { change } from "./cli";
+import { ask, change } from "./cli";
 import { certificateDigests, readConfig, structureOf, validateText } from "./config-file";
 import { decide, type Plan, withUnknown } from "./decide";
 import { DrainLoop } from "./drain-loop";
 import { advance } from "./drains";
-import { mends } from "./drift";
+import { fleetMends } from "./drift";
 import { clients, type Fleet, fleetSnapshot, type Sockets, streams, useOf } from "./fleet";
 import { hostFacts } from "./host-facts";
 import { reload } from "./master";
@@ -19,6 +20,7 @@ import { type EdgeObservation, observation } from "./observation";
 import { assertFree } from "./ports";
 import { type EdgeRecord, readRecord, writeRecord } from "./record";
 import { isUntouched, type Rendered, render } from "./render";
+import { SPLITS_FILE } from "./routes";
 import { type Leaving, type Placement, place } from "./servers";
 import { singleFlight } from "./single-flight";
 import { workerSnapshot } from "./snapshot";
@@ -58,6 +60,7 @@ export interface HaproxyOptions {
 interface Wanted {
   spec: EdgeSpec;
   backends: Record<string, BackendSpec>;
+  routes: Record<string, RouteSpec>;
 }
 
 interface Target extends Plan {
@@ -66,6 +69,7 @@ interface Target extends Plan {
   record: EdgeRecord;
   rendered: Rendered;
   disk: string | undefined;
+  splitsOnDisk: string | undefined;
 }
 
 export type { How, Plan } from "./decide";
@@ -75,6 +79,7 @@ export class Haproxy {
   private readonly id: string;
   private readonly configPath: string;
   private readonly recordPath: string;
+  private readonly splitsPath: string;
   private readonly sockets: Sockets;
   private readonly fleet: () => Promise<Fleet | undefined>;
   private readonly observeNow: () => Promise<EdgeObservation>;
@@ -89,6 +94,7 @@ export class Haproxy {
     this.id = `edge.${name}`;
     this.configPath = join(directory, "haproxy.cfg");
     this.recordPath = join(directory, "edge.json");
+    this.splitsPath = join(directory, SPLITS_FILE);
     this.sockets = { worker: join(directory, "worker.sock"), master: join(directory, "master.sock") };
     const longest = Buffer.byteLength(this.sockets.worker) + SOCKET_SUFFIX;
     if (longest > SOCKET_PATH_MAX || directory.includes(","))
@@ -107,10 +113,14 @@ export class Haproxy {
   }
 
   /** What `apply` would do now, and why; changes nothing. */
-  async plan(spec: EdgeSpec, backends: Record<string, BackendSpec>): Promise<Plan> {
+  async plan(
+    spec: EdgeSpec,
+    backends: Record<string, BackendSpec>,
+    routes: Record<string, RouteSpec> = {},
+  ): Promise<Plan> {
     // In the middle of an apply, files and worker differ.
     await this.turn;
-    const { how, reasons } = await this.target({ spec, backends });
+    const { how, reasons } = await this.target({ spec, backends, routes });
     return { how, reasons };
   }
 
@@ -120,16 +130,24 @@ export class Haproxy {
    *
    * @throws where HAProxy refuses the config, or an address is taken; what ran and its files then stay
    */
-  async apply(spec: EdgeSpec, backends: Record<string, BackendSpec>): Promise<Plan> {
-    this.wanted = { spec, backends };
+  async apply(
+    spec: EdgeSpec,
+    backends: Record<string, BackendSpec>,
+    routes: Record<string, RouteSpec> = {},
+  ): Promise<Plan> {
+    this.wanted = { spec, backends, routes };
     return this.applyWanted();
   }
 
   /** Lets HAProxy check the config that `apply` would write. Throws HAProxy's own message with the lines that it names. */
-  async check(spec: EdgeSpec, backends: Record<string, BackendSpec>): Promise<void> {
-    const { rendered } = await this.target({ spec, backends });
+  async check(
+    spec: EdgeSpec,
+    backends: Record<string, BackendSpec>,
+    routes: Record<string, RouteSpec> = {},
+  ): Promise<void> {
+    const { rendered } = await this.target({ spec, backends, routes });
     await haproxyVersion(this.options.binary);
-    await validateText(this.options.binary, rendered.text);
+    await validateText(this.options.binary, rendered);
   }
 
   /** What HAProxy reports now. Calls at the same time share one look, which began after them. */
@@ -202,7 +220,7 @@ export class Haproxy {
         await processes.remove(this.id);
       }
       await endStrays(this.configPath);
-      const files = [this.configPath, this.recordPath, this.sockets.worker, this.sockets.master];
+      const files = [this.configPath, this.recordPath, this.splitsPath, this.sockets.worker, this.sockets.master];
       await Promise.all(files.map((file) => rm(file, { force: true })));
       this.cached = undefined;
     });
@@ -269,11 +287,12 @@ export class Haproxy {
     this.cached = { record };
   }
 
-  private async target({ spec, backends }: Wanted): Promise<Target> {
-    const [before, fleet, disk, certificates] = await Promise.all([
+  private async target({ spec, backends, routes }: Wanted): Promise<Target> {
+    const [before, fleet, disk, splitsOnDisk, certificates] = await Promise.all([
       this.record(),
       this.fleet(),
       readConfig(this.configPath),
+      readConfig(this.splitsPath),
       certificateDigests(spec),
     ]);
     const placement = withUnknown(place(backends, before ?? NOBODY, Date.now()), backends, fleet);
@@ -282,13 +301,14 @@ export class Haproxy {
       spec,
       backends,
       placed: placement.placed,
+      routes,
       socket: this.sockets.worker,
       host: hostFacts(),
       certificates,
     });
-    const record: EdgeRecord = { version: 1, spec, backends, ...placement, oldIdleMs: before?.oldIdleMs ?? 0 };
-    const plan = decide({ before, fleet, record, rendered, disk, certificates });
-    return { ...plan, fleet, before, record, rendered, disk };
+    const record: EdgeRecord = { version: 1, spec, backends, routes, ...placement, oldIdleMs: before?.oldIdleMs ?? 0 };
+    const plan = decide({ before, fleet, record, rendered, disk, splitsOnDisk, certificates });
+    return { ...plan, fleet, before, record, rendered, disk, splitsOnDisk };
   }
 
   private async pass(): Promise<Plan> {
@@ -301,7 +321,7 @@ export class Haproxy {
     else if (how === "reload") await this.reload(target);
     else {
       await this.save(target.record);
-      if (target.disk !== target.rendered.text) await this.writeConfig(target.rendered.text);
+      await this.write(target.rendered, target);
     }
     if (how !== "nothing") {
       await this.mend();
@@ -311,20 +331,25 @@ export class Haproxy {
     return { how, reasons };
   }
 
-  private async writeConfig(text: string): Promise<void> {
-    await writeFileAtomic(this.configPath, text, 0o600);
+  /** Writes what differs from what is on disk: the map first, which the config names. */
+  private async write(
+    { text, splits }: Pick<Rendered, "text" | "splits">,
+    on: { disk?: string | undefined; splitsOnDisk?: string | undefined } = {},
+  ): Promise<void> {
+    if (splits !== undefined && splits !== on.splitsOnDisk) await writeFileAtomic(this.splitsPath, splits, 0o600);
+    if (text !== on.disk) await writeFileAtomic(this.configPath, text, 0o600);
   }
 
-  private async start({ record, rendered, disk, before }: Target): Promise<void> {
+  private async start({ record, rendered, disk, splitsOnDisk, before }: Target): Promise<void> {
     const { binary, directory, name, processes, log } = this.options;
     await haproxyVersion(binary);
-    await validateText(binary, rendered.text);
+    await validateText(binary, rendered);
     const strays = await endStrays(this.configPath);
     if (strays.length > 0)
       log(`edge ${name}: processes of an earlier HAProxy were left and are killed`, { pids: strays });
     await assertFree(listensOn(record.spec), { waitMs: PORT_WAIT_MS });
     await this.save({ ...record, leaving: [], oldIdleMs: 0 });
-    await this.writeConfig(rendered.text);
+    await this.write(rendered);
     if (processes.get(this.id) !== undefined) await processes.remove(this.id);
     await processes.launch(this.id, {
       argv: [binary, "-W", "-S", `${this.sockets.master},mode,600,level,admin`, "-f", this.configPath],
@@ -338,14 +363,14 @@ export class Haproxy {
       const said = complaints((await processes.tail(this.id, { lines: TAIL_LINES })).join("\n"));
       await processes.stop(this.id, { signal: "SIGTERM", graceMs: 0 });
       await processes.remove(this.id);
-      await this.putBack(before, disk);
+      await this.putBack(before, disk, splitsOnDisk);
       throw new Error(`HAProxy of edge ${name} did not start: ${said || (error as Error).message}`, { cause: error });
     }
   }
 
-  private async reload({ record, rendered, disk, before, fleet }: Target): Promise<void> {
+  private async reload({ record, rendered, disk, splitsOnDisk, before, fleet }: Target): Promise<void> {
     const { binary, name, processes, log } = this.options;
-    await validateText(binary, rendered.text);
+    await validateText(binary, rendered);
     const had = before === undefined ? undefined : listensOn(before.spec);
     const added = listensOn(record.spec).filter((listener) => had?.every((other) => !collide(listener, other)));
     await assertFree(added);
@@ -354,21 +379,25 @@ export class Haproxy {
       fleet !== undefined && fleet.old.length > 0 ? (before?.oldIdleMs ?? 0) : 0,
     );
     await this.save({ ...record, oldIdleMs });
-    await this.writeConfig(rendered.text);
+    await this.write(rendered);
     try {
       const { worker } = await reload(this.sockets.master, () => processes.tail(this.id, { lines: TAIL_LINES }));
       await this.untilWorkerRuns(rendered.structure, worker?.pid);
     } catch (error) {
-      await this.putBack(before, disk);
+      await this.putBack(before, disk, splitsOnDisk);
       log(`edge ${name}: the reload failed, the config before it goes on`, { error: (error as Error).message });
       throw error;
     }
   }
 
   /** After a failure: what is on disk is again what runs. */
-  private async putBack(before: EdgeRecord | undefined, disk: string | undefined): Promise<void> {
+  private async putBack(
+    before: EdgeRecord | undefined,
+    disk: string | undefined,
+    splits: string | undefined,
+  ): Promise<void> {
     if (before !== undefined) await this.save(before);
-    if (disk !== undefined) await this.writeConfig(disk);
+    if (disk !== undefined) await this.write({ text: disk, splits });
   }
 
   private async untilWorkerRuns(structure: string, pid?: number): Promise<void> {
@@ -395,9 +424,16 @@ export class Haproxy {
     for (let round = 0; round < MEND_ROUNDS; round++) {
       const [record, fleet] = await Promise.all([this.record(), this.fleet()]);
       if (record === undefined || fleet === undefined) throw new Error(`HAProxy of edge ${this.options.name} exited`);
-      const todo = mends(record, record.backends, fleet.current);
+      const todo = fleetMends(record, fleet);
       if (todo.length === 0) return;
-      for (const { commands } of todo) await change(this.sockets.worker, commands);
+      for (const { commands, oldWorker } of todo) {
+        if (oldWorker === undefined) await change(this.sockets.worker, commands);
+        // It may end meanwhile; the next look tells whether what is left of it is as wanted.
+        else
+          await ask(this.sockets.master, commands.map((command) => `@!${oldWorker} ${command}`).join("; "), {
+            retry: true,
+          });
+      }
       left = todo.map(({ reason }) => reason);
     }
     throw new Error(`HAProxy of edge ${this.options.name} does not keep what is set: ${left.join("; ")}`);

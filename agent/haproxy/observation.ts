@@ -27,7 +27,9 @@ export interface EdgeObservation {
   master?: number;
   worker?: { pid: number; uptimeSeconds: number; clients: number };
   /** Workers of before a reload, which finish what they have. */
-  oldWorkers: { pid: number; replacedForSeconds: number; clients: number }[];
+  oldWorkers: { pid: number; replacedForSeconds: number; clients: number; splits: Record<string, number> }[];
+  /** The candidates' shares in 1/10,000, by `route/stable/candidate`, in the current worker. */
+  splits: Record<string, number>;
   /** `open`, `disabled` (`disable frontend`) or `stopped` (`shutdown frontend`). */
   frontends: Record<string, { status: "open" | "disabled" | "stopped"; clients: number }>;
   /** Servers by their name within HAProxy, per backend. */
@@ -51,7 +53,15 @@ export function observation(
   file: { state: EdgeObservation["file"]; structure: string | undefined },
 ): EdgeObservation {
   if (fleet === undefined)
-    return { running: false, oldWorkers: [], frontends: {}, backends: {}, file: file.state, workerRunsFile: false };
+    return {
+      running: false,
+      oldWorkers: [],
+      splits: {},
+      frontends: {},
+      backends: {},
+      file: file.state,
+      workerRunsFile: false,
+    };
   const { current, old, processes } = fleet;
   const names = new Map(placed.map((server) => [path(server), server.name]));
   const deadlines = new Map(leaving.map((server) => [path(server), new Date(server.deadline).toISOString()]));
@@ -78,7 +88,9 @@ export function observation(
       pid,
       replacedForSeconds,
       clients: snapshot === undefined ? 0 : clients(snapshot),
+      splits: Object.fromEntries(snapshot?.splits ?? []),
     })),
+    splits: Object.fromEntries(current.splits),
     frontends: Object.fromEntries(
       [...current.frontends]
         .filter(([name]) => isDeclared(name))

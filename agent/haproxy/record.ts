@@ -3,6 +3,7 @@ import { z } from "zod";
 import { backendSpec, serverState } from "../../model/backend";
 import { edgeSpec } from "../../model/edge";
 import { name } from "../../model/names";
+import { routeSpec } from "../../model/route";
 import { writeFileAtomic } from "../files";
 
 const id = z.string().regex(/^[A-Za-z0-9_.:-]{1,200}$/);
@@ -12,6 +13,7 @@ const record = z.strictObject({
   version: z.literal(1),
   spec: edgeSpec,
   backends: z.record(name, backendSpec),
+  routes: z.record(name, routeSpec).default({}),
   placed: z.array(
     z.strictObject({ backend: name, name, id, address: z.string(), port, weight: z.int(), state: serverState }),
   ),

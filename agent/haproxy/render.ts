@@ -4,8 +4,10 @@ import { type BackendSpec, backendSpec } from "../../model/backend";
 import { type Duration, milliseconds } from "../../model/duration";
 import { type EdgeSpec, edgeSpec } from "../../model/edge";
 import { name as nameSchema } from "../../model/names";
+import { type RouteSpec, routeSpec } from "../../model/route";
 import { connectionsWithin, type HostFacts } from "./host-facts";
 import { endpoint, quote } from "./quote";
+import { routeLines, splitsText } from "./routes";
 import { byKey, groupByBackend, type Placed, path } from "./servers";
 
 /** Backend of frontends whose own does not exist (yet). Users' names hold no underscore. */
@@ -26,6 +28,8 @@ export interface RenderInput {
   spec: EdgeSpec;
   backends: Record<string, BackendSpec>;
   placed: readonly Placed[];
+  /** Routes by name. @default none */
+  routes?: Record<string, RouteSpec>;
   /** Path of the worker's runtime API. */
   socket: string;
   host: HostFacts;
@@ -38,6 +42,8 @@ export interface Rendered {
   text: string;
   /** Digest of everything that only a reload can change, which the running worker shows as its description. */
   structure: string;
+  /** The map of the routes' splits, in a file of its own; nothing where no route has a candidate. */
+  splits: string | undefined;
 }
 
 /** The config of an edge: the same input gives the same text. Everything is validated again, so that no caller can inject. */
@@ -47,9 +53,12 @@ export function render(input: RenderInput): Rendered {
   const backends = Object.entries(input.backends).toSorted(byKey);
   const known = new Set(backends.map(([name]) => name));
   const servers = groupByBackend(input.placed);
+  const routes = validRoutes(input.routes ?? {});
   const frontends = Object.entries(spec.frontends)
     .toSorted(byKey)
-    .flatMap(([name, frontend]) => frontendLines(name, frontend, known, input.certificates ?? {}));
+    .flatMap(([name, frontend]) =>
+      frontendLines(name, frontend, { known, certificates: input.certificates ?? {}, routes }),
+    );
   const sections = backends.map(([name, backend]) => ({
     lines: backendText(name, backend),
     servers: (servers.get(name) ?? []).map((server) => `${serverLine(server)}\n`).join(""),
@@ -60,7 +69,15 @@ export function render(input: RenderInput): Rendered {
     `${[...globalLines(input, spec, description), ""].join("\n")}${before}${middle}${after}`;
   const structure = digest(whole("", sections.map(({ lines }) => lines).join("")));
   const body = whole(structure, sections.map(({ lines, servers }) => lines + servers).join(""));
-  return { text: `${header(input.name, body)}${body}`, structure };
+  return { text: `${header(input.name, body)}${body}`, structure, splits: splitsText(routes) };
+}
+
+function validRoutes(routes: Record<string, RouteSpec>): Record<string, RouteSpec> {
+  for (const [name, route] of Object.entries(routes)) {
+    nameSchema.parse(name);
+    routeSpec.parse(route);
+  }
+  return routes;
 }
 
 /** Sections by the backend that they show: specs are never changed in place, and previews render hundreds of them at once. */
@@ -97,7 +114,7 @@ export function digest(content: string | Uint8Array): string {
   return createHash("sha256").update(content).digest("hex").slice(0, 16);
 }
 
-function globalLines({ socket, host }: RenderInput, spec: EdgeSpec, description: string): string[] {
+function globalLines({ socket, host, routes }: RenderInput, spec: EdgeSpec, description: string): string[] {
   const { account } = host;
   const maxConnections = connectionsWithin(spec.maxConnections, host);
   const tls = Object.values(spec.frontends).some(({ binds }) => binds.some((bind) => bind.tls !== undefined));
@@ -112,6 +129,8 @@ function globalLines({ socket, host }: RenderInput, spec: EdgeSpec, description:
       : []),
     `  maxconn ${maxConnections}`,
     `  hard-stop-after ${ms(spec.hardStopAfter)}`,
+    // The map of the splits is named without its folder, whose name could hold anything.
+    ...(splitsText(routes ?? {}) === undefined ? [] : ["  default-path config"]),
     ...(tls
       ? ["  ssl-default-bind-options ssl-min-ver TLSv1.2", "  ssl-default-bind-ciphers ECDHE+AESGCM:ECDHE+CHACHA20"]
       : []),
@@ -150,9 +169,13 @@ function defaultsLines({ timeouts }: EdgeSpec): string[] {
 function frontendLines(
   name: string,
   { binds, defaultBackend }: EdgeSpec["frontends"][string],
-  known: ReadonlySet<string>,
-  certificates: Record<string, string>,
+  {
+    known,
+    certificates,
+    routes,
+  }: { known: ReadonlySet<string>; certificates: Record<string, string>; routes: Record<string, RouteSpec> },
 ): string[] {
+  const backendFor = (backend: string) => (known.has(backend) ? backend : UNAVAILABLE);
   const bindLines = binds.flatMap((bind) => {
     if (bind.tls === undefined) return [`  bind ${endpoint(bind)}`];
     const { certificate } = bind.tls;
@@ -164,7 +187,8 @@ function frontendLines(
     `frontend ${name}`,
     ...bindLines,
     ...forwardingLines(binds),
-    `  default_backend ${known.has(defaultBackend) ? defaultBackend : UNAVAILABLE}`,
+    ...routeLines(name, routes, backendFor),
+    `  default_backend ${backendFor(defaultBackend)}`,
   ];
 }
 

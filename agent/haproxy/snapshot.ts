@@ -1,5 +1,6 @@
 import type { ServerState } from "../../model/backend";
 import { ask } from "./cli";
+import { parseSplits, SPLITS_FILE } from "./routes";
 
 /** A server as a worker knows it. */
 export interface ServerSnapshot {
@@ -34,6 +35,8 @@ export interface WorkerSnapshot {
   structure: string;
   frontends: Map<string, FrontendSnapshot>;
   backends: Map<string, Map<string, ServerSnapshot>>;
+  /** Splits in its map by their key, in 1/10,000; empty where its config has no route with a candidate. */
+  splits: Map<string, number>;
 }
 
 /** Bits of `srv_admin_state` and `srv_check_state` in HAProxy's server state format, version 1. */
@@ -45,7 +48,7 @@ const CHECK_ENABLED = 0x04;
 /** Takes a snapshot of the worker behind a socket; through the master's socket an old worker is named by `prefix` (`@!123 `). */
 export async function workerSnapshot(socket: string, prefix = ""): Promise<WorkerSnapshot> {
   // The master's socket gives its prefix to the first command of a line only.
-  const commands = ["show info", "show stat", "show servers state"];
+  const commands = ["show info", "show stat", "show servers state", `show map ${SPLITS_FILE}`];
   const answers =
     prefix === ""
       ? [await ask(socket, commands.join("; "))]
@@ -53,7 +56,7 @@ export async function workerSnapshot(socket: string, prefix = ""): Promise<Worke
   return parseSnapshot(answers.join("\n"));
 }
 
-/** Reads the answers of `show info`, `show stat` and `show servers state`, in this order. */
+/** Reads the answers of `show info`, `show stat`, `show servers state` and `show map`, in this order. */
 export function parseSnapshot(text: string): WorkerSnapshot {
   const statAt = text.indexOf("# pxname,");
   const stateAt = text.indexOf("# be_id ");
@@ -78,6 +81,7 @@ export function parseSnapshot(text: string): WorkerSnapshot {
     structure: info.get("description") ?? "",
     frontends,
     backends: parseState(text.slice(stateAt), servers),
+    splits: parseSplits(text.slice(stateAt)),
   };
 }
 

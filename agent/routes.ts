@@ -1,0 +1,152 @@
+import { isSameMatch, type RouteSpec } from "../model/route";
+import type { Step } from "../model/transaction";
+import type { PlanAnswer, RouteAnswer } from "./api";
+import { backendsOf, type Desired, routesOf } from "./desired";
+import type { EdgeObservation } from "./haproxy/observation";
+import { splitKey } from "./haproxy/routes";
+import type { Host } from "./host";
+import { Problem } from "./problem";
+import type { StepProblem } from "./step-problems";
+import type { StepContext } from "./steps";
+
+type SetRoute = Extract<Step, { verb: "route.set" }>;
+
+/** Gives a route to its edges, or takes it from them; all of them are asked before the first one changes. */
+export async function setRoute(
+  { host, overlay, setOverlay, phase }: StepContext,
+  route: string,
+  spec: RouteSpec | null,
+): Promise<() => Promise<void>> {
+  const before = host.working().routes[route];
+  phase("switch", spec === null ? `route ${route} ends` : `route ${route}: ${spec.split / 100}% to the candidate`);
+  setOverlay({ ...overlay, routes: { ...overlay.routes, [route]: spec } });
+  const edges = [...new Set([...(before?.edges ?? []), ...(spec?.edges ?? [])])];
+  return async () => {
+    await Promise.all(edges.map((edge) => convergeEdge(host, edge, { mayBeDown: isRetreat(before, spec) })));
+  };
+}
+
+/** Whether the candidate only loses requests: then an edge that does not run holds nobody back, since it serves nobody. */
+function isRetreat(before: RouteSpec | undefined, after: RouteSpec | null): boolean {
+  return before !== undefined && (after === null || after.split < before.split);
+}
+
+async function convergeEdge(host: Host, edge: string, { mayBeDown }: { mayBeDown: boolean }): Promise<void> {
+  if (host.working().edges[edge] === undefined) return;
+  try {
+    await host.convergeEdge(edge);
+  } catch (error) {
+    // The agent goes on to start it, with the split that is wanted by then.
+    if (!mayBeDown || host.haproxy(edge).runs()) throw error;
+  }
+}
+
+/** What speaks against a route on this host. */
+export async function routeProblems(
+  { route, spec }: SetRoute,
+  host: Host,
+  { preview }: { preview: boolean },
+): Promise<StepProblem[]> {
+  const working = host.working();
+  const retreat = isRetreat(working.routes[route], spec);
+  const each = spec.edges.map(async (edge, index): Promise<StepProblem[]> => {
+    const path = `edges[${index}]`;
+    const declared = working.edges[edge];
+    if (declared === undefined) {
+      const known = Object.keys(working.edges).join(", ") || "none";
+      const message = `edge ${edge} is not on this agent (it has ${known}): declare it, and make this depend on it`;
+      return preview ? [] : [{ path, message }];
+    }
+    if (!preview && !retreat && !host.haproxy(edge).runs())
+      return [{ path, message: `HAProxy of edge ${edge} does not run: see why in the agent's events, then try again` }];
+    const unknown = (spec.match.frontends ?? []).filter((frontend) => declared.frontends[frontend] === undefined);
+    const problems = [
+      ...unknown.map((frontend) => ({
+        path: "match.frontends",
+        message: `${frontend} is not a frontend of edge ${edge}: it has ${Object.keys(declared.frontends).join(", ")}`,
+      })),
+      ...twins(route, spec, edge, working),
+      ...(preview ? [] : unknownBackends(spec, edge, working)),
+    ];
+    if (problems.length > 0) return problems;
+    try {
+      await host
+        .haproxy(edge)
+        .check(declared, backendsOf(working, edge), { ...routesOf(working, edge), [route]: spec });
+      return [];
+    } catch (error) {
+      return [{ path, message: (error as Error).message }];
+    }
+  });
+  return (await Promise.all(each)).flat();
+}
+
+function twins(route: string, spec: RouteSpec, edge: string, working: Desired): StepProblem[] {
+  return Object.entries(routesOf(working, edge)).flatMap(([name, other]) =>
+    name !== route && isSameMatch(spec.match, other.match)
+      ? [{ path: "match", message: `is the match of route ${name} on edge ${edge} already: make one of them differ` }]
+      : [],
+  );
+}
+
+/** Requests are sent to what exists only; a route whose backend goes later answers 503. */
+function unknownBackends({ stable, candidate }: RouteSpec, edge: string, working: Desired): StepProblem[] {
+  const known = Object.keys(backendsOf(working, edge));
+  return Object.entries({ stable, candidate }).flatMap(([path, backend]) =>
+    backend === undefined || known.includes(backend)
+      ? []
+      : [
+          {
+            path,
+            message: `backend ${backend} is not on edge ${edge} (it has ${known.join(", ") || "none"}): declare it, and make this depend on it`,
+          },
+        ],
+  );
+}
+
+/** Routes that send requests to a backend of an edge. */
+export function routesTo(desired: Desired, edge: string, backend: string): string[] {
+  return Object.entries(routesOf(desired, edge)).flatMap(([name, { stable, candidate, split }]) =>
+    stable === backend || (candidate === backend && split > 0) ? [name] : [],
+  );
+}
+
+/** What a route is now, on each of its edges. */
+export async function observeRoute(host: Host, name: string): Promise<RouteAnswer> {
+  const spec = host.working().routes[name];
+  if (spec === undefined) throw new Problem(404, "not-found", `route ${name} is not on this agent`);
+  const splits = await Promise.all(
+    spec.edges.map(async (edge): Promise<[string, number | null]> => {
+      if (host.working().edges[edge] === undefined) return [edge, null];
+      return [edge, splitOn(await host.haproxy(edge).observe(), name, spec)];
+    }),
+  );
+  return { name, spec, committed: host.committed.routes[name]?.split ?? 0, splits: Object.fromEntries(splits) };
+}
+
+/** The split that an edge's workers have: of those that differ, the one that is not as wanted. */
+function splitOn(observed: EdgeObservation, name: string, spec: RouteSpec): number | null {
+  if (!observed.running) return null;
+  if (spec.candidate === undefined) return 0;
+  const key = splitKey(name, spec);
+  const current = observed.splits[key];
+  const old = observed.oldWorkers.flatMap(({ splits }) => splits[key] ?? []);
+  return [current, ...old].find((split) => split !== spec.split) ?? current ?? null;
+}
+
+const ORDER: PlanAnswer["how"][] = ["nothing", "runtime", "reload", "start"];
+
+/** What a route's step would do to the HAProxys of its edges. */
+export async function planRoute(host: Host, { route, spec }: SetRoute): Promise<PlanAnswer> {
+  const working = host.working();
+  const plans = await Promise.all(
+    spec.edges.map(async (edge): Promise<PlanAnswer> => {
+      const declared = working.edges[edge];
+      if (declared === undefined) return { how: "nothing", reasons: [`edge ${edge} is not on this agent yet`] };
+      const routes = { ...routesOf(working, edge), [route]: spec };
+      return host.haproxy(edge).plan(declared, backendsOf(working, edge), routes);
+    }),
+  );
+  const how = ORDER[Math.max(...plans.map((plan) => ORDER.indexOf(plan.how)))] ?? "nothing";
+  return { how, reasons: [...new Set(plans.flatMap(({ reasons }) => reasons))] };
+}

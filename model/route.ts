@@ -1,0 +1,156 @@
+import { z } from "zod";
+import { urlPath } from "./backend";
+import { shown } from "./explain";
+import { name } from "./names";
+import { split } from "./split";
+
+/** Most headers that one match looks at. */
+const MAX_HEADERS = 8;
+/** Most edges of one route. */
+const MAX_EDGES = 16;
+const HOST_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
+const HOST = new RegExp(`^(?=.{1,253}$)${HOST_LABEL}(?:\\.${HOST_LABEL})*$`);
+
+const host = z.string().regex(HOST, {
+  error: ({ input }) =>
+    `${shown(input)} is not a host name: write it in lower case and without a port, such as "api.example.com"`,
+});
+
+const pathPrefix = urlPath.refine((path) => !path.includes("?"), {
+  error: ({ input }) => `${shown(input)} has a query, which is not part of a path: remove it from "?" on`,
+});
+
+const headerName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, {
+  error: ({ input }) => `${shown(input)} is not the name of a header: use letters, digits, "-" and "_"`,
+});
+
+/** HAProxy strips spaces around a header's value, so that one with them could never match. */
+const headerValue = z.string().regex(/^[!-~](?:[ -~]{0,254}[!-~])?$/, {
+  error: ({ input }) =>
+    `${shown(input)} is not the value of a header: use 1 to 256 printable ASCII characters, without spaces around them`,
+});
+
+/** Which requests a route takes: those that fit all of what is given; all requests where nothing is. Change: hitless reload. */
+export const routeMatch = z.strictObject({
+  /** Frontends of the edge. @default all of them */
+  frontends: z.array(name).min(1).max(MAX_EDGES).optional(),
+  /** Host that the client asked for, whatever the port. @default any */
+  host: host.optional(),
+  /** Path, or whole first segments of it: `/api` takes `/api` and `/api/users`, not `/apix`. @default any */
+  pathPrefix: pathPrefix.optional(),
+  /** Headers and their exact values. @default none */
+  headers: z
+    .record(headerName, headerValue)
+    .refine((headers) => Object.keys(headers).length <= MAX_HEADERS, {
+      error: ({ input }) => `has ${Object.keys(input as object).length} headers: use at most ${MAX_HEADERS}`,
+    })
+    .default({}),
+});
+export type RouteMatch = z.output<typeof routeMatch>;
+
+/**
+ * What keeps a client on its side. All but `none` draw a number from what they are named after, so that a client that has
+ * gone to the candidate stays there while the split only rises. Change: hitless reload.
+ */
+export const sticky = z.discriminatedUnion("by", [
+  /** Nothing: each request is drawn for itself. */
+  z.strictObject({ by: z.literal("none") }),
+  /** A cookie that HAProxy sets, with a random number in it. */
+  z.strictObject({
+    by: z.literal("cookie"),
+    name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, {
+      error: ({ input }) => `${shown(input)} is not the name of a cookie: use 1 to 64 letters, digits, "-" and "_"`,
+    }),
+  }),
+  /** A header, such as one with a user's id. Requests without it are drawn each for itself. */
+  z.strictObject({ by: z.literal("header"), name: headerName }),
+  /** The address of the client's connection. */
+  z.strictObject({ by: z.literal("source") }),
+  /** The path without its query: the same path goes to the same side. */
+  z.strictObject({ by: z.literal("path") }),
+]);
+export type Sticky = z.output<typeof sticky>;
+
+const fields = z.strictObject({
+  /** Edges of one agent that route so, 1 to 16. */
+  edges: z
+    .array(name)
+    .min(1)
+    .max(MAX_EDGES)
+    .refine((edges) => new Set(edges).size === edges.length, {
+      error: ({ input }) => `${(input as string[]).join(", ")} names an edge twice: name each once`,
+    }),
+  match: routeMatch.prefault({}),
+  /** Backend that takes the requests which the candidate does not. Until it exists, they are answered with 503. */
+  stable: name,
+  /** Backend that takes the split's share. @default none */
+  candidate: name.optional(),
+  sticky: sticky.default({ by: "none" }),
+  /** A header with which testers reach the candidate whatever the split is. @default none */
+  testers: z.strictObject({ header: headerName, value: headerValue }).optional(),
+});
+
+/** What speaks against a route's backends, split left aside. */
+function backendIssues({ stable, candidate, testers }: Partial<z.output<typeof fields>>) {
+  const issues: { path: string[]; message: string }[] = [];
+  if (candidate !== undefined && candidate === stable)
+    issues.push({
+      path: ["candidate"],
+      message: `${candidate} is the stable backend already: name another one, or none`,
+    });
+  if (candidate === undefined && testers !== undefined)
+    issues.push({ path: ["testers"], message: "has no candidate to lead to: name one, or remove this" });
+  return issues;
+}
+
+/** What a program declares of a route, without the stages that its split comes from. */
+export const routeRules = fields.superRefine((route, context) => {
+  for (const issue of backendIssues(route)) context.addIssue({ code: "custom", ...issue });
+});
+export type RouteRules = z.output<typeof routeRules>;
+export type RouteRulesInput = z.input<typeof routeRules>;
+
+/** A route as an agent has it. */
+export const routeSpec = fields.extend({ split }).superRefine((route, context) => {
+  for (const issue of backendIssues(route)) context.addIssue({ code: "custom", ...issue });
+  if (route.candidate === undefined && route.split !== 0)
+    context.addIssue({ code: "custom", path: ["split"], message: "needs a candidate to lead to: name one" });
+});
+export type RouteSpec = z.output<typeof routeSpec>;
+export type RouteInput = z.input<typeof routeSpec>;
+
+/**
+ * Order of routes on an edge: the most specific one takes a request that several fit. A host goes before none, then a longer
+ * path, then more headers, then fewer frontends.
+ */
+export function bySpecificity([nameA, a]: [string, RouteMatch], [nameB, b]: [string, RouteMatch]): number {
+  return (
+    Number(b.host !== undefined) - Number(a.host !== undefined) ||
+    (b.pathPrefix?.length ?? 0) - (a.pathPrefix?.length ?? 0) ||
+    Object.keys(b.headers).length - Object.keys(a.headers).length ||
+    (a.frontends?.length ?? Number.POSITIVE_INFINITY) - (b.frontends?.length ?? Number.POSITIVE_INFINITY) ||
+    (nameA < nameB ? -1 : 1)
+  );
+}
+
+/** Whether two matches take exactly the same requests where both are in force, so that no order between them makes sense. */
+export function isSameMatch(a: RouteMatch, b: RouteMatch): boolean {
+  const conditions = ({ host, pathPrefix, headers }: RouteMatch) =>
+    JSON.stringify([
+      host,
+      pathPrefix,
+      Object.entries(headers)
+        .map(([header, value]) => [header.toLowerCase(), value])
+        .toSorted(),
+    ]);
+  const inA = a.frontends;
+  const inB = b.frontends;
+  const overlap = inA === undefined || inB === undefined || inA.some((frontend) => inB.includes(frontend));
+  // One that names its frontends goes before one that does not.
+  return (
+    overlap &&
+    (inA === undefined) === (inB === undefined) &&
+    inA?.length === inB?.length &&
+    conditions(a) === conditions(b)
+  );
+}

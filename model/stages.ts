@@ -1,0 +1,143 @@
+import { z } from "zod";
+import { type Duration, duration, formatMilliseconds, milliseconds } from "./duration";
+import { shown } from "./explain";
+import { formatSplit, type Percent, parsePercent, percent } from "./split";
+
+/** Stage in which nothing goes to the candidate. It is always there. */
+export const STABLE = "stable";
+/** Another name of {@link STABLE}, beside stages that are named after their splits. */
+const NONE = "0%";
+/** Time for which a stage is watched, where it does not say. */
+export const DEFAULT_WINDOW: Duration = "5 minutes";
+/** Splits of the stages where a program declares none. */
+export const DEFAULT_SPLITS: readonly Percent[] = ["1%", "10%", "50%", "100%"];
+/** Most stages of one route. */
+const MAX_STAGES = 50;
+
+const stageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9 ._%-]{0,39}$/, {
+  error: ({ input }) =>
+    `${shown(input)} is not the name of a stage: use letters, digits, spaces, ".", "_", "%" and "-", at most 40 characters`,
+});
+
+const stageFields = z.strictObject({
+  /** Share of the requests that goes to the candidate. */
+  split: percent,
+  /** Name of the stage. @default the split, such as "10%" */
+  name: stageName.optional(),
+  /** Time for which the stage is held and its gates are watched before the next one. @default "5 minutes" */
+  window: duration({ max: "7 days" }).default(DEFAULT_WINDOW),
+  /** What must hold through the window. @default nothing: the window is only waited for */
+  gates: z.array(z.unknown()).max(MAX_STAGES).default([]),
+});
+
+export const stage = stageFields.transform(({ name, ...rest }) => ({ name: name ?? rest.split, ...rest }));
+export type Stage = z.output<typeof stage>;
+export type StageInput = z.input<typeof stage>;
+
+/** The stages that a split walks up, each higher than the one before. */
+export const stages = z
+  .array(stage)
+  .min(1)
+  .max(MAX_STAGES)
+  .superRefine((list, context) => {
+    for (const [index, { name, split }] of list.entries()) {
+      const issue = (key: string, message: string) => context.addIssue({ code: "custom", path: [index, key], message });
+      const before = list[index - 1];
+      const twin = list.slice(0, index).findIndex((other) => other.name === name);
+      if (parts(split) === 0) issue("split", `${split} is the stage "${STABLE}", which is always there: remove it`);
+      else if (before !== undefined && parts(split) <= parts(before.split))
+        issue("split", `${split} does not rise: it comes after ${before.split}, put the stages in rising order`);
+      if (twin >= 0) issue("name", `${shown(name)} is the name of stages[${twin}] already: use another`);
+      else if (isStable(name)) issue("name", `${shown(name)} is the stage without a candidate: use another name`);
+    }
+  })
+  .prefault(DEFAULT_SPLITS.map((split) => ({ split })));
+
+/** What a program says of a route's stages. */
+export const staged = z.strictObject({
+  stages,
+  /** Name of the stage to be in; `stable` (or `0%`) is the rollback. @default "stable" */
+  stage: z.string().default(STABLE),
+  /**
+   * Where a breach on the way leads: `back` to where the update began, or on to `stable`, without any traffic on the
+   * candidate. @default "back"
+   */
+  onBreach: z.enum(["back", "stable"]).default("back"),
+});
+export type Staged = z.output<typeof staged>;
+
+function parts(split: Percent): number {
+  return parsePercent(split) ?? 0;
+}
+
+function isStable(name: string): boolean {
+  return name === STABLE || name === NONE;
+}
+
+/** The split of the stage of a name, in 1/10,000; nothing where there is no such stage. */
+export function splitOf(stages: readonly Stage[], name: string): number | undefined {
+  if (isStable(name)) return 0;
+  const found = stages.find((stage) => stage.name === name);
+  return found === undefined ? undefined : parts(found.split);
+}
+
+/** Says that there is no stage of a name; nothing where there is one. */
+export function unknownStage(stages: readonly Stage[], name: string): string | undefined {
+  if (splitOf(stages, name) !== undefined) return undefined;
+  return `${shown(name)} is not a stage: use one of ${[STABLE, ...stages.map((stage) => stage.name)].map(shown).join(", ")}`;
+}
+
+/** One stage of a walk, with its split in 1/10,000. */
+export interface Leg {
+  stage: Stage;
+  split: number;
+}
+
+/** How a split gets from where it is to where it should be, in 1/10,000. */
+export interface Walk {
+  from: number;
+  to: number;
+  /** Stages to walk through, each through its window and gates. None on the way down, which is one step at once. */
+  legs: Leg[];
+  /** Least time that it takes, in milliseconds: all windows. */
+  ms: number;
+}
+
+/**
+ * Plans the way to a stage. Up, no stage between is left out; down, nothing is waited for.
+ *
+ * @param from split now, in 1/10,000
+ * @param target name of a stage
+ * @throws where there is no such stage
+ */
+export function planWalk(stages: readonly Stage[], from: number, target: string): Walk {
+  const to = splitOf(stages, target);
+  if (to === undefined) throw new Error(unknownStage(stages, target));
+  const legs = stages
+    .map((stage) => ({ stage, split: parts(stage.split) }))
+    .filter(({ split }) => split > from && split <= to);
+  return { from, to, legs, ms: legs.reduce((sum, { stage }) => sum + milliseconds(stage.window), 0) };
+}
+
+/** What a walk does, in sentences for a preview. */
+export function explainWalk({ from, to, legs, ms }: Walk, { onBreach }: Pick<Staged, "onBreach">): string[] {
+  const [before, after] = [formatSplit(from), formatSplit(to)];
+  if (to === from) return [`the candidate keeps ${after} of the requests`];
+  if (to < from) return [`the candidate goes from ${before} to ${after} of the requests at once, without gates`];
+  const back = onBreach === "back" ? `goes back to ${before}` : `goes back to ${before}, and then to 0%`;
+  return [
+    `the candidate goes from ${before} to ${after} of the requests in ${legs.length} stage${legs.length === 1 ? "" : "s"}, at least ${formatMilliseconds(ms)} in all:`,
+    ...legs.map(({ stage }) => `  ${explainStage(stage)}`),
+    `a gate that fails at any of them undoes the whole walk: it ${back}, and the update fails`,
+  ];
+}
+
+function explainStage({ name, split, window, gates }: Stage): string {
+  const title = name === split ? name : `${name} (${split})`;
+  return `${title} for ${window}: ${gates.length === 0 ? "no gates" : gates.map(kindOf).join(", ")}`;
+}
+
+function kindOf(gate: unknown): string {
+  const kind = typeof gate === "object" && gate !== null && "kind" in gate ? gate.kind : undefined;
+  return typeof kind === "string" ? kind : "gate";
+}
