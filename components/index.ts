@@ -1,3 +1,4 @@
 export { HaproxyEdge, type HaproxyEdgeArgs } from "./haproxy-edge";
 export { LocalHost, type LocalHostArgs } from "./local-host";
 export { ProcessPool, type ProcessPoolArgs } from "./process-pool";
+export { Route, type RouteArgs } from "./route";

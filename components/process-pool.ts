@@ -15,6 +15,8 @@ export interface ProcessPoolArgs extends Omit<PoolArgs, "agent" | "name" | "edge
  * `singleton`s and `service`s. A changed release is promoted side by side, or the update fails and nothing has changed.
  */
 export class ProcessPool extends pulumi.ComponentResource {
+  /** Name of its backend on the edge, for routes. */
+  readonly backend: pulumi.Output<string>;
   /** Reality as it was last observed: release, servers in HAProxy, processes. */
   readonly live: pulumi.Output<PoolLive>;
 
@@ -26,7 +28,8 @@ export class ProcessPool extends pulumi.ComponentResource {
       { ...spec, agent: edge.agent, edge: edge.edgeName, name: poolName },
       { parent: this },
     );
+    this.backend = pool.name;
     this.live = pool.live;
-    this.registerOutputs({ live: this.live });
+    this.registerOutputs({ backend: this.backend, live: this.live });
   }
 }

@@ -2,6 +2,7 @@ import { type BackendSpec, DEFAULT_WEIGHT, type ServerState } from "./backend";
 import { type EdgeSpec, hostPort } from "./edge";
 import type { PoolSpec, ProcessTemplate } from "./pool";
 import { replicaKeys } from "./pool-state";
+import { formatSplit } from "./split";
 
 /**
  * What reality is, as agents observe it, and what it should be, as computed from a spec. Previews compare the two; both
@@ -31,6 +32,15 @@ export interface PoolLive {
   servers: Record<string, LiveServer>;
   /** By replica key: `running`, or the state of a process that is not. */
   processes: Record<string, string>;
+}
+
+export interface RouteLive {
+  /** By edge: the candidate's share of the requests, or `none` where the edge does not run or has no such route. */
+  splits: Record<string, string>;
+}
+
+export function expectedRoute({ edges }: { edges: readonly string[] }, split: number): RouteLive {
+  return { splits: Object.fromEntries(edges.map((edge) => [edge, formatSplit(split)])) };
 }
 
 export function expectedEdge({ frontends }: Pick<EdgeSpec, "frontends">): EdgeLive {

@@ -3,6 +3,7 @@ import { urlPath } from "./backend";
 import { shown } from "./explain";
 import { name } from "./names";
 import { split } from "./split";
+import { STABLE, splitOf, staged, unknownStage } from "./stages";
 
 /** Most headers that one match looks at. */
 const MAX_HEADERS = 8;
@@ -103,12 +104,28 @@ function backendIssues({ stable, candidate, testers }: Partial<z.output<typeof f
   return issues;
 }
 
-/** What a program declares of a route, without the stages that its split comes from. */
-export const routeRules = fields.superRefine((route, context) => {
+/** A route as a program declares it: its split is that of the stage to be in. */
+export const declaredRoute = fields.extend(staged.shape).superRefine((route, context) => {
   for (const issue of backendIssues(route)) context.addIssue({ code: "custom", ...issue });
+  const unknown = unknownStage(route.stages, route.stage);
+  if (unknown !== undefined) context.addIssue({ code: "custom", path: ["stage"], message: unknown });
+  else if (route.candidate === undefined && splitOf(route.stages, route.stage) !== 0)
+    context.addIssue({
+      code: "custom",
+      path: ["stage"],
+      message: `${shown(route.stage)} needs a candidate: name one, or use "${STABLE}"`,
+    });
 });
-export type RouteRules = z.output<typeof routeRules>;
-export type RouteRulesInput = z.input<typeof routeRules>;
+export type DeclaredRoute = z.output<typeof declaredRoute>;
+export type DeclaredRouteInput = z.input<typeof declaredRoute>;
+
+/** The route that a stage's split makes of a declared one. */
+export function routeAt(
+  { stages: _stages, stage: _stage, onBreach: _onBreach, ...rest }: DeclaredRoute,
+  split: number,
+): RouteSpec {
+  return { ...rest, split };
+}
 
 /** A route as an agent has it. */
 export const routeSpec = fields.extend({ split }).superRefine((route, context) => {

@@ -3,6 +3,13 @@ import { agentResource } from "./agent";
 import { backendResource } from "./backend";
 import { edgeResource } from "./edge";
 import { poolResource } from "./pool";
+import { routeResource } from "./route";
 
 /** Every resource type of the provider. */
-export const resources: readonly AnyResource[] = [agentResource, edgeResource, backendResource, poolResource];
+export const resources: readonly AnyResource[] = [
+  agentResource,
+  edgeResource,
+  backendResource,
+  poolResource,
+  routeResource,
+];

@@ -22,12 +22,14 @@ export type RunStep = (step: StepInput) => Promise<Record<string, unknown>>;
  * Changes one target in a transaction: all steps and then the commit, or everything is put back and the error thrown.
  * With `create`, the target must be new, or be this resource's already (after an update that died right at its end).
  * The lease is renewed meanwhile; when this process dies, the agent undoes the change by itself.
+ *
+ * @param work what it does; its signal also aborts when the agent has undone the change by itself
  */
 export async function inTransaction(
   client: AgentClient,
   target: Target,
   context: Context,
-  work: (run: RunStep) => Promise<void>,
+  work: (run: RunStep, signal: AbortSignal) => Promise<void>,
   { create = false, undoDeadlineMs = UNDO_DEADLINE_MS }: { create?: boolean; undoDeadlineMs?: number } = {},
 ): Promise<void> {
   context.signal.throwIfAborted();
@@ -37,7 +39,7 @@ export async function inTransaction(
   const renewal = keepLease(client, id, lost);
   let committing = false;
   try {
-    await work((step) => client.step(id, step, (event) => progress(event, context), signal));
+    await work((step) => client.step(id, step, (event) => progress(event, context), signal), signal);
     signal.throwIfAborted();
     committing = true;
     await commit(client, id, target);

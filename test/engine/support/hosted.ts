@@ -23,12 +23,14 @@ export interface Declared {
   backends?: Record<string, object>;
   /** With `edge` by logical name, and `$name` where the component's name is another one. */
   pools?: Record<string, object>;
+  /** With `edges` by logical name. */
+  routes?: Record<string, { edges: string[] } & Record<string, unknown>>;
 }
 
 const PROGRAM = `
 import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
-import { HaproxyEdge, LocalHost, ProcessPool } from "${REPOSITORY}/components";
+import { HaproxyEdge, LocalHost, ProcessPool, Route } from "${REPOSITORY}/components";
 import { Backend } from "${REPOSITORY}/provider/classes/backend";
 const { unknown } = require("@pulumi/pulumi/output");
 
@@ -39,15 +41,18 @@ const given = (value: any): any => {
   if ("$later" in value) return pulumi.output(pulumi.runtime.isDryRun() ? unknown : value.$later);
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, given(inner)]));
 };
-const { host: hostArgs, edges = {}, backends = {}, pools = {} } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
+const { host: hostArgs, edges = {}, backends = {}, pools = {}, routes = {} } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
 const options = ($alias?: string) => ($alias === undefined ? {} : { aliases: [{ name: $alias }] });
 if (hostArgs) {
   const host = new LocalHost("local", given(hostArgs));
   const byName: Record<string, HaproxyEdge> = {};
   for (const [name, { $alias, ...args }] of Object.entries<any>(edges)) byName[name] = new HaproxyEdge(name, { host, ...given(args) }, options($alias));
+  const made: pulumi.Resource[] = [];
   for (const [name, { edge, ...args }] of Object.entries<any>(backends))
-    new Backend(name, { name, edge: byName[edge].edgeName, agent: byName[edge].agent, ...given(args) });
+    made.push(new Backend(name, { name, edge: byName[edge].edgeName, agent: byName[edge].agent, ...given(args) }));
   for (const [name, { edge, $alias, ...args }] of Object.entries<any>(pools)) new ProcessPool(name, { edge: byName[edge], ...given(args) }, options($alias));
+  for (const [name, { edges, ...args }] of Object.entries<any>(routes))
+    new Route(name, { edges: edges.map((edge: string) => byName[edge]), ...given(args) }, { dependsOn: made });
 }
 `;
 
