@@ -26,7 +26,7 @@ function stages(window: string, windows: Record<string, string> = {}) {
 async function splitsSince(hosted: HostedStack, from: string): Promise<number[]> {
   const stop = new AbortController();
   const splits: number[] = [];
-  const end = "the end of the list";
+  const end = `the list since ${from}`;
   const mark = hosted.client.begin({ target: "edge/none", owner: { who: end, why: end, pid: 1 } });
   for await (const { at, message } of hosted.client.events(stop.signal)) {
     if (message.startsWith(end)) break;

@@ -97,7 +97,12 @@ const refused: [string, z.ZodType, unknown, string][] = [
   ["absolutePath", absolutePath, "/a/../b", '"/a/../b" is not an absolute path without "..": write it from "/"'],
   ["absolutePath", absolutePath, "/a\u009b2J", '"/a\\u009b2J" holds a control character: remove it'],
   ["urlPath", urlPath, "/a b", '"/a b" is not a URL path: start with "/", percent-encode spaces, quotes and "#"'],
-  ["target", target, "pool/a/b", '"pool/a/b" is not a target: use edge/NAME, pool/NAME, route/NAME or backend/EDGE/NAME'],
+  [
+    "target",
+    target,
+    "pool/a/b",
+    '"pool/a/b" is not a target: use edge/NAME, pool/NAME, route/NAME or backend/EDGE/NAME',
+  ],
 ];
 for (const [title, schema, input, message] of refused)
   test(`${title} says what is wrong with ${JSON.stringify(input)?.slice(0, 30)}`, () => {

@@ -1,0 +1,122 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import fc from "fast-check";
+import { formatSplit, parsePercent, SPLIT_PARTS } from "../../model/split";
+import { explainWalk, planWalk, splitOf, stages } from "../../model/stages";
+import { problems } from "./support/pools";
+
+const RUNS = { numRuns: 200 };
+const parts = fc.integer({ min: 0, max: SPLIT_PARTS });
+
+test("a split is the same as a text and as a number", () => {
+  const table: [string, number | undefined][] = [
+    ["0%", 0],
+    ["0.01%", 1],
+    ["0.1%", 10],
+    ["1%", 100],
+    ["33.33%", 3333],
+    ["100%", 10_000],
+    ["100.00%", 10_000],
+    ["100.01%", undefined],
+    ["0.001%", undefined],
+    ["-1%", undefined],
+    ["1 %", undefined],
+    ["1", undefined],
+    ["1e1%", undefined],
+    ["%", undefined],
+  ];
+  for (const [text, split] of table) assert.equal(parsePercent(text), split, text);
+  fc.assert(fc.property(parts, (split) => parsePercent(formatSplit(split)) === split));
+});
+
+test("what is wrong with stages is said, each with its path", () => {
+  const cases: [object[], string[]][] = [
+    [[], ["has too few items (0): give at least 1"]],
+    [
+      [{ split: "10%" }, { split: "10%" }],
+      [
+        "[1].split: 10% does not rise: it comes after 10%, put the stages in rising order",
+        '[1].name: "10%" is the name of stages[0] already: use another',
+      ],
+    ],
+    [
+      [{ split: "0%" }],
+      [
+        '[0].split: 0% is the stage "stable", which is always there: remove it',
+        '[0].name: "0%" is the stage without a candidate: use another name',
+      ],
+    ],
+    [[{ split: "1%", name: "stable" }], ['[0].name: "stable" is the stage without a candidate: use another name']],
+    [
+      [
+        { split: "1%", name: "a" },
+        { split: "2%", name: "a" },
+      ],
+      ['[1].name: "a" is the name of stages[0] already: use another'],
+    ],
+    [[{ split: 1 }], ['[0].split: 1 is not a share of the requests: write a text such as "10%"']],
+    [
+      [{ split: "1%", window: "-5 minutes" }],
+      ['[0].window: "-5 minutes" is not a duration: write a number, a space and a unit, such as "30 seconds"'],
+    ],
+  ];
+  for (const [given, said] of cases)
+    assert.deepEqual(
+      problems(stages, given).map((problem) => problem.replace(/^: /, "").replace(/^(\d+)\./, "[$1].")),
+      said,
+    );
+});
+
+test("a walk up goes through every stage between, and a walk down is one step", () => {
+  const list = stages.parse([
+    { split: "1%", window: "1 minute" },
+    { split: "10%", name: "early", window: "2 minutes" },
+    { split: "50%", window: "1 hour", gates: [{ kind: "sli" }] },
+    { split: "100%", window: "0 seconds" },
+  ]);
+  const names = (from: number, to: string) => planWalk(list, from, to).legs.map(({ stage }) => stage.name);
+  assert.deepEqual(names(0, "100%"), ["1%", "early", "50%", "100%"]);
+  assert.deepEqual(names(100, "50%"), ["early", "50%"]);
+  assert.deepEqual(names(500, "early"), ["early"]);
+  assert.deepEqual(names(1000, "early"), []);
+  assert.deepEqual(names(10_000, "1%"), []);
+  assert.throws(
+    () => planWalk(list, 0, "5%"),
+    /"5%" is not a stage: use one of "stable", "1%", "early", "50%", "100%"/,
+  );
+  assert.deepEqual([splitOf(list, "stable"), splitOf(list, "0%"), splitOf(list, "early")], [0, 0, 1000]);
+  assert.deepEqual(explainWalk(planWalk(list, 100, "50%"), { onBreach: "stable" }), [
+    "the candidate goes from 1% to 50% of the requests in 2 stages, at least 1 h in all:",
+    "  early (10%) for 2 minutes: no gates",
+    "  50% for 1 hour: sli",
+    "a gate that fails at any of them undoes the whole walk: it goes back to 1%, and then to 0%, and the update fails",
+  ]);
+  assert.deepEqual(explainWalk(planWalk(list, 5000, "0%"), { onBreach: "back" }), [
+    "the candidate goes from 50% to 0% of the requests at once, without gates",
+  ]);
+});
+
+test("a walk rises strictly, ends at its target, skips nothing, and takes the sum of its windows", () => {
+  const splits = fc.uniqueArray(fc.integer({ min: 1, max: SPLIT_PARTS }), { minLength: 1, maxLength: 12 });
+  fc.assert(
+    fc.property(splits, parts, fc.nat(), (unsorted, from, pick) => {
+      const sorted = unsorted.toSorted((a, b) => a - b);
+      const list = stages.parse(
+        sorted.map((split, index) => ({ split: formatSplit(split), window: `${index} seconds` })),
+      );
+      const to = sorted[pick % sorted.length] ?? 0;
+      const walk = planWalk(list, from, formatSplit(to));
+      const legs = walk.legs.map(({ split }) => split);
+      assert.deepEqual(
+        legs,
+        sorted.filter((split) => split > from && split <= to),
+      );
+      assert.equal(legs.at(-1) ?? (to <= from ? to : undefined), to);
+      assert.equal(
+        walk.ms,
+        legs.reduce((sum, split) => sum + sorted.indexOf(split) * 1000, 0),
+      );
+    }),
+    RUNS,
+  );
+});
