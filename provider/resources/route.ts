@@ -6,7 +6,7 @@ import { formatSplit } from "../../model/split";
 import { explainWalk, splitOf } from "../../model/stages";
 import { type Context, containsUnknown, type Properties, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
+import { asRecorded, differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { sayPlan } from "./plan";
 import { gateFailures, soak } from "./stage-gates";
 import { inTransaction } from "./transaction";
@@ -30,9 +30,10 @@ export const routeResource: Resource = {
     const parsed = known && failures.length === 0;
     const more = parsed ? [...renameFailures(olds, values), ...gateFailures(inputs.stages)] : [];
     const valid = parsed && more.length === 0;
-    const live = valid
-      ? await liveFailures(inputs.agent, setStep(values), olds === undefined ? context.urn : undefined)
-      : [];
+    const live =
+      valid && !asRecorded(olds, values)
+        ? await liveFailures(inputs.agent, setStep(values), olds === undefined ? context.urn : undefined)
+        : [];
     return {
       failures: [...failures, ...more, ...live],
       inputs: {
@@ -51,7 +52,11 @@ export const routeResource: Resource = {
 
   async diff(_context, request) {
     return {
-      entries: differences(request, { replacing: ["agent.directory"], ignored: ["agent.socket"] }),
+      entries: differences(request, {
+        replacing: ["agent.directory"],
+        ignored: ["agent.socket"],
+        expected: (inputs) => outputsOf(inputs).live,
+      }),
       deleteBeforeReplace: true,
     };
   },

@@ -10,7 +10,7 @@ import { backendSpec } from "../../model/backend";
 import { edgeSpec } from "../../model/edge";
 import { type RouteInput, routeSpec } from "../../model/route";
 import type { StepInput } from "../../model/transaction";
-import { startTestAgent, type TestAgent } from "../support/agent";
+import { endEverything, startTestAgent, type TestAgent } from "../support/agent";
 import { freePorts } from "../support/ports";
 import { until } from "../support/until";
 
@@ -105,6 +105,12 @@ test("the edges of a route move in step, and an abort, a lost lease or the agent
   await client.abort(id, "a gate failed");
   assert.equal(await client.route("other"), undefined);
   assert.deepEqual(await answers(), ["green", "green"]);
+
+  // As after a reboot: nothing runs, and what is on disk comes back.
+  await endEverything(agent.directory);
+  await assert.rejects(answers());
+  await startTestAgent(t, { directory: agent.directory });
+  await until("the edges are back", async () => (await answers().catch(() => [])).join() === "green,green");
 });
 
 /** The split that HAProxy itself has, whoever runs it. */
