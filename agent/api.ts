@@ -54,7 +54,7 @@ export interface RouteAnswer {
   spec: RouteSpec;
   /** Split that was committed, in 1/10,000; 0 for a route that is just being made. */
   committed: number;
-  /** By edge: the split that its workers have, in 1/10,000; null where HAProxy does not run or has no such route. */
+  /** By edge: the split that its workers have, in 1/10,000; null where HAProxy does not run. */
   splits: Record<string, number | null>;
 }
 

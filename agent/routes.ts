@@ -125,14 +125,14 @@ export async function observeRoute(host: Host, name: string): Promise<RouteAnswe
   return { name, spec, committed: host.committed.routes[name]?.split ?? 0, splits: Object.fromEntries(splits) };
 }
 
-/** The split that an edge's workers have: of those that differ, the one that is not as wanted. */
+/** The split that an edge's workers have: of those that differ, the one that is not as wanted. Without an entry in its map, a worker sends nobody to the candidate. */
 function splitOn(observed: EdgeObservation, name: string, spec: RouteSpec): number | null {
   if (!observed.running) return null;
   if (spec.candidate === undefined) return 0;
   const key = splitKey(name, spec);
-  const current = observed.splits[key];
+  const current = observed.splits[key] ?? 0;
   const old = observed.oldWorkers.flatMap(({ splits }) => splits[key] ?? []);
-  return [current, ...old].find((split) => split !== spec.split) ?? current ?? null;
+  return [current, ...old].find((split) => split !== spec.split) ?? current;
 }
 
 const ORDER: PlanAnswer["how"][] = ["nothing", "runtime", "reload", "start"];

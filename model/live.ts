@@ -35,7 +35,7 @@ export interface PoolLive {
 }
 
 export interface RouteLive {
-  /** By edge: the candidate's share of the requests, or `none` where the edge does not run or has no such route. */
+  /** By edge: the candidate's share of the requests, or `none` where the edge does not run. */
   splits: Record<string, string>;
 }
 

@@ -55,6 +55,6 @@ test("a target has names that resources may have", () => {
     "",
   ])
     assert.deepEqual(problems(openRequest, { target, owner }), [
-      `target: "${target}" is not a target: use edge/NAME, pool/NAME or backend/EDGE/NAME`,
+      `target: "${target}" is not a target: use edge/NAME, pool/NAME, route/NAME or backend/EDGE/NAME`,
     ]);
 });
