@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { milliseconds } from "../model/duration";
-import type { Instance } from "../model/pool-state";
+import { type Instance, releaseOfServer } from "../model/pool-state";
 import type { Target } from "../model/transaction";
 import {
   backendsOf,
@@ -34,6 +34,8 @@ const BOOT_PATIENCE_MS = 10_000;
 export interface HostParts {
   directory: string;
   haproxyBinary: string;
+  /** Path of the meter's socket. */
+  meterSocket: string;
   committed: Committed;
   stateFile: StateFile;
   processes: ProcessHost;
@@ -131,6 +133,12 @@ export class Host {
     return result;
   }
 
+  /** The release of a server of a pool; nothing for a server that is not a pool's, or is not known. */
+  releaseOf(edge: string, backend: string, server: string): string | undefined {
+    const pool = this.working().pools[backend];
+    return pool?.settings.edge === edge ? releaseOfServer(pool, server) : undefined;
+  }
+
   get keptReleases(): KeptReleases {
     return this.parts.keptReleases;
   }
@@ -138,12 +146,13 @@ export class Host {
   haproxy(edge: string): Haproxy {
     const known = this.haproxies.get(edge);
     if (known !== undefined) return known;
-    const { directory, processes, haproxyBinary, events } = this.parts;
+    const { directory, processes, haproxyBinary, meterSocket, events } = this.parts;
     const haproxy = new Haproxy({
       name: edge,
       directory: join(directory, "edges", edge),
       processes,
       binary: haproxyBinary,
+      meter: meterSocket,
       log: (message, data) => events.emit(message, { edge, ...data }),
     });
     this.haproxies.set(edge, haproxy);

@@ -9,8 +9,10 @@ import { assertUnclaimed, claimFolder, FolderClaimed } from "./claim";
 import { Events } from "./events";
 import { removeTemporaries } from "./files";
 import { findHaproxy } from "./find-haproxy";
+import { hostFacts } from "./haproxy/host-facts";
 import { Host } from "./host";
 import { Journal } from "./journal";
+import { Meter, meterSocket } from "./meter/meter";
 import { KeptReleases } from "./pools/kept-releases";
 import { assertSocketFolder, ensurePrivateFolder } from "./private-folder";
 import { Problem } from "./problem";
@@ -86,15 +88,23 @@ async function start(
   const { secrets, notes: unreadable } = await Secrets.openIn(directory, loaded.state.digestKey);
   for (const note of unreadable) events.emit(note);
   about.notes.push(...notes, ...unreadable);
+  const workerGroup = hostFacts().account?.group;
   const host = new Host({
     directory,
     haproxyBinary: findHaproxy(),
+    meterSocket: meterSocket(directory, workerGroup),
     committed: loaded.state,
     stateFile,
     processes,
     events,
     secrets,
     keptReleases: new KeptReleases(directory, events),
+  });
+  const meter = new Meter({
+    directory,
+    group: workerGroup,
+    releaseOf: (edge, backend, server) => host.releaseOf(edge, backend, server),
+    log: (message) => events.emit(message),
   });
   const transactions = new Transactions({ host, journal, events, secrets, ballast });
 
@@ -106,11 +116,14 @@ async function start(
     events.emit(
       restart ? "the agent restarts; processes and traffic go on" : "the agent stops; processes and traffic go on",
     );
-    void Promise.all([events.flush(), release()]).finally(() => process.exit(restart ? EXIT_RESTART : 0));
+    void Promise.all([meter.close(), events.flush(), release()]).finally(() =>
+      process.exit(restart ? EXIT_RESTART : 0),
+    );
   };
   const server = createApi({
     host,
     transactions,
+    meter,
     events,
     about: () => ({ ...about, guarded: process.ppid === about.guard && about.guard !== 1 }),
     shutdown: stop,
@@ -131,6 +144,8 @@ async function start(
     );
     await journal.append(committed ? { kind: "committed", id } : { kind: "undone", id });
   }
+  // Traffic does not depend on it: an agent without a meter says so, and does everything else.
+  await meter.start().catch((error: Error) => events.emit(`the meter can't start: ${error.message}`));
   await host.boot();
   void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
   await listenOnSocket(server, options);

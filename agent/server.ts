@@ -3,10 +3,12 @@ import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { explain } from "../model/explain";
+import { sliQuery } from "../model/sli";
 import { openRequest, PROTOCOL, step } from "../model/transaction";
 import type { About, AgentStatus, NotObserved } from "./api";
 import type { Events } from "./events";
 import type { Host } from "./host";
+import type { Meter } from "./meter/meter";
 import { observeBackend, observeEdge, observePool, planStep } from "./observe";
 import { Problem } from "./problem";
 import { observeRoute } from "./routes";
@@ -26,6 +28,7 @@ const OBSERVE_DEADLINE_MS = 8000;
 export interface ServerParts {
   host: Host;
   transactions: Transactions;
+  meter: Meter;
   events: Events;
   /** Facts about the agent itself. */
   about: () => About;
@@ -60,6 +63,9 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
   ],
   ["GET", new RegExp(`^/v1/routes/${NAME}$`), ({ parts, params }) => observeRoute(parts.host, params[0] ?? "")],
   ["GET", /^\/v1\/events$/, followEvents],
+  ["GET", /^\/v1\/sli$/, sli],
+  ["GET", /^\/v1\/meter$/, async ({ parts }) => parts.meter.status()],
+  ["GET", /^\/v1\/metrics$/, metrics],
   ["POST", /^\/v1\/check$/, check],
   ["POST", /^\/v1\/plan$/, async ({ parts, body }) => planStep(parts.host, parse(step, body))],
   ["POST", /^\/v1\/transactions$/, async ({ parts, body }) => parts.transactions.begin(parse(openRequest, body))],
@@ -200,6 +206,29 @@ async function check({ parts, body }: Call) {
   const owned = creator === undefined ? undefined : ownedByOther(parts.host.committed, targetOf(wanted), creator);
   const problems = await stepProblems(wanted, parts.host, { preview: true });
   return { problems: owned === undefined ? problems : [{ path: "name", message: owned }, ...problems] };
+}
+
+/** What the meter recorded of a window. Not found where nothing records: that is not the same as no requests. */
+async function sli({ parts, request }: Call) {
+  const { searchParams } = new URL(request.url ?? "", "http://agent");
+  const query = parse(sliQuery, Object.fromEntries(searchParams));
+  const edge = parts.host.working().edges[query.edge];
+  if (edge === undefined)
+    throw new Problem(404, "not-found", `this agent has no edge ${query.edge}: name one that it has`);
+  if (!edge.meter)
+    throw new Problem(
+      404,
+      "no-meter",
+      `edge ${query.edge} is not metered: leave out "meter: false" where it is declared`,
+    );
+  return parts.meter.query(query);
+}
+
+/** For Prometheus, in its text format. */
+async function metrics({ parts, response }: Call) {
+  response.writeHead(200, { "content-type": "text/plain; version=0.0.4" });
+  response.end(parts.meter.exposition());
+  return ANSWERED;
 }
 
 async function followEvents({ parts, response }: Call) {

@@ -307,3 +307,11 @@ export function backendOf(pool: string, state: PoolState): BackendSpec {
     ),
   });
 }
+
+/** The release of one of a pool's servers, by the generation in its name; nothing for names and generations that are not known. */
+export function releaseOfServer({ current, candidate, retained }: PoolState, server: string): string | undefined {
+  const number = Number(/-(\d+)-\d+(?:\.\d+)?$/.exec(server)?.[1]);
+  if (candidate?.number === number) return candidate.release.id;
+  if (current?.number === number) return current.release.id;
+  return retained.find(({ generation: kept }) => kept === number)?.release.id;
+}

@@ -1,3 +1,4 @@
+import type { SliAnswer, SliQuery } from "../../model/sli";
 import type { AgentEvent, OpenRequest, Step, StepInput } from "../../model/transaction";
 import type {
   AgentStatus,
@@ -52,6 +53,18 @@ export class AgentClient {
       if (error instanceof AgentError && error.code === "not-found") return undefined;
       throw error;
     }
+  }
+
+  /**
+   * What an edge's meter recorded of a window.
+   *
+   * @throws AgentError `not-found` where there is no such edge, `no-meter` where it is not metered
+   */
+  sli(query: SliQuery, options?: CallOptions): Promise<SliAnswer> {
+    const parameters = Object.entries(query).flatMap(([key, value]): [string, string][] =>
+      value === undefined ? [] : [[key, String(value)]],
+    );
+    return this.connection.call("GET", `/v1/sli?${new URLSearchParams(parameters)}`, undefined, options);
   }
 
   /**

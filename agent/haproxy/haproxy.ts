@@ -54,6 +54,8 @@ export interface HaproxyOptions {
   processes: Pick<ProcessHost, "launch" | "stop" | "get" | "remove" | "tail">;
   /** Path of HAProxy, 2.6 or newer. */
   binary: string;
+  /** Path of the meter's socket. @default none: requests are not logged */
+  meter?: string | undefined;
   log: (message: string, data?: object) => void;
 }
 
@@ -304,6 +306,7 @@ export class Haproxy {
       routes,
       socket: this.sockets.worker,
       host: hostFacts(),
+      meter: this.options.meter,
       certificates,
     });
     const record: EdgeRecord = { version: 1, spec, backends, routes, ...placement, oldIdleMs: before?.oldIdleMs ?? 0 };

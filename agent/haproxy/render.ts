@@ -5,6 +5,7 @@ import { type Duration, milliseconds } from "../../model/duration";
 import { type EdgeSpec, edgeSpec } from "../../model/edge";
 import { name as nameSchema } from "../../model/names";
 import { type RouteSpec, routeSpec } from "../../model/route";
+import { logFormat, MAX_LINE } from "../meter/line";
 import { connectionsWithin, type HostFacts } from "./host-facts";
 import { endpoint, quote } from "./quote";
 import { routeLines, splitsText } from "./routes";
@@ -20,6 +21,9 @@ const SERVER_IDLE = "1s";
 const TCP_CHECK_INTERVAL_MS = 2000;
 /** What a client reads when no server can answer it. */
 const UNAVAILABLE_BODY = '{"error":"no server can answer this request now: try again"}';
+/** Ring of the meter's lines, and its size in bytes: about a second of 40,000 requests per second. */
+const METER_RING = "meter";
+const METER_RING_BYTES = 4 * 1024 * 1024;
 /** Name of the condition that a request comes from this host. */
 const FROM_THIS_HOST = "from-this-host";
 
@@ -33,6 +37,8 @@ export interface RenderInput {
   /** Path of the worker's runtime API. */
   socket: string;
   host: HostFacts;
+  /** Path of the meter's socket, where there is a meter. */
+  meter?: string | undefined;
   /** Digests of certificate files by path: a renewed file is a change. */
   certificates?: Record<string, string>;
 }
@@ -53,17 +59,20 @@ export function render(input: RenderInput): Rendered {
   const backends = Object.entries(input.backends).toSorted(byKey);
   const known = new Set(backends.map(([name]) => name));
   const servers = groupByBackend(input.placed);
+  const metered = spec.meter && input.meter !== undefined;
   const routes = validRoutes(input.routes ?? {});
   const frontends = Object.entries(spec.frontends)
     .toSorted(byKey)
-    .flatMap(([name, frontend]) =>
-      frontendLines(name, frontend, { known, certificates: input.certificates ?? {}, routes }),
-    );
+    .flatMap(([name, frontend]) => [
+      ...frontendLines(name, frontend, { known, certificates: input.certificates ?? {}, routes }),
+      ...(metered ? logLines(input.name) : []),
+    ]);
   const sections = backends.map(([name, backend]) => ({
     lines: backendText(name, backend),
     servers: (servers.get(name) ?? []).map((server) => `${serverLine(server)}\n`).join(""),
   }));
-  const before = [...defaultsLines(spec), ...frontends, ...metricsLines(spec), ""].join("\n");
+  const ring = metered && input.meter !== undefined ? ringLines(input.meter) : [];
+  const before = [...ring, ...defaultsLines(spec), ...frontends, ...metricsLines(spec), ""].join("\n");
   const after = [...unavailableLines(), ""].join("\n");
   const whole = (description: string, middle: string): string =>
     `${[...globalLines(input, spec, description), ""].join("\n")}${before}${middle}${after}`;
@@ -219,6 +228,27 @@ function forwardingLines(binds: EdgeSpec["frontends"][string]["binds"]): string[
 
 function isLoopback(address: string): boolean {
   return address.startsWith("127.") || address === "::1";
+}
+
+/**
+ * The meter's end of the log: a ring in memory, which a thread of HAProxy's sends on. Where the meter is slow or away, lines
+ * are dropped and counted, and no request waits.
+ */
+function ringLines(socket: string): string[] {
+  return [
+    "",
+    `ring ${METER_RING}`,
+    "  format raw",
+    `  maxlen ${MAX_LINE}`,
+    `  size ${METER_RING_BYTES}`,
+    "  timeout connect 1s",
+    "  timeout server 10s",
+    `  server meter ${quote(`unix@${socket}`)}`,
+  ];
+}
+
+function logLines(edge: string): string[] {
+  return [`  log ring@${METER_RING} len ${MAX_LINE} format raw daemon`, `  log-format ${quote(logFormat(edge))}`];
 }
 
 function metricsLines({ metrics }: EdgeSpec): string[] {

@@ -1,0 +1,192 @@
+import assert from "node:assert/strict";
+import { access, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test, { type TestContext } from "node:test";
+import { Meter, meterSocket } from "../../../agent/meter/meter";
+import { COARSE_MS } from "../../../agent/meter/recorder";
+import { quantile } from "../../../model/histogram";
+import type { SliAnswer } from "../../../model/sli";
+import { startLoad } from "../../load/load";
+import { startTarget } from "../../load/target";
+import { startTestAgent, type TestAgent } from "../../support/agent";
+import { freePorts } from "../../support/ports";
+import { until } from "../../support/until";
+import { change, edgeStep, freeRange, promote, releaseFolder } from "../support/pool";
+
+/** An agent with edge `main`, whose backend `web` has one server: what listens on `upstream`. */
+async function metered(t: TestContext, upstream: number): Promise<{ agent: TestAgent; port: number }> {
+  const agent = await startTestAgent(t);
+  const port = await freePorts(1);
+  await change(agent.client, "edge/main", [edgeStep(port)]);
+  await change(agent.client, "backend/main/web", [
+    {
+      verb: "backend.set",
+      edge: "main",
+      backend: "web",
+      spec: { servers: { s1: { address: "127.0.0.1", port: upstream } } },
+    },
+  ]);
+  return { agent, port };
+}
+
+/** The answer once it counts this many requests, and none more comes. */
+function counted(agent: TestAgent, requests: number, from: number): Promise<SliAnswer> {
+  return until(
+    `${requests} requests in the meter`,
+    async () => {
+      const answer = await agent.client.sli({ edge: "main", backend: "web", from, to: Date.now() });
+      return answer.counts.requests + answer.counts.aborted >= requests ? answer : undefined;
+    },
+    { deadlineMs: 15_000 },
+  );
+}
+
+const second = (at: number) => at - (at % 1000);
+
+test("the meter agrees with a load generator about counts and quantiles", async (t) => {
+  const target = await startTarget({
+    request: (request, response, _number) => {
+      if (request.url !== "/") return false;
+      // Nine of ten at once, the tenth late.
+      setTimeout(() => response.end("hello"), count++ % 10 === 0 ? 120 : 20);
+      return true;
+    },
+  });
+  let count = 0;
+  t.after(() => target.close());
+  const { agent, port } = await metered(t, target.port);
+  const from = second(Date.now());
+  const mix = { rate: 200, connections: 32, postShare: 0, slow: 0, websockets: 2, streams: 1 };
+  const load = startLoad({ host: "127.0.0.1", port, mix, websocketSeconds: [1, 2], streamSeconds: [1, 2] });
+  await until("some requests", () => load.snapshot().requests >= 800, { deadlineMs: 30_000 });
+  const report = await load.stop();
+  assert.equal(report.failed, 0);
+  const all = report.requests + report.websockets + report.streams;
+  const answer = await counted(agent, all, from);
+  assert.equal(answer.counts.requests, all);
+  assert.deepEqual([answer.counts.status5xx, answer.counts.cut, answer.lost], [0, 0, 0]);
+  // HAProxy measures whole milliseconds; the load generator also counts its own turn.
+  const near = (share: number, ms: number) => {
+    const read = quantile(answer.head, share) ?? Number.NaN;
+    assert.ok(Math.abs(read - ms) <= 6 + ms * 0.15, `p${share * 100}: ${read} ms instead of ${ms} ms`);
+  };
+  near(0.5, report.latency.p50);
+  near(0.95, report.latency.p95);
+});
+
+test("requests are told apart by release, also after the agent's restart", async (t) => {
+  const agent = await startTestAgent(t);
+  const port = await freePorts(1);
+  await change(agent.client, "edge/main", [edgeStep(port)]);
+  const path = await releaseFolder(agent.directory);
+  const ports = await freeRange(6);
+  const from = second(Date.now());
+  for (const release of ["v1", "v2"]) {
+    await promote(agent.client, { path, ports, release });
+    for (let index = 0; index < 5; index++) await (await fetch(`http://127.0.0.1:${port}/`)).text();
+  }
+  await counted(agent, 10, from);
+  const of = async (release: string) =>
+    (await agent.client.sli({ edge: "main", release, from, to: Date.now() })).counts.requests;
+  assert.deepEqual([await of("v1"), await of("v2"), await of("v3")], [5, 5, 0]);
+  const since = (await agent.client.about()).since;
+  await agent.client.shutdown({ restart: true });
+  await until("the agent to be back", async () => (await agent.client.about()).since !== since);
+  // What was counted before is read back from disk, in slots of ten seconds.
+  const start = from - (from % COARSE_MS);
+  const before = await until(
+    "the records",
+    async () => {
+      const { counts } = await agent.client.sli({ edge: "main", release: "v2", from: start, to: Date.now() });
+      return counts.requests === 5 ? counts : undefined;
+    },
+    { deadlineMs: 30_000 },
+  );
+  assert.equal(before.requests, 5);
+});
+
+test("a meter that is killed, stopped or slow costs no request, and what it missed is known", async (t) => {
+  const target = await startTarget();
+  t.after(() => target.close());
+  const { agent, port } = await metered(t, target.port);
+  const from = second(Date.now());
+  const load = startLoad({
+    host: "127.0.0.1",
+    port,
+    mix: { rate: 300, connections: 8, postShare: 0, slow: 0, websockets: 0, streams: 0 },
+  });
+  const further = async (requests: number) => {
+    const goal = load.snapshot().requests + requests;
+    await until(`${requests} more requests`, () => load.snapshot().requests >= goal);
+  };
+  await further(100);
+  const { pid } = await agent.client.about();
+  process.kill(pid, "SIGSTOP");
+  await further(300);
+  process.kill(pid, "SIGCONT");
+  await further(300);
+  process.kill(pid, "SIGKILL");
+  await further(300);
+  await until("the agent to be back", async () => (await agent.client.about()).pid !== pid, { deadlineMs: 20_000 });
+  await further(300);
+  const report = await load.stop();
+  assert.equal(report.failed, 0, JSON.stringify(report.failures));
+  assert.ok(report.latency.p99 < 2000, `p99 ${report.latency.p99} ms`);
+  // Requests since the restart are there; the killed agent took the seconds before with it.
+  await until(
+    "lines of the new agent",
+    async () => {
+      const { counts } = await agent.client.sli({ edge: "main", from: from - 20_000, to: Date.now() });
+      return counts.requests > 0;
+    },
+    { deadlineMs: 20_000 },
+  );
+});
+
+test("lines that HAProxy had to drop are told", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "slm-"));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  let now = 1_800_000_000_000;
+  const meter = new Meter({
+    directory,
+    group: undefined,
+    releaseOf: () => undefined,
+    log: () => undefined,
+    now: () => now,
+  });
+  await meter.start();
+  t.after(() => meter.close());
+  const { connect } = await import("node:net");
+  const socket = connect(meterSocket(directory, undefined));
+  socket.write(`<5 events dropped\n7 events dropped\n${now} 200 -- 0 0 1 2 3 main - web s1\n${now} 200 -- 0 0 1`);
+  socket.write(" 2 3 main - web s1\n");
+  await until("the lines", () => meter.status().lines === 2);
+  now += 5000;
+  const answer = await until("the second to be complete", () => {
+    const found = meter.query({ edge: "main", from: 1_800_000_000_000, to: now });
+    return found.lost > 0 && found.counts.requests > 0 ? found : undefined;
+  });
+  assert.deepEqual([answer.lost, answer.counts.requests], [7, 2]);
+  assert.equal(meter.status().malformed, 1);
+  assert.match(
+    meter.exposition(),
+    /sluice_requests_total\{edge="main",route="",backend="web",server="s1",release=""\} 2/,
+  );
+  assert.match(meter.exposition(), /sluice_request_duration_seconds_bucket\{[^}]*le="0.001"\} 2/);
+  socket.destroy();
+});
+
+test("an edge that is not metered has no answer, which is not an answer of zero", async (t) => {
+  const agent = await startTestAgent(t);
+  const port = await freePorts(1);
+  const spec = { meter: false, frontends: { http: { binds: [{ port }], defaultBackend: "web" } } };
+  await change(agent.client, "edge/main", [{ verb: "edge.set", edge: "main", spec }]);
+  const query = { from: Date.now() - 1000, to: Date.now() };
+  await assert.rejects(agent.client.sli({ edge: "main", ...query }), { code: "no-meter" });
+  await assert.rejects(agent.client.sli({ edge: "other", ...query }), { code: "not-found" });
+  await assert.rejects(agent.client.sli({ edge: "main", from: 5, to: 5 }), { code: "invalid" });
+  const config = await readFile(join(agent.directory, "edges", "main", "haproxy.cfg"), "utf8");
+  assert.doesNotMatch(config, /log-format/);
+  await access(agent.directory);
+});
