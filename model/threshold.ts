@@ -1,0 +1,61 @@
+import { z } from "zod";
+import { shown } from "./explain";
+import { isRatio, SLI_METRICS, type SliMetric } from "./sli";
+
+/** A limit that a metric must stay below. */
+export interface Threshold {
+  metric: SliMetric;
+  /** Whether the limit itself is still good. */
+  inclusive: boolean;
+  /** A share from 0 to 1, or milliseconds. */
+  limit: number;
+}
+
+const THRESHOLD = /^((?:total )?[a-z0-9]+) ?(<=|<|>=|>|=+) ?(-?[\d.]+) ?([a-z%]*)$/i;
+const UNITS: Record<string, number> = { ms: 1, s: 1000 };
+
+/** Reads `p95 < 500 ms` or `5xx < 0.5 %`. Returns what is wrong with it, in words, where it is none. */
+export function parseThreshold(text: string): Threshold | string {
+  const match = THRESHOLD.exec(text.trim());
+  const [, metric = "", sign = "", amount = "", unit = ""] = match ?? [];
+  if (match === null) return `${shown(text)} is not a threshold: write one such as "p95 < 500 ms" or "5xx < 0.5 %"`;
+  if (!(SLI_METRICS as readonly string[]).includes(metric))
+    return `${shown(text)} is about ${shown(metric)}, which is not measured: use one of ${SLI_METRICS.join(", ")}`;
+  if (sign !== "<" && sign !== "<=")
+    return `${shown(text)} compares with ${shown(sign)}: use "<" or "<=", since all of these are better when they are lower`;
+  const known = metric as SliMetric;
+  const value = Number(amount);
+  if (!Number.isFinite(value) || value < 0) return `${shown(text)} has no limit: write a number of at least 0`;
+  const ratio = isRatio(known);
+  const example = ratio ? `"${metric} ${sign} 0.5 %"` : `"${metric} ${sign} 500 ms"`;
+  if (unit === "") return `${shown(text)} has no unit: write one, such as ${example}`;
+  if (ratio ? unit !== "%" : UNITS[unit] === undefined)
+    return `${shown(text)} has the unit ${shown(unit)}, but ${metric} is ${ratio ? "a share in %" : "a time in ms or s"}: write it such as ${example}`;
+  if (ratio && value > 100) return `${shown(text)} is always true: use a share below 100 %`;
+  return { metric: known, inclusive: sign === "<=", limit: ratio ? value / 100 : value * (UNITS[unit] ?? 1) };
+}
+
+/** Schema of a threshold, as text. */
+export const threshold = z.string().transform((text, context): Threshold => {
+  const parsed = parseThreshold(text);
+  if (typeof parsed !== "string") return parsed;
+  context.addIssue({ code: "custom", message: parsed });
+  return z.NEVER;
+});
+
+/** Whether a value is within a threshold; what is no number is not. */
+export function holds({ inclusive, limit }: Threshold, value: number): boolean {
+  return inclusive ? value <= limit : value < limit;
+}
+
+/** A value as people read it: `310 ms`, `0.12 %`. */
+export function formatMetric(metric: SliMetric, value: number): string {
+  if (isRatio(metric)) return `${Number((value * 100).toPrecision(3))} %`;
+  return value >= 10_000 ? `${Number((value / 1000).toPrecision(3))} s` : `${Math.round(value)} ms`;
+}
+
+/** `p95 310 ms < 500 ms`. */
+export function formatThreshold({ metric, inclusive, limit }: Threshold, value: number | undefined): string {
+  const shownValue = value === undefined ? "-" : formatMetric(metric, value);
+  return `${metric} ${shownValue} ${inclusive ? "<=" : "<"} ${formatMetric(metric, limit)}`;
+}

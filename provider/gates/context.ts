@@ -1,0 +1,73 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { AgentClient } from "../../agent/client/client";
+import { mergeAnswers, type SliAnswer, type SliSelector } from "../../model/sli";
+import type { Probe, Verdict } from "../../model/verdict";
+
+/** The requests of one side of a change. */
+export type Side = Omit<SliSelector, "edge">;
+
+/** Time, which tests replace. */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+export const SYSTEM_CLOCK: Clock = {
+  now: Date.now,
+  sleep: async (ms, signal) => {
+    await sleep(ms, undefined, { signal }).catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw error;
+    });
+  },
+};
+
+/** What gates need to know of the change that they watch. */
+export interface GateContext {
+  /** For messages, such as `stage 10 %`. */
+  title: string;
+  /** The edges that the change is on, each with its agent. */
+  edges: { name: string; agent: Pick<AgentClient, "sli" | "edge"> }[];
+  candidate: Side;
+  /** What the candidate is compared with. @default none: such gates have no verdict, and breach */
+  stable?: Side | undefined;
+  /** Time through which gates are watched that do not say, in milliseconds; 0 for one good probe. */
+  windowMs: number;
+  /** Since when what a soak is about has been held, in milliseconds since the epoch. @default not held */
+  heldSince?: number | undefined;
+  /** Ends the watch from outside: the watch then rejects with its reason. */
+  signal: AbortSignal;
+  /** One line about how it goes, for the resource's row. */
+  progress(message: string): void;
+  /** @default the system's */
+  clock?: Clock | undefined;
+}
+
+/** What a probe of a gate is given. */
+export interface ProbeContext extends GateContext {
+  /** When the watch began, and what time it is, in milliseconds since the epoch. */
+  startedAt: number;
+  now: number;
+  /** Looks that the watch has in all, for tests that are repeated. */
+  looks: number;
+}
+
+export type Prober = (context: ProbeContext) => Promise<Probe>;
+
+export function found(verdict: Verdict, text: string, values: Record<string, number> = {}): Probe {
+  return { verdict, text, values };
+}
+
+/** What all edges' meters have recorded of a side. Rejects where one of them cannot tell. */
+export async function measured(
+  { edges, signal }: Pick<GateContext, "edges" | "signal">,
+  side: Side,
+  window: { from: number; to: number },
+): Promise<SliAnswer> {
+  const [first, ...rest] = await Promise.all(
+    edges.map(({ name, agent }) => agent.sli({ edge: name, ...side, ...window }, { signal })),
+  );
+  if (first === undefined) throw new Error("there is no edge whose meter could be asked");
+  return mergeAnswers([first, ...rest]);
+}
