@@ -63,15 +63,20 @@ export async function queryPrometheus(url: string, query: string, signal: AbortS
   if (!parsed.success)
     throw new Error(`${name} answered ${status} with JSON that is not Prometheus': is the address right?`);
   const { data } = parsed.data;
-  if (data.resultType === "scalar") return [{ labels: {}, value: Number(data.result[1]) }];
+  if (data.resultType === "scalar") return [{ labels: {}, value: numberOf(data.result[1]) }];
   if (data.resultType === "vector")
     return data.result.map(({ metric, value }) => ({
       labels: metric,
-      value: Number(value[1].replace("Inf", "Infinity")),
+      value: numberOf(value[1]),
     }));
   throw new BadQuery(
     `${JSON.stringify(query)} gives a ${data.resultType}: write one that gives a number, such as rate(...)`,
   );
+}
+
+/** Prometheus writes `+Inf`, `-Inf` and `NaN`. */
+function numberOf(text: string): number {
+  return Number(text.replace("Inf", "Infinity"));
 }
 
 /** Judges every series that the query gives. No series, or a value that is no number, is no verdict. */

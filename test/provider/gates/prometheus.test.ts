@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test, { type TestContext } from "node:test";
+import type { PrometheusSliGate } from "../../../model/gate";
+import { queryProblem, watchGates } from "../../../provider/gates";
+import { queryPrometheus } from "../../../provider/gates/prometheus";
+import { freePorts } from "../../support/ports";
+import { until } from "../../support/until";
+import { answer, gates, world } from "./support";
+
+const here = spawnSync("prometheus", ["--version"]).status === 0;
+const skip = here ? false : "no prometheus on PATH: apt-get install prometheus";
+const once = { ...world((query) => answer(query)), windowMs: 0 };
+const signal = () => AbortSignal.timeout(10_000);
+
+async function serve(t: TestContext, listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** A real server that scrapes an app, several times per second. */
+async function startPrometheus(t: TestContext, target: string): Promise<{ url: string; kill(): void }> {
+  const directory = await mkdtemp(join(tmpdir(), "slp-"));
+  const port = await freePorts(1);
+  const config = {
+    global: { scrape_interval: "200ms", scrape_timeout: "200ms" },
+    scrape_configs: [{ job_name: "app", static_configs: [{ targets: [new URL(target).host] }] }],
+  };
+  await writeFile(join(directory, "p.yml"), JSON.stringify(config));
+  const args = [
+    `--config.file=${directory}/p.yml`,
+    `--storage.tsdb.path=${directory}/data`,
+    `--web.listen-address=127.0.0.1:${port}`,
+  ];
+  const child = spawn("prometheus", args, { stdio: "ignore" });
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  t.after(async () => {
+    child.kill("SIGKILL");
+    await exited;
+    await rm(directory, { recursive: true, force: true });
+  });
+  const url = `http://127.0.0.1:${port}`;
+  await until("Prometheus to be ready", async () => (await fetch(`${url}/-/ready`)).ok, { deadlineMs: 30_000 });
+  return { url, kill: () => child.kill("SIGKILL") };
+}
+
+test("queries and templates are judged by a real Prometheus", { skip }, async (t) => {
+  let scrapes = 0;
+  // Each scrape sees 100 more requests: 98 of 0.2 s, 2 above a second; 1 % of them errors.
+  const app = await serve(t, (_, response) => {
+    scrapes++;
+    const lines = [
+      "# TYPE request_seconds histogram",
+      `request_seconds_bucket{le="0.1"} 0`,
+      `request_seconds_bucket{le="0.2"} ${98 * scrapes}`,
+      `request_seconds_bucket{le="1"} ${98 * scrapes}`,
+      `request_seconds_bucket{le="+Inf"} ${100 * scrapes}`,
+      `request_seconds_sum ${20 * scrapes}`,
+      `request_seconds_count ${100 * scrapes}`,
+      "# TYPE requests_total counter",
+      `requests_total{code="200"} ${99 * scrapes}`,
+      `requests_total{code="500"} ${scrapes}`,
+      "# TYPE quiet_total counter",
+      "quiet_total 0",
+    ];
+    response.setHeader("content-type", "text/plain; version=0.0.4");
+    response.end(`${lines.join("\n")}\n`);
+  });
+  const { url, kill } = await startPrometheus(t, app);
+  await until(
+    "some scrapes",
+    async () => (await queryPrometheus(url, "rate(request_seconds_count[5s]) > 0", signal())).length > 0,
+    { deadlineMs: 30_000 },
+  );
+  const judged = (more: object) =>
+    watchGates(gates({ kind: "sli", source: "prometheus", url, interval: "100 milliseconds", ...more } as never), once);
+  const over = "10 seconds";
+  await judged({ quantile: { metric: "request_seconds", quantile: 0.95, over }, must: "< 500 ms" });
+  await assert.rejects(
+    judged({ quantile: { metric: "request_seconds", quantile: 0.99, over }, must: "< 500 ms" }),
+    /value 1 is not < 500 ms/,
+  );
+  await judged({ errorRatio: { metric: "requests_total", over }, must: "< 2 %" });
+  await assert.rejects(
+    judged({ errorRatio: { metric: "requests_total", over }, must: "< 0.5 %" }),
+    /value 0\.01 is not < 0\.5 %/,
+  );
+  // No errors at all are 0, and no requests at all are no value.
+  await judged({ errorRatio: { metric: "requests_total", errors: { code: "7.." }, over }, must: "<= 0 %" });
+  await assert.rejects(
+    judged({ errorRatio: { metric: "quiet_total", over }, must: "< 1 %" }),
+    /unavailable 3 times in a row: value NaN is no number/,
+  );
+  await judged({ query: "up", must: ">= 1" });
+  await judged({ query: "scalar(up)", must: "> 0" });
+  await assert.rejects(judged({ query: "up_typo", must: "> 0" }), /unavailable .*the query gives no series/);
+  await assert.rejects(judged({ query: "up[1m]", must: "> 0" }), /gives a matrix/);
+  await assert.rejects(judged({ query: "sum(up", must: "> 0" }), /Prometheus refuses "sum\(up": .*parse error/);
+  const problem = (query: string) => {
+    const [gate] = gates({ kind: "sli", source: "prometheus", url, query, must: "> 0" });
+    return queryProblem(gate as PrometheusSliGate, signal());
+  };
+  assert.match((await problem("sum(up")) ?? "", /parse error/);
+  assert.equal(await problem("sum(up)"), undefined);
+  // Killed within the window.
+  const watching = watchGates(gates({ kind: "sli", source: "prometheus", url, query: "up", must: "> 0" }), {
+    ...world((query) => answer(query)),
+    progress: kill,
+    windowMs: 600_000,
+  });
+  await assert.rejects(watching, /unavailable 3 times in a row: http.* did not answer/);
+});
+
+test("what does not answer as Prometheus does is unavailable, in words", async (t) => {
+  const bodies: Record<string, string> = {
+    html: "<html>Sign in</html>",
+    other: '{"hello": "world"}',
+    empty: "",
+    nan: '{"status":"success","data":{"resultType":"scalar","result":[1,"NaN"]}}',
+    inf: '{"status":"success","data":{"resultType":"scalar","result":[1,"+Inf"]}}',
+    error: '{"status":"error","errorType":"timeout","error":"query timed out"}',
+  };
+  const url = await serve(t, (request, response) => {
+    const [, key = ""] = (request.url ?? "").split("/");
+    if (key === "html") response.setHeader("content-type", "text/html");
+    response.end(bodies[key]);
+  });
+  const judged = (key: string) =>
+    watchGates(gates({ kind: "sli", source: "prometheus", url: `${url}/${key}`, query: "up", must: "> 0" }), once);
+  await assert.rejects(
+    judged("html"),
+    /unavailable .* answered 200 with a web page \(HTML\): is it the address of a Prometheus server\?/,
+  );
+  await assert.rejects(judged("other"), /JSON that is not Prometheus'/);
+  await assert.rejects(judged("empty"), /something that is no JSON/);
+  await assert.rejects(judged("nan"), /value NaN is no number/);
+  await assert.rejects(judged("inf"), /value Infinity is no number/);
+  await assert.rejects(judged("error"), /could not evaluate the query: query timed out/);
+});
