@@ -66,13 +66,13 @@ test("the meter agrees with a load generator about counts and quantiles", async 
   const answer = await counted(agent, all, from);
   assert.equal(answer.counts.requests, all);
   assert.deepEqual([answer.counts.status5xx, answer.counts.cut, answer.lost], [0, 0, 0]);
-  // HAProxy measures whole milliseconds; the load generator also counts its own turn.
-  const near = (share: number, ms: number) => {
+  // What HAProxy measures, in whole milliseconds, lies between the target's own time and what the client saw.
+  const between = (share: number, least: number, most: number) => {
     const read = quantile(answer.head, share) ?? Number.NaN;
-    assert.ok(Math.abs(read - ms) <= 6 + ms * 0.15, `p${share * 100}: ${read} ms instead of ${ms} ms`);
+    assert.ok(read >= least - 2 && read <= most * 1.01 + 2, `p${share * 100}: ${read} ms, not ${least} to ${most} ms`);
   };
-  near(0.5, report.latency.p50);
-  near(0.95, report.latency.p95);
+  between(0.5, 20, report.latency.p50);
+  between(0.95, 120, report.latency.p95);
 });
 
 test("requests are told apart by release, also after the agent's restart", async (t) => {
