@@ -57,8 +57,8 @@ export const edgeSpec = z
     hardStopAfter: duration({ min: "1 second", max: "7 days" }).default("1 hour"),
     /** HAProxy's own Prometheus exporter at `/metrics`. @default none: no extra listener */
     metrics: z.strictObject({ address: ipAddress.default("127.0.0.1"), port }).optional(),
-    /** Count requests by status and latency, per server, release and route: gates judge by it. @default true */
-    meter: z.boolean().default(true),
+    /** Count requests by status and latency, per server, release and route: gates judge by it. @default false: HAProxy writes a log line per request for it. Change: hitless reload. */
+    meter: z.boolean().default(false),
   })
   .superRefine((spec, context) => {
     const earlier = new Map<number, (Listener & { canonical: string })[]>();

@@ -23,7 +23,7 @@ test("an edge has defaults for everything but its frontends", () => {
     },
     maxConnections: 4000,
     hardStopAfter: "1 hour",
-    meter: true,
+    meter: false,
   });
 });
 

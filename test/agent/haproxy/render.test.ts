@@ -41,6 +41,7 @@ const full: RenderInput = {
       timeouts: { client: "90 seconds", tunnel: "2 hours" },
       maxConnections: 50_000,
       metrics: { port: 9101 },
+      meter: true,
     },
     {
       shop: {

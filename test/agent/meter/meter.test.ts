@@ -7,18 +7,25 @@ import { Meter, meterSocket } from "../../../agent/meter/meter";
 import { COARSE_MS } from "../../../agent/meter/recorder";
 import { quantile } from "../../../model/histogram";
 import type { SliAnswer } from "../../../model/sli";
+import type { StepInput } from "../../../model/transaction";
 import { startLoad } from "../../load/load";
 import { startTarget } from "../../load/target";
 import { startTestAgent, type TestAgent } from "../../support/agent";
 import { freePorts } from "../../support/ports";
 import { until } from "../../support/until";
-import { change, edgeStep, freeRange, promote, releaseFolder } from "../support/pool";
+import { change, freeRange, promote, releaseFolder } from "../support/pool";
+
+/** Edge `main`, which counts its requests. */
+function meteredEdge(port: number): StepInput {
+  const frontends = { http: { binds: [{ port }], defaultBackend: "web" } };
+  return { verb: "edge.set", edge: "main", spec: { frontends, meter: true } };
+}
 
 /** An agent with edge `main`, whose backend `web` has one server: what listens on `upstream`. */
 async function metered(t: TestContext, upstream: number): Promise<{ agent: TestAgent; port: number }> {
   const agent = await startTestAgent(t);
   const port = await freePorts(1);
-  await change(agent.client, "edge/main", [edgeStep(port)]);
+  await change(agent.client, "edge/main", [meteredEdge(port)]);
   await change(agent.client, "backend/main/web", [
     {
       verb: "backend.set",
@@ -78,7 +85,7 @@ test("the meter agrees with a load generator about counts and quantiles", async 
 test("requests are told apart by release, also after the agent's restart", async (t) => {
   const agent = await startTestAgent(t);
   const port = await freePorts(1);
-  await change(agent.client, "edge/main", [edgeStep(port)]);
+  await change(agent.client, "edge/main", [meteredEdge(port)]);
   const path = await releaseFolder(agent.directory);
   const ports = await freeRange(6);
   const from = second(Date.now());

@@ -40,7 +40,7 @@ test("gates judge what real HAProxy served: a clean side passes, errors and slow
   const frontends = Object.fromEntries(
     names.map((name) => [name, { binds: [{ port: port(name) }], defaultBackend: name }]),
   );
-  await change(client, "edge/main", [{ verb: "edge.set", edge: "main", spec: { frontends } }]);
+  await change(client, "edge/main", [{ verb: "edge.set", edge: "main", spec: { frontends, meter: true } }]);
   for (const [name, like] of Object.entries(sides)) {
     const spec = { servers: { s1: { address: "127.0.0.1", port: await app(t, like) } } };
     await change(client, `backend/main/${name}`, [{ verb: "backend.set", edge: "main", backend: name, spec }]);
