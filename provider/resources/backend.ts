@@ -3,8 +3,9 @@ import { expectedBackend } from "../../model/live";
 import { name } from "../../model/names";
 import { type Context, containsUnknown, type Properties, type Resource } from "../server";
 import { lookAtBackend } from "./agent-look";
-import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { asRecorded, differences, parseInputs, whenKnown, withLive } from "./inputs";
+import { type AgentRef, agentRef, askAgent, withAgent } from "./agent-ref";
+import { checkedOnHost } from "./host-check";
+import { differences, parseInputs, whenKnown } from "./inputs";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -23,23 +24,9 @@ export const backendResource: Resource = {
       own: { agent: agentRef, edge: name, name },
       spec: backendSpec,
     });
-    const valid = known && failures.length === 0;
-    const live =
-      valid && !asRecorded(olds, values)
-        ? await liveFailures(
-            (values as unknown as Inputs).agent,
-            setStep(values),
-            olds === undefined ? context.urn : undefined,
-          )
-        : [];
-    return {
-      failures: [...failures, ...live],
-      inputs: withLive(
-        values,
-        olds,
-        whenKnown(valid, () => expectedBackend(values as unknown as Inputs)),
-      ),
-    };
+    return checkedOnHost(context, olds, { failures, values, known }, setStep, (inputs) =>
+      expectedBackend(inputs as unknown as Inputs),
+    );
   },
 
   async diff(_context, request) {

@@ -2,8 +2,9 @@ import { type EdgeSpec, edgeSpec, listensOn } from "../../model/edge";
 import { expectedEdge, hostPort } from "../../model/live";
 import { name } from "../../model/names";
 import { type Context, type Properties, type Resource, UNKNOWN } from "../server";
-import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { asRecorded, differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
+import { type AgentRef, agentRef, askAgent, withAgent } from "./agent-ref";
+import { checkedOnHost } from "./host-check";
+import { differences, parseInputs, renameFailures } from "./inputs";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -19,23 +20,9 @@ export const edgeResource: Resource = {
   async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: edgeSpec });
     failures.push(...renameFailures(olds, values));
-    const valid = known && failures.length === 0;
-    const live =
-      valid && !asRecorded(olds, values)
-        ? await liveFailures(
-            (values as unknown as Inputs).agent,
-            setStep(values),
-            olds === undefined ? context.urn : undefined,
-          )
-        : [];
-    return {
-      failures: [...failures, ...live],
-      inputs: withLive(
-        values,
-        olds,
-        whenKnown(valid, () => expectedEdge(values as unknown as Inputs)),
-      ),
-    };
+    return checkedOnHost(context, olds, { failures, values, known }, setStep, (inputs) =>
+      expectedEdge(inputs as unknown as Inputs),
+    );
   },
 
   async diff(_context, request) {
