@@ -54,6 +54,8 @@ export interface RouteAnswer {
   spec: RouteSpec;
   /** Split that was committed, in 1/10,000; 0 for a route that is just being made. */
   committed: number;
+  /** Since when everything about it has been as it was committed, in milliseconds since the epoch; nothing before the first commit. */
+  since?: number | undefined;
   /** By edge: the split that its workers have, in 1/10,000; null where HAProxy does not run. */
   splits: Record<string, number | null>;
 }

@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { milliseconds } from "../model/duration";
 import { type Instance, releaseOfServer } from "../model/pool-state";
 import type { Target } from "../model/transaction";
@@ -110,6 +111,7 @@ export class Host {
       const next: Committed = {
         ...committed,
         ...merged,
+        routesSince: heldSince(committed, merged, new Date().toISOString()),
         owners: ownersAfter(
           committed.owners,
           transaction.target,
@@ -350,6 +352,16 @@ function usersOfEdges({ pools, backends }: Desired): { user: Target; edge: strin
 function isChanged({ pools, backends }: Overlay, user: Target): boolean {
   const [kind, ...rest] = user.split("/");
   return Object.hasOwn(kind === "pool" ? pools : backends, rest.join("/"));
+}
+
+/** Since when each route has been as it is: what did not change keeps its time. */
+function heldSince(before: Committed, { routes }: Desired, now: string): Committed["routesSince"] {
+  return Object.fromEntries(
+    Object.entries(routes).map(([name, spec]) => {
+      const same = isDeepStrictEqual(before.routes[name], spec);
+      return [name, (same ? before.routesSince[name] : undefined) ?? now];
+    }),
+  );
 }
 
 /** Who declares what, after a change of one target; `undefined` for one that went. */

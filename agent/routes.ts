@@ -122,7 +122,15 @@ export async function observeRoute(host: Host, name: string): Promise<RouteAnswe
       return [edge, splitOn(await host.haproxy(edge).observe(), name, spec)];
     }),
   );
-  return { name, spec, committed: host.committed.routes[name]?.split ?? 0, splits: Object.fromEntries(splits) };
+  const { routes, routesSince } = host.committed;
+  const since = routesSince[name];
+  return {
+    name,
+    spec,
+    committed: routes[name]?.split ?? 0,
+    since: since === undefined ? undefined : Date.parse(since),
+    splits: Object.fromEntries(splits),
+  };
 }
 
 /** The split that an edge's workers have: of those that differ, the one that is not as wanted. Without an entry in its map, a worker sends nobody to the candidate. */

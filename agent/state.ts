@@ -21,6 +21,8 @@ const committed = z.strictObject({
   backends: z.record(z.string(), backendSpec),
   pools: z.record(z.string(), poolState),
   routes: z.record(z.string(), routeSpec).default({}),
+  /** By route: since when it has been as it is, which soaks are judged by. */
+  routesSince: z.record(z.string(), z.iso.datetime()).default({}),
   /** By target: the URN of the resource that declares it, so that two resources can't share one thing. */
   owners: z.record(z.string(), z.string()).default({}),
   /** Committed transactions, newest last. */
@@ -122,6 +124,7 @@ function emptyState(): Committed {
     backends: {},
     pools: {},
     routes: {},
+    routesSince: {},
     owners: {},
     transactions: [],
   };

@@ -56,23 +56,26 @@ export function errorRatioQuery({ metric, labels, errors, over }: z.output<typeo
 export interface Comparison {
   sign: "<" | "<=" | ">" | ">=";
   limit: number;
-  text: string;
 }
 
 const COMPARISON = /^(<=|<|>=|>) ?(-?\d+(?:\.\d+)?(?:e-?\d+)?) ?(ms|s|%)?$/;
 const SCALE: Record<string, number> = { ms: 0.001, s: 1, "%": 0.01 };
 
-/** Schema of `"< 500 ms"`, `"<= 0.5 %"` or `"> 3"`. */
-export const comparison = z.string().transform((text, context): Comparison => {
-  const match = COMPARISON.exec(text.trim());
-  if (match === null) {
-    const message = `${shown(text)} is not a comparison: write a sign, a number and, where the value has one, its unit (ms, s or %), such as "< 500 ms"`;
-    context.addIssue({ code: "custom", message });
-    return z.NEVER;
-  }
-  const [, sign = "", amount = "", unit = ""] = match;
-  return { sign: sign as Comparison["sign"], limit: Number(amount) * (SCALE[unit] ?? 1), text: text.trim() };
+/** Schema of `"< 500 ms"`, `"<= 0.5 %"` or `"> 3"`. It stays the text that somebody wrote. */
+export const comparison = z.string().refine((text) => COMPARISON.test(text.trim()), {
+  error: ({ input }) => notCompared(String(input)),
 });
+
+/** The comparison of a checked text. Throws where it is none. */
+export function comparisonOf(text: string): Comparison {
+  const [whole, sign = "", amount = "", unit = ""] = COMPARISON.exec(text.trim()) ?? [];
+  if (whole === undefined) throw new Error(notCompared(text));
+  return { sign: sign as Comparison["sign"], limit: Number(amount) * (SCALE[unit] ?? 1) };
+}
+
+function notCompared(text: string): string {
+  return `${shown(text)} is not a comparison: write a sign, a number and, where the value has one, its unit (ms, s or %), such as "< 500 ms"`;
+}
 
 /** Whether a value compares as it must; NaN never does. */
 export function compares({ sign, limit }: Comparison, value: number): boolean {

@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { type Duration, duration, formatMilliseconds, milliseconds } from "./duration";
 import { shown } from "./explain";
-import { formatSplit, type Percent, parsePercent, percent } from "./split";
+import { type Gate, gate, nameOf, type SoakGate } from "./gate";
+import { describeGate } from "./gate-text";
+import { formatSplit, type Percent, parsePercent, percent, SPLIT_PARTS } from "./split";
 
 /** Stage in which nothing goes to the candidate. It is always there. */
 export const STABLE = "stable";
@@ -11,8 +13,9 @@ const NONE = "0%";
 export const DEFAULT_WINDOW: Duration = "5 minutes";
 /** Splits of the stages where a program declares none. */
 export const DEFAULT_SPLITS: readonly Percent[] = ["1%", "10%", "50%", "100%"];
-/** Most stages of one route. */
+/** Most stages of one route, and most gates of one stage. */
 const MAX_STAGES = 50;
+const MAX_GATES = 50;
 
 const stageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9 ._%-]{0,39}$/, {
   error: ({ input }) =>
@@ -26,8 +29,11 @@ const stageFields = z.strictObject({
   name: stageName.optional(),
   /** Time for which the stage is held and its gates are watched before the next one. @default "5 minutes" */
   window: duration({ max: "7 days" }).default(DEFAULT_WINDOW),
-  /** What must hold through the window. @default nothing: the window is only waited for */
-  gates: z.array(z.unknown()).max(MAX_STAGES).default([]),
+  /**
+   * What must hold: a `soak` before any request goes to this stage, all others through the window.
+   * @default nothing: the window is only waited for
+   */
+  gates: z.array(gate).max(MAX_GATES).default([]),
 });
 
 export const stage = stageFields.transform(({ name, ...rest }) => ({ name: name ?? rest.split, ...rest }));
@@ -40,8 +46,10 @@ export const stages = z
   .min(1)
   .max(MAX_STAGES)
   .superRefine((list, context) => {
-    for (const [index, { name, split }] of list.entries()) {
+    for (const [index, { name, split, gates }] of list.entries()) {
       const issue = (key: string, message: string) => context.addIssue({ code: "custom", path: [index, key], message });
+      for (const [at, message] of gateIssues(gates, parts(split)))
+        context.addIssue({ code: "custom", path: [index, "gates", ...at], message });
       const before = list[index - 1];
       const twin = list.slice(0, index).findIndex((other) => other.name === name);
       if (parts(split) === 0) issue("split", `${split} is the stage "${STABLE}", which is always there: remove it`);
@@ -65,6 +73,19 @@ export const staged = z.strictObject({
   onBreach: z.enum(["back", "stable"]).default("back"),
 });
 export type Staged = z.output<typeof staged>;
+
+/** What speaks against the gates of a stage, by path. */
+function gateIssues(gates: readonly Gate[], split: number): [path: (string | number)[], message: string][] {
+  return gates.flatMap((gate, index): [(string | number)[], string][] => {
+    const twin = gates.slice(0, index).findIndex((other) => other.name !== undefined && other.name === gate.name);
+    const same: [(string | number)[], string][] =
+      twin < 0 ? [] : [[[index, "name"], `${shown(gate.name)} is the name of gates[${twin}] already: use another`]];
+    const compares = gate.kind === "sli" && gate.source === "meter" && gate.notWorseThanStable !== undefined;
+    if (!compares || split < SPLIT_PARTS) return same;
+    const alone = "has nothing to compare with where all requests go to the candidate: use thresholds in this stage";
+    return [...same, [[index, "notWorseThanStable"], alone]];
+  });
+}
 
 function parts(split: Percent): number {
   return parsePercent(split) ?? 0;
@@ -103,6 +124,35 @@ export interface Walk {
   ms: number;
 }
 
+/** Least time for which a stage is held on the way up, in milliseconds: its window, or that of a gate which has a longer one. */
+export function heldMs({ window, gates }: Stage): number {
+  const own = gates.flatMap((gate) => (gate.kind === "soak" || gate.window === undefined ? [] : [gate.window]));
+  return Math.max(...[window, ...own].map(milliseconds));
+}
+
+/** The soaks of a stage, which are judged before any request goes there, and the gates that are watched in it. */
+export function partGates(gates: readonly Gate[]): { before: SoakGate[]; within: Gate[] } {
+  return {
+    before: gates.filter((gate) => gate.kind === "soak"),
+    within: gates.filter((gate) => gate.kind !== "soak"),
+  };
+}
+
+/**
+ * Why a walk can't come to its end, whatever the candidate does: a soak is longer than the stage before is held on the way.
+ * Only the first stage of a walk can have been held before.
+ */
+export function walkProblem({ legs }: Pick<Walk, "legs">): string | undefined {
+  for (const [index, { stage }] of legs.entries()) {
+    const before = legs[index - 1]?.stage;
+    if (before === undefined) continue;
+    const soak = partGates(stage.gates).before.find(({ duration }) => milliseconds(duration) > heldMs(before));
+    if (soak !== undefined)
+      return `stage ${stage.name} can't be reached in one walk: its gate ${nameOf(soak)} wants ${before.name} to be held for ${soak.duration}, and the walk holds that for ${formatMilliseconds(heldMs(before))}; go to stage ${before.name} first, and on once it was held`;
+  }
+  return undefined;
+}
+
 /**
  * Plans the way to a stage. Up, no stage between is left out; down, nothing is waited for.
  *
@@ -116,7 +166,7 @@ export function planWalk(stages: readonly Stage[], from: number, target: string)
   const legs = stages
     .map((stage) => ({ stage, split: parts(stage.split) }))
     .filter(({ split }) => split > from && split <= to);
-  return { from, to, legs, ms: legs.reduce((sum, { stage }) => sum + milliseconds(stage.window), 0) };
+  return { from, to, legs, ms: legs.reduce((sum, { stage }) => sum + heldMs(stage), 0) };
 }
 
 /** What a walk does, in sentences for a preview. */
@@ -127,17 +177,15 @@ export function explainWalk({ from, to, legs, ms }: Walk, { onBreach }: Pick<Sta
   const back = onBreach === "back" ? `goes back to ${before}` : `goes back to ${before}, and then to 0%`;
   return [
     `the candidate goes from ${before} to ${after} of the requests in ${legs.length} stage${legs.length === 1 ? "" : "s"}, at least ${formatMilliseconds(ms)} in all:`,
-    ...legs.map(({ stage }) => `  ${explainStage(stage)}`),
+    ...legs.flatMap(({ stage }) => explainStage(stage).map((line) => `  ${line}`)),
     `a gate that fails at any of them undoes the whole walk: it ${back}, and the update fails`,
   ];
 }
 
-function explainStage({ name, split, window, gates }: Stage): string {
+function explainStage(stage: Stage): string[] {
+  const { name, split, gates } = stage;
   const title = name === split ? name : `${name} (${split})`;
-  return `${title} for ${window}: ${gates.length === 0 ? "no gates" : gates.map(kindOf).join(", ")}`;
-}
-
-function kindOf(gate: unknown): string {
-  const kind = typeof gate === "object" && gate !== null && "kind" in gate ? gate.kind : undefined;
-  return typeof kind === "string" ? kind : "gate";
+  const held = heldMs(stage) === milliseconds(stage.window) ? stage.window : formatMilliseconds(heldMs(stage));
+  if (gates.length === 0) return [`${title} for ${held}: no gates`];
+  return [`${title} for ${held}, if it passes:`, ...gates.map((gate) => `  ${describeGate(gate)}`)];
 }

@@ -35,13 +35,18 @@ export function parseThreshold(text: string): Threshold | string {
   return { metric: known, inclusive: sign === "<=", limit: ratio ? value / 100 : value * (UNITS[unit] ?? 1) };
 }
 
-/** Schema of a threshold, as text. */
-export const threshold = z.string().transform((text, context): Threshold => {
+/** Schema of a threshold. It stays the text that somebody wrote, in previews, states and policies too. */
+export const threshold = z.string().superRefine((text, context) => {
   const parsed = parseThreshold(text);
-  if (typeof parsed !== "string") return parsed;
-  context.addIssue({ code: "custom", message: parsed });
-  return z.NEVER;
+  if (typeof parsed === "string") context.addIssue({ code: "custom", message: parsed });
 });
+
+/** The threshold of a checked text. Throws where it is none. */
+export function thresholdOf(text: string): Threshold {
+  const parsed = parseThreshold(text);
+  if (typeof parsed === "string") throw new Error(parsed);
+  return parsed;
+}
 
 /** Whether a value is within a threshold; what is no number is not. */
 export function holds({ inclusive, limit }: Threshold, value: number): boolean {

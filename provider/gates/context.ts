@@ -23,6 +23,15 @@ export const SYSTEM_CLOCK: Clock = {
   },
 };
 
+/** Measurements of one gate that a watch keeps, the newest ones. */
+export const KEPT_MEASUREMENTS = 100;
+
+/** One probe of a gate. */
+export interface Measurement extends Probe {
+  /** Milliseconds since the epoch. */
+  at: number;
+}
+
 /** What gates need to know of the change that they watch. */
 export interface GateContext {
   /** For messages, such as `stage 10 %`. */
@@ -40,6 +49,15 @@ export interface GateContext {
   signal: AbortSignal;
   /** One line about how it goes, for the resource's row. */
   progress(message: string): void;
+  /**
+   * Told each measurement as it is made, for whoever keeps all of them: the watch itself keeps the newest
+   * {@link KEPT_MEASUREMENTS} of a gate and their number, since a window of days makes any number of them. It must neither
+   * throw nor take long: a watch does not wait for it.
+   *
+   * @param gate name that tells it from the others of this watch
+   * @default nobody
+   */
+  record?: ((gate: string, measurement: Measurement) => void) | undefined;
   /** @default the system's */
   clock?: Clock | undefined;
 }

@@ -1,3 +1,3 @@
-export { type Clock, type GateContext, type Side, SYSTEM_CLOCK } from "./context";
-export { queryProblem } from "./prometheus";
-export { GateBreach, type GateRecord, type Measurement, watchGates } from "./runner";
+export { type Clock, type GateContext, KEPT_MEASUREMENTS, type Measurement, type Side, SYSTEM_CLOCK } from "./context";
+export { checkQuery } from "./prometheus";
+export { GateBreach, type GateRecord, watchGates } from "./runner";

@@ -2,7 +2,7 @@ import { formatMilliseconds, milliseconds } from "../../model/duration";
 import type { MeterSliGate, SoakGate } from "../../model/gate";
 import { bad, distribution, isRatio, measure, type SliAnswer, type SliMetric, samples } from "../../model/sli";
 import { compareQuantiles, proportionPValue } from "../../model/statistics";
-import { formatMetric, formatThreshold, holds, type Threshold } from "../../model/threshold";
+import { formatMetric, formatThreshold, holds, thresholdOf } from "../../model/threshold";
 import type { Probe } from "../../model/verdict";
 import { found, measured, type ProbeContext } from "./context";
 
@@ -79,8 +79,10 @@ function tooFew({ counts: { requests } }: SliAnswer, least: number): Probe {
 }
 
 /** Whether all thresholds hold; a metric without a sample has no verdict. */
-export function judge(thresholds: readonly Threshold[], answer: SliAnswer): Probe {
-  const read = thresholds.map((threshold) => ({ threshold, value: measure(answer, threshold.metric) }));
+export function judge(thresholds: readonly string[], answer: SliAnswer): Probe {
+  const read = thresholds
+    .map(thresholdOf)
+    .map((threshold) => ({ threshold, value: measure(answer, threshold.metric) }));
   const values = Object.fromEntries([
     ["requests", answer.counts.requests],
     ...read.flatMap(({ threshold: { metric }, value }) => (value === undefined ? [] : [[metric, value] as const])),

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { PrometheusSliGate } from "../../model/gate";
-import { compares, errorRatioQuery, quantileQuery } from "../../model/promql";
+import { compares, comparisonOf, errorRatioQuery, quantileQuery } from "../../model/promql";
 import type { Probe } from "../../model/verdict";
 import { found, type ProbeContext } from "./context";
 import { get, withoutPassword } from "./fetch";
@@ -20,7 +20,7 @@ const success = z.object({
 });
 const failure = z.object({ status: z.literal("error"), errorType: z.string(), error: z.string() });
 
-/** The server refuses the query itself: no retry will mend it. */
+/** Something is wrong with the query or the address: no retry will mend it. */
 export class BadQuery extends Error {}
 
 interface Value {
@@ -51,7 +51,9 @@ export async function queryPrometheus(url: string, query: string, signal: AbortS
   } catch {
     const what =
       /html/i.test(type) || /^\s*</.test(text) ? "a web page (HTML)" : `${type || "something"} that is no JSON`;
-    throw new Error(`${name} answered ${status} with ${what}: is it the address of a Prometheus server?`);
+    const message = `${name} answered ${status} with ${what}: is it the address of a Prometheus server?`;
+    // A proxy in front of a server that is down answers so too.
+    throw status >= 500 ? new Error(message) : new BadQuery(message);
   }
   const failed = failure.safeParse(json);
   if (failed.success) {
@@ -61,7 +63,7 @@ export async function queryPrometheus(url: string, query: string, signal: AbortS
   }
   const parsed = success.safeParse(json);
   if (!parsed.success)
-    throw new Error(`${name} answered ${status} with JSON that is not Prometheus': is the address right?`);
+    throw new BadQuery(`${name} answered ${status} with JSON that is not Prometheus': is the address right?`);
   const { data } = parsed.data;
   if (data.resultType === "scalar") return [{ labels: {}, value: numberOf(data.result[1]) }];
   if (data.resultType === "vector")
@@ -89,26 +91,26 @@ export async function probePrometheus(gate: PrometheusSliGate, { signal }: Probe
     return pairs.length === 0 ? "value" : pairs.join(",");
   };
   const record = Object.fromEntries(values.map((one) => [title(one), one.value]));
-  const bad = values.filter(({ value }) => !Number.isNaN(value) && !compares(gate.must, value));
+  const bad = values.filter(({ value }) => !Number.isNaN(value) && !compares(comparisonOf(gate.must), value));
   const text = (one: Value) => `${title(one)} ${Number(one.value.toPrecision(4))}`;
-  if (bad.length > 0) return found("fail", `${bad.map(text).join(", ")} is not ${gate.must.text}`, record);
+  if (bad.length > 0) return found("fail", `${bad.map(text).join(", ")} is not ${gate.must}`, record);
   const unknown = values.filter(({ value }) => !Number.isFinite(value));
   if (unknown.length > 0)
     return found("unavailable", `${unknown.map(text).join(", ")} is no number: there is no data to compute it from`);
-  return found("pass", `${values.map(text).join(", ")} ${gate.must.text}`, record);
+  return found("pass", `${values.map(text).join(", ")} ${gate.must}`, record);
 }
 
-/**
- * What is wrong with a gate's query, for a preview; nothing where it is right.
- *
- * @throws where the server can't be asked, which a preview only warns about
- */
-export async function queryProblem(gate: PrometheusSliGate, signal: AbortSignal): Promise<string | undefined> {
+/** What a preview says of a gate's query: a `problem` that no retry will mend, or a `warning`; nothing where it is right. */
+export async function checkQuery(
+  gate: PrometheusSliGate,
+  signal: AbortSignal,
+): Promise<{ problem?: string; warning?: string }> {
   try {
-    await queryPrometheus(gate.url, queryOf(gate), signal);
-    return undefined;
+    const values = await queryPrometheus(gate.url, queryOf(gate), signal);
+    if (values.length > 0) return {};
+    return { warning: `${JSON.stringify(queryOf(gate))} gives no series now: is the metric's name right?` };
   } catch (error) {
-    if (error instanceof BadQuery) return error.message;
-    throw error;
+    const message = (error as Error).message;
+    return error instanceof BadQuery ? { problem: message } : { warning: `its query could not be checked: ${message}` };
   }
 }

@@ -1,27 +1,33 @@
 import { formatMilliseconds, milliseconds } from "../../model/duration";
 import { type Gate, nameOf } from "../../model/gate";
-import { decide, NEW_WATCH, type Probe, type Verdict } from "../../model/verdict";
+import { decide, NEW_WATCH, type Probe } from "../../model/verdict";
 import { probeCommand } from "./command";
-import { type Clock, found, type GateContext, type ProbeContext, SYSTEM_CLOCK } from "./context";
+import {
+  type Clock,
+  found,
+  type GateContext,
+  KEPT_MEASUREMENTS,
+  type Measurement,
+  type ProbeContext,
+  SYSTEM_CLOCK,
+} from "./context";
 import { probeHealth } from "./health";
 import { probeHttp } from "./http";
 import { probeMeter, probeSoak } from "./meter";
 import { probePrometheus } from "./prometheus";
 
-/** One probe, for the evidence. */
-export interface Measurement {
-  /** Milliseconds since the epoch. */
-  at: number;
-  verdict: Verdict;
-  text: string;
-  values: Record<string, number>;
-}
+/** Time between two lines of progress that say how much of the window is over, in milliseconds. */
+const SHOW_MS = 1000;
 
-/** Everything that a gate has seen. */
+/** What a gate has seen. */
 export interface GateRecord {
+  /** Its name, with a number where another one of the same watch has that too. */
   gate: string;
   kind: Gate["kind"];
+  /** The newest ones; see `record` of {@link GateContext} for all of them. */
   measurements: Measurement[];
+  /** How many there were. */
+  probes: number;
   outcome: "pass" | "breach" | "ended";
 }
 
@@ -71,38 +77,61 @@ function proberOf(gate: Gate, context: ProbeContext): Promise<Probe> {
 }
 
 /**
- * Watches all gates at the same time, each at its interval through its window. Resolves once all passed, with what they
- * saw; rejects with a {@link GateBreach} at the first that did not. Without gates, it waits for the window.
+ * Watches all gates at the same time, each at its interval through its window. Resolves once all passed and the window is
+ * over, with what they saw; rejects with a {@link GateBreach} at the first that did not pass.
  */
 export async function watchGates(gates: readonly Gate[], context: GateContext): Promise<GateRecord[]> {
   const clock = context.clock ?? SYSTEM_CLOCK;
   const rest = new AbortController();
   const signal = AbortSignal.any([context.signal, rest.signal]);
   signal.throwIfAborted();
+  const names = namesOf(gates);
   const records = gates.map(
-    (gate): GateRecord => ({ gate: nameOf(gate), kind: gate.kind, measurements: [], outcome: "ended" }),
+    ({ kind }, index): GateRecord => ({
+      gate: names[index] ?? kind,
+      kind,
+      measurements: [],
+      probes: 0,
+      outcome: "ended",
+    }),
   );
   const startedAt = clock.now();
   const show = () => {
     const past = Math.min(clock.now() - startedAt, context.windowMs);
     const span = context.windowMs === 0 ? "" : ` ${formatMilliseconds(past)}/${formatMilliseconds(context.windowMs)}`;
-    const texts = records.map(({ measurements }) => measurements.at(-1)?.text ?? "");
+    const texts =
+      gates.length === 0 ? ["no gates"] : records.map(({ measurements }) => measurements.at(-1)?.text ?? "");
     context.progress([`${context.title}: watching${span}`, ...texts].filter(Boolean).join("  "));
   };
   show();
+  const ticker = setInterval(show, SHOW_MS);
   const watching = gates.map(async (gate, index) => {
     const record = records[index];
     if (record !== undefined) await watch(gate, record, { ...context, signal }, { clock, startedAt, show, records });
   });
-  if (gates.length === 0) watching.push(clock.sleep(context.windowMs, signal));
   try {
     await Promise.all(watching);
+    // Gates may have shorter windows of their own.
+    const left = context.windowMs - (clock.now() - startedAt);
+    if (left > 0) await clock.sleep(left, signal);
     return records;
   } finally {
+    clearInterval(ticker);
     rest.abort(new Error("another gate ended the watch"));
     // What still runs (a command, a query) has ended before anything is undone.
     await Promise.allSettled(watching);
   }
+}
+
+/** Names of gates, a number behind those that several have. */
+function namesOf(gates: readonly Gate[]): string[] {
+  const seen = new Map<string, number>();
+  return gates.map((gate) => {
+    const name = nameOf(gate);
+    const count = (seen.get(name) ?? 0) + 1;
+    seen.set(name, count);
+    return count === 1 ? name : `${name} ${count}`;
+  });
 }
 
 async function watch(
@@ -119,7 +148,11 @@ async function watch(
   for (;;) {
     const now = clock.now();
     const result = await probe(gate, { ...context, startedAt, now, looks });
-    record.measurements.push({ at: now, ...result });
+    const measurement = { at: now, ...result };
+    record.probes++;
+    record.measurements.push(measurement);
+    if (record.measurements.length > KEPT_MEASUREMENTS) record.measurements.shift();
+    context.record?.(record.gate, measurement);
     show();
     const { failureLimit, unavailableLimit } = gate;
     const { watch: next, decision } = decide(state, result, now - startedAt, {

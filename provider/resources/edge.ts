@@ -5,6 +5,7 @@ import { type Context, type Properties, type Resource, UNKNOWN } from "../server
 import { type AgentRef, agentRef, askAgent, withAgent } from "./agent-ref";
 import { checkedOnHost } from "./host-check";
 import { differences, parseInputs, renameFailures } from "./inputs";
+import { noteMeter } from "./metered";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -20,6 +21,10 @@ export const edgeResource: Resource = {
   async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: edgeSpec });
     failures.push(...renameFailures(olds, values));
+    if (known && failures.length === 0) {
+      const { agent, name: edge, meter } = values as unknown as Inputs;
+      noteMeter(agent, edge, meter);
+    }
     return checkedOnHost(context, olds, { failures, values, known }, setStep, (inputs) =>
       expectedEdge(inputs as unknown as Inputs),
     );

@@ -3,12 +3,14 @@ import { expectedRoute, type RouteLive } from "../../model/live";
 import { name } from "../../model/names";
 import { type DeclaredRoute, declaredRoute, routeAt } from "../../model/route";
 import { formatSplit } from "../../model/split";
-import { explainWalk, splitOf } from "../../model/stages";
+import { explainWalk, splitOf, walkProblem } from "../../model/stages";
 import { type Context, containsUnknown, type Properties, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
+import { queryFailures } from "./gate-checks";
 import { asRecorded, differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
+import { meterFailures } from "./metered";
 import { sayPlan } from "./plan";
-import { gateFailures, soak } from "./stage-gates";
+import { runGates } from "./stage-gates";
 import { inTransaction } from "./transaction";
 import { walkFrom, walkRoute } from "./walk";
 
@@ -28,11 +30,15 @@ export const routeResource: Resource = {
     const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: declaredRoute });
     const inputs = values as unknown as Inputs;
     const parsed = known && failures.length === 0;
-    const more = parsed ? [...renameFailures(olds, values), ...gateFailures(inputs.stages)] : [];
+    const more = parsed ? renameFailures(olds, values) : [];
     const valid = parsed && more.length === 0;
     const live =
       valid && !asRecorded(olds, values)
-        ? await liveFailures(inputs.agent, setStep(values), olds === undefined ? context.urn : undefined)
+        ? [
+            ...(await liveFailures(inputs.agent, setStep(values), olds === undefined ? context.urn : undefined)),
+            ...(await meterFailures(inputs.agent, inputs.edges, inputs.stages)),
+            ...(await queryFailures(inputs.stages, context)),
+          ]
         : [];
     return {
       failures: [...failures, ...more, ...live],
@@ -143,6 +149,8 @@ async function sayWalk(inputs: Properties, context: Context): Promise<void> {
     throw error;
   });
   const walk = walkFrom(now, declared);
+  const problem = walkProblem(walk);
+  if (problem !== undefined) throw new Error(`route ${route}: ${problem}`);
   context.log.info(explainWalk(walk, declared).join("\n  "));
   if (now === undefined && recorded.from !== formatSplit(walk.from))
     context.log.warn(
@@ -153,5 +161,5 @@ async function sayWalk(inputs: Properties, context: Context): Promise<void> {
 
 async function apply(inputs: Properties, context: Context, { create }: { create: boolean }): Promise<void> {
   const { agent, name: route } = inputs as unknown as Inputs;
-  await withAgent(agent, (client) => walkRoute(client, route, declaredOf(inputs), context, { create, runGates: soak }));
+  await withAgent(agent, (client) => walkRoute(client, route, declaredOf(inputs), context, { create, runGates }));
 }

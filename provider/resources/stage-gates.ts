@@ -1,12 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentClient } from "../../agent/client/client";
-import { formatMilliseconds, milliseconds } from "../../model/duration";
+import { milliseconds } from "../../model/duration";
 import type { RouteSpec } from "../../model/route";
 import type { Stage } from "../../model/stages";
-import type { Failure, Log } from "../server";
-
-/** Pause between two lines of progress, in milliseconds. */
-const TICK_MS = 1000;
+import { type GateContext, type Measurement, watchGates } from "../gates";
+import type { Log } from "../server";
 
 /** What the gates of a stage have to know. */
 export interface StageContext {
@@ -14,36 +11,34 @@ export interface StageContext {
   client: AgentClient;
   /** Name of the route. */
   route: string;
-  /** The route as it is in this stage: its edges, backends and split. */
+  /** The route as it is while the gates are watched: its edges, backends and split. */
   spec: RouteSpec;
+  /** Since when the route has been as it is, in milliseconds since the epoch. @default not held at all */
+  heldSince?: number | undefined;
   /** Aborted when the update is cancelled, or the agent has undone the walk by itself; `reason` says which. */
   signal: AbortSignal;
   log: Log;
+  /** Told each measurement as it is made: see {@link GateContext.record}. @default nobody */
+  record?: ((stage: string, gate: string, measurement: Measurement) => void) | undefined;
 }
 
-/** Watches a stage through its window. Resolves where all gates passed; rejects at a breach, with what it was. */
+/** Watches gates of a stage through its window. Resolves where all passed; rejects at a breach, with what it was. */
 export type RunGates = (stage: Stage, context: StageContext) => Promise<void>;
 
-/** Waits for a stage's window, for a stage without gates. */
-export const soak: RunGates = async (stage, { signal, log }) => {
-  const window = milliseconds(stage.window);
-  const since = performance.now();
-  for (;;) {
-    const past = Math.min(performance.now() - since, window);
-    log.progress(`stage ${stage.name}: ${formatMilliseconds(past)} of ${formatMilliseconds(window)}, no gates`);
-    if (past >= window) return;
-    await sleep(Math.min(TICK_MS, window - past), undefined, { signal }).catch((error: unknown) => {
-      signal.throwIfAborted();
-      throw error;
-    });
-  }
+export const runGates: RunGates = async (stage, context) => {
+  const { client, route, spec, heldSince, signal, log, record } = context;
+  const side = (backend: string) => ({ route, backend });
+  const gateContext: GateContext = {
+    title: `stage ${stage.name}`,
+    edges: spec.edges.map((name) => ({ name, agent: client })),
+    // Only a route with a candidate has stages to walk.
+    candidate: side(spec.candidate ?? ""),
+    stable: side(spec.stable),
+    windowMs: milliseconds(stage.window),
+    heldSince,
+    signal,
+    progress: (message) => log.progress(message),
+    record: record && ((gate, measurement) => record(stage.name, gate, measurement)),
+  };
+  await watchGates(stage.gates, gateContext);
 };
-
-/** Gates that can't be run are refused: a stage must not pass for the lack of them. */
-export function gateFailures(stages: readonly Stage[]): Failure[] {
-  return stages.flatMap(({ gates }, index) =>
-    gates.length === 0
-      ? []
-      : [{ property: `stages[${index}].gates`, reason: "can't be run by this version: remove them, or update Sluice" }],
-  );
-}

@@ -3,15 +3,18 @@ import type { RouteAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import { type DeclaredRoute, type RouteSpec, routeAt } from "../../model/route";
 import { formatSplit } from "../../model/split";
-import { planWalk, type Walk } from "../../model/stages";
+import { partGates, planWalk, type Stage, type Walk, walkProblem } from "../../model/stages";
 import type { Context } from "../server";
-import type { RunGates } from "./stage-gates";
+import { unmeteredProblem } from "./metered";
+import type { RunGates, StageContext } from "./stage-gates";
 import { inTransaction, type RunStep } from "./transaction";
 
 export interface WalkOptions {
   /** Whether the route is to be made. */
   create: boolean;
   runGates: RunGates;
+  /** Told each measurement of each stage's gates as it is made. @default nobody */
+  record?: StageContext["record"];
 }
 
 /**
@@ -23,8 +26,9 @@ export async function walkRoute(
   name: string,
   declared: DeclaredRoute,
   context: Context,
-  { create, runGates }: WalkOptions,
+  { create, runGates, record }: WalkOptions,
 ): Promise<void> {
+  await assertWalk(client, name, declared);
   await adopt(client, name, declared, context);
   let breach: { from: RouteSpec | undefined } | undefined;
   try {
@@ -39,15 +43,23 @@ export async function walkRoute(
         if (walk.legs.length === 0) await to(walk.to);
         // What else is new (match, backends) comes first, and moves nobody.
         else if (isNew(now, declared)) await to(walk.from);
+        let held = { spec: routeAt(declared, walk.from), heldSince: isNew(now, declared) ? undefined : now?.since };
         for (const { stage, split } of walk.legs) {
-          const spec = await to(split);
-          try {
-            await runGates(stage, { client, route: name, spec, signal, log: context.log });
-          } catch (error) {
-            signal.throwIfAborted();
-            breach = { from: now?.spec };
-            throw new Error(`stage ${stage.name} of route ${name}: ${(error as Error).message}`, { cause: error });
-          }
+          const watch = (part: Partial<Stage>) =>
+            runGates({ ...stage, ...part }, { client, route: name, ...held, signal, log: context.log, record }).catch(
+              (error: unknown) => {
+                signal.throwIfAborted();
+                throw new Error(`stage ${stage.name} of route ${name}: ${(error as Error).message}`, { cause: error });
+              },
+            );
+          const { before, within } = partGates(stage.gates);
+          if (before.length > 0) await watch({ gates: before, window: "0 seconds" });
+          held = { spec: await to(split), heldSince: Date.now() };
+          await watch({ gates: within }).catch((error: unknown) => {
+            // One that is only refused entry to a stage leaves the others to those who have them.
+            if (!signal.aborted) breach = { from: now?.spec };
+            throw error;
+          });
         }
       },
       { create },
@@ -56,6 +68,13 @@ export async function walkRoute(
     if (breach?.from === undefined || breach.from.split === 0 || declared.onBreach !== "stable") throw error;
     throw await afterBreach(client, name, breach.from, error as Error, context);
   }
+}
+
+/** Refuses, before anything is changed, a walk that can't come to its end. */
+async function assertWalk(client: AgentClient, name: string, declared: DeclaredRoute): Promise<void> {
+  const walk = walkFrom(await client.route(name), declared);
+  const problem = walkProblem(walk) ?? (await unmeteredProblem(client, declared.edges, walk));
+  if (problem !== undefined) throw new Error(`route ${name}: ${problem}`);
 }
 
 /** The way from how a route is to its declared stage; a candidate that is new begins without requests. */

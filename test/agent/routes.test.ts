@@ -65,6 +65,9 @@ test("the edges of a route move in step, and an abort, a lost lease or the agent
   const { client } = agent;
   await change("route/api", route(0));
   assert.deepEqual(await splits(), { left: 0, right: 0 });
+  const since = async () => (await client.route("api"))?.since ?? 0;
+  const made = await since();
+  assert.ok(made > 0 && made <= Date.now());
 
   const aborted = await client.begin({ target: "route/api", owner });
   await client.step(aborted.id, route(10_000), () => undefined);
@@ -85,8 +88,12 @@ test("the edges of a route move in step, and an abort, a lost lease or the agent
     (await Promise.all(EDGES.map((edge) => splitIn(agent, edge)))).every((split) => split === 0),
   );
   assert.deepEqual(await answers(), ["blue", "blue"]);
+  // It has been held for all that time: what was undone did not change it, and neither does the same once more.
+  await change("route/api", route(0));
+  assert.equal(await since(), made);
 
   await change("route/api", route(10_000));
+  assert.ok((await since()) > made);
   const master = await masterOf(agent, "left");
   process.kill(master, "SIGKILL");
   // Its workers answer for some milliseconds more, so an answer alone does not tell that it is back.

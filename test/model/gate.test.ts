@@ -4,6 +4,7 @@ import { gate } from "../../model/gate";
 import {
   compares,
   comparison,
+  comparisonOf,
   errorRatioQuery,
   errorRatioTemplate,
   quantileQuery,
@@ -67,9 +68,9 @@ test("gates are told apart by kind, and all that is wrong with one is said", () 
 });
 
 test("comparisons are in Prometheus' base units", () => {
-  const limit = (text: string) => comparison.parse(text).limit;
+  const limit = (text: string) => comparisonOf(comparison.parse(text)).limit;
   assert.deepEqual([limit("< 500 ms"), limit("<= 0.5 %"), limit("> 3"), limit(">= 1e-3")], [0.5, 0.005, 3, 0.001]);
-  assert.equal(compares(comparison.parse("> 3"), Number.NaN), false);
+  assert.equal(compares(comparisonOf("> 3"), Number.NaN), false);
 });
 
 test("templates give PromQL", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { formatSplit, parsePercent, SPLIT_PARTS } from "../../model/split";
-import { explainWalk, planWalk, splitOf, stages } from "../../model/stages";
+import { explainWalk, planWalk, splitOf, stages, walkProblem } from "../../model/stages";
 import { problems } from "./support/pools";
 
 const RUNS = { numRuns: 200 };
@@ -71,7 +71,7 @@ test("a walk up goes through every stage between, and a walk down is one step", 
   const list = stages.parse([
     { split: "1%", window: "1 minute" },
     { split: "10%", name: "early", window: "2 minutes" },
-    { split: "50%", window: "1 hour", gates: [{ kind: "sli" }] },
+    { split: "50%", window: "1 hour", gates: [{ kind: "sli", thresholds: ["p95 < 500 ms"] }] },
     { split: "100%", window: "0 seconds" },
   ]);
   const names = (from: number, to: string) => planWalk(list, from, to).legs.map(({ stage }) => stage.name);
@@ -88,12 +88,77 @@ test("a walk up goes through every stage between, and a walk down is one step", 
   assert.deepEqual(explainWalk(planWalk(list, 100, "50%"), { onBreach: "stable" }), [
     "the candidate goes from 1% to 50% of the requests in 2 stages, at least 1 h in all:",
     "  early (10%) for 2 minutes: no gates",
-    "  50% for 1 hour: sli",
+    "  50% for 1 hour, if it passes:",
+    "    sli: p95 < 500 ms, at least 200 requests",
     "a gate that fails at any of them undoes the whole walk: it goes back to 1%, and then to 0%, and the update fails",
   ]);
   assert.deepEqual(explainWalk(planWalk(list, 5000, "0%"), { onBreach: "back" }), [
     "the candidate goes from 50% to 0% of the requests at once, without gates",
   ]);
+});
+
+test("a walk that a soak on the way must stop is told before it begins", () => {
+  const list = stages.parse([
+    { split: "1%", window: "1 minute", gates: [{ kind: "soak", duration: "24 hours", thresholds: ["5xx < 1 %"] }] },
+    {
+      split: "10%",
+      window: "1 minute",
+      gates: [
+        { kind: "health", window: "1 hour" },
+        { kind: "soak", duration: "1 minute", thresholds: ["5xx < 1 %"] },
+      ],
+    },
+    { split: "50%", gates: [{ kind: "soak", name: "a day", duration: "24 hours", thresholds: ["5xx < 1 %"] }] },
+  ]);
+  assert.equal(walkProblem(planWalk(list, 0, "10%")), undefined);
+  assert.equal(walkProblem(planWalk(list, 1000, "50%")), undefined);
+  assert.equal(
+    walkProblem(planWalk(list, 100, "50%")),
+    "stage 50% can't be reached in one walk: its gate a day wants 10% to be held for 24 hours, and the walk holds that for 1 h; go to stage 10% first, and on once it was held",
+  );
+  assert.deepEqual(explainWalk(planWalk(list, 100, "10%"), { onBreach: "back" }), [
+    "the candidate goes from 1% to 10% of the requests in 1 stage, at least 1 h in all:",
+    "  10% for 1 h, if it passes:",
+    "    health: all servers up for 1 hour",
+    "    soak: 5xx < 1 % over 1 minute in the stage before",
+    "a gate that fails at any of them undoes the whole walk: it goes back to 1%, and the update fails",
+  ]);
+});
+
+test("bad gates are refused with their paths", () => {
+  const gates = [
+    { kind: "sli", thresholds: ["p95 < 500"], window: "-1 minutes" },
+    { kind: "sli", name: "same", thresholds: ["5xx < 1 ms"] },
+    { kind: "health", name: "same" },
+    { kind: "sli", source: "prometheus", url: "prometheus:9090", query: "up", must: "up" },
+    { kind: "hope" },
+  ];
+  const said = problems(stages, [{ split: "1%", gates }]);
+  for (const [index, path] of [
+    '0.gates.0.window: "-1 minutes" is not a duration',
+    '0.gates.0.thresholds.0: "p95 < 500" has no unit: write one, such as "p95 < 500 ms"',
+    '0.gates.1.thresholds.0: "5xx < 1 ms" has the unit "ms", but 5xx is a share in %',
+    "0.gates.3.url: is not a URL: write it with http:// or https://",
+    '0.gates.3.must: "up" is not a comparison',
+    '0.gates.4.kind: "hope"',
+  ].entries())
+    assert.ok(said[index]?.startsWith(path), `${index}: ${said.join("\n")}`);
+  assert.deepEqual(
+    problems(stages, [
+      {
+        split: "1%",
+        gates: [
+          { kind: "health", name: "same" },
+          { kind: "http", url: "http://x", name: "same" },
+        ],
+      },
+      { split: "100%", gates: [{ kind: "sli", notWorseThanStable: { metrics: ["errors"] } }] },
+    ]),
+    [
+      '0.gates.1.name: "same" is the name of gates[0] already: use another',
+      "1.gates.0.notWorseThanStable: has nothing to compare with where all requests go to the candidate: use thresholds in this stage",
+    ],
+  );
 });
 
 test("a walk rises strictly, ends at its target, skips nothing, and takes the sum of its windows", () => {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import type { PrometheusSliGate } from "../../../model/gate";
-import { queryProblem, watchGates } from "../../../provider/gates";
+import { checkQuery, watchGates } from "../../../provider/gates";
 import { queryPrometheus } from "../../../provider/gates/prometheus";
 import { freePorts } from "../../support/ports";
 import { until } from "../../support/until";
@@ -26,6 +26,12 @@ async function serve(t: TestContext, listener: RequestListener): Promise<string>
     server.close();
   });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** What a preview says of a query. */
+function checked(url: string, query = "up") {
+  const [gate] = gates({ kind: "sli", source: "prometheus", url, query, must: "> 0" });
+  return checkQuery(gate as PrometheusSliGate, signal());
 }
 
 /** A real server that scrapes an app, several times per second. */
@@ -106,12 +112,11 @@ test("queries and templates are judged by a real Prometheus", { skip }, async (t
   await assert.rejects(judged({ query: "up_typo", must: "> 0" }), /unavailable .*the query gives no series/);
   await assert.rejects(judged({ query: "up[1m]", must: "> 0" }), /gives a matrix/);
   await assert.rejects(judged({ query: "sum(up", must: "> 0" }), /Prometheus refuses "sum\(up": .*parse error/);
-  const problem = (query: string) => {
-    const [gate] = gates({ kind: "sli", source: "prometheus", url, query, must: "> 0" });
-    return queryProblem(gate as PrometheusSliGate, signal());
-  };
-  assert.match((await problem("sum(up")) ?? "", /parse error/);
-  assert.equal(await problem("sum(up)"), undefined);
+  assert.match((await checked(url, "sum(up")).problem ?? "", /Prometheus refuses "sum\(up": .*parse error/);
+  assert.deepEqual(await checked(url, "sum(up)"), {});
+  assert.deepEqual(await checked(url, "up_typo"), {
+    warning: '"up_typo" gives no series now: is the metric\'s name right?',
+  });
   // Killed within the window.
   const watching = watchGates(gates({ kind: "sli", source: "prometheus", url, query: "up", must: "> 0" }), {
     ...world((query) => answer(query)),
@@ -132,6 +137,7 @@ test("what does not answer as Prometheus does is unavailable, in words", async (
   };
   const url = await serve(t, (request, response) => {
     const [, key = ""] = (request.url ?? "").split("/");
+    if (key === "down") response.statusCode = 502;
     if (key === "html") response.setHeader("content-type", "text/html");
     response.end(bodies[key]);
   });
@@ -146,4 +152,9 @@ test("what does not answer as Prometheus does is unavailable, in words", async (
   await assert.rejects(judged("nan"), /value NaN is no number/);
   await assert.rejects(judged("inf"), /value Infinity is no number/);
   await assert.rejects(judged("error"), /could not evaluate the query: query timed out/);
+  // A preview tells a wrong address, which it refuses, from a server that is down, of which it warns.
+  assert.match((await checked(`${url}/html`)).problem ?? "", /with a web page \(HTML\): is it the address of/);
+  assert.match((await checked(`${url}/other`)).problem ?? "", /JSON that is not Prometheus'/);
+  assert.match((await checked(`${url}/down`)).warning ?? "", /its query could not be checked: .* answered 502/);
+  assert.match((await checked("http://127.0.0.1:1")).warning ?? "", /did not answer/);
 });

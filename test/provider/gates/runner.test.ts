@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import type { GateInput } from "../../../model/gate";
-import { GateBreach, SYSTEM_CLOCK, watchGates } from "../../../provider/gates";
+import { GateBreach, KEPT_MEASUREMENTS, SYSTEM_CLOCK, watchGates } from "../../../provider/gates";
 import { until } from "../../support/until";
 import { answer, gates, world } from "./support";
 
@@ -116,6 +116,35 @@ test("a candidate is compared with the stable side over the same time", async ()
   await breach(watchGates(relative, { ...both({}, {}), stable: undefined }), /there is no stable side/);
 });
 
+test("a watch keeps the newest measurements, and hands on each one, by names that tell gates apart", async () => {
+  const seen: [gate: string, at: number][] = [];
+  const context = world((query) => answer(query), { windowMs: 3_600_000 });
+  const startedAt = context.clock.now();
+  const records = await watchGates(gates({ ...sli, interval: "10 seconds" }, { ...sli, window: "0 seconds" }), {
+    ...context,
+    record: (gate, { at }) => seen.push([gate, at]),
+  });
+  assert.deepEqual(
+    records.map(({ gate, probes, measurements }) => [gate, probes, measurements.length]),
+    [
+      ["sli", 361, KEPT_MEASUREMENTS],
+      ["sli 2", 1, 1],
+    ],
+  );
+  assert.equal(records[0]?.measurements.at(-1)?.at, startedAt + 3_600_000);
+  assert.equal(seen.filter(([gate]) => gate === "sli").length, 361);
+  assert.deepEqual(
+    seen.filter(([gate]) => gate === "sli 2"),
+    [["sli 2", startedAt]],
+  );
+});
+
+test("a gate with a shorter window does not shorten the stage's", async () => {
+  const context = world((query) => answer(query));
+  await watchGates(gates({ ...sli, window: "0 seconds" }), context);
+  assert.equal(context.clock.now(), 1_800_000_060_000);
+});
+
 test("several gates are watched at once, and the first breach ends all", async () => {
   const context = { ...world((query) => answer(query)), clock: SYSTEM_CLOCK };
   const bad = gates(sli, {
@@ -148,8 +177,8 @@ test("without gates the window is waited for, and a cancel ends any watch with i
 test("a soak is judged at once by the past, and says how long is missing", async () => {
   const soak = gates({ kind: "soak", duration: "24 hours", thresholds: ["5xx < 1 %"] });
   const day = 86_400_000;
-  const context = world((query) => answer(query));
-  const held = (ms: number, like = context) => ({ ...like, heldSince: context.clock.now() - ms });
+  const context = world((query) => answer(query), { windowMs: 0 });
+  const held = (ms: number, like = context) => ({ ...like, windowMs: 0, heldSince: context.clock.now() - ms });
   const startedAt = context.clock.now();
   await watchGates(soak, held(day));
   assert.equal(context.clock.now(), startedAt);

@@ -1,0 +1,48 @@
+import type { Gate, MeterSliGate } from "./gate";
+
+/** Longest part of a query or command that a preview shows, in characters. */
+const MAX_SHOWN = 60;
+
+/** A gate in one line, with what it takes to pass, for a preview. */
+export function describeGate(gate: Gate): string {
+  const title = gate.name === undefined ? gate.kind : `${gate.name} (${gate.kind})`;
+  const window = gate.kind === "soak" || gate.window === undefined ? "" : ` for ${gate.window}`;
+  return `${title}: ${conditionOf(gate)}${window}`;
+}
+
+function conditionOf(gate: Gate): string {
+  switch (gate.kind) {
+    case "health":
+      return "all servers up";
+    case "sli":
+      if (gate.source === "meter") return meterCondition(gate);
+      return `${templateOf(gate)} ${gate.must}, from ${withoutUser(gate.url)}`;
+    case "http":
+      return `GET ${withoutUser(gate.url)}`;
+    case "command":
+      return short(gate.command.join(" "));
+    case "soak":
+      return `${gate.thresholds.join(", ")} over ${gate.duration} in the stage before`;
+  }
+}
+
+function meterCondition({ thresholds, notWorseThanStable, minRequests }: MeterSliGate): string {
+  const relative =
+    notWorseThanStable === undefined ? [] : [`${notWorseThanStable.metrics.join(" and ")} not worse than stable`];
+  return [...thresholds, ...relative, `at least ${minRequests} requests`].join(", ");
+}
+
+function templateOf({ query, quantile, errorRatio }: Extract<Gate, { source: "prometheus" }>): string {
+  if (quantile !== undefined) return `p${quantile.quantile * 100} of ${quantile.metric}`;
+  return errorRatio === undefined ? short(query ?? "") : `share of errors in ${errorRatio.metric}`;
+}
+
+/** A URL without what it says of its user, and without its query, which may hold a token. */
+function withoutUser(url: string): string {
+  const { protocol, host, pathname } = new URL(url);
+  return `${protocol}//${host}${pathname}`;
+}
+
+function short(text: string): string {
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}...` : text;
+}

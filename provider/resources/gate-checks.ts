@@ -1,0 +1,34 @@
+import { milliseconds } from "../../model/duration";
+import type { PrometheusSliGate } from "../../model/gate";
+import type { Stage } from "../../model/stages";
+import { checkQuery } from "../gates";
+import type { Context, Failure } from "../server";
+
+/** Time that a preview waits for a Prometheus server, in milliseconds, where a gate's own timeout is not shorter. */
+const PATIENCE_MS = 5000;
+
+/**
+ * Asks each Prometheus server of some stages' gates what it thinks of their queries. What no retry will mend is a failure;
+ * a server that can't be reached from here, or has no data now, is only warned about.
+ */
+export async function queryFailures(stages: readonly Stage[], { log, signal }: Context): Promise<Failure[]> {
+  const asked = new Map<string, ReturnType<typeof checkQuery>>();
+  const ask = (gate: PrometheusSliGate) => {
+    const { url, query, quantile, errorRatio } = gate;
+    const key = JSON.stringify([url, query, quantile, errorRatio]);
+    const timeout = AbortSignal.timeout(Math.min(PATIENCE_MS, milliseconds(gate.timeout)));
+    const answer = asked.get(key) ?? checkQuery(gate, AbortSignal.any([signal, timeout]));
+    asked.set(key, answer);
+    return answer;
+  };
+  const each = stages.flatMap(({ gates }, stage) =>
+    gates.map(async (gate, index): Promise<Failure[]> => {
+      if (gate.kind !== "sli" || gate.source !== "prometheus") return [];
+      const { problem, warning } = await ask(gate);
+      const property = `stages[${stage}].gates[${index}]`;
+      if (warning !== undefined) log.warn(`${property}: ${warning}`);
+      return problem === undefined ? [] : [{ property, reason: problem }];
+    }),
+  );
+  return (await Promise.all(each)).flat();
+}
