@@ -33,6 +33,8 @@ export interface EdgeAnswer {
 
 export interface PoolObservation {
   name: string;
+  /** Edge whose backend of the pool's name it serves. */
+  edge: string;
   live: PoolLive;
   /** Of the release that serves; 0 before the first. */
   generation: number;

@@ -63,6 +63,7 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
   };
   return {
     name,
+    edge: state.settings.edge,
     live,
     generation: serving?.number ?? 0,
     retained: state.retained.map(({ release, retiredAt }) => ({ release, retiredAt })),

@@ -19,9 +19,17 @@ export class UsageError extends Error {
   }
 }
 
+/** What a verb is about can't be reached: no agent answers, or the way to its host is closed. */
+export class NotReached extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "NotReached";
+  }
+}
+
 /** What verbs write to and read from. */
 export interface Terminal {
-  stdout: NodeJS.WritableStream;
+  stdout: NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };
   stderr: NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
   stdin: AsyncIterable<Uint8Array>;
   env: Record<string, string | undefined>;

@@ -1,12 +1,16 @@
 import { Command, CommanderError } from "commander";
-import { EXIT, type Terminal, UsageError } from "./exit";
+import { AgentError } from "../agent/client/connection";
+import { EXIT, type ExitCode, NotReached, type Terminal, UsageError } from "./exit";
 import { parityCommand } from "./parity";
+import { statusCommand } from "./status";
 
 /** Set by the bundler. */
 declare const SLUICE_BUILD_VERSION: string;
 
 const EXIT_CODES = `
 Exit codes: ${EXIT.good} good, ${EXIT.problems} problems found, ${EXIT.usage} usage, ${EXIT.unreachable} unreachable.`;
+
+const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)[] = [statusCommand, parityCommand];
 
 async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
   let code: number = EXIT.good;
@@ -25,16 +29,24 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
     code = result;
   };
   // A verb made apart from the program does not take its settings by itself.
-  for (const verb of [parityCommand(terminal, finish)]) program.addCommand(verb.copyInheritedSettings(program));
+  for (const verb of VERBS) program.addCommand(verb(terminal, finish).copyInheritedSettings(program));
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage;
-    if (!(error instanceof UsageError)) throw error;
-    for (const problem of error.problems) terminal.stderr.write(`sluice: ${problem}\n`);
-    return EXIT.usage;
+    const { code: failed, problems } = failure(error);
+    for (const problem of problems) terminal.stderr.write(`sluice: ${problem}\n`);
+    return failed;
   }
+}
+
+/** What an error that a verb may end with means; others are mistakes of the program, and thrown on. */
+function failure(error: unknown): { code: ExitCode; problems: readonly string[] } {
+  if (error instanceof UsageError) return { code: EXIT.usage, problems: error.problems };
+  if (error instanceof NotReached) return { code: EXIT.unreachable, problems: [error.message] };
+  if (error instanceof AgentError) return { code: EXIT.problems, problems: [error.message] };
+  throw error;
 }
 
 const { stdin, stdout, stderr, env } = process;

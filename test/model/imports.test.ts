@@ -20,6 +20,7 @@ const ARROWS: Record<string, string[]> = {
 const TYPE_ARROWS: Record<string, string[]> = {
   provider: ["agent/api"],
   components: ["provider/resources"],
+  cli: ["agent/api"],
 };
 /** The model computes: it neither reads nor writes anything. Node.js's byte strings and histograms only hold data. */
 const MODEL_PACKAGES = ["zod", "node:buffer", "node:perf_hooks"];

@@ -15,6 +15,9 @@ export interface Outcome {
 export interface SluiceOptions {
   env?: Record<string, string>;
   stdin?: string;
+  cwd?: string;
+  /** User who runs it. */
+  uid?: number;
   /** Told the process's id once it runs. */
   onStart?: (pid: number) => void;
 }
@@ -22,10 +25,14 @@ export interface SluiceOptions {
 /** Runs the real launcher to its end. */
 export function sluice(
   args: readonly string[],
-  { env = {}, stdin = "", onStart }: SluiceOptions = {},
+  { env = {}, stdin = "", onStart, cwd, uid }: SluiceOptions = {},
 ): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(LAUNCHER, args, { env: { ...process.env, ...env } });
+    const child = spawn(LAUNCHER, args, {
+      env: { ...process.env, ...env },
+      ...(cwd === undefined ? {} : { cwd }),
+      ...(uid === undefined ? {} : { uid }),
+    });
     const output = { stdout: "", stderr: "" };
     for (const name of ["stdout", "stderr"] as const)
       child[name].setEncoding("utf8").on("data", (text: string) => {

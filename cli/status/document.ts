@@ -1,0 +1,134 @@
+import type {
+  AgentStatus,
+  BackendObservation,
+  EdgeAnswer,
+  NotObserved,
+  PoolObservation,
+  RouteAnswer,
+} from "../../agent/api";
+import { serverName } from "../../model/pool-state";
+import { formatSplit } from "../../model/split";
+import { problemsOf } from "./problems";
+import type { BackendStatus, EdgeStatus, PoolStatus, ProcessStatus, RouteStatus, StatusDocument } from "./schema";
+
+/** What an agent answered, in the form that `sluice status` shows and prints. */
+export function statusOf(answer: AgentStatus, where: string, now: Date): StatusDocument {
+  const edges = observed(answer.edges);
+  const { version, pid, since, directory, socket, guarded } = answer.agent;
+  return {
+    at: now.toISOString(),
+    where,
+    agent: { version, pid, since, directory, socket, guarded },
+    problems: problemsOf(answer, now),
+    transactions: answer.transactions.map(({ target, state, owner, since: opened, reason }) => ({
+      target,
+      state,
+      who: owner.who,
+      pid: owner.pid,
+      since: opened,
+      ...(reason === undefined ? {} : { reason }),
+    })),
+    edges: edges.map(edgeOf),
+    routes: observed(answer.routes).map(routeOf),
+    pools: observed(answer.pools).map((pool) =>
+      poolOf(
+        pool,
+        edges.find(({ name }) => name === pool.edge),
+      ),
+    ),
+    backends: observed(answer.backends).map(backendOf),
+  };
+}
+
+/** Those that could be looked at, by name. */
+export function observed<T extends { name: string }>(all: Record<string, T | NotObserved>): T[] {
+  return Object.values(all)
+    .filter((each): each is T => !("error" in each))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function edgeOf({ name, live, observed: { version, worker, oldWorkers, frontends } }: EdgeAnswer): EdgeStatus {
+  return {
+    name,
+    haproxy: live.haproxy,
+    config: live.config,
+    ...(version === undefined ? {} : { version }),
+    ...(worker === undefined ? {} : { workerPid: worker.pid, workerUptimeSeconds: worker.uptimeSeconds }),
+    clients: (worker?.clients ?? 0) + oldWorkers.reduce((sum, { clients }) => sum + clients, 0),
+    oldWorkers: oldWorkers.length,
+    frontends: Object.entries(frontends).map(([frontend, { status, clients }]) => ({
+      name: frontend,
+      status,
+      clients,
+    })),
+  };
+}
+
+function routeOf({ name, spec, committed, splits }: RouteAnswer): RouteStatus {
+  return {
+    name,
+    stable: spec.stable,
+    ...(spec.candidate === undefined ? {} : { candidate: spec.candidate }),
+    split: formatSplit(spec.split),
+    committed: formatSplit(committed),
+    edges: Object.entries(splits).map(([edge, split]) => ({
+      edge,
+      ...(split === null ? {} : { split: formatSplit(split) }),
+    })),
+  };
+}
+
+function poolOf({ name, edge, live, generation, retained, processes }: PoolObservation, on?: EdgeAnswer): PoolStatus {
+  return {
+    name,
+    edge,
+    release: live.release,
+    generation,
+    retained: retained.map(({ release, retiredAt }) => ({ release: release.id, retiredAt })),
+    processes: processes.toSorted(byImportance).map((process) => processOf(process, name, on)),
+  };
+}
+
+/** What serves first, then by key; what leaves last. */
+function byImportance(a: PoolObservation["processes"][number], b: PoolObservation["processes"][number]): number {
+  const order = ["proxied", "companion", "singleton", "service"];
+  return (
+    Number(b.current) - Number(a.current) ||
+    order.indexOf(a.policy) - order.indexOf(b.policy) ||
+    a.key.localeCompare(b.key, "en", { numeric: true }) ||
+    a.generation - b.generation
+  );
+}
+
+function processOf(
+  process: PoolObservation["processes"][number],
+  pool: string,
+  edge: EdgeAnswer | undefined,
+): ProcessStatus {
+  const { key, id, policy, release, current, state, port, pid, startedAt, restarts } = process;
+  const index = Number(/#(\d+)$/.exec(key)?.[1] ?? 0);
+  const server = serverName({ process: process.process, generation: process.generation, index });
+  const found =
+    policy === "proxied"
+      ? Object.values(edge?.observed.backends[pool] ?? {}).find(({ name }) => name === server)
+      : undefined;
+  return {
+    key,
+    id,
+    policy,
+    release,
+    current,
+    state,
+    ...(port === undefined ? {} : { port }),
+    ...(pid === undefined ? {} : { pid }),
+    ...(startedAt === undefined ? {} : { startedAt }),
+    restarts,
+    ...(found === undefined
+      ? {}
+      : { health: found.state === "ready" ? found.operational : found.state, sessions: found.sessions }),
+  };
+}
+
+function backendOf({ name, edge, live }: BackendObservation): BackendStatus {
+  return { name, edge, servers: Object.entries(live.servers).map(([server, rest]) => ({ name: server, ...rest })) };
+}

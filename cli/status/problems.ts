@@ -1,0 +1,144 @@
+import type {
+  AgentStatus,
+  BackendObservation,
+  EdgeAnswer,
+  NotObserved,
+  PoolObservation,
+  RouteAnswer,
+} from "../../agent/api";
+import { formatSplit } from "../../model/split";
+import { span } from "../common/units";
+import type { Problem } from "./schema";
+
+/** Everything on an agent that is not as it should be, what cuts traffic first. */
+export function problemsOf({ agent, edges, pools, backends, routes, transactions }: AgentStatus, now: Date): Problem[] {
+  const changing = new Set<string>(transactions.map(({ target }) => target));
+  const all: [kind: string, answers: Record<string, { name: string } | NotObserved>][] = [
+    ["edge", edges],
+    ["pool", pools],
+    ["route", routes],
+    ["backend", backends],
+  ];
+  return [
+    ...all.flatMap(([kind, answers]) => unseen(kind, answers)),
+    ...seen(edges).flatMap(edgeProblems),
+    ...seen(pools).flatMap((pool) => poolProblems(pool, changing.has(`pool/${pool.name}`), now)),
+    ...seen(backends).flatMap(backendProblems),
+    ...seen(routes).flatMap((route) => (changing.has(`route/${route.name}`) ? [] : routeProblems(route))),
+    ...transactions.flatMap(({ target, state, reason, delay }) =>
+      state === "undoing"
+        ? [
+            {
+              subject: target.replace("/", " "),
+              message: `is being undone (${reason ?? "no reason is known"})${delay === undefined ? "" : `: ${delay}`}`,
+            },
+          ]
+        : [],
+    ),
+    ...agent.notes.map((note) => ({ subject: "agent", message: note })),
+    ...(agent.guarded
+      ? []
+      : [
+          {
+            subject: "agent",
+            message: "nothing restarts it when it dies: run pulumi up, or run it by systemd (sluice agent install)",
+          },
+        ]),
+  ];
+}
+
+function seen<T extends { name: string }>(all: Record<string, T | NotObserved>): T[] {
+  return Object.values(all).filter((each): each is T => !("error" in each));
+}
+
+function unseen(kind: string, all: Record<string, { name: string } | NotObserved>): Problem[] {
+  return Object.entries(all).flatMap(([name, each]) =>
+    "error" in each ? [{ subject: `${kind} ${name}`, message: `can't be looked at: ${each.error}` }] : [],
+  );
+}
+
+function edgeProblems({ name, live }: EdgeAnswer): Problem[] {
+  const subject = `edge ${name}`;
+  if (live.haproxy !== "running")
+    return [{ subject, message: "its HAProxy does not run: the agent tries to start it, see sluice events" }];
+  const config: Problem[] =
+    live.config === "as declared"
+      ? []
+      : [{ subject, message: `its config is ${live.config}: pulumi up puts the declared one back` }];
+  const closed = Object.entries(live.frontends).flatMap(([frontend, status]) =>
+    status === "open" ? [] : [{ subject, message: `its frontend ${frontend} is ${status}: pulumi up opens it` }],
+  );
+  return [...config, ...closed];
+}
+
+function poolProblems({ name, live, processes }: PoolObservation, changing: boolean, now: Date): Problem[] {
+  const bad = processes.flatMap(({ key, release, current, restarts, startedAt, ...rest }): Problem[] => {
+    const state: string = rest.state;
+    const subject = `${key} of pool ${name}`;
+    if (state === "failed")
+      return [
+        {
+          subject,
+          message: `has failed for good after ${restarts} restarts (release ${release}): sluice restart revives it`,
+        },
+      ];
+    if (state === "backoff")
+      return [
+        { subject, message: `exited and waits to be started again (release ${release}, ${restarts} restarts so far)` },
+      ];
+    if (current && state === "stopped" && !changing) return [{ subject, message: `does not run (release ${release})` }];
+    if (!current && state === "running" && !changing)
+      return [
+        {
+          subject,
+          message: `is of release ${release}, which does not serve${startedAt === undefined ? "" : `, and runs for ${span(now.getTime() - Date.parse(startedAt))}`}`,
+        },
+      ];
+    return [];
+  });
+  const told = new Set(bad.map(({ subject }) => subject));
+  const missing = Object.entries(live.processes).flatMap(([key, state]): Problem[] => {
+    const subject = `${key} of pool ${name}`;
+    return state === "missing" && !told.has(subject) && !changing
+      ? [{ subject, message: "is not there: pulumi up starts it" }]
+      : [];
+  });
+  const servers = changing
+    ? []
+    : Object.entries(live.servers).flatMap(([key, { state, weight }]): Problem[] => {
+        const subject = `${key} of pool ${name}`;
+        if (state === "missing") return [{ subject, message: "HAProxy has no server for it: pulumi up adds it" }];
+        if (state !== "ready")
+          return [{ subject, message: `its server in HAProxy is in ${state}: pulumi up makes it ready` }];
+        return weight === 0
+          ? [{ subject, message: "its server in HAProxy has weight 0: pulumi up gives it back its weight" }]
+          : [];
+      });
+  return [...bad, ...missing, ...servers];
+}
+
+function backendProblems({ name, edge, live }: BackendObservation): Problem[] {
+  return Object.entries(live.servers).flatMap(([server, { state }]) =>
+    state === "missing"
+      ? [
+          {
+            subject: `backend ${name} of edge ${edge}`,
+            message: `server ${server} is missing in HAProxy: pulumi up adds it`,
+          },
+        ]
+      : [],
+  );
+}
+
+function routeProblems({ name, spec, splits }: RouteAnswer): Problem[] {
+  return Object.entries(splits).flatMap(([edge, split]) =>
+    split === null || split === spec.split
+      ? []
+      : [
+          {
+            subject: `route ${name}`,
+            message: `edge ${edge} gives the candidate ${formatSplit(split)} instead of ${formatSplit(spec.split)}: pulumi up puts it right`,
+          },
+        ],
+  );
+}
