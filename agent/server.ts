@@ -201,10 +201,13 @@ async function tooLong(): Promise<never> {
 }
 
 async function check({ parts, body }: Call) {
-  const { creator, ...rest } = parse(z.looseObject({ creator: z.string().optional() }), body);
+  const { creator, now, ...rest } = parse(
+    z.looseObject({ creator: z.string().optional(), now: z.boolean().default(false) }),
+    body,
+  );
   const wanted = parse(step, rest);
   const owned = creator === undefined ? undefined : ownedByOther(parts.host.committed, targetOf(wanted), creator);
-  const problems = await stepProblems(wanted, parts.host, { preview: true });
+  const problems = await stepProblems(wanted, parts.host, { preview: !now });
   return { problems: owned === undefined ? problems : [{ path: "name", message: owned }, ...problems] };
 }
 

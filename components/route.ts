@@ -5,7 +5,7 @@ import type { AgentRef } from "../provider/resources/agent-ref";
 import type { HaproxyEdge } from "./haproxy-edge";
 
 export interface RouteArgs extends Omit<RouteResourceArgs, "agent" | "name" | "edges"> {
-  /** Edges that route so, all of one host. Change: hitless reload. */
+  /** Edges that route so, of one or several hosts: they move in step. Change: hitless reload. */
   edges: [HaproxyEdge, ...HaproxyEdge[]];
   /** Name on its host, which another component name with an alias keeps. @default the component's name. Change: refused. */
   name?: string | undefined;
@@ -22,9 +22,16 @@ export class Route extends pulumi.ComponentResource {
   constructor(name: string, args: RouteArgs, options?: pulumi.ComponentResourceOptions) {
     super("sluice:components:Route", name, {}, options);
     const { edges, name: routeName = name, ...rest } = args;
+    const groups = byAgent(edges);
     const route = new RouteResource(
       `${name}-route`,
-      { ...rest, agent: oneAgent(name, edges), edges: edges.map(({ edgeName }) => edgeName), name: routeName },
+      {
+        ...rest,
+        agent: groups.apply(([first]) => first.agent),
+        edges: groups.apply(([first]) => first.edges),
+        others: groups.apply(([, ...others]) => (others.length === 0 ? undefined : others)),
+        name: routeName,
+      },
       { parent: this },
     );
     this.live = route.live;
@@ -32,15 +39,21 @@ export class Route extends pulumi.ComponentResource {
   }
 }
 
-/** A transaction is on one agent, so that a route whose edges are on several could not change as one. */
-function oneAgent(name: string, edges: RouteArgs["edges"]): pulumi.Output<AgentRef> {
-  return pulumi.all(edges.map(({ agent }) => agent)).apply((agents) => {
-    const [first, ...others] = agents as [AgentRef, ...AgentRef[]];
-    const other = others.find(({ directory }) => directory !== first.directory);
-    if (other !== undefined)
-      throw new Error(
-        `route ${name} has edges on several agents (${first.directory} and ${other.directory}): declare a route for each agent`,
-      );
-    return first;
+/** Edges of each agent, in the order in which they are named. */
+interface Group {
+  agent: AgentRef;
+  edges: string[];
+}
+
+function byAgent(edges: RouteArgs["edges"]): pulumi.Output<[Group, ...Group[]]> {
+  const all = edges.map(({ agent, edgeName }) => pulumi.all([agent, edgeName]));
+  return pulumi.all(all).apply((found) => {
+    const groups = new Map<string, Group>();
+    for (const [agent, edge] of found) {
+      const group = groups.get(agent.directory);
+      if (group === undefined) groups.set(agent.directory, { agent, edges: [edge] });
+      else group.edges.push(edge);
+    }
+    return [...groups.values()] as [Group, ...Group[]];
   });
 }

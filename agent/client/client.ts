@@ -71,9 +71,11 @@ export class AgentClient {
    * Why a step can't be done on the agent's host as it is now.
    *
    * @param creator URN of the resource that would create the step's target
+   * @param options.now whether it is to be done at once: then what it needs must be there, and run. @default false
    */
-  async check(step: Step | StepInput, creator?: string): Promise<Problem[]> {
-    return (await this.connection.call<{ problems: Problem[] }>("POST", "/v1/check", { ...step, creator })).problems;
+  async check(step: Step | StepInput, creator?: string, { now = false } = {}): Promise<Problem[]> {
+    const body = { ...step, creator, now };
+    return (await this.connection.call<{ problems: Problem[] }>("POST", "/v1/check", body)).problems;
   }
 
   /** What a step would do, without doing it. */

@@ -2,13 +2,16 @@ import * as pulumi from "@pulumi/pulumi";
 import type { RouteLive } from "../../model/live";
 import type { DeclaredRouteInput } from "../../model/route";
 import type { AgentRef } from "../resources/agent-ref";
+import type { RouteHost } from "../resources/route-hosts";
 import type { DeepInput } from "./input";
 
-/** A route on edges of an agent. See {@link DeclaredRouteInput} for units, ranges and defaults. */
+/** A route on edges of one or several agents. See {@link DeclaredRouteInput} for units, ranges and defaults. */
 export type RouteArgs = { [Property in keyof DeclaredRouteInput]: DeepInput<DeclaredRouteInput[Property]> } & {
-  /** The agent of its edges. Change of its folder: replaces the route. */
+  /** The agent of `edges`. Change to agents of which none has the route yet: replaces the route. */
   agent: pulumi.Input<AgentRef>;
-  /** Name on its agent. Change: refused. */
+  /** Edges of further agents, which move in step with those. @default none */
+  others?: pulumi.Input<RouteHost[] | undefined>;
+  /** Name on its agents. Change: refused. */
   name: pulumi.Input<string>;
 };
 

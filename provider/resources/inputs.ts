@@ -39,8 +39,9 @@ export function parseInputs(news: Properties, { own, spec }: Parts): ParsedInput
   const values: Properties = {};
   for (const [key, schema] of Object.entries(own)) {
     const result = schema.safeParse(given[key], { error: explain });
-    if (result.success) values[key] = result.data as Properties[string];
-    else {
+    if (result.success) {
+      if (result.data !== undefined) values[key] = result.data as Properties[string];
+    } else {
       failures.push(...failuresOf(result.error, [key], given[key]));
       values[key] = given[key] as Properties[string];
     }

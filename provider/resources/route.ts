@@ -1,21 +1,26 @@
 import { UnreachableError } from "../../agent/client/connection";
 import { expectedRoute, type RouteLive } from "../../model/live";
 import { name } from "../../model/names";
-import { type DeclaredRoute, declaredRoute, routeAt } from "../../model/route";
+import { type DeclaredRoute, declaredRoute } from "../../model/route";
 import { formatSplit } from "../../model/split";
 import { explainWalk, splitOf, walkProblem } from "../../model/stages";
-import { type Context, containsUnknown, type Properties, type Resource } from "../server";
+import { type Context, containsUnknown, type Failure, type Properties, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
 import { queryFailures } from "./gate-checks";
 import { asRecorded, differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { meterFailures } from "./metered";
+import { onAll } from "./on-all";
 import { sayPlan } from "./plan";
+import { edgeKeys, hostsOf, otherHosts, type RouteHost, setStep, withHosts } from "./route-hosts";
 import { runGates } from "./stage-gates";
-import { inTransaction } from "./transaction";
+import { inTransactions } from "./transaction";
 import { walkFrom, walkRoute } from "./walk";
 
 interface Inputs extends DeclaredRoute {
+  /** The agent of `edges`. */
   agent: AgentRef;
+  /** Edges of further agents. */
+  others?: RouteHost[];
   name: string;
   /** What changes, for policies: they see new inputs only. */
   change: { from: string; to: string };
@@ -27,7 +32,10 @@ export const routeResource: Resource = {
   type: "sluice:index:Route",
 
   async check(context, { olds, news }) {
-    const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: declaredRoute });
+    const { failures, values, known } = parseInputs(news, {
+      own: { agent: agentRef, name, others: otherHosts },
+      spec: declaredRoute,
+    });
     const inputs = values as unknown as Inputs;
     const parsed = known && failures.length === 0;
     const more = parsed ? renameFailures(olds, values) : [];
@@ -35,8 +43,7 @@ export const routeResource: Resource = {
     const live =
       valid && !asRecorded(olds, values)
         ? [
-            ...(await liveFailures(inputs.agent, setStep(values), olds === undefined ? context.urn : undefined)),
-            ...(await meterFailures(inputs.agent, inputs.edges, inputs.stages)),
+            ...(await hostFailures(inputs, olds as unknown as Inputs | undefined, context.urn)),
             ...(await queryFailures(inputs.stages, context)),
           ]
         : [];
@@ -46,7 +53,7 @@ export const routeResource: Resource = {
         ...withLive(
           values,
           olds,
-          whenKnown(valid, () => expectedRoute(inputs, target(inputs))),
+          whenKnown(valid, () => expectedLive(inputs)),
         ),
         change: whenKnown(valid, () => ({
           from: formatSplit(recordedSplit(olds as unknown as Inputs | undefined, inputs)),
@@ -59,7 +66,8 @@ export const routeResource: Resource = {
   async diff(_context, request) {
     return {
       entries: differences(request, {
-        replacing: ["agent.directory"],
+        // Agents may come and go, as long as one stays.
+        replacing: isElsewhere(request.oldInputs, request.news) ? ["agent.directory"] : [],
         ignored: ["agent.socket"],
         expected: (inputs) => outputsOf(inputs).live,
       }),
@@ -72,42 +80,51 @@ export const routeResource: Resource = {
       await sayWalk(inputs, context);
       return { outputs: outputsOf(inputs) };
     }
-    await apply(inputs, context, { create: true });
+    await apply(inputs, context);
     return { id: String(inputs.name), outputs: outputsOf(inputs) };
   },
 
   async read(context, { id, inputs, state }) {
-    const { agent } = state as unknown as Partial<Inputs>;
-    return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
-      const route = await client.route(id);
-      if (route === undefined) return undefined;
-      const splits = Object.entries(route.splits).map(([edge, split]) => [
-        edge,
-        split === null ? "none" : formatSplit(split),
-      ]);
-      return { id, inputs, outputs: { ...state, live: { splits: Object.fromEntries(splits) } } };
+    const known = state as unknown as Inputs;
+    if (known.agent === undefined) return askAgent(undefined, context, undefined, async () => undefined);
+    const hosts = hostsOf(known);
+    // Where one agent can't be asked, what was last seen of its edges is shown.
+    const splits = await Promise.all(hosts.map((host) => splitsOn(host, id, context)));
+    if (splits.every((each) => each === undefined)) return undefined;
+    const live = edgeKeys(hosts).map(({ host, edge, key }) => {
+      const seen = splits[hosts.indexOf(host)];
+      return [key, seen === "unreachable" ? known.live?.splits[key] : (seen?.[edge] ?? "none")];
     });
+    return { id, inputs, outputs: { ...state, live: { splits: Object.fromEntries(live) } } };
   },
 
-  async update(context, { news }) {
+  async update(context, { olds, news }) {
     if (context.preview) await sayWalk(news, context);
-    else await apply(news, context, { create: false });
+    else await apply(news, context, olds as unknown as Inputs);
     return outputsOf(news);
   },
 
   async delete(context, { id, state }) {
-    const { agent } = state as unknown as Inputs;
-    await withAgent(agent, async (client) => {
-      if ((await client.route(id)) === undefined) return;
-      await inTransaction(client, `route/${id}`, context, async (run) => {
-        await run({ verb: "route.remove", route: id });
-      });
+    await withHosts(hostsOf(state as unknown as Inputs), async (hosts) => {
+      const here = await Promise.all(hosts.map(async ({ client }) => (await client.route(id)) !== undefined));
+      const parts = hosts
+        .filter((_, index) => here[index])
+        .map(({ client }) => ({ client, target: `route/${id}` as const }));
+      if (parts.length > 0)
+        await inTransactions(parts, context, (open) => onAll(open, () => ({ verb: "route.remove", route: id })));
     });
   },
 };
 
 function declaredOf(inputs: Properties): DeclaredRoute {
-  const { agent: _agent, name: _name, live: _live, change: _change, ...declared } = inputs as unknown as Inputs;
+  const {
+    agent: _agent,
+    others: _others,
+    name: _name,
+    live: _live,
+    change: _change,
+    ...declared
+  } = inputs as unknown as Inputs;
   return declared;
 }
 
@@ -121,45 +138,95 @@ function recordedSplit(olds: Inputs | undefined, news: Inputs): number {
   return target(olds);
 }
 
-function setStep(inputs: Properties) {
-  const declared = declaredOf(inputs);
-  return {
-    verb: "route.set" as const,
-    route: String(inputs.name),
-    spec: routeAt(declared, target(declared)),
-  };
+function expectedLive(inputs: Inputs): RouteLive {
+  return expectedRoute({ edges: edgeKeys(hostsOf(inputs)).map(({ key }) => key) }, target(inputs));
+}
+
+function isElsewhere(before: Properties, after: Properties): boolean {
+  if (containsUnknown(before) || containsUnknown(after)) return true;
+  const [old, now] = [before, after].map((inputs) =>
+    hostsOf(inputs as unknown as Inputs).map(({ agent }) => agent.directory),
+  );
+  return !now?.some((directory) => old?.includes(directory));
+}
+
+/** What the agents find with the route, each with the property that names the edge. */
+async function hostFailures(inputs: Inputs, olds: Inputs | undefined, urn: string): Promise<Failure[]> {
+  const declared = declaredOf(inputs as unknown as Properties);
+  const each = hostsOf(inputs).map(async ({ agent, edges }, index) => {
+    const step = setStep(inputs.name, declared, edges, target(inputs));
+    const failures = await liveFailures(agent, step, isOn(olds, agent) ? undefined : urn);
+    const unmetered = await meterFailures(agent, edges, inputs.stages);
+    if (index === 0) return [...failures, ...unmetered];
+    return [...failures, ...unmetered].map(({ property, reason }) => ({
+      property: property.startsWith("edges") ? `others[${index - 1}].${property}` : property,
+      reason,
+    }));
+  });
+  return (await Promise.all(each)).flat();
+}
+
+/** Whether a route was on an agent already. */
+function isOn(olds: Inputs | undefined, { directory }: AgentRef): boolean {
+  return olds?.agent !== undefined && hostsOf(olds).some(({ agent }) => agent.directory === directory);
+}
+
+/** The candidate's share on each edge of an agent; nothing where the route is not there. */
+function splitsOn({ agent }: RouteHost, route: string, context: Context) {
+  return askAgent<Record<string, string> | "unreachable" | undefined>(agent, context, "unreachable", async (client) => {
+    const found = await client.route(route);
+    if (found === undefined) return undefined;
+    const splits = Object.entries(found.splits).map(([edge, split]) => [
+      edge,
+      split === null ? "none" : formatSplit(split),
+    ]);
+    return Object.fromEntries(splits);
+  });
 }
 
 /** The inputs, and reality as it now must be. */
 function outputsOf(inputs: Properties): Properties {
   const known = !containsUnknown(inputs);
-  const declared = inputs as unknown as Inputs;
-  return { ...inputs, live: whenKnown(known, () => expectedRoute(declared, target(declared))) };
+  return { ...inputs, live: whenKnown(known, () => expectedLive(inputs as unknown as Inputs)) };
 }
 
 /** Says in a preview which stages an update walks through, and how it reaches HAProxy; silent while parts are not known. */
 async function sayWalk(inputs: Properties, context: Context): Promise<void> {
   if (containsUnknown(inputs)) return;
-  const { agent, name: route } = inputs as unknown as Inputs;
+  const { name: route } = inputs as unknown as Inputs;
+  const hosts = hostsOf(inputs as unknown as Inputs);
   const declared = declaredOf(inputs);
-  // Where the agent can't be asked, the change since the last update is what is known.
+  // Where an agent can't be asked, the change since the last update is what is known.
   const recorded = (inputs as unknown as Inputs).change;
-  const now = await withAgent(agent, (client) => client.route(route)).catch((error: unknown) => {
-    if (error instanceof UnreachableError) return undefined;
-    throw error;
-  });
+  const now = await Promise.all(
+    hosts.map(({ agent }) =>
+      withAgent(agent, (client) => client.route(route)).catch((error: unknown) => {
+        if (error instanceof UnreachableError) return undefined;
+        throw error;
+      }),
+    ),
+  );
   const walk = walkFrom(now, declared);
   const problem = walkProblem(walk);
   if (problem !== undefined) throw new Error(`route ${route}: ${problem}`);
   context.log.info(explainWalk(walk, declared).join("\n  "));
-  if (now === undefined && recorded.from !== formatSplit(walk.from))
+  if (now.includes(undefined) && recorded.from !== formatSplit(walk.from))
     context.log.warn(
       `the agent can't be asked where route ${route} is: it was at ${recorded.from} after the last update`,
     );
-  await sayPlan(inputs, setStep, context);
+  for (const { agent, edges } of hosts)
+    await sayPlan({ ...inputs, agent }, () => setStep(route, declared, edges, target(declared)), context);
 }
 
-async function apply(inputs: Properties, context: Context, { create }: { create: boolean }): Promise<void> {
-  const { agent, name: route } = inputs as unknown as Inputs;
-  await withAgent(agent, (client) => walkRoute(client, route, declaredOf(inputs), context, { create, runGates }));
+async function apply(inputs: Properties, context: Context, olds?: Inputs): Promise<void> {
+  const wanted = inputs as unknown as Inputs;
+  const hosts = hostsOf(wanted);
+  const left = (olds === undefined ? [] : hostsOf(olds)).filter(({ agent }) => !isOn(wanted, agent));
+  await withHosts([...hosts, ...left], async (open) => {
+    const agents = open
+      .slice(0, hosts.length)
+      .map(({ client, edges, agent }) => ({ client, edges, create: !isOn(olds, agent) }));
+    const leaving = open.slice(hosts.length).map(({ client }) => client);
+    await walkRoute(agents, wanted.name, declaredOf(inputs), context, { leaving, runGates });
+  });
 }

@@ -7,11 +7,11 @@ import type { Log } from "../server";
 
 /** What the gates of a stage have to know. */
 export interface StageContext {
-  /** Of the agent of the route's edges. */
-  client: AgentClient;
+  /** The route's edges, each with its agent. */
+  edges: { name: string; agent: AgentClient }[];
   /** Name of the route. */
   route: string;
-  /** The route as it is while the gates are watched: its edges, backends and split. */
+  /** The route as it is while the gates are watched: its backends and split; its `edges` are those of one agent. */
   spec: RouteSpec;
   /** Since when the route has been as it is, in milliseconds since the epoch. @default not held at all */
   heldSince?: number | undefined;
@@ -26,11 +26,11 @@ export interface StageContext {
 export type RunGates = (stage: Stage, context: StageContext) => Promise<void>;
 
 export const runGates: RunGates = async (stage, context) => {
-  const { client, route, spec, heldSince, signal, log, record } = context;
+  const { edges, route, spec, heldSince, signal, log, record } = context;
   const side = (backend: string) => ({ route, backend });
   const gateContext: GateContext = {
     title: `stage ${stage.name}`,
-    edges: spec.edges.map((name) => ({ name, agent: client })),
+    edges,
     // Only a route with a candidate has stages to walk.
     candidate: side(spec.candidate ?? ""),
     stable: side(spec.stable),

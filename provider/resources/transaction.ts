@@ -1,129 +1,191 @@
 import { hostname, userInfo } from "node:os";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentClient } from "../../agent/client/client";
-import { AgentError, UnreachableError } from "../../agent/client/connection";
-import { type AgentEvent, DEFAULT_LEASE_MS, type StepInput, type Target } from "../../model/transaction";
+import { DEFAULT_LEASE_MS, type StepInput, type Target } from "../../model/transaction";
 import type { Context } from "../server";
-
-/** Renewals per lease: two may be lost before it runs out. */
-const RENEWALS_PER_LEASE = 3;
-/** Time to wait for an agent that went away during a commit to come back and tell how it ended, in milliseconds. */
-const OUTCOME_DEADLINE_MS = 30_000;
-const OUTCOME_POLL_MS = 200;
-/** Time to wait for an undo, in milliseconds; its agent goes on by itself. */
-const UNDO_DEADLINE_MS = 30_000;
-/** How often it is shown meanwhile what the undo waits for, in milliseconds. */
-const UNDO_POLL_MS = 2000;
+import { keepLease } from "./lease";
+import { commit, type Held, UNDO_DEADLINE_MS, type Undone, undo } from "./undo";
 
 /** Runs steps of an open transaction. */
 export type RunStep = (step: StepInput) => Promise<Record<string, unknown>>;
 
-/**
- * Changes one target in a transaction: all steps and then the commit, or everything is put back and the error thrown.
- * With `create`, the target must be new, or be this resource's already (after an update that died right at its end).
- * The lease is renewed meanwhile; when this process dies, the agent undoes the change by itself.
- *
- * @param work what it does; its signal also aborts when the agent has undone the change by itself
- */
+/** One target on one agent, which a change holds. */
+export interface Part {
+  client: AgentClient;
+  target: Target;
+  /** Whether the target must be new, or be this resource's already (after an update that died right at its end). */
+  create?: boolean | undefined;
+  /** Whether nothing of it lasts: how its commit ends decides nothing. @default false */
+  passing?: boolean | undefined;
+  /** Time without a renewal after which its agent undoes it, in milliseconds. @default 5000 */
+  leaseMs?: number | undefined;
+}
+
+/** A part whose transaction is open. */
+export type OpenPart<P extends Part = Part> = P & { run: RunStep };
+
+export interface TransactionOptions<P extends Part = Part> {
+  /** Time to wait for an undo, in milliseconds; agents go on by themselves. @default 30 seconds */
+  undoDeadlineMs?: number | undefined;
+  /** What is done before an undo, while all leases are still renewed: leads traffic away from what will stop. */
+  retreat?: (parts: OpenPart<P>[]) => Promise<void>;
+  /**
+   * Puts back what a part had committed before the commit of another one failed; it throws where it can't.
+   * @default such a part stays as it was to be, and the error says so
+   */
+  revert?: (part: P) => Promise<void>;
+}
+
+/** Changes one target on one agent in a transaction, see {@link inTransactions}. */
 export async function inTransaction(
   client: AgentClient,
   target: Target,
   context: Context,
   work: (run: RunStep, signal: AbortSignal) => Promise<void>,
-  { create = false, undoDeadlineMs = UNDO_DEADLINE_MS }: { create?: boolean; undoDeadlineMs?: number } = {},
+  { create = false, undoDeadlineMs }: { create?: boolean; undoDeadlineMs?: number } = {},
+): Promise<void> {
+  const part: Part = { client, target, create };
+  await inTransactions([part], context, async ([open], signal) => work((open as OpenPart).run, signal), {
+    undoDeadlineMs,
+  });
+}
+
+/**
+ * Changes targets on several agents as one: opened on all (else nothing has changed), all steps, and then the commits; or
+ * everything is put back and the error thrown. The leases are renewed meanwhile; when this process dies, each agent undoes
+ * its part by itself.
+ *
+ * Agents know nothing of each other, so that the commits are one after the other, in the order of `parts`. Where this
+ * process dies between two of them, those before it are as they were to be, and the others as they were: previews show
+ * that, and the next update goes on from there. Where a commit fails, those before it are reverted.
+ *
+ * @param work what it does; its signal also aborts when an agent has undone its part by itself
+ */
+export async function inTransactions<P extends Part>(
+  parts: readonly P[],
+  context: Context,
+  work: (parts: OpenPart<P>[], signal: AbortSignal) => Promise<void>,
+  options: TransactionOptions<P> = {},
 ): Promise<void> {
   context.signal.throwIfAborted();
-  const { id } = await client.begin({ target, owner: ownerOf(context), leaseMs: DEFAULT_LEASE_MS, create });
   const lost = new AbortController();
   const signal = AbortSignal.any([context.signal, lost.signal]);
-  const renewal = keepLease(client, id, lost);
-  let committing = false;
+  const holds = await openAll(parts, context, (error) => lost.abort(error));
+  const runner =
+    ({ client, id }: Held, within?: AbortSignal): RunStep =>
+    (step) =>
+      client.step(id, step, ({ message }) => context.log.progress(message), within);
+  let committing: Hold<P> | undefined;
   try {
-    await work((step) => client.step(id, step, (event) => progress(event, context), signal), signal);
+    await work(
+      holds.map((hold) => ({ ...hold.part, run: runner(hold, signal) })),
+      signal,
+    );
     signal.throwIfAborted();
-    committing = true;
-    await commit(client, id, target);
-  } catch (error) {
-    const outcome = await undo(client, id, target, { reason: messageOf(error), committing, undoDeadlineMs }, context);
-    if (outcome !== COMMITTED) throw new Error(`${messageOf(error)}\n${outcome}`);
-    context.log.warn(`${target} is committed, although its agent did not say so at once: ${messageOf(error)}`);
-  } finally {
-    clearInterval(renewal);
-  }
-}
-
-function keepLease(client: AgentClient, id: string, lost: AbortController): NodeJS.Timeout {
-  return setInterval(() => {
-    client.renew(id).catch((error: unknown) => {
-      // An agent that can't be reached once may answer the next time, before the lease has run out.
-      if (error instanceof AgentError && !(error instanceof UnreachableError)) lost.abort(error);
-    });
-  }, DEFAULT_LEASE_MS / RENEWALS_PER_LEASE);
-}
-
-async function commit(client: AgentClient, id: string, target: Target): Promise<void> {
-  try {
-    await client.commit(id);
-  } catch (error) {
-    if (!(error instanceof UnreachableError)) throw error;
-    if (!(await wasCommitted(client, id)))
-      throw new Error(`the agent went away while ${target} was being committed, and did not commit it`);
-  }
-}
-
-/** How a commit ended whose answer was lost. Throws when the agent does not come back in time. */
-async function wasCommitted(client: AgentClient, id: string): Promise<boolean> {
-  const deadline = performance.now() + OUTCOME_DEADLINE_MS;
-  for (;;) {
-    try {
-      return (await client.transaction(id)).state === "committed";
-    } catch (error) {
-      if (error instanceof AgentError && error.code === "unknown-transaction") return false;
-      if (!(error instanceof UnreachableError) || performance.now() > deadline) throw error;
+    for (const hold of lastingFirst(holds)) {
+      committing = hold;
+      await commit(hold);
+      hold.committed = true;
     }
-    await sleep(OUTCOME_POLL_MS);
-  }
-}
-
-const COMMITTED = Symbol("committed");
-
-/** Undoes the transaction and says how that went, or that it is committed: then there is nothing to undo. */
-async function undo(
-  client: AgentClient,
-  id: string,
-  target: Target,
-  { reason, committing, undoDeadlineMs }: { reason: string; committing: boolean; undoDeadlineMs: number },
-  context: Context,
-): Promise<string | typeof COMMITTED> {
-  try {
-    const { state, delay } = await patientAbort(client, id, reason.split("\n")[0] ?? reason, undoDeadlineMs, context);
-    if (state === "committed") return COMMITTED;
-    if (state === "undone") return `${target} is as it was before: the change was undone.`;
-    return `${target} is being put back by its agent, which does not give up: ${delay ?? "its last step has not ended yet"}`;
   } catch (error) {
-    if (error instanceof AgentError && error.code === "committed") return COMMITTED;
-    if (error instanceof AgentError && error.code === "unknown-transaction")
-      return `${target} is as it was before: its agent had stopped in between, and undid the change when it started again.`;
-    if (error instanceof UnreachableError && committing)
-      return `The agent can't be asked how the commit ended (${messageOf(error)}): once it runs, a preview shows whether ${target} is as it was before or as it was to be; it is one of the two.`;
-    if (error instanceof UnreachableError)
-      return `The agent can't be told to undo the change (${messageOf(error)}); it does so by itself as soon as it runs, within ${DEFAULT_LEASE_MS / 1000} s.`;
-    return `The change could not be undone at once: ${messageOf(error)}`;
+    if (committing === undefined && options.retreat !== undefined)
+      await options.retreat(holds.map((hold) => ({ ...hold.part, run: runner(hold) }))).catch((failed: unknown) => {
+        context.log.warn(`before the undo, ${messageOf(failed)}`);
+      });
+    await settle(holds, error, { committing, options, context });
+  } finally {
+    for (const { release } of holds) release();
   }
 }
 
-/** Asks for the undo until it is done or the deadline has come, showing meanwhile what it waits for. */
-async function patientAbort(client: AgentClient, id: string, reason: string, deadlineMs: number, { log }: Context) {
-  const deadline = performance.now() + deadlineMs;
-  for (;;) {
-    const status = await client.abort(id, reason, UNDO_POLL_MS);
-    if (status.state !== "undoing" || performance.now() > deadline) return status;
-    log.progress(`undoing: ${status.delay ?? "waiting for the last step"}`);
-  }
+interface Hold<P extends Part> extends Held {
+  part: P;
+  committed: boolean;
+  /** Ends the renewals of its lease. */
+  release: () => void;
 }
 
-function progress({ message }: AgentEvent, { log }: Context): void {
-  log.progress(message);
+/** Opens all transactions, or none: always in the same order, so that of two changes at once one gets all of them. */
+async function openAll<P extends Part>(
+  parts: readonly P[],
+  context: Context,
+  lost: (error: Error) => void,
+): Promise<Hold<P>[]> {
+  const key = ({ client, target }: Part) => `${client.socket} ${target}`;
+  const ordered = parts.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
+  const open = new Map<P, Hold<P>>();
+  try {
+    for (const part of ordered) {
+      const { client, target, create = false, leaseMs = DEFAULT_LEASE_MS } = part;
+      const { id } = await client.begin({ target, owner: ownerOf(context), leaseMs, create });
+      const title = parts.length === 1 ? target : `${target} of the agent at ${client.socket}`;
+      open.set(part, { part, client, id, title, committed: false, release: keepLease(client, id, leaseMs, lost) });
+    }
+  } catch (error) {
+    await Promise.all([...open.values()].map((hold) => giveUp(hold, messageOf(error), context)));
+    throw parts.length === 1 ? error : new Error(`${messageOf(error)}\nNothing was changed.`, { cause: error });
+  }
+  return parts.map((part) => open.get(part) as Hold<P>);
+}
+
+async function giveUp({ client, id, title, release }: Hold<Part>, reason: string, { log }: Context): Promise<void> {
+  release();
+  await client.abort(id, reason).catch((error: unknown) => {
+    log.warn(`${title} is given up by its agent once its lease has run out: ${messageOf(error)}`);
+  });
+}
+
+function lastingFirst<P extends Part>(holds: readonly Hold<P>[]): Hold<P>[] {
+  return holds.toSorted((a, b) => Number(a.part.passing ?? false) - Number(b.part.passing ?? false));
+}
+
+/** After a failure: everything as it was before, or committed on all after all. */
+async function settle<P extends Part>(
+  holds: readonly Hold<P>[],
+  error: unknown,
+  {
+    committing,
+    options,
+    context,
+  }: { committing: Hold<P> | undefined; options: TransactionOptions<P>; context: Context },
+): Promise<void> {
+  const { undoDeadlineMs: deadlineMs = UNDO_DEADLINE_MS, revert } = options;
+  const reason = messageOf(error);
+  const lasting = holds.filter(({ part }) => part.passing !== true);
+  const passing = holds.filter(({ part }) => part.passing === true);
+  const undoAll = async (some: readonly Hold<P>[]): Promise<Undone[]> => {
+    const outcomes = await Promise.all(
+      some.map(async (hold) => {
+        if (hold.committed) return undefined;
+        const outcome = await undo(hold, { reason, committing: hold === committing, deadlineMs }, context.log);
+        hold.committed = outcome.state === "committed";
+        return hold.committed ? undefined : outcome;
+      }),
+    );
+    return outcomes.filter((outcome) => outcome !== undefined);
+  };
+  // What only leads traffic past the others goes last.
+  const left = await undoAll(lasting);
+  const rest = (await undoAll(passing)).filter(({ state }) => state !== "undone");
+  if (left.length === 0) {
+    const what = lasting.map(({ title }) => title).join(" and ");
+    context.log.warn(`${what} is committed, although its agent did not say so at once: ${reason}`);
+    return;
+  }
+  const reverted = await Promise.all(lasting.flatMap((hold) => (hold.committed ? [putBack(hold, revert)] : [])));
+  throw new Error([reason, ...left.map(({ text }) => text), ...reverted, ...rest.map(({ text }) => text)].join("\n"));
+}
+
+async function putBack<P extends Part>(
+  { part, title }: Hold<P>,
+  revert: TransactionOptions<P>["revert"],
+): Promise<string> {
+  try {
+    if (revert === undefined) throw new Error("nothing puts it back");
+    await revert(part);
+    return `${title} was committed already, and was put back to what it was before.`;
+  } catch (error) {
+    return `${title} is committed already (${messageOf(error)}): a preview shows what differs, and an update goes on from there.`;
+  }
 }
 
 function ownerOf({ urn }: Context) {
