@@ -1,22 +1,29 @@
 import { EventEmitter } from "node:events";
+import { createReadStream } from "node:fs";
 import { appendFile, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import type { AgentEvent } from "../model/transaction";
+import type { EventLog } from "./event-log";
 
 /** Events kept in memory for followers that ask for recent ones. */
 const RECENT = 500;
 /** Size at which the file is rotated, in bytes; one older file is kept. */
 const ROTATE_AT = 8 * 1024 * 1024;
 
-/** What happens on the host, one JSON line each, in `events.ndjson` of the state folder. */
+/** What happens on the host, one JSON line each, in `events.ndjson` of the state folder, and in the agent's log where it has one. */
 export class Events {
   private readonly emitter = new EventEmitter().setMaxListeners(0);
   private readonly recentEvents: AgentEvent[] = [];
   private readonly path: string;
   private writing: Promise<void> = Promise.resolve();
-  private failing = false;
+  /** What can't be written to now: said once. */
+  private readonly failing = new Set<string>();
 
-  constructor(directory: string) {
+  constructor(
+    directory: string,
+    private readonly log?: EventLog,
+  ) {
     this.path = join(directory, "events.ndjson");
   }
 
@@ -26,7 +33,10 @@ export class Events {
     if (this.recentEvents.length > RECENT) this.recentEvents.shift();
     this.emitter.emit("event", event);
     const line = `${JSON.stringify(event)}\n`;
-    this.writing = this.writing.then(() => this.write(line));
+    this.writing = this.writing.then(async () => {
+      await this.tolerating(this.path, () => this.record(line));
+      await this.tolerating("the agent's log", async () => this.log?.write(line));
+    });
   }
 
   /** Calls `listener` for each event from now on; the returned function ends that. */
@@ -39,19 +49,74 @@ export class Events {
     return [...this.recentEvents];
   }
 
+  /** Everything on record from a time on until this call, of earlier agents in this folder, too; oldest first. */
+  async *history(since: Date): AsyncGenerator<AgentEvent> {
+    const inMemory = this.recent();
+    const first = inMemory[0];
+    const end = first?.at ?? new Date().toISOString();
+    const from = since.toISOString();
+    const firstLine = JSON.stringify(first);
+    if (first === undefined || first.at >= from) {
+      await this.flush();
+      for await (const { line, event } of this.recorded()) {
+        // From here on they are in memory, too; where the disk was full, in memory only.
+        if (line === firstLine || event.at > end) break;
+        if (event.at >= from) yield event;
+      }
+    }
+    yield* inMemory.filter(({ at }) => at >= from);
+  }
+
+  /** Goes on in new log files: those before were moved away. */
+  reopen(): void {
+    this.writing = this.writing.then(() => this.tolerating("the agent's log", async () => this.log?.reopen()));
+  }
+
   flush(): Promise<void> {
     return this.writing;
   }
 
-  /** Events are a record for people, not the truth that recovery needs: a full disk must not stop traffic work. It is said once. */
-  private async write(line: string): Promise<void> {
-    try {
-      await appendFile(this.path, line, { mode: 0o600 });
-      if ((await stat(this.path)).size > ROTATE_AT) await rename(this.path, `${this.path}.1`);
-      this.failing = false;
-    } catch (error) {
-      if (!this.failing) process.stderr.write(`events can't be written to ${this.path}: ${(error as Error).message}\n`);
-      this.failing = true;
+  private async *recorded(): AsyncGenerator<{ line: string; event: AgentEvent }> {
+    for (const path of [`${this.path}.1`, this.path]) {
+      const stream = createReadStream(path);
+      // Neither file is there at first; the lines' reader does not pass on what goes wrong.
+      const failed = new Promise<"missing">((resolve, reject) =>
+        stream.once("error", (error: NodeJS.ErrnoException) =>
+          error.code === "ENOENT" ? resolve("missing") : reject(error),
+        ),
+      );
+      const opened = new Promise<"open">((resolve) => stream.once("open", () => resolve("open")));
+      if ((await Promise.race([failed, opened])) === "missing") continue;
+      for await (const line of createInterface({ input: stream })) {
+        const event = parsed(line);
+        if (event !== undefined) yield { line, event };
+      }
     }
+  }
+
+  /** Events are a record for people, not the truth that recovery needs: a full disk must not stop traffic work. It is said once. */
+  private async tolerating(where: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+      this.failing.delete(where);
+    } catch (error) {
+      if (!this.failing.has(where))
+        process.stderr.write(`events can't be written to ${where}: ${(error as Error).message}\n`);
+      this.failing.add(where);
+    }
+  }
+
+  private async record(line: string): Promise<void> {
+    await appendFile(this.path, line, { mode: 0o600 });
+    if ((await stat(this.path)).size > ROTATE_AT) await rename(this.path, `${this.path}.1`);
+  }
+}
+
+/** Nothing for a line that a full disk or a kill has cut short. */
+function parsed(line: string): AgentEvent | undefined {
+  try {
+    return JSON.parse(line) as AgentEvent;
+  } catch {
+    return undefined;
   }
 }

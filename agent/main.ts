@@ -6,6 +6,7 @@ import { agentOptions } from "../model/agent";
 import { PROTOCOL } from "../model/transaction";
 import { Ballast } from "./ballast";
 import { assertUnclaimed, claimFolder, FolderClaimed } from "./claim";
+import { type EventLog, LogFile, StandardOutput } from "./event-log";
 import { Events } from "./events";
 import { removeTemporaries } from "./files";
 import { findHaproxy } from "./find-haproxy";
@@ -29,6 +30,9 @@ const UNDO_DEADLINE_MS = 20_000;
 const RELOAD_MS = 1000;
 /** Exit code that asks the guard to start the version that is installed now, at once. */
 const EXIT_RESTART = 75;
+
+/** Set by the systemd unit: who restarts the agent, and keeps its standard output. */
+const SUPERVISED = process.env.SLUICE_SUPERVISOR === "systemd";
 
 const configFile = z.strictObject({ version: z.string(), options: agentOptions });
 
@@ -58,7 +62,7 @@ async function start(
 
   // A full disk behind the log must not end the agent; events are kept in memory and in a file of their own.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
-  const events = new Events(directory);
+  const events = new Events(directory, logOf(options));
   const stateFile = new StateFile(directory);
   const loaded = await stateFile.load();
   for (const note of loaded.notes) events.emit(note);
@@ -125,7 +129,7 @@ async function start(
     transactions,
     meter,
     events,
-    about: () => ({ ...about, guarded: process.ppid === about.guard && about.guard !== 1 }),
+    about: () => ({ ...about, guarded: isGuarded(about.guard) }),
     shutdown: stop,
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const)
@@ -133,7 +137,7 @@ async function start(
       // Nobody would undo it until the agent is started again.
       void transactions.undoAll(`the agent was told to stop (${signal})`, UNDO_DEADLINE_MS).finally(() => stop(false));
     });
-  process.on("SIGHUP", () => events.emit("SIGHUP is ignored"));
+  process.on("SIGHUP", () => events.reopen());
 
   for (const { id, target, owner, at } of open) {
     const committed = host.committed.transactions.some((entry) => entry.id === id);
@@ -150,6 +154,16 @@ async function start(
   void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
   await listenOnSocket(server, options);
   events.emit(`the agent ${version} listens on ${options.socket}`, { pid: process.pid });
+}
+
+/** Whether something restarts the agent when it dies: systemd, or the guard that started it. */
+function isGuarded(guard: number): boolean {
+  return SUPERVISED || (process.ppid === guard && guard !== 1);
+}
+
+function logOf({ log }: z.output<typeof agentOptions>): EventLog | undefined {
+  if (log !== undefined) return new LogFile(log);
+  return SUPERVISED ? new StandardOutput() : undefined;
 }
 
 /** Removes what an agent that was killed has left half written; in the folder itself others write, too. */

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
+import { eventQuery } from "../model/event";
 import { explain } from "../model/explain";
 import { sliQuery } from "../model/sli";
 import { openRequest, PROTOCOL, step } from "../model/transaction";
@@ -10,6 +11,7 @@ import type { Events } from "./events";
 import type { Host } from "./host";
 import type { Meter } from "./meter/meter";
 import { observeBackend, observeEdge, observePool, planStep } from "./observe";
+import { streamEvents } from "./operator/events";
 import { Problem } from "./problem";
 import { observeRoute } from "./routes";
 import { stepProblems } from "./step-problems";
@@ -18,9 +20,6 @@ import { ABORT_PATIENCE_MS, ownedByOther, type Transactions } from "./transactio
 
 /** Largest request body, in bytes. */
 export const MAX_BODY = 1024 * 1024;
-
-/** Unread answer at which a follower of events is cut off, in bytes. */
-const MAX_UNREAD = 4 * 1024 * 1024;
 
 /** Time for a look at everything on the host, in milliseconds: less than clients wait for an answer. */
 const OBSERVE_DEADLINE_MS = 8000;
@@ -213,8 +212,7 @@ async function check({ parts, body }: Call) {
 
 /** What the meter recorded of a window. Not found where nothing records: that is not the same as no requests. */
 async function sli({ parts, request }: Call) {
-  const { searchParams } = new URL(request.url ?? "", "http://agent");
-  const query = parse(sliQuery, Object.fromEntries(searchParams));
+  const query = parse(sliQuery, queryOf(request));
   const edge = parts.host.working().edges[query.edge];
   if (edge === undefined)
     throw new Problem(404, "not-found", `this agent has no edge ${query.edge}: name one that it has`);
@@ -234,16 +232,13 @@ async function metrics({ parts, response }: Call) {
   return ANSWERED;
 }
 
-async function followEvents({ parts, response }: Call) {
-  response.writeHead(200, { "content-type": "application/x-ndjson" });
-  for (const event of parts.events.recent()) response.write(`${JSON.stringify(event)}\n`);
-  const stop = parts.events.follow((event) => {
-    response.write(`${JSON.stringify(event)}\n`);
-    // Events are not kept for a follower that does not read them.
-    if (response.writableLength > MAX_UNREAD) response.destroy();
-  });
-  response.on("close", stop);
+async function followEvents({ parts, request, response }: Call) {
+  await streamEvents(parts.events, parse(eventQuery, queryOf(request)), response);
   return ANSWERED;
+}
+
+function queryOf(request: IncomingMessage): Record<string, string> {
+  return Object.fromEntries(new URL(request.url ?? "", "http://agent").searchParams);
 }
 
 /** Streams what happens while the step runs, then its result or error, one JSON line each. */

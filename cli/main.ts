@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { AgentError } from "../agent/client/connection";
+import { eventsCommand } from "./events";
 import { EXIT, type ExitCode, NotReached, type Terminal, UsageError } from "./exit";
 import { parityCommand } from "./parity";
 import { statusCommand } from "./status";
@@ -10,7 +11,11 @@ declare const SLUICE_BUILD_VERSION: string;
 const EXIT_CODES = `
 Exit codes: ${EXIT.good} good, ${EXIT.problems} problems found, ${EXIT.usage} usage, ${EXIT.unreachable} unreachable.`;
 
-const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)[] = [statusCommand, parityCommand];
+const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)[] = [
+  statusCommand,
+  eventsCommand,
+  parityCommand,
+];
 
 async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
   let code: number = EXIT.good;

@@ -15,6 +15,8 @@ export interface LocalHostArgs {
   owner?: pulumi.Input<string> | undefined;
   /** Group of the socket. @default the group of that user. Change: the agent restarts, apps do not. */
   group?: pulumi.Input<string> | undefined;
+  /** File to which its events go as JSON lines; SIGHUP reopens it, for logrotate. @default none. Change: the agent restarts, apps do not. */
+  log?: pulumi.Input<string> | undefined;
 }
 
 /** The host that runs `pulumi`, with a Sluice agent on it. */

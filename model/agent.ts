@@ -28,5 +28,10 @@ export const agentOptions = z.strictObject({
   owner: account.optional(),
   /** Group of the socket. @default the agent's group. Change: the agent restarts, apps do not. */
   group: account.optional(),
+  /**
+   * File to which its events go as JSON lines, besides the record in its state folder; SIGHUP reopens it, for logrotate.
+   * @default none. Change: the agent restarts, apps do not.
+   */
+  log: absolutePath.optional(),
 });
 export type AgentOptions = z.output<typeof agentOptions>;

@@ -1,3 +1,4 @@
+import type { EventQuery } from "../../model/event";
 import type { SliAnswer, SliQuery } from "../../model/sli";
 import type { AgentEvent, OpenRequest, Step, StepInput } from "../../model/transaction";
 import type {
@@ -11,6 +12,13 @@ import type {
   TransactionAnswer,
 } from "../api";
 import { AgentError, type CallOptions, Connection, toError } from "./connection";
+
+function queryText(query: object): string {
+  const parameters = Object.entries(query).flatMap(([key, value]): [string, string][] =>
+    value === undefined ? [] : [[key, String(value)]],
+  );
+  return parameters.length === 0 ? "" : `?${new URLSearchParams(parameters)}`;
+}
 
 /** An agent on this host, by its socket. */
 export class AgentClient {
@@ -61,10 +69,7 @@ export class AgentClient {
    * @throws AgentError `not-found` where there is no such edge, `no-meter` where it is not metered
    */
   sli(query: SliQuery, options?: CallOptions): Promise<SliAnswer> {
-    const parameters = Object.entries(query).flatMap(([key, value]): [string, string][] =>
-      value === undefined ? [] : [[key, String(value)]],
-    );
-    return this.connection.call("GET", `/v1/sli?${new URLSearchParams(parameters)}`, undefined, options);
+    return this.connection.call("GET", `/v1/sli${queryText(query)}`, undefined, options);
   }
 
   /**
@@ -131,9 +136,10 @@ export class AgentClient {
     await this.connection.call("POST", "/v1/shutdown", options);
   }
 
-  /** Events: recent ones, then new ones until `signal` aborts. */
-  async *events(signal?: AbortSignal): AsyncGenerator<AgentEvent> {
-    for await (const line of this.connection.lines("GET", "/v1/events", undefined, { signal }))
+  /** Events: recent ones, or the past that is asked for, then new ones until `signal` aborts. */
+  async *events(signal?: AbortSignal, query: EventQuery = {}): AsyncGenerator<AgentEvent> {
+    const path = `/v1/events${queryText(query)}`;
+    for await (const line of this.connection.lines("GET", path, undefined, { signal }))
       yield line as unknown as AgentEvent;
   }
 

@@ -12,6 +12,8 @@ export interface AgentArgs {
   owner?: pulumi.Input<string> | undefined;
   /** Group of the socket. @default the group of that user. Change: the agent restarts, apps do not. */
   group?: pulumi.Input<string> | undefined;
+  /** File to which its events go as JSON lines; SIGHUP reopens it, for logrotate. @default none. Change: the agent restarts, apps do not. */
+  log?: pulumi.Input<string> | undefined;
 }
 
 /** The Sluice daemon on this host. It is replaced by a newer version without touching the processes that it runs. */

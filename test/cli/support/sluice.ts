@@ -49,6 +49,16 @@ export function sluice(
   });
 }
 
+/** Starts the real launcher with a verb that goes on until it is told to stop. */
+export function follow(args: readonly string[], { env = {} }: Pick<SluiceOptions, "env"> = {}) {
+  const child = spawn(LAUNCHER, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "inherit"] });
+  let text = "";
+  child.stdout.setEncoding("utf8").on("data", (part: string) => {
+    text += part;
+  });
+  return { child, stdout: () => text };
+}
+
 export interface Report {
   clean: boolean;
   verdict: string;
