@@ -2,7 +2,8 @@ import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Release } from "../model/pool";
 import type { RouteSpec } from "../model/route";
 import type { EdgeObservation } from "./haproxy/observation";
-import type { InstanceStatus } from "./pools/supervisor";
+import type { RestartAnswer, RestartRequest } from "./pools/restart-request";
+import type { InstanceStatus } from "./pools/status";
 import type { StepProblem } from "./step-problems";
 import type { TransactionStatus } from "./transactions";
 
@@ -30,6 +31,13 @@ export interface EdgeAnswer {
   live: EdgeLive;
   observed: EdgeObservation;
 }
+
+/**
+ * `POST /v1/pools/:pool/restart`: `{process?, replica?, policy?, rolling?}`, all that is given must match. Answers with a
+ * line `{event}` for each event of the pool meanwhile, then `{result: {restarted: ["web#0"]}}` or `{error: {code, message}}`.
+ * Refused with 404 `not-found` or 409 `held` before the first line.
+ */
+export type { RestartAnswer, RestartRequest };
 
 export interface PoolObservation {
   name: string;

@@ -38,14 +38,22 @@ function mergeEntries<T>(base: Record<string, T>, over: Record<string, T | null>
   return Object.fromEntries(kept);
 }
 
-/** The backends of one edge: those declared, and those that its pools serve. */
-export function backendsOf(desired: Desired, edge: string): Record<string, BackendSpec> {
+/**
+ * The backends of one edge: those declared, and those that its pools serve.
+ *
+ * @param without ids of processes that get no traffic at the moment
+ */
+export function backendsOf(
+  desired: Desired,
+  edge: string,
+  without: ReadonlySet<string> = new Set(),
+): Record<string, BackendSpec> {
   const declared = Object.entries(desired.backends).flatMap(([key, spec]): [string, BackendSpec][] => {
     const [on, name] = key.split("/");
     return on === edge && name !== undefined ? [[name, spec]] : [];
   });
   const served = Object.entries(desired.pools).flatMap(([name, state]): [string, BackendSpec][] =>
-    state.settings.edge === edge && state[state.serving] !== undefined ? [[name, backendOf(name, state)]] : [],
+    state.settings.edge === edge && state[state.serving] !== undefined ? [[name, backendOf(name, state, without)]] : [],
   );
   return Object.fromEntries([...declared, ...served].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { milliseconds } from "../model/duration";
-import { type Instance, releaseOfServer } from "../model/pool-state";
+import { type Instance, isRollback, releaseOfServer } from "../model/pool-state";
+import type { Reason } from "../model/process-state";
 import type { Target } from "../model/transaction";
 import {
   backendsOf,
@@ -18,6 +19,7 @@ import {
 import type { Events } from "./events";
 import { Haproxy } from "./haproxy/haproxy";
 import type { KeptReleases } from "./pools/kept-releases";
+import { Lives } from "./pools/lives";
 import { Supervisor } from "./pools/supervisor";
 import { Problem } from "./problem";
 import type { ProcessHost } from "./processes/host";
@@ -51,6 +53,7 @@ export interface HostParts {
  */
 export class Host {
   readonly supervisor: Supervisor;
+  private readonly lives: Lives;
   private readonly haproxies = new Map<string, Haproxy>();
   private readonly overlays = new Map<string, Overlay>();
   private saving: Promise<void> = Promise.resolve();
@@ -63,14 +66,21 @@ export class Host {
 
   constructor(private readonly parts: HostParts) {
     const { processes, events, secrets } = parts;
+    this.lives = new Lives(join(parts.directory, "processes"), events);
     this.supervisor = new Supervisor({
       processes,
       events,
+      lives: this.lives,
       traffic: {
         usage: (address, port) => this.usage(address, port),
         cut: async (address, port) => {
           await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.cut(address, port)));
         },
+        converge: async (pool) => {
+          const edge = this.working().pools[pool]?.settings.edge;
+          if (edge !== undefined && this.working().edges[edge] !== undefined) await this.convergeEdge(edge);
+        },
+        taking: (pool) => this.taking(pool),
       },
       edgeAddress: (pool) => edgeAddress(this.working(), this.working().pools[pool]?.settings.edge ?? ""),
       drainMs: (pool) => milliseconds(this.working().pools[pool]?.settings.drainDeadline ?? "1 minute"),
@@ -168,7 +178,7 @@ export class Host {
     const haproxy = this.haproxy(edge);
     if (spec !== undefined) {
       await mkdir(join(this.parts.directory, "edges", edge), { recursive: true, mode: 0o700 });
-      await haproxy.apply(spec, backendsOf(working, edge), routesOf(working, edge));
+      await haproxy.apply(spec, backendsOf(working, edge, this.lives.offEdge()), routesOf(working, edge));
       return;
     }
     await haproxy.stop({ graceMs: EDGE_STOP_MS });
@@ -178,22 +188,27 @@ export class Host {
   /** Drives a pool's processes to the working state; what is not wanted leaves in the background. */
   async convergePool(
     pool: string,
-    options: { strict: (instance: Instance) => boolean; signal: AbortSignal },
+    options: { strict: (instance: Instance) => boolean; signal: AbortSignal; reason?: Reason },
   ): Promise<void> {
-    this.supervisor.want(pool, poolInstances(this.working(), pool));
+    const working = this.working();
+    const state = working.pools[pool];
+    const reason = options.reason ?? (state !== undefined && isRollback(state) ? "rollback" : "deploy");
+    this.supervisor.want(pool, poolInstances(working, pool), reason);
     await this.supervisor.ensure(pool, options);
   }
 
   /**
    * Drives edges, then pools, to the working state, and does not give up: an undo must come to its end.
    *
+   * @param reason why processes start or end by it
    * @param delayed told why it could not be done yet, after each try
    */
   async restore(
     { edges, pools }: { edges: string[]; pools: string[] },
+    reason: Reason,
     delayed: (why: string) => void = () => undefined,
   ): Promise<void> {
-    const restoring = this.restoring({ edges, pools }, delayed);
+    const restoring = this.restoring({ edges, pools }, reason, delayed);
     await restoring.pools;
     await restoring.edges;
   }
@@ -202,7 +217,11 @@ export class Host {
    * Processes follow once no traffic depends on them any more: as soon as each edge is as it should be, or serves nobody.
    * So an edge that can't come up (its port is taken by somebody) keeps no process from running.
    */
-  private restoring({ edges, pools }: { edges: string[]; pools: string[] }, delayed: (why: string) => void) {
+  private restoring(
+    { edges, pools }: { edges: string[]; pools: string[] },
+    reason: Reason,
+    delayed: (why: string) => void,
+  ) {
     const restored = edges.map((edge) => {
       let harmless: () => void = () => undefined;
       const until = new Promise<void>((resolve) => {
@@ -225,7 +244,11 @@ export class Host {
       pools: all(restored.map(({ harmless }) => harmless)).then(() =>
         all(
           pools.map((pool) =>
-            this.persist(`pool ${pool}`, () => this.convergePool(pool, { strict: () => false, signal }), delayed),
+            this.persist(
+              `pool ${pool}`,
+              () => this.convergePool(pool, { strict: () => false, signal, reason }),
+              delayed,
+            ),
           ),
         ),
       ),
@@ -290,6 +313,16 @@ export class Host {
     };
   }
 
+  /** Ports of a pool's servers that take requests now. */
+  private async taking(pool: string): Promise<number[]> {
+    const edge = this.working().pools[pool]?.settings.edge;
+    if (edge === undefined || this.working().edges[edge] === undefined) return [];
+    const { backends } = await this.haproxy(edge).observe();
+    return Object.values(backends[pool] ?? {}).flatMap(({ port, state, weight, operational, leavingUntil }) =>
+      state === "ready" && weight > 0 && operational !== "down" && leavingUntil === undefined ? [port] : [],
+    );
+  }
+
   /** Brings up or adopts everything that was committed: at the agent's start. */
   async boot(): Promise<void> {
     const { edges, pools } = this.working();
@@ -303,9 +336,11 @@ export class Host {
     const names = [...new Set([...Object.keys(pools), ...left])];
     // An edge that can't start (its port is taken, its certificate is gone) must keep neither the others, nor the
     // processes, nor the agent's answers waiting: it is what people then ask the agent about.
-    await this.patiently(all.map((edge) => this.inBackground([], () => this.restore({ edges: [edge], pools: [] }))));
     await this.patiently(
-      names.map((pool) => this.inBackground([pool], () => this.restore({ edges: [], pools: [pool] }))),
+      all.map((edge) => this.inBackground([], () => this.restore({ edges: [edge], pools: [] }, "adopted"))),
+    );
+    await this.patiently(
+      names.map((pool) => this.inBackground([pool], () => this.restore({ edges: [], pools: [pool] }, "adopted"))),
     );
   }
 

@@ -14,6 +14,7 @@ import type { BackendObservation, EdgeAnswer, PlanAnswer, PoolObservation } from
 import { backendsOf, routesOf } from "./desired";
 import type { EdgeObservation, ServerObservation } from "./haproxy/observation";
 import type { Host } from "./host";
+import type { InstanceStatus } from "./pools/status";
 import { Problem } from "./problem";
 import { planRoute } from "./routes";
 
@@ -37,7 +38,7 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
   const working = host.working();
   const state = working.pools[name];
   if (state === undefined) throw notFound(`pool ${name}`);
-  const processes = host.supervisor.status(name);
+  const processes = await host.supervisor.status(name);
   const serving = state[state.serving];
   const servers = await serversOf(host, state.settings.edge, name);
   const byServer = new Map(servingInstances(name, state).map((instance) => [serverName(instance), instance.key]));
@@ -67,8 +68,23 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
     live,
     generation: serving?.number ?? 0,
     retained: state.retained.map(({ release, retiredAt }) => ({ release, retiredAt })),
-    processes: processes.map((process) => ({ ...process, current: generations.has(process.generation) })),
+    processes: processes.map((process) => ({
+      ...process,
+      health: process.health ?? healthAtEdge(process, servers),
+      current: generations.has(process.generation),
+    })),
   };
+}
+
+/** What HAProxy's check says of a proxied process; nothing where it has no server there. */
+function healthAtEdge(
+  { policy, port }: InstanceStatus,
+  servers: Record<string, ServerObservation> | undefined,
+): InstanceStatus["health"] {
+  if (policy !== "proxied") return undefined;
+  const server = Object.values(servers ?? {}).find((each) => each.port === port && each.leavingUntil === undefined);
+  if (server === undefined || server.operational === "unchecked") return undefined;
+  return server.operational === "up" ? "healthy" : "unhealthy";
 }
 
 /** What a backend is now whose servers something else runs. */

@@ -12,6 +12,7 @@ import type { Host } from "./host";
 import type { Meter } from "./meter/meter";
 import { observeBackend, observeEdge, observePool, planStep } from "./observe";
 import { streamEvents } from "./operator/events";
+import { restartProcesses, restartRequest } from "./pools/restart-request";
 import { Problem } from "./problem";
 import { observeRoute } from "./routes";
 import { stepProblems } from "./step-problems";
@@ -86,6 +87,7 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
   ],
   ["POST", new RegExp(`^/v1/transactions/${ID}/abort$`), abort],
   ["POST", new RegExp(`^/v1/pools/${NAME}/settle$`), settle],
+  ["POST", new RegExp(`^/v1/pools/${NAME}/restart$`), restart],
   ["POST", /^\/v1\/shutdown$/, shutdown],
 ];
 
@@ -256,6 +258,37 @@ async function runStep({ parts, params, body, response }: Call) {
     response.end(`${JSON.stringify({ result: (await parts.transactions.step(id, request)) ?? {} })}\n`);
   } catch (error) {
     response.end(`${JSON.stringify({ error: errorBody(error, parts.events).error })}\n`);
+  } finally {
+    stop();
+  }
+  return ANSWERED;
+}
+
+/** Restarts processes of a pool, and streams what happens meanwhile, then the result or error, one JSON line each. */
+async function restart({ parts, params, body, response }: Call) {
+  const pool = params[0] ?? "";
+  const request = parse(restartRequest, body);
+  const { host, transactions, events } = parts;
+  if (host.working().pools[pool] === undefined)
+    throw new Problem(404, "not-found", `pool ${pool} is not on this agent: name one that it has`);
+  const open = transactions.list().find(({ target }) => target === `pool/${pool}`);
+  if (open !== undefined)
+    throw new Problem(
+      409,
+      "held",
+      `pool ${pool} is held by a transaction of ${open.owner.who} since ${open.since}: restart it when that has ended`,
+    );
+  const gone = new AbortController();
+  response.on("close", () => gone.abort());
+  response.writeHead(200, { "content-type": "application/x-ndjson" });
+  const stop = events.follow((event) => {
+    if (event.data.pool === pool) response.write(`${JSON.stringify({ event })}\n`);
+  });
+  try {
+    const result = await restartProcesses(host.supervisor, pool, request, gone.signal);
+    response.end(`${JSON.stringify({ result })}\n`);
+  } catch (error) {
+    response.end(`${JSON.stringify({ error: errorBody(error, events).error })}\n`);
   } finally {
     stop();
   }

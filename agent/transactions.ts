@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { z } from "zod";
-import { finished } from "../model/pool-state";
+import { finished, isRollback } from "../model/pool-state";
 import type { Owner, openRequest, Phase, Step, Target } from "../model/transaction";
 import type { Ballast } from "./ballast";
 import { concerns, emptyOverlay, merge, type Overlay } from "./desired";
@@ -179,7 +179,9 @@ export class Transactions {
       await this.tidied(() => ballast.lend(() => journal.append({ kind: "committed", id })));
       this.phase(transaction, "retire", `${target} is committed; what it replaced drains`);
       const { edges, pools: names } = concerns(target, [before, host.working()]);
-      void host.inBackground(names, () => ballast.lend(() => host.restore({ edges, pools: names })));
+      const back = Object.values(transaction.overlay.pools).some((state) => state !== null && isRollback(state));
+      const reason = back ? "rollback" : "deploy";
+      void host.inBackground(names, () => ballast.lend(() => host.restore({ edges, pools: names }, reason)));
       if (names.length > 0) void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
       await this.tidied(() => secrets.prune(host.working().pools, poolOf(target)));
       await this.tidied(() => this.rotate());
@@ -235,7 +237,7 @@ export class Transactions {
     const affected = concerns(target, [host.committed, merge(host.committed, [transaction.overlay])]);
     host.dropOverlay(id);
     if (transaction.touched)
-      await host.restore(affected, (why) => {
+      await host.restore(affected, "undo", (why) => {
         transaction.delay = why;
       });
     transaction.delay = undefined;

@@ -112,7 +112,7 @@ function identity({ release, processes }: { release: Release; processes: Record<
 
 /** All of a template that is not live, as a text to compare; the order of keys makes no difference. */
 export function templateIdentity(template: ProcessTemplate | TemplateState): string {
-  const { replicas: _r, stopSignal: _s, gracefulStop: _g, ...rest } = template;
+  const { replicas: _r, stopSignal: _s, gracefulStop: _g, restart: _p, ...rest } = template;
   return JSON.stringify(sortedKeys(rest));
 }
 
@@ -277,6 +277,11 @@ export function serverName({
   return `${process}-${number}-${index}`;
 }
 
+/** Whether a pool's candidate takes it back to a release that it had before. */
+export function isRollback({ candidate, retained }: PoolState): boolean {
+  return candidate !== undefined && retained.some(({ release: { id } }) => id === candidate.release.id);
+}
+
 /** The proxied replicas that take the edge's traffic. */
 export function servingInstances(pool: string, state: PoolState): Instance[] {
   const side = state[state.serving];
@@ -291,10 +296,15 @@ export function takenPorts(state: PoolState): { port: number; key: string; relea
   );
 }
 
-/** The backend of a pool: its proxied replicas on the loopback address, with HAProxy's check on the same health path. */
-export function backendOf(pool: string, state: PoolState): BackendSpec {
-  const instances = servingInstances(pool, state);
-  const path = instances[0]?.template.health?.path;
+/**
+ * The backend of a pool: its proxied replicas on the loopback address, with HAProxy's check on the same health path.
+ *
+ * @param without ids of replicas that get no traffic at the moment
+ */
+export function backendOf(pool: string, state: PoolState, without: ReadonlySet<string> = new Set()): BackendSpec {
+  const serving = servingInstances(pool, state);
+  const path = serving[0]?.template.health?.path;
+  const instances = serving.filter(({ id }) => !without.has(id));
   return backendSpec.parse({
     balance: state.settings.balance,
     drainDeadline: state.settings.drainDeadline,

@@ -5,6 +5,7 @@ import { shown } from "./explain";
 import { absolutePath, hasControl, name, releaseId } from "./names";
 import { FIRST_UNPRIVILEGED_PORT } from "./pool-ports";
 import { poolProblems } from "./pool-problems";
+import { restartPolicy } from "./restart";
 
 export { FIRST_UNPRIVILEGED_PORT, hasPort, portsPerRelease, takesFromRange } from "./pool-ports";
 
@@ -80,6 +81,8 @@ const processTemplate = z.strictObject({
   stopSignal: signal.default("SIGTERM"),
   /** Time from that signal until SIGKILL of its whole process group. @default "10 seconds". Change: live. */
   gracefulStop: duration({ max: "1 hour" }).default("10 seconds"),
+  /** How it is started again when it exits by itself. Change: live. */
+  restart: restartPolicy.prefault({}),
 });
 export type ProcessTemplate = z.output<typeof processTemplate>;
 

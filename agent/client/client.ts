@@ -8,6 +8,8 @@ import type {
   PlanAnswer,
   PoolObservation,
   Problem,
+  RestartAnswer,
+  RestartRequest,
   RouteAnswer,
   TransactionAnswer,
 } from "../api";
@@ -125,6 +127,26 @@ export class AgentClient {
       else return line.result as Record<string, unknown>;
     }
     throw new AgentError("failed", `the agent at ${this.socket} ended its answer to ${step.verb} without a result`);
+  }
+
+  /**
+   * Restarts processes of a pool: all of them, or those that the request chooses. It resolves when they are up again, which
+   * takes as long as they take to drain; an abort stops before the next one.
+   *
+   * @throws AgentError `not-found`, `unknown-process`, `held` (a promotion runs), `would-cut`, `not-up`
+   */
+  async restart(
+    pool: string,
+    request: RestartRequest = {},
+    onEvent: (event: AgentEvent) => void = () => undefined,
+    signal?: AbortSignal,
+  ): Promise<RestartAnswer> {
+    for await (const line of this.connection.lines("POST", `/v1/pools/${pool}/restart`, request, { signal })) {
+      if (line.event !== undefined) onEvent(line.event as AgentEvent);
+      else if (line.error !== undefined) throw toError(line);
+      else return line.result as RestartAnswer;
+    }
+    throw new AgentError("failed", `the agent at ${this.socket} ended its answer without a result: did it stop?`);
   }
 
   /** Waits until what a pool no longer wants has drained and stopped. */

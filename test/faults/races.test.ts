@@ -4,6 +4,7 @@ import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { Events } from "../../agent/events";
+import { Lives } from "../../agent/pools/lives";
 import { Supervisor } from "../../agent/pools/supervisor";
 import { ProcessHost } from "../../agent/processes/host";
 import { Secrets } from "../../agent/secrets";
@@ -52,10 +53,17 @@ suite("at the same moment", { concurrency: 3 }, () => {
     const directory = await temporaryFolder(t);
     const from = await freePorts(4);
     const processes = await ProcessHost.open({ directory: join(directory, "processes"), marker: "races" });
+    const events = new Events(directory);
     const supervisor = new Supervisor({
       processes,
-      events: new Events(directory),
-      traffic: { usage: async () => ({ connections: 0, mayReceive: false }), cut: async () => undefined },
+      events,
+      lives: new Lives(join(directory, "processes"), events),
+      traffic: {
+        usage: async () => ({ connections: 0, mayReceive: false }),
+        cut: async () => undefined,
+        converge: async () => undefined,
+        taking: async () => [],
+      },
       edgeAddress: () => "",
       drainMs: () => 0,
       secretEnv: () => ({}),
@@ -80,12 +88,12 @@ suite("at the same moment", { concurrency: 3 }, () => {
       begin(newPool(split), split, () => from),
     );
     t.after(async () => {
-      supervisor.want("app", []);
+      supervisor.want("app", [], "deploy");
       await supervisor.settled("app");
       supervisor.close();
       processes.close();
     });
-    supervisor.want("app", instances);
+    supervisor.want("app", instances, "deploy");
     const { signal } = new AbortController();
     const background = supervisor.ensure("app", { strict: () => false, signal });
     const promotion = supervisor.ensure("app", { strict: () => true, signal });

@@ -31,6 +31,7 @@ test("a pool has defaults for all but its edge, release, ports and processes", (
     },
     stopSignal: "SIGTERM",
     gracefulStop: "10 seconds",
+    restart: { delay: "1 second", factor: 2, cap: "30 seconds", maxRestarts: 20, window: "10 minutes" },
   });
 });
 

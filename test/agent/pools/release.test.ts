@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
+import { until } from "../../support/until";
 import { app, type Processes, startWorld, type TestPool, type World, web } from "./support/world";
 
 /** Phases, starts and ends of one pool in the order in which they were told. */
@@ -119,7 +120,7 @@ test("a release", { concurrency: true }, async (t) => {
       const after = await pool.processes();
       assert.deepEqual([...after.keys()].toSorted(), ["cron@v1", "web#0@v1"]);
       assert.equal(after.get("web#0@v1")?.pid, before);
-      assert.equal(after.get("cron@v1")?.state, "running");
+      await until("cron to run", async () => (await pool.processes()).get("cron@v1")?.state === "running");
     }),
 
     t.test("never has two of a singleton, however slowly the old one ends", async () => {

@@ -221,10 +221,14 @@ test("secrets that are lost keep their process from starting, and nothing else",
     const side = (await world.processes()).filter(({ id }) => id === "web.1.side.0");
     for (const { pid } of side) send(pid, "SIGKILL");
   });
-  await until("the process to wait", async () => (await pool.processes()).get("side#0@v1")?.state === "backoff");
+  const told = () => readFile(join(directory, "events.ndjson"), "utf8");
+  await until("the process to be tried", async () =>
+    (await told()).includes("side#0 of pool web (release v1) did not"),
+  );
+  assert.equal((await pool.processes()).get("side#0@v1")?.state, "backoff");
   assert.equal((await pool.processes()).get("web#0@v1")?.pid, webPid);
   assert.match((await client.about()).notes.join(), /web\.1\.json can't be read \(not the values of secrets\)/);
-  const events = await readFile(join(directory, "events.ndjson"), "utf8");
+  const events = await told();
   assert.match(
     events,
     /side#0 of pool web \(release v1\) did not start: the secret TOKEN of process side is not, or not/,

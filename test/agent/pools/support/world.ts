@@ -145,10 +145,15 @@ export class TestPool {
     if (settle) await this.client.settle(this.name);
   }
 
-  /** Its processes by key and release, such as `web#0@v1`. */
+  /** Its processes by key and release, such as `web#0@v1`, without what changes by itself. */
   async processes(): Promise<Map<string, { pid?: number | undefined; port?: number | undefined; state: string }>> {
     const { processes = [] } = (await this.client.pool(this.name)) ?? {};
-    return new Map(processes.map((each) => [`${each.key}@${each.release}`, each]));
+    return new Map(
+      processes.map(({ uptimeMs: _u, memoryBytes: _m, reason: _r, health: _h, ...each }) => [
+        `${each.key}@${each.release}`,
+        each,
+      ]),
+    );
   }
 
   async get(path = "/"): Promise<string> {

@@ -1,0 +1,111 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { PROCESS_STATES, REASONS } from "../../model/process-state";
+import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../files";
+
+/** Beside the records of the processes; no process has an id that starts with a dot. */
+const FOLDER = ".lives";
+const SUFFIX = ".json";
+
+const lastExit = z.strictObject({
+  code: z.int().nullable(),
+  signal: z.string().nullable(),
+  /** Why code and signal are unknown, or who sent the signal. */
+  reason: z.string().optional(),
+  /** ISO 8601. */
+  at: z.string(),
+});
+export type LastExit = z.output<typeof lastExit>;
+
+const life = z.strictObject({
+  state: z.enum(PROCESS_STATES),
+  /** Since when it is in this state, in milliseconds since the epoch, as all times here. */
+  since: z.number(),
+  /** Why it is. */
+  reason: z.enum(REASONS).optional(),
+  /** Restarts that count against its policy, oldest first. */
+  history: z.array(z.number()).default([]),
+  /** All restarts that nobody asked for. */
+  restarts: z.int().default(0),
+  /** When it is to be started again. */
+  dueAt: z.number().optional(),
+  lastExit: lastExit.optional(),
+  /** Whether its edge gives it no traffic, since it restarts. */
+  offEdge: z.boolean().default(false),
+  /** Its end, while it is under way. */
+  leaving: z
+    .strictObject({
+      since: z.number(),
+      reason: z.enum(REASONS),
+      /** Whether it is to run again afterwards. */
+      again: z.boolean(),
+      /** Whether its quiet command has run, so that it takes no more work. */
+      quieted: z.boolean(),
+    })
+    .optional(),
+});
+/** What is known of a process beyond its present run. */
+export type Life = z.output<typeof life>;
+
+const stored = z.strictObject({ version: z.literal(1), id: z.string(), life });
+
+/**
+ * What an agent must remember of processes so that the next one goes on where it stopped: one small file each. It is
+ * written at once and not synced: it must survive the agent, not a power cut, after which every process starts afresh.
+ */
+export class Ledger {
+  private failing = false;
+
+  private constructor(
+    private readonly directory: string,
+    private readonly report: (message: string, data: Record<string, unknown>) => void,
+  ) {}
+
+  /** Opens the folder and reads what is there; a file that cannot be read is reported, and its process starts afresh. */
+  static openIn(
+    processes: string,
+    report: (message: string, data: Record<string, unknown>) => void,
+  ): { ledger: Ledger; lives: Map<string, Life> } {
+    const directory = join(processes, FOLDER);
+    mkdirSync(directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    const lives = new Map<string, Life>();
+    for (const file of readdirSync(directory)) {
+      const path = join(directory, file);
+      if (!file.endsWith(SUFFIX)) {
+        rmSync(path, { force: true });
+        continue;
+      }
+      try {
+        const entry = stored.parse(JSON.parse(readFileSync(path, "utf8")));
+        lives.set(entry.id, entry.life);
+      } catch (error) {
+        report(`${path} cannot be read: the restarts of that process are counted afresh`, { problem: String(error) });
+        rmSync(path, { force: true });
+      }
+    }
+    return { ledger: new Ledger(directory, report), lives };
+  }
+
+  /** A disk that is full costs the memory of restarts, not the restarts. It is said once. */
+  write(id: string, entry: Life): void {
+    const path = this.pathOf(id);
+    try {
+      writeFileSync(`${path}.new`, JSON.stringify({ version: 1, id, life: entry }), { mode: PRIVATE_FILE_MODE });
+      renameSync(`${path}.new`, path);
+      this.failing = false;
+    } catch (error) {
+      if (!this.failing)
+        this.report(`what happens to processes cannot be noted in ${path}`, { problem: String(error) });
+      this.failing = true;
+    }
+  }
+
+  remove(id: string): void {
+    rmSync(this.pathOf(id), { force: true });
+  }
+
+  private pathOf(id: string): string {
+    return join(this.directory, `${id}${SUFFIX}`);
+  }
+}

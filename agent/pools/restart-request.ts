@@ -1,0 +1,104 @@
+import { z } from "zod";
+import { name } from "../../model/names";
+import { Problem } from "../problem";
+import { messageOf, type Slot } from "./slot";
+import type { Supervisor } from "./supervisor";
+
+/** In this order whole pools restart: what others depend on first. */
+const ORDER = ["service", "companion", "proxied", "singleton"] as const;
+
+/** What to restart of a pool: everything, or what all that is given chooses. */
+export const restartRequest = z.strictObject({
+  process: name.optional(),
+  /** 0, 1, ... of a process. */
+  replica: z.int().min(0).max(63).optional(),
+  policy: z.enum(["proxied", "companion", "singleton", "service"]).optional(),
+  /** One after the other, each up before the next. @default false: those of a policy at once */
+  rolling: z.boolean().default(false),
+});
+export type RestartRequest = z.input<typeof restartRequest>;
+
+export interface RestartAnswer {
+  /** Keys such as `web#0`, in the order in which they were restarted. */
+  restarted: string[];
+}
+
+/**
+ * Restarts processes that should run, and revives those that have failed. Proxied ones drain first, and their traffic goes
+ * to the others meanwhile.
+ *
+ * @param signal aborts between two restarts
+ * @throws Problem `unknown-process`, `would-cut` where nobody would take the traffic, `not-up` where one does not come up
+ */
+export async function restartProcesses(
+  supervisor: Supervisor,
+  pool: string,
+  request: z.output<typeof restartRequest>,
+  signal: AbortSignal,
+): Promise<RestartAnswer> {
+  const chosen = choose(supervisor.slotsOf(pool), pool, request);
+  await assertNotCut(supervisor, pool, chosen, request.rolling);
+  const restarted: string[] = [];
+  const restart = async (slot: Slot) => {
+    const cut = request.rolling ? await supervisor.replacer.cutBy(slot) : undefined;
+    if (cut !== undefined && (await supervisor.replacer.takes(slot))) throw wouldCut(pool, `${cut} by now`, restarted);
+    await supervisor.replacer.replace(slot, "manual");
+    restarted.push(slot.instance.key);
+  };
+  for (const policy of ORDER) {
+    const tier = chosen.filter(({ instance }) => instance.template.policy === policy);
+    if (request.rolling)
+      for (const slot of tier) {
+        if (signal.aborted) return { restarted };
+        await restart(slot);
+      }
+    else {
+      const results = await Promise.allSettled(tier.map(restart));
+      const failures = results.flatMap((result) => (result.status === "rejected" ? [messageOf(result.reason)] : []));
+      if (failures.length > 0) throw new Problem(422, "not-up", failures.join("\n"), { restarted });
+      if (signal.aborted) return { restarted };
+    }
+  }
+  return { restarted };
+}
+
+function choose(slots: Slot[], pool: string, { process, replica, policy }: RestartRequest): Slot[] {
+  const chosen = slots.filter(
+    ({ instance }) =>
+      (process === undefined || instance.process === process) &&
+      (replica === undefined || instance.index === replica) &&
+      (policy === undefined || instance.template.policy === policy),
+  );
+  if (chosen.length > 0) return chosen.toSorted((a, b) => (a.instance.id < b.instance.id ? -1 : 1));
+  const asked = [process, replica === undefined ? undefined : `replica ${replica}`, policy]
+    .filter((part) => part !== undefined)
+    .join(" ");
+  const known = slots.map(({ instance }) => instance.key).toSorted();
+  throw new Problem(
+    404,
+    "unknown-process",
+    `pool ${pool} has no process ${asked}: use one of ${known.join(", ") || "none (nothing should run)"}`,
+    { known },
+  );
+}
+
+async function assertNotCut(supervisor: Supervisor, pool: string, chosen: Slot[], rolling: boolean): Promise<void> {
+  const taking = new Set(await supervisor.replacer.taking(pool));
+  const cut = chosen.filter(({ instance: { port } }) => port !== undefined && taking.has(port));
+  if (cut.length === 0 || cut.length < taking.size) return;
+  const keys = cut.map(({ instance }) => instance.key).join(", ");
+  if (cut.length === 1)
+    throw wouldCut(
+      pool,
+      `${keys} is the only replica that takes the traffic: declare a second replica, or deploy, which is side by side`,
+    );
+  if (!rolling)
+    throw wouldCut(
+      pool,
+      `${keys} are all the replicas that take the traffic: restart them rolling, one after the other`,
+    );
+}
+
+function wouldCut(pool: string, why: string, restarted: string[] = []): Problem {
+  return new Problem(409, "would-cut", `the restart would cut the traffic of pool ${pool}: ${why}`, { restarted });
+}
