@@ -39,6 +39,10 @@ export interface HostParts {
   haproxyBinary: string;
   /** Path of the meter's socket. */
   meterSocket: string;
+  /** Path of the mirror's socket. */
+  mirrorSocket: string;
+  /** Told what is desired before an edge is brought to it, which waits for what this returns. */
+  desires: (desired: Desired) => Promise<void>;
   committed: Committed;
   stateFile: StateFile;
   processes: ProcessHost;
@@ -158,13 +162,14 @@ export class Host {
   haproxy(edge: string): Haproxy {
     const known = this.haproxies.get(edge);
     if (known !== undefined) return known;
-    const { directory, processes, haproxyBinary, meterSocket, events } = this.parts;
+    const { directory, processes, haproxyBinary, meterSocket, mirrorSocket, events } = this.parts;
     const haproxy = new Haproxy({
       name: edge,
       directory: join(directory, "edges", edge),
       processes,
       binary: haproxyBinary,
       meter: meterSocket,
+      mirror: mirrorSocket,
       log: (message, data) => events.emit(message, { edge, ...data }),
     });
     this.haproxies.set(edge, haproxy);
@@ -173,6 +178,7 @@ export class Host {
 
   /** Drives an edge to the working state: HAProxy's file, servers and flags, or its end. */
   async convergeEdge(edge: string): Promise<void> {
+    await this.parts.desires(this.working());
     const working = this.working();
     const spec = working.edges[edge];
     const haproxy = this.haproxy(edge);

@@ -14,6 +14,8 @@ import { hostFacts } from "./haproxy/host-facts";
 import { Host } from "./host";
 import { Journal } from "./journal";
 import { Meter, meterSocket } from "./meter/meter";
+import { MIRROR_ARGUMENT, Mirror, mirrorSocket } from "./mirror/mirror";
+import { runMirrorProcess } from "./mirror/process";
 import { KeptReleases } from "./pools/kept-releases";
 import { assertSocketFolder, ensurePrivateFolder } from "./private-folder";
 import { Problem } from "./problem";
@@ -93,10 +95,19 @@ async function start(
   for (const note of unreadable) events.emit(note);
   about.notes.push(...notes, ...unreadable);
   const workerGroup = hostFacts().account?.group;
+  const mirror = new Mirror({
+    directory,
+    group: workerGroup,
+    program: process.argv[1] ?? "",
+    marker: loaded.state.agent,
+    log: (message, data) => events.emit(message, data),
+  });
   const host = new Host({
     directory,
     haproxyBinary: findHaproxy(),
     meterSocket: meterSocket(directory, workerGroup),
+    mirrorSocket: mirrorSocket(directory, workerGroup),
+    desires: (desired) => mirror.want(desired),
     committed: loaded.state,
     stateFile,
     processes,
@@ -115,6 +126,7 @@ async function start(
   const stop = (restart: boolean) => {
     transactions.close();
     host.close();
+    mirror.close();
     processes.close();
     server.close();
     events.emit(
@@ -128,6 +140,7 @@ async function start(
     host,
     transactions,
     meter,
+    mirror,
     events,
     about: () => ({ ...about, guarded: isGuarded(about.guard) }),
     shutdown: stop,
@@ -200,16 +213,21 @@ async function serveNothing(
   }
 }
 
-const directory = process.argv[2];
-if (directory === undefined) {
-  process.stderr.write("usage: agent STATE_FOLDER\n");
-  process.exit(2);
+function run(directory: string | undefined): void {
+  if (directory === undefined) {
+    process.stderr.write("usage: agent STATE_FOLDER\n");
+    process.exit(2);
+  }
+  main(directory).catch((error: unknown) => {
+    // Whoever has started a guard finds in their common log by this which agent failed.
+    process.stderr.write(
+      `the agent of guard ${process.ppid} can't start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
+    // The agent that has the folder has a guard of its own.
+    process.exit(error instanceof FolderClaimed ? 0 : 1);
+  });
 }
-main(directory).catch((error: unknown) => {
-  // Whoever has started a guard finds in their common log by this which agent failed.
-  process.stderr.write(
-    `the agent of guard ${process.ppid} can't start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-  );
-  // The agent that has the folder has a guard of its own.
-  process.exit(error instanceof FolderClaimed ? 0 : 1);
-});
+
+const argument = process.argv[2];
+if (argument === MIRROR_ARGUMENT) runMirrorProcess();
+else run(argument);

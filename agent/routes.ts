@@ -91,9 +91,9 @@ function twins(route: string, spec: RouteSpec, edge: string, working: Desired): 
 }
 
 /** Requests are sent to what exists only; a route whose backend goes later answers 503. */
-function unknownBackends({ stable, candidate }: RouteSpec, edge: string, working: Desired): StepProblem[] {
+function unknownBackends({ stable, candidate, mirror }: RouteSpec, edge: string, working: Desired): StepProblem[] {
   const known = Object.keys(backendsOf(working, edge));
-  return Object.entries({ stable, candidate }).flatMap(([path, backend]) =>
+  return Object.entries({ stable, candidate, "mirror.to": mirror?.to }).flatMap(([path, backend]) =>
     backend === undefined || known.includes(backend)
       ? []
       : [
@@ -107,8 +107,8 @@ function unknownBackends({ stable, candidate }: RouteSpec, edge: string, working
 
 /** Routes that send requests to a backend of an edge. */
 export function routesTo(desired: Desired, edge: string, backend: string): string[] {
-  return Object.entries(routesOf(desired, edge)).flatMap(([name, { stable, candidate, split }]) =>
-    stable === backend || (candidate === backend && split > 0) ? [name] : [],
+  return Object.entries(routesOf(desired, edge)).flatMap(([name, { stable, candidate, split, mirror }]) =>
+    stable === backend || (candidate === backend && split > 0) || mirror?.to === backend ? [name] : [],
   );
 }
 

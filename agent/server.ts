@@ -10,6 +10,8 @@ import type { About, AgentStatus, NotObserved } from "./api";
 import type { Events } from "./events";
 import type { Host } from "./host";
 import type { Meter } from "./meter/meter";
+import { mirrorExposition } from "./mirror/exposition";
+import type { Mirror } from "./mirror/mirror";
 import { observeBackend, observeEdge, observePool, planStep } from "./observe";
 import { streamEvents } from "./operator/events";
 import { restartProcesses, restartRequest } from "./pools/restart-request";
@@ -29,6 +31,7 @@ export interface ServerParts {
   host: Host;
   transactions: Transactions;
   meter: Meter;
+  mirror: Mirror;
   events: Events;
   /** Facts about the agent itself. */
   about: () => About;
@@ -62,6 +65,8 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
     ({ parts, params }) => observeBackend(parts.host, params[0] ?? "", params[1] ?? ""),
   ],
   ["GET", new RegExp(`^/v1/routes/${NAME}$`), ({ parts, params }) => observeRoute(parts.host, params[0] ?? "")],
+  ["GET", new RegExp(`^/v1/routes/${NAME}/sample$`), sample],
+  ["GET", /^\/v1\/mirror$/, ({ parts }) => parts.mirror.figures()],
   ["GET", /^\/v1\/events$/, followEvents],
   ["GET", /^\/v1\/sli$/, sli],
   ["GET", /^\/v1\/meter$/, async ({ parts }) => parts.meter.status()],
@@ -230,7 +235,18 @@ async function sli({ parts, request }: Call) {
 /** For Prometheus, in its text format. */
 async function metrics({ parts, response }: Call) {
   response.writeHead(200, { "content-type": "text/plain; version=0.0.4" });
-  response.end(parts.meter.exposition());
+  response.end(`${parts.meter.exposition()}${mirrorExposition((await parts.mirror.figures()).routes)}`);
+  return ANSWERED;
+}
+
+/** The sample of a route, one request on each line, as `sluice parity --requests` reads it. */
+async function sample({ parts, params, response }: Call) {
+  const route = params[0] ?? "";
+  const requests = await parts.mirror.sample(route);
+  if (requests === undefined)
+    throw new Problem(404, "not-found", `route ${route} is not sampled on this agent: declare \`sample\` on it`);
+  response.writeHead(200, { "content-type": "application/x-ndjson" });
+  response.end(requests.map((request) => `${JSON.stringify(request)}\n`).join(""));
   return ANSWERED;
 }
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { urlPath } from "./backend";
 import { shown } from "./explain";
+import { mirror, sample } from "./mirror";
 import { name } from "./names";
 import { split } from "./split";
 import { STABLE, splitOf, staged, unknownStage } from "./stages";
@@ -89,15 +90,24 @@ const fields = z.strictObject({
   sticky: sticky.default({ by: "none" }),
   /** A header with which testers reach the candidate whatever the split is. @default none */
   testers: z.strictObject({ header: headerName, value: headerValue }).optional(),
+  /** Copies of requests for a shadow backend, whose answers nobody sees. @default none */
+  mirror: mirror.optional(),
+  /** A sample of the GET requests, for a parity gate to replay. @default none. Change: hitless reload to begin or end. */
+  sample: sample.optional(),
 });
 
 /** What speaks against a route's backends, split left aside. */
-function backendIssues({ stable, candidate, testers }: Partial<z.output<typeof fields>>) {
+function backendIssues({ stable, candidate, testers, mirror }: Partial<z.output<typeof fields>>) {
   const issues: { path: string[]; message: string }[] = [];
   if (candidate !== undefined && candidate === stable)
     issues.push({
       path: ["candidate"],
       message: `${candidate} is the stable backend already: name another one, or none`,
+    });
+  if (mirror !== undefined && mirror.to === stable)
+    issues.push({
+      path: ["mirror", "to"],
+      message: `${stable} is the stable backend, which has these requests already: name another one`,
     });
   if (candidate === undefined && testers !== undefined)
     issues.push({ path: ["testers"], message: "has no candidate to lead to: name one, or remove this" });

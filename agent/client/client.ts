@@ -13,6 +13,8 @@ import type {
   RouteAnswer,
   TransactionAnswer,
 } from "../api";
+import type { MirrorAnswer } from "../mirror/mirror";
+import type { SampledRequest } from "../mirror/reservoir";
 import { AgentError, type CallOptions, Connection, toError } from "./connection";
 
 function queryText(query: object): string {
@@ -54,6 +56,21 @@ export class AgentClient {
 
   route(name: string): Promise<RouteAnswer | undefined> {
     return this.observation(`/v1/routes/${name}`);
+  }
+
+  /** What becomes of the copies of requests. */
+  mirror(options?: CallOptions): Promise<MirrorAnswer> {
+    return this.connection.call("GET", "/v1/mirror", undefined, options);
+  }
+
+  /**
+   * The requests of a route's sample.
+   *
+   * @throws AgentError `not-found` where the route is not sampled
+   */
+  async *sample(route: string, signal?: AbortSignal): AsyncGenerator<SampledRequest> {
+    const lines = this.connection.lines("GET", `/v1/routes/${route}/sample`, undefined, { signal });
+    for await (const line of lines) yield line as unknown as SampledRequest;
   }
 
   private async observation<T>(path: string): Promise<T | undefined> {

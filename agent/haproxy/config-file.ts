@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EdgeSpec } from "../../model/edge";
+import { SCRIPT_FILE } from "../mirror/script";
 import { digest, type Rendered } from "./render";
 import { SPLITS_FILE } from "./routes";
 import { validateFile } from "./validate";
@@ -21,13 +22,17 @@ export function structureOf(text: string | undefined): string | undefined {
   return text === undefined ? undefined : /^ {2}description (\S+)$/m.exec(text)?.[1];
 }
 
-/** Lets HAProxy check a config and its map of splits without leaving anything behind. Throws HAProxy's own words. */
-export async function validateText(binary: string, { text, splits }: Pick<Rendered, "text" | "splits">): Promise<void> {
+/** Lets HAProxy check a config and the files that it names without leaving anything behind. Throws HAProxy's own words. */
+export async function validateText(
+  binary: string,
+  { text, splits, script }: Omit<Rendered, "structure">,
+): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "sluice-check-"));
   try {
     const path = join(folder, "haproxy.cfg");
     await writeFile(path, text, { mode: 0o600 });
     if (splits !== undefined) await writeFile(join(folder, SPLITS_FILE), splits, { mode: 0o600 });
+    if (script !== undefined) await writeFile(join(folder, SCRIPT_FILE), script, { mode: 0o600 });
     await validateFile(binary, path);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -6,6 +6,7 @@ import { milliseconds } from "../../model/duration";
 import { collide, type EdgeSpec, listensOn } from "../../model/edge";
 import type { RouteSpec } from "../../model/route";
 import { PRIVATE_FOLDER_MODE, writeFileAtomic } from "../files";
+import { SCRIPT_FILE } from "../mirror/script";
 import type { ProcessHost } from "../processes/host";
 import { ask, change } from "./cli";
 import { certificateDigests, readConfig, structureOf, validateText } from "./config-file";
@@ -56,6 +57,8 @@ export interface HaproxyOptions {
   binary: string;
   /** Path of the meter's socket. @default none: requests are not logged */
   meter?: string | undefined;
+  /** Path of the mirror's socket. Needed where a route has a mirror or a sample. */
+  mirror?: string | undefined;
   log: (message: string, data?: object) => void;
 }
 
@@ -82,6 +85,7 @@ export class Haproxy {
   private readonly configPath: string;
   private readonly recordPath: string;
   private readonly splitsPath: string;
+  private readonly scriptPath: string;
   private readonly sockets: Sockets;
   private readonly fleet: () => Promise<Fleet | undefined>;
   private readonly observeNow: () => Promise<EdgeObservation>;
@@ -97,6 +101,7 @@ export class Haproxy {
     this.configPath = join(directory, "haproxy.cfg");
     this.recordPath = join(directory, "edge.json");
     this.splitsPath = join(directory, SPLITS_FILE);
+    this.scriptPath = join(directory, SCRIPT_FILE);
     this.sockets = { worker: join(directory, "worker.sock"), master: join(directory, "master.sock") };
     const longest = Buffer.byteLength(this.sockets.worker) + SOCKET_SUFFIX;
     if (longest > SOCKET_PATH_MAX || directory.includes(","))
@@ -222,7 +227,8 @@ export class Haproxy {
         await processes.remove(this.id);
       }
       await endStrays(this.configPath);
-      const files = [this.configPath, this.recordPath, this.splitsPath, this.sockets.worker, this.sockets.master];
+      const { configPath, recordPath, splitsPath, scriptPath, sockets } = this;
+      const files = [configPath, recordPath, splitsPath, scriptPath, sockets.worker, sockets.master];
       await Promise.all(files.map((file) => rm(file, { force: true })));
       this.cached = undefined;
     });
@@ -307,6 +313,7 @@ export class Haproxy {
       socket: this.sockets.worker,
       host: hostFacts(),
       meter: this.options.meter,
+      mirror: this.options.mirror,
       certificates,
     });
     const record: EdgeRecord = { version: 1, spec, backends, routes, ...placement, oldIdleMs: before?.oldIdleMs ?? 0 };
@@ -334,11 +341,12 @@ export class Haproxy {
     return { how, reasons };
   }
 
-  /** Writes what differs from what is on disk: the map first, which the config names. */
+  /** Writes what differs from what is on disk: the files first that the config names. */
   private async write(
-    { text, splits }: Pick<Rendered, "text" | "splits">,
+    { text, splits, script }: Omit<Rendered, "structure" | "script"> & Partial<Pick<Rendered, "script">>,
     on: { disk?: string | undefined; splitsOnDisk?: string | undefined } = {},
   ): Promise<void> {
+    if (script !== undefined && text !== on.disk) await writeFileAtomic(this.scriptPath, script, 0o600);
     if (splits !== undefined && splits !== on.splitsOnDisk) await writeFileAtomic(this.splitsPath, splits, 0o600);
     if (text !== on.disk) await writeFileAtomic(this.configPath, text, 0o600);
   }

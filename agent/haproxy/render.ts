@@ -6,7 +6,9 @@ import { type EdgeSpec, edgeSpec } from "../../model/edge";
 import { name as nameSchema } from "../../model/names";
 import { type RouteSpec, routeSpec } from "../../model/route";
 import { logFormat, MAX_LINE } from "../meter/line";
+import { mirrorScript } from "../mirror/script";
 import { connectionsWithin, type HostFacts } from "./host-facts";
+import { isCopied, mirrorGlobals } from "./mirror";
 import { endpoint, quote } from "./quote";
 import { routeLines, splitsText } from "./routes";
 import { byKey, groupByBackend, type Placed, path } from "./servers";
@@ -39,6 +41,8 @@ export interface RenderInput {
   host: HostFacts;
   /** Path of the meter's socket, where there is a meter. */
   meter?: string | undefined;
+  /** Path of the mirror's socket: needed where a route has a mirror or a sample. */
+  mirror?: string | undefined;
   /** Digests of certificate files by path: a renewed file is a change. */
   certificates?: Record<string, string>;
 }
@@ -48,8 +52,10 @@ export interface Rendered {
   text: string;
   /** Digest of everything that only a reload can change, which the running worker shows as its description. */
   structure: string;
-  /** The map of the routes' splits, in a file of its own; nothing where no route has a candidate. */
+  /** The map of the routes' splits, in a file of its own; nothing where it would be empty. */
   splits: string | undefined;
+  /** The script that copies requests, in a file of its own; nothing where no route has a mirror or a sample. */
+  script: string | undefined;
 }
 
 /** The config of an edge: the same input gives the same text. Everything is validated again, so that no caller can inject. */
@@ -61,6 +67,7 @@ export function render(input: RenderInput): Rendered {
   const servers = groupByBackend(input.placed);
   const metered = spec.meter && input.meter !== undefined;
   const routes = validRoutes(input.routes ?? {});
+  const script = scriptOf(input.name, routes, input.mirror);
   const frontends = Object.entries(spec.frontends)
     .toSorted(byKey)
     .flatMap(([name, frontend]) => [
@@ -75,10 +82,10 @@ export function render(input: RenderInput): Rendered {
   const before = [...ring, ...defaultsLines(spec), ...frontends, ...metricsLines(spec), ""].join("\n");
   const after = [...unavailableLines(), ""].join("\n");
   const whole = (description: string, middle: string): string =>
-    `${[...globalLines(input, spec, description), ""].join("\n")}${before}${middle}${after}`;
+    `${[...globalLines(input, spec, description, script), ""].join("\n")}${before}${middle}${after}`;
   const structure = digest(whole("", sections.map(({ lines }) => lines).join("")));
   const body = whole(structure, sections.map(({ lines, servers }) => lines + servers).join(""));
-  return { text: `${header(input.name, body)}${body}`, structure, splits: splitsText(routes) };
+  return { text: `${header(input.name, body)}${body}`, structure, splits: splitsText(routes), script };
 }
 
 function validRoutes(routes: Record<string, RouteSpec>): Record<string, RouteSpec> {
@@ -87,6 +94,14 @@ function validRoutes(routes: Record<string, RouteSpec>): Record<string, RouteSpe
     routeSpec.parse(route);
   }
   return routes;
+}
+
+/** The script that copies requests, where a route has a mirror or a sample. */
+function scriptOf(edge: string, routes: Record<string, RouteSpec>, socket: string | undefined): string | undefined {
+  if (!isCopied(routes)) return undefined;
+  if (socket === undefined)
+    throw new Error(`edge ${edge} has routes that are copied, and nothing that takes the copies`);
+  return mirrorScript(edge, socket);
 }
 
 /** Sections by the backend that they show: specs are never changed in place, and previews render hundreds of them at once. */
@@ -123,7 +138,12 @@ export function digest(content: string | Uint8Array): string {
   return createHash("sha256").update(content).digest("hex").slice(0, 16);
 }
 
-function globalLines({ socket, host, routes }: RenderInput, spec: EdgeSpec, description: string): string[] {
+function globalLines(
+  { socket, host, routes = {} }: RenderInput,
+  spec: EdgeSpec,
+  description: string,
+  script: string | undefined,
+): string[] {
   const { account } = host;
   const maxConnections = connectionsWithin(spec.maxConnections, host);
   const tls = Object.values(spec.frontends).some(({ binds }) => binds.some((bind) => bind.tls !== undefined));
@@ -139,7 +159,8 @@ function globalLines({ socket, host, routes }: RenderInput, spec: EdgeSpec, desc
     `  maxconn ${maxConnections}`,
     `  hard-stop-after ${ms(spec.hardStopAfter)}`,
     // The map of the splits is named without its folder, whose name could hold anything.
-    ...(splitsText(routes ?? {}) === undefined ? [] : ["  default-path config"]),
+    ...(splitsText(routes) === undefined ? [] : ["  default-path config"]),
+    ...(script === undefined ? [] : mirrorGlobals(routes, digest(script))),
     ...(tls
       ? ["  ssl-default-bind-options ssl-min-ver TLSv1.2", "  ssl-default-bind-ciphers ECDHE+AESGCM:ECDHE+CHACHA20"]
       : []),

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { bySpecificity, type RouteSpec } from "../../model/route";
 import { SPLIT_PARTS } from "../../model/split";
+import { copyLines, shareName, sharesOf } from "./mirror";
 import { quote } from "./quote";
 
 /**
@@ -23,15 +24,16 @@ export function splitKey(name: string, { stable, candidate }: Pick<RouteSpec, "s
   return `${name}/${stable}/${candidate ?? ""}`;
 }
 
-/** The splits of all routes that have a candidate, in 1/10,000, by their key in the map. */
+/** The splits of all routes that have a candidate, and the shares that are copied, in 1/10,000, by their key in the map. */
 export function splitsOf(routes: Record<string, RouteSpec>): Map<string, number> {
-  const entries = Object.entries(routes).flatMap(([name, route]): [string, number][] =>
-    route.candidate === undefined ? [] : [[splitKey(name, route), route.split]],
-  );
+  const entries = Object.entries(routes).flatMap(([name, route]): [string, number][] => [
+    ...(route.candidate === undefined ? [] : [[splitKey(name, route), route.split] as [string, number]]),
+    ...sharesOf(name, route),
+  ]);
   return new Map(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Content of the map file; nothing where no route has a candidate. */
+/** Content of the map file; nothing where it would be empty. */
 export function splitsText(routes: Record<string, RouteSpec>): string | undefined {
   const splits = splitsOf(routes);
   if (splits.size === 0) return undefined;
@@ -56,6 +58,7 @@ export function routeLines(
     "  acl routed var(txn.route) -m found",
     ...here.flatMap(([name, route]) => matchLines(name, route)),
     ...here.flatMap(([name, route]) => drawLines(name, route)),
+    ...here.flatMap(([name, route]) => copyLines(SPLITS_FILE, name, route)),
     ...here.flatMap(([name, route]) => useLines(name, route, backendFor)),
   ];
 }
@@ -170,10 +173,10 @@ export function splitMends(routes: Record<string, RouteSpec>, has: ReadonlyMap<s
     const is = has.get(key);
     if (is === split) return [];
     return is === undefined
-      ? [{ reason: `the split of ${key} is missing`, command: `add map ${SPLITS_FILE} ${key} ${split}` }]
+      ? [{ reason: `${shareName(key)} is missing`, command: `add map ${SPLITS_FILE} ${key} ${split}` }]
       : [
           {
-            reason: `the split of ${key} is ${is}, not ${split}`,
+            reason: `${shareName(key)} is ${is}, not ${split}`,
             command: `set map ${SPLITS_FILE} ${key} ${split}`,
           },
         ];
@@ -190,9 +193,7 @@ export function oldSplitMends(routes: Record<string, RouteSpec>, has: ReadonlyMa
     const [name = "", , candidate = ""] = key.split("/");
     const split = wanted.get(key) ?? (routes[name]?.stable === candidate ? is : 0);
     if (is === split) return [];
-    return [
-      { reason: `the split of ${key} is ${is}, not ${split}`, command: `set map ${SPLITS_FILE} ${key} ${split}` },
-    ];
+    return [{ reason: `${shareName(key)} is ${is}, not ${split}`, command: `set map ${SPLITS_FILE} ${key} ${split}` }];
   });
 }
 

@@ -1,8 +1,7 @@
-import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { SliAnswer, SliQuery } from "../../model/sli";
+import { groupId, workerSocket } from "../worker-socket";
 import { addTotals, exposition, noTotals, type Totals } from "./exposition";
 import { Receiver } from "./receiver";
 import { Recorder } from "./recorder";
@@ -10,8 +9,6 @@ import type { ReleaseOf } from "./series";
 import { MeterStore } from "./store";
 
 const TICK_MS = 500;
-/** Folder for sockets that HAProxy's workers may enter although they run under another account than the agent. */
-const RUN_FOLDER = "/run/sluice";
 
 export interface MeterOptions {
   /** The agent's state folder. */
@@ -24,13 +21,9 @@ export interface MeterOptions {
   now?: () => number;
 }
 
-/**
- * Path at which HAProxy reaches the meter: in the agent's folder, or where its workers run under an account that must not
- * enter that, in a folder that only their group can enter.
- */
+/** Path at which HAProxy reaches the meter. */
 export function meterSocket(directory: string, group: string | undefined): string {
-  if (group === undefined) return join(directory, "meter.sock");
-  return join(RUN_FOLDER, createHash("sha256").update(directory).digest("hex").slice(0, 16), "meter.sock");
+  return workerSocket(directory, group, "meter.sock");
 }
 
 /** Measures the requests of this host's edges from HAProxy's own log. Nothing waits for it: what it cannot take is lost, and counted. */
@@ -98,10 +91,4 @@ export class Meter {
     this.recorder.closeAll();
     await this.store.flush();
   }
-}
-
-function groupId(name: string): number {
-  const entry = new RegExp(`^${name}:[^:]*:(\\d+):`, "m").exec(readFileSync("/etc/group", "utf8"));
-  if (entry === null) throw new Error(`group ${name} is not on this host: create it`);
-  return Number(entry[1]);
 }

@@ -1,6 +1,5 @@
-import { chmod, chown, mkdir, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
-import { dirname } from "node:path";
+import { listenForWorkers } from "../worker-socket";
 import { droppedOf, emptyLine, MAX_LINE, parseLine } from "./line";
 import type { Recorder } from "./recorder";
 
@@ -24,34 +23,9 @@ export class Receiver {
     this.server = createServer((socket) => this.accept(socket));
   }
 
-  /**
-   * Listens at a path; what an agent before left there is replaced.
-   *
-   * @param group id of the group of HAProxy's workers, where they run under another account
-   */
-  async listen(path: string, group: number | undefined): Promise<void> {
-    const folder = dirname(path);
-    // Everybody may pass through the folder above, so that the group gets to its own.
-    await mkdir(dirname(folder), { recursive: true, mode: group === undefined ? 0o700 : 0o755 });
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    if (group !== undefined) {
-      await chown(folder, 0, group);
-      await chmod(folder, 0o750);
-    }
-    await rm(path, { force: true });
-    await new Promise<void>((resolve, reject) => {
-      this.server.once("error", reject);
-      // Nobody may connect before owner and mode are right.
-      const umask = process.umask(0o177);
-      try {
-        this.server.listen(path, () => resolve());
-      } finally {
-        process.umask(umask);
-      }
-    });
-    if (group === undefined) return;
-    await chown(path, 0, group);
-    await chmod(path, 0o660);
+  /** Listens at a path for HAProxy's workers (see {@link listenForWorkers}). */
+  listen(path: string, group: number | undefined): Promise<void> {
+    return listenForWorkers(this.server, path, group);
   }
 
   get connected(): number {

@@ -167,7 +167,7 @@ test("HAProxy reads quoted paths as they are", async () => {
   const { text } = render(
     input({ frontends: { web: { binds: [{ port: 8080, tls: { certificate } }], defaultBackend: "shop" } } }),
   );
-  await assert.rejects(validateText(binary, { text, splits: undefined }), (error: Error) =>
+  await assert.rejects(validateText(binary, { text, splits: undefined, script: undefined }), (error: Error) =>
     error.message.includes(certificate),
   );
 });

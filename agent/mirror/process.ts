@@ -1,0 +1,111 @@
+import { createServer, type Socket } from "node:net";
+import { constants, setPriority } from "node:os";
+import { listenForWorkers } from "../worker-socket";
+import { MessageReader, type Sink } from "./messages";
+import type { Order, ProcessFigures, Report, RouteOrders } from "./orders";
+import { Reservoir } from "./reservoir";
+import { ACK } from "./script";
+import { Shadow } from "./shadow";
+
+const SWEEP_MS = 50;
+
+/**
+ * The mirror's process, one for each agent that has something to mirror. It has the lowest priority, so that copies get what
+ * real requests, the agent and the apps leave of the processors, and ends with its agent.
+ */
+export function runMirrorProcess(): void {
+  setPriority(constants.priority.PRIORITY_LOW);
+  const desk = new Desk();
+  const sweeping = setInterval(() => desk.sweep(), SWEEP_MS);
+  const report = (message: Report) => process.send?.(message);
+  process.on("message", (order: Order) => {
+    void desk.follow(order, report).catch((error: Error) => report({ kind: "failed", message: error.message }));
+  });
+  process.on("disconnect", () => {
+    clearInterval(sweeping);
+    process.exit(0);
+  });
+  // Of signals that a terminal sends to all, the agent's own end is what counts.
+  for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => undefined);
+}
+
+/** Everything that the mirror's process has. */
+class Desk {
+  private readonly shadows = new Map<string, Shadow>();
+  private readonly samples = new Map<string, Reservoir>();
+  private readonly connections = new Set<Socket>();
+  private routes: Record<string, RouteOrders> = {};
+
+  async follow(order: Order, report: (message: Report) => void): Promise<void> {
+    if (order.do === "configure") return this.configure(order.routes);
+    if (order.do === "listen") {
+      await listenForWorkers(
+        createServer((socket) => this.accept(socket)),
+        order.path,
+        order.group,
+      );
+      report({ kind: "listening" });
+      return;
+    }
+    const { id } = order;
+    const answer = order.what === "figures" ? this.figures() : (this.samples.get(order.route)?.requests() ?? []);
+    report({ kind: "told", id, answer });
+  }
+
+  sweep(): void {
+    for (const shadow of this.shadows.values()) shadow.sweep();
+  }
+
+  private configure(routes: Record<string, RouteOrders>): void {
+    this.routes = routes;
+    for (const [route, { mirror, sample }] of Object.entries(routes)) {
+      if (mirror !== undefined) {
+        const known = this.shadows.get(route);
+        if (known === undefined) this.shadows.set(route, new Shadow(mirror));
+        else known.configure(mirror);
+      }
+      if (sample !== undefined) {
+        const known = this.samples.get(route);
+        if (known === undefined) this.samples.set(route, new Reservoir(sample.requests));
+        else known.resize(sample.requests);
+      }
+    }
+    for (const [route, shadow] of this.shadows)
+      if (routes[route]?.mirror === undefined) {
+        this.shadows.delete(route);
+        shadow.close();
+      }
+    for (const route of this.samples.keys()) if (routes[route]?.sample === undefined) this.samples.delete(route);
+  }
+
+  private figures(): ProcessFigures {
+    const routes = Object.keys(this.routes).flatMap((route) => {
+      const shadow = this.shadows.get(route);
+      return shadow === undefined ? [] : [[route, shadow.figures.toAnswer(shadow.pending)] as const];
+    });
+    return { connections: this.connections.size, routes: Object.fromEntries(routes) };
+  }
+
+  private accept(socket: Socket): void {
+    this.connections.add(socket);
+    const reader = new MessageReader(this.sinkOf(socket), Date.now);
+    socket.on("data", (chunk: Buffer) => {
+      try {
+        reader.push(chunk);
+      } catch (error) {
+        socket.destroy(error as Error);
+      }
+    });
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => this.connections.delete(socket));
+  }
+
+  private sinkOf(socket: Socket): Sink {
+    return {
+      copy: (copy) => this.shadows.get(copy.route)?.send(copy),
+      sample: (copy) => this.samples.get(copy.route)?.add(copy, Date.now(), Math.random),
+      dropped: (route, reason, copies) => this.shadows.get(route)?.figures.drop(reason, copies),
+      end: () => socket.write(ACK),
+    };
+  }
+}

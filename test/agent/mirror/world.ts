@@ -1,0 +1,114 @@
+import { createServer, type IncomingHttpHeaders, type RequestListener, request, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { TestContext } from "node:test";
+import { backendSpec } from "../../../model/backend";
+import { edgeSpec } from "../../../model/edge";
+import { type RouteInput, routeSpec } from "../../../model/route";
+import type { StepInput } from "../../../model/transaction";
+import { startTestAgent } from "../../support/agent";
+import { freePorts } from "../../support/ports";
+
+export const owner = { who: "test", why: "test", pid: process.pid };
+
+/** A request as a server got it. */
+export interface Got {
+  method: string;
+  url: string;
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+}
+
+/** A server that answers with its own name, and keeps what it got. */
+export interface Side {
+  port: number;
+  got: Got[];
+  server: Server;
+  /** Listens again at its port. */
+  open(): Promise<void>;
+  /** Refuses connections from now on. */
+  close(): Promise<void>;
+}
+
+export async function side(
+  t: TestContext,
+  name: string,
+  answer: RequestListener = (_, to) => to.end(name),
+): Promise<Side> {
+  const got: Got[] = [];
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    try {
+      for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+    } catch (error) {
+      // Its sender went away in the middle of it.
+      response.destroy(error as Error);
+      return;
+    }
+    const { method = "", url = "", headers } = request;
+    got.push({ method, url, headers, body: Buffer.concat(chunks) });
+    answer(request, response);
+  });
+  server.keepAliveTimeout = 60_000;
+  const listen = (port: number) => new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  const close = async () => {
+    if (!server.listening) return;
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  };
+  await listen(0);
+  const { port } = server.address() as AddressInfo;
+  t.after(close);
+  return { port, got, server, open: () => listen(port), close };
+}
+
+/** Sends a request on a connection of its own, which goes to the newest worker. */
+export function send(
+  port: number,
+  path: string,
+  { method = "GET", headers = {}, body }: { method?: string; headers?: Record<string, string>; body?: Buffer } = {},
+): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const call = request({ port, path, method, headers, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("error", reject);
+      response.on("end", () =>
+        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") }),
+      );
+    });
+    call.on("error", reject);
+    call.end(body);
+  });
+}
+
+export function routeStep(more: Partial<RouteInput> = {}): StepInput {
+  const spec = routeSpec.parse({ edges: ["main"], stable: "web", split: 0, ...more });
+  return { verb: "route.set", route: "api", spec };
+}
+
+/** An agent with the edge `main` and its backends, each with one server. */
+export async function world(t: TestContext, sides: Record<string, { port: number }>) {
+  const agent = await startTestAgent(t);
+  const port = await freePorts(1);
+  const change = async (target: string, step: StepInput) => {
+    const { id } = await agent.client.begin({ target, owner });
+    await agent.client.step(id, step, () => undefined);
+    await agent.client.commit(id);
+  };
+  const http = { binds: [{ port }], defaultBackend: "web" };
+  await change("edge/main", { verb: "edge.set", edge: "main", spec: edgeSpec.parse({ frontends: { http } }) });
+  const backend = async (name: string, to: number) => {
+    const spec = backendSpec.parse({ servers: { one: { address: "127.0.0.1", port: to } } });
+    await change(`backend/main/${name}`, { verb: "backend.set", edge: "main", backend: name, spec });
+  };
+  for (const [name, { port: to }] of Object.entries(sides)) await backend(name, to);
+  return {
+    agent,
+    backend,
+    port,
+    url: `http://127.0.0.1:${port}`,
+    route: (more: Partial<RouteInput>) => change("route/api", routeStep(more)),
+    change,
+    figures: async () => (await agent.client.mirror()).routes.api,
+  };
+}
