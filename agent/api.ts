@@ -1,3 +1,4 @@
+import type { EvidenceRecord, EvidenceSummary } from "../model/evidence/record";
 import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Release } from "../model/pool";
 import type { RouteSpec } from "../model/route";
@@ -89,4 +90,15 @@ export interface AgentStatus {
   backends: Record<string, BackendObservation | NotObserved>;
   routes: Record<string, RouteAnswer | NotObserved>;
   transactions: TransactionStatus[];
+}
+
+export interface EvidenceList {
+  /** Newest first. */
+  evidence: EvidenceSummary[];
+}
+
+export interface EvidenceAnswer {
+  record: EvidenceRecord;
+  /** On the agent's host. */
+  folder: string;
 }

@@ -1,4 +1,5 @@
 import { mkdir, readdir, readFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
@@ -8,6 +9,7 @@ import { Ballast } from "./ballast";
 import { assertUnclaimed, claimFolder, FolderClaimed } from "./claim";
 import { type EventLog, LogFile, StandardOutput } from "./event-log";
 import { Events } from "./events";
+import { Evidence } from "./evidence/evidence";
 import { removeTemporaries } from "./files";
 import { findHaproxy } from "./find-haproxy";
 import { hostFacts } from "./haproxy/host-facts";
@@ -28,6 +30,8 @@ import { Transactions } from "./transactions";
 
 /** Time for the undo of open transactions when the agent is told to stop, in milliseconds: less than service managers give. */
 const UNDO_DEADLINE_MS = 20_000;
+/** Time for the evidence of what has ended to be written when the agent stops, in milliseconds; the next agent does the rest. */
+const EVIDENCE_DEADLINE_MS = 2000;
 /** Between two looks for a good copy of a state that can't be trusted, in milliseconds. */
 const RELOAD_MS = 1000;
 /** Exit code that asks the guard to start the version that is installed now, at once. */
@@ -121,7 +125,15 @@ async function start(
     releaseOf: (edge, backend, server) => host.releaseOf(edge, backend, server),
     log: (message) => events.emit(message),
   });
-  const transactions = new Transactions({ host, journal, events, secrets, ballast });
+  const evidence = new Evidence({
+    directory: join(directory, "evidence"),
+    host,
+    events,
+    ask: (query) => meter.query(query),
+    secrets: () => secrets.known(),
+    agent: { version, host: hostname() },
+  });
+  const transactions = new Transactions({ host, journal, events, secrets, ballast, evidence });
 
   const stop = (restart: boolean) => {
     transactions.close();
@@ -132,13 +144,13 @@ async function start(
     events.emit(
       restart ? "the agent restarts; processes and traffic go on" : "the agent stops; processes and traffic go on",
     );
-    void Promise.all([meter.close(), events.flush(), release()]).finally(() =>
-      process.exit(restart ? EXIT_RESTART : 0),
-    );
+    const written = evidence.close(EVIDENCE_DEADLINE_MS).then(() => Promise.all([meter.close(), events.flush()]));
+    void Promise.all([written, release()]).finally(() => process.exit(restart ? EXIT_RESTART : 0));
   };
   const server = createApi({
     host,
     transactions,
+    evidence,
     meter,
     mirror,
     events,
@@ -164,6 +176,7 @@ async function start(
   // Traffic does not depend on it: an agent without a meter says so, and does everything else.
   await meter.start().catch((error: Error) => events.emit(`the meter can't start: ${error.message}`));
   await host.boot();
+  evidence.recover(open);
   void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
   await listenOnSocket(server, options);
   events.emit(`the agent ${version} listens on ${options.socket}`, { pid: process.pid });

@@ -67,6 +67,11 @@ export class Secrets {
     return createHmac("sha256", this.key).update(value).digest("hex").slice(0, 32);
   }
 
+  /** All values, for those who keep them out of what they write. */
+  known(): string[] {
+    return [...this.values.values()].flatMap((processes) => Object.values(processes).flatMap(Object.values<string>));
+  }
+
   async store(pool: string, generation: number, values: SecretValues): Promise<void> {
     if (Object.keys(values).length === 0) return;
     this.beginning.add(pool);

@@ -1,11 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { z } from "zod";
+import type { Ending } from "../model/evidence/record";
 import { finished, isRollback } from "../model/pool-state";
 import type { Owner, openRequest, Phase, Step, Target } from "../model/transaction";
 import type { Ballast } from "./ballast";
 import { concerns, emptyOverlay, merge, type Overlay } from "./desired";
 import type { Events } from "./events";
+import type { Evidence } from "./evidence/evidence";
 import type { Host } from "./host";
 import type { Journal } from "./journal";
 import { Problem } from "./problem";
@@ -60,7 +62,14 @@ export class Transactions {
   private stopping: string | undefined;
 
   constructor(
-    private readonly parts: { host: Host; journal: Journal; events: Events; secrets: Secrets; ballast: Ballast },
+    private readonly parts: {
+      host: Host;
+      journal: Journal;
+      events: Events;
+      secrets: Secrets;
+      ballast: Ballast;
+      evidence: Evidence;
+    },
   ) {}
 
   list(): TransactionStatus[] {
@@ -108,6 +117,7 @@ export class Transactions {
       this.open.delete(transaction.id);
       throw error;
     }
+    this.parts.evidence.opened(transaction);
     this.renewLease(transaction);
     this.phase(transaction, "open", `${owner.who} opened a transaction on ${target}`);
     return statusOf(transaction);
@@ -123,7 +133,7 @@ export class Transactions {
     clearTimeout(transaction.timer);
     transaction.timer = setTimeout(() => {
       const reason = `its holder ${transaction.owner.who} (process ${transaction.owner.pid}) was silent for ${transaction.leaseMs} ms`;
-      this.startUndo(transaction, reason);
+      this.startUndo(transaction, reason, "lease");
     }, transaction.leaseMs);
   }
 
@@ -132,8 +142,8 @@ export class Transactions {
     const transaction = this.live(id);
     return this.alone(transaction, async () => {
       assertWhole(transaction, `take ${step.verb}`);
-      await this.parts.journal.append({ kind: "step", id, verb: step.verb });
-      const { host, secrets } = this.parts;
+      const { host, secrets, journal, evidence } = this.parts;
+      await Promise.all([journal.append({ kind: "step", id, verb: step.verb }), evidence.lookedBefore(id)]);
       const result = runStep(step, {
         target: transaction.target,
         host,
@@ -146,6 +156,7 @@ export class Transactions {
           transaction.touched = true;
           transaction.overlay = overlay;
           host.setOverlay(id, overlay);
+          evidence.changed(id);
         },
         phase: (phase, message) => this.phase(transaction, phase, message),
       });
@@ -212,13 +223,14 @@ export class Transactions {
       );
     const transaction = this.open.get(id);
     if (transaction === undefined) return status;
-    this.startUndo(transaction, reason);
+    this.startUndo(transaction, reason, "abort");
     await within(waitMs, transaction.undo);
     return this.status(id);
   }
 
-  private startUndo(transaction: Transaction, reason: string): void {
+  private startUndo(transaction: Transaction, reason: string, ending: Ending): void {
     if (transaction.undo !== undefined || this.closed) return;
+    this.parts.evidence.undoing(transaction.id, ending, reason);
     clearTimeout(transaction.timer);
     transaction.reason = reason;
     transaction.state = "undoing";
@@ -256,6 +268,7 @@ export class Transactions {
     clearTimeout(transaction.timer);
     transaction.state = state;
     this.open.delete(transaction.id);
+    this.parts.evidence.ended(transaction.id, state);
     this.ended.set(transaction.id, statusOf(transaction));
     const oldest = this.ended.keys().next();
     if (this.ended.size > REMEMBERED && oldest.done === false) this.ended.delete(oldest.value);
@@ -292,12 +305,13 @@ export class Transactions {
 
   private phase(transaction: Transaction, phase: Phase, message: string): void {
     this.parts.events.emit(message, { transaction: transaction.id, target: transaction.target, phase });
+    if (phase !== "open") this.parts.evidence.mark(transaction.id, "phase", message);
   }
 
   /** Undoes all open transactions, waiting up to `deadlineMs` for that, and opens no more: before the agent's own stop. */
   async undoAll(reason: string, deadlineMs: number): Promise<void> {
     this.stopping = reason;
-    for (const transaction of this.open.values()) this.startUndo(transaction, reason);
+    for (const transaction of this.open.values()) this.startUndo(transaction, reason, "stop");
     await within(deadlineMs, Promise.all([...this.open.values()].map(({ undo }) => undo)));
   }
 

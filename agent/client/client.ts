@@ -1,10 +1,13 @@
 import type { EventQuery } from "../../model/event";
+import type { NoteInput } from "../../model/evidence/note";
 import type { SliAnswer, SliQuery } from "../../model/sli";
 import type { AgentEvent, OpenRequest, Step, StepInput } from "../../model/transaction";
 import type {
   AgentStatus,
   BackendObservation,
   EdgeAnswer,
+  EvidenceAnswer,
+  EvidenceList,
   PlanAnswer,
   PoolObservation,
   Problem,
@@ -129,6 +132,21 @@ export class AgentClient {
    */
   abort(id: string, reason: string, waitMs?: number): Promise<TransactionAnswer> {
     return this.connection.call("POST", `/v1/transactions/${id}/abort`, { reason, waitMs }, { timeoutMs: 60_000 });
+  }
+
+  /** Adds to a transaction's evidence what only its holder knows. */
+  async notes(id: string, notes: readonly NoteInput[], options?: CallOptions): Promise<void> {
+    await this.connection.call("POST", `/v1/transactions/${id}/notes`, { notes }, options);
+  }
+
+  /** The evidence of the newest transactions, newest first. */
+  async evidence(limit: number): Promise<EvidenceList["evidence"]> {
+    return (await this.connection.call<EvidenceList>("GET", `/v1/evidence?limit=${limit}`)).evidence;
+  }
+
+  /** Everything about one transaction, also one that runs; nothing where the agent has no evidence of it. */
+  evidenceOf(id: string): Promise<EvidenceAnswer | undefined> {
+    return this.observation(`/v1/evidence/${id}`);
   }
 
   /** Runs a step, telling what happens meanwhile. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Instance } from "../../model/pool-state";
+import { masked } from "../mask";
 import { Problem } from "../problem";
 import type { ProcessRecord } from "../processes/host";
 import { titleOf } from "./launch-spec";
@@ -10,8 +11,6 @@ import { exitText, messageOf, type PoolHost, subjectOf } from "./slot";
 export const SETTLE_MS = 500;
 /** Lines of output that a failure message carries. */
 const TAIL_LINES = 10;
-/** Shorter secrets are not looked for in output. */
-const MIN_MASKED_LENGTH = 4;
 
 /**
  * Waits until a started process is up: healthy where it has a health check, else alive for a moment.
@@ -45,14 +44,6 @@ async function lastOutput(instance: Instance, { processes, secretEnv }: PoolHost
   const lines = await processes.tail(instance.id, { lines: TAIL_LINES });
   if (lines.length === 0) return "; it printed nothing";
   // An app may print its secrets as it fails, but messages go to events, to the journal and to whoever deploys.
-  const secrets = Object.values(secretEnv(instance)).flatMap((value) => [value, ...value.split("\n")]);
+  const secrets = Object.values(secretEnv(instance));
   return `; its last output:\n${lines.map((line) => `  | ${masked(line, secrets)}`).join("\n")}`;
-}
-
-/** A text without secrets; shorter ones would blot out ordinary words. */
-function masked(text: string, secrets: string[]): string {
-  return secrets
-    .filter(({ length }) => length >= MIN_MASKED_LENGTH)
-    .toSorted((a, b) => b.length - a.length)
-    .reduce((left, secret) => left.replaceAll(secret, "[secret]"), text);
 }

@@ -1,0 +1,112 @@
+import { differences, flatten } from "../../model/evidence/differences";
+import type { Change, EvidenceRecord, Side } from "../../model/evidence/record";
+import type { PoolState } from "../../model/pool-state";
+import { formatSplit, SPLIT_PARTS } from "../../model/split";
+import type { Target } from "../../model/transaction";
+import type { Desired } from "../desired";
+
+/** What a transaction makes of the desired state, for people. */
+export interface DescribedChange {
+  changes: Change[];
+  summary: EvidenceRecord["summary"];
+  sides: Side[];
+  /** Why the requests of this change are not counted. */
+  unmeasured: string | undefined;
+  /** Candidate's share of the requests, in 1/10,000; nothing for a change that has no candidate. */
+  split: number | undefined;
+}
+
+/** Environments may hold what only the app should know, whether it is declared as a secret or not. */
+const HIDDEN = /(?:^|\.)env\.|^testers\.value$/;
+
+/** Compares a target in the desired states before a change and with it. */
+export function describeChange(target: Target, before: Desired, after: Desired): DescribedChange {
+  const changes = differences(flatten(declared(target, before)), flatten(declared(target, after)), (path) =>
+    HIDDEN.test(path),
+  );
+  const sides = sidesOf(target, before, after);
+  const edges = [...new Set(sides.flatMap((side) => side.edges))];
+  const metered = edges.filter((edge) => after.edges[edge]?.meter === true);
+  return {
+    changes,
+    summary: summarize(target, before, after),
+    sides: sides.map((side) => ({ ...side, edges: side.edges.filter((edge) => metered.includes(edge)) })),
+    unmeasured: metered.length > 0 ? undefined : whyUnmeasured(edges),
+    split: splitOf(target, after),
+  };
+}
+
+function whyUnmeasured(edges: string[]): string {
+  if (edges.length === 0) return "this change leads no requests anywhere";
+  return `requests were not counted: ${edges.join(" and ")} ${edges.length === 1 ? "is" : "are"} not metered; declare the edge with "meter: true" for charts`;
+}
+
+/** A target as it is declared; nothing where it is not there. */
+function declared(target: Target, { edges, backends, pools, routes }: Desired): unknown {
+  const [kind, first = "", second = ""] = target.split("/");
+  if (kind === "edge") return edges[first];
+  if (kind === "backend") return backends[`${first}/${second}`];
+  if (kind === "pool") return pools[first] && declaredPool(pools[first]);
+  const route = routes[first];
+  return route && { ...route, split: formatSplit(route.split) };
+}
+
+function declaredPool({ settings, candidate, current }: PoolState) {
+  const side = candidate ?? current;
+  const processes = Object.entries(side?.processes ?? {}).map(([name, { env, secretEnv, ...rest }]) => [
+    name,
+    { ...rest, env: { ...env, ...secretEnv } },
+  ]);
+  return { release: side?.release, ...settings, processes: Object.fromEntries(processes) };
+}
+
+function summarize(target: Target, before: Desired, after: Desired): EvidenceRecord["summary"] {
+  const words = (state: Desired): string | null => {
+    const [kind, first = ""] = target.split("/");
+    const pool = state.pools[first];
+    if (kind === "pool") return (pool?.candidate ?? pool?.current)?.release.id ?? null;
+    const route = state.routes[first];
+    if (kind === "route") return route === undefined ? null : formatSplit(route.split);
+    return declared(target, state) === undefined ? null : "there";
+  };
+  return { from: words(before), to: words(after) };
+}
+
+function splitOf(target: Target, { pools, routes }: Desired): number | undefined {
+  const [kind, first = ""] = target.split("/");
+  const pool = pools[first];
+  if (kind === "pool") return pool?.candidate !== undefined && pool.serving === "candidate" ? SPLIT_PARTS : 0;
+  return kind === "route" ? (routes[first]?.split ?? 0) : undefined;
+}
+
+function sidesOf(target: Target, before: Desired, after: Desired): Side[] {
+  const [kind, first = "", second = ""] = target.split("/");
+  if (kind === "edge") return [{ role: "all", label: "all requests", edges: [first] }];
+  if (kind === "backend") return [{ role: "all", label: second, edges: [first], backend: second }];
+  if (kind === "route") {
+    const route = after.routes[first] ?? before.routes[first];
+    if (route === undefined) return [];
+    const side = (role: Side["role"], backend: string): Side => {
+      const release = after.pools[backend]?.current?.release.id;
+      return {
+        role,
+        label: release === undefined ? backend : `${backend} (${release})`,
+        edges: route.edges,
+        route: first,
+        backend,
+      };
+    };
+    return [
+      side("stable", route.stable),
+      ...(route.candidate === undefined ? [] : [side("candidate", route.candidate)]),
+    ];
+  }
+  const edges = [after.pools[first] ?? before.pools[first]].flatMap((pool) => pool?.settings.edge ?? []);
+  const [old, fresh] = [before.pools[first]?.current?.release.id, after.pools[first]?.candidate?.release.id];
+  // Releases of the same id can't be told apart by it.
+  if (old === fresh || fresh === undefined) return [{ role: "all", label: old ?? first, edges, backend: first }];
+  return [
+    ...(old === undefined ? [] : [{ role: "stable" as const, label: old, edges, backend: first, release: old }]),
+    { role: "candidate", label: fresh, edges, backend: first, release: fresh },
+  ];
+}

@@ -1,0 +1,310 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Entry, fold } from "../../model/evidence/fold";
+import type { Note } from "../../model/evidence/note";
+import {
+  type Ending,
+  type EvidenceRecord,
+  type EvidenceSummary,
+  type Mark,
+  newRecord,
+  summaryOf,
+} from "../../model/evidence/record";
+import { outdated } from "../../model/evidence/retention";
+import type { Owner, Target } from "../../model/transaction";
+import type { Desired } from "../desired";
+import type { Events } from "../events";
+import type { Host } from "../host";
+import { deeplyMasked } from "../mask";
+import { describeChange } from "./change";
+import { EvidenceFolders } from "./folder";
+import { lookAt } from "./look";
+import { type Ask, measureSides } from "./measure";
+import { type Left, leftBehind } from "./recovery";
+
+/** Longest time that a transaction's first step waits for the look before it, in milliseconds. */
+const LOOK_PATIENCE_MS = 250;
+/** Time after the end at which the meter has counted what belongs to it, and a little of the time after, in milliseconds. */
+const SETTLE_MS = 6000;
+/** Size at which a log is written anew as the record that it makes, in bytes. */
+const COMPACT_AT = 4 * 1024 * 1024;
+/** Records that are kept in memory, since they could not be written. */
+const MAX_UNWRITTEN = 20;
+
+export interface EvidenceParts {
+  /** Folder of all evidence. */
+  directory: string;
+  host: Host;
+  events: Events;
+  /** Asks the meter. */
+  ask: Ask;
+  /** Values that must not get into it. */
+  secrets: () => string[];
+  agent: EvidenceRecord["agent"];
+}
+
+/** A transaction whose evidence is not complete yet. */
+interface Open {
+  record: EvidenceRecord;
+  /** Of its folder. */
+  name: string;
+  /** The desired state before it. */
+  before: Desired;
+  looked: Promise<void>;
+  /** What the log does not have yet. */
+  pending: string[];
+  logSize: number;
+  compactAt: number;
+  writing: Promise<void>;
+  /** Whether its folder could not be written: then the log has gaps, and the record is in memory only. */
+  failing: boolean;
+}
+
+/**
+ * The evidence of this agent's transactions. It watches and writes beside them: no transaction waits for it, and what goes
+ * wrong with it is an event and nothing else. What it has seen is in a log, from which the next agent tells the end of
+ * what this one began.
+ */
+export class Evidence {
+  private readonly open = new Map<string, Open>();
+  private readonly folders: EvidenceFolders;
+  /** Of complete folders, by name. */
+  private readonly summaries = new Map<string, EvidenceSummary>();
+  private readonly finishing = new Set<Promise<void>>();
+  private readonly closing = new AbortController();
+
+  constructor(private readonly parts: EvidenceParts) {
+    this.folders = new EvidenceFolders(parts.directory);
+  }
+
+  opened(opened: { id: string; target: Target; owner: Owner }): void {
+    this.guarded(opened.target, () => {
+      const { host, agent } = this.parts;
+      const before = host.committed;
+      const record = newRecord(opened, { agent, begunAt: Date.now() });
+      const open = this.track(record, before);
+      fold(record, { kind: "mark", mark: { at: record.begunAt, kind: "begin", text: `${opened.owner.who} begins` } });
+      const { split } = describeChange(opened.target, before, before);
+      if (split !== undefined) record.splits.push({ at: record.begunAt, parts: split });
+      this.startLog(open);
+      open.looked = lookAt(host, opened.target, [before]).then(
+        (look) => this.add(open, { kind: "before", look }),
+        (error: unknown) => this.failed(opened.target, error),
+      );
+    });
+  }
+
+  /** Resolves once it was seen how everything was before the change, or when that has taken too long. Never rejects. */
+  async lookedBefore(id: string): Promise<void> {
+    const enough = new AbortController();
+    const patience = sleep(LOOK_PATIENCE_MS, undefined, { signal: enough.signal }).catch(() => undefined);
+    await Promise.race([this.open.get(id)?.looked, patience]);
+    enough.abort();
+  }
+
+  mark(id: string, kind: Mark["kind"], text: string): void {
+    this.with(id, (open) => this.add(open, { kind: "mark", mark: { at: Date.now(), kind, text } }));
+  }
+
+  /** The transaction has changed what is wanted of the host. */
+  changed(id: string): void {
+    this.with(id, (open) => {
+      const change = describeChange(open.record.target, open.before, this.parts.host.working());
+      this.add(open, { kind: "change", at: Date.now(), ...change });
+    });
+  }
+
+  /** Resolves once they are written, or can't be: whoever sends them need not wait. */
+  async notes(id: string, notes: readonly Note[]): Promise<void> {
+    this.with(id, (open) => {
+      for (const note of notes) this.add(open, { kind: "note", note });
+    });
+    await this.open.get(id)?.writing;
+  }
+
+  undoing(id: string, ending: Ending, reason: string): void {
+    this.with(id, (open) => this.add(open, { kind: "undoing", at: Date.now(), ending, reason }));
+  }
+
+  ended(id: string, verdict: "committed" | "undone"): void {
+    this.with(id, (open) => {
+      this.add(open, { kind: "ended", at: Date.now(), verdict });
+      this.inBackground(open.record.target, () => this.finish(open));
+    });
+  }
+
+  /** Completes what an earlier agent has left; to be called once everything is as it was committed. */
+  recover(left: readonly Left[]): void {
+    this.inBackground("an earlier agent's transaction", async () => {
+      const { host, agent } = this.parts;
+      const isCommitted = (id: string) => host.committed.transactions.some((entry) => entry.id === id);
+      await this.folders.sweep();
+      for (const { record, bad } of await leftBehind(this.folders, left, { agent, isCommitted, now: Date.now() })) {
+        if (bad > 0) this.parts.events.emit(`${bad} lines of the evidence of ${record.id} can't be read`);
+        await this.publish(this.track(record, host.committed), { complete: true });
+      }
+      await this.prune();
+    });
+  }
+
+  /** The newest ones first. */
+  async list(limit: number): Promise<EvidenceSummary[]> {
+    const open = [...this.open.values()].map(({ record, name }) => summaryOf(record, this.folders.pathOf(name)));
+    const names = (await this.folders.names()).filter((name) => !this.open.has(idOf(name))).slice(0, limit);
+    const complete: EvidenceSummary[] = [];
+    for (const name of names) {
+      const summary = this.summaries.get(name) ?? (await this.summarize(name));
+      if (summary !== undefined) complete.push(summary);
+    }
+    return [...open, ...complete].toSorted((a, b) => b.begunAt - a.begunAt).slice(0, limit);
+  }
+
+  private async summarize(name: string): Promise<EvidenceSummary | undefined> {
+    try {
+      const record = await this.folders.read(name);
+      if (record === undefined) return undefined;
+      const summary = summaryOf(record, this.folders.pathOf(name));
+      this.summaries.set(name, summary);
+      return summary;
+    } catch (error) {
+      this.failed(`${name} (its evidence.json can't be read)`, error);
+      return undefined;
+    }
+  }
+
+  /** Everything about one transaction, also one that runs; nothing where there is no evidence of it. */
+  async get(id: string): Promise<{ record: EvidenceRecord; folder: string } | undefined> {
+    const open = this.open.get(id);
+    if (open !== undefined) {
+      const measured = await measureSides(open.record, this.parts.ask, Date.now());
+      return { record: { ...open.record, ...measured }, folder: this.folders.pathOf(open.name) };
+    }
+    const name = await this.folders.find(id);
+    const record = name === undefined ? undefined : await this.folders.read(name);
+    return name === undefined || record === undefined ? undefined : { record, folder: this.folders.pathOf(name) };
+  }
+
+  /** Completes what has ended, without waiting for the meter; not longer than `deadlineMs`. What is not done then, the next agent does. */
+  async close(deadlineMs: number): Promise<void> {
+    this.closing.abort();
+    const enough = new AbortController();
+    const late = sleep(deadlineMs, undefined, { signal: enough.signal }).catch(() => undefined);
+    await Promise.race([Promise.all(this.finishing), late]);
+    enough.abort();
+  }
+
+  private track(record: EvidenceRecord, before: Desired): Open {
+    const open: Open = {
+      ...{ record, name: EvidenceFolders.nameOf(record), before, looked: Promise.resolve(), pending: [] },
+      ...{ logSize: 0, compactAt: COMPACT_AT, writing: Promise.resolve(), failing: false },
+    };
+    this.open.set(record.id, open);
+    return open;
+  }
+
+  private add(open: Open, entry: Entry): void {
+    const clean = deeplyMasked(entry, this.parts.secrets());
+    fold(open.record, clean);
+    open.pending.push(`${JSON.stringify(clean)}\n`);
+    if (open.logSize > open.compactAt) this.startLog(open);
+    else if (open.pending.length === 1) this.write(open, () => this.flush(open));
+  }
+
+  /** Writes the record as it is by now as the first line of its log. */
+  private startLog(open: Open): void {
+    const line = `${JSON.stringify(open.record)}\n`;
+    open.pending = [];
+    open.logSize = line.length;
+    open.compactAt = Math.max(COMPACT_AT, 2 * line.length);
+    this.write(open, () => this.folders.begin(open.name, line));
+  }
+
+  private async flush(open: Open): Promise<void> {
+    const lines = open.pending.splice(0).join("");
+    open.logSize += lines.length;
+    // A log with a gap is worse than one that ends.
+    if (lines !== "" && !open.failing) await this.folders.append(open.name, lines);
+  }
+
+  /** Looks, measures and writes; once more when the meter has caught up. */
+  private async finish(open: Open): Promise<void> {
+    await this.publish(open, { complete: false });
+    const { signal } = this.closing;
+    if (!signal.aborted) await sleep(SETTLE_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    await this.publish(open, { complete: true });
+    await this.prune();
+  }
+
+  private async publish(open: Open, { complete }: { complete: boolean }): Promise<void> {
+    const { host, ask, secrets } = this.parts;
+    const { record, before } = open;
+    await open.looked;
+    record.after ??= deeplyMasked(await lookAt(host, record.target, [before, host.committed]), secrets());
+    Object.assign(record, await measureSides(record, ask, Date.now()));
+    await this.write(open, async () => {
+      await this.folders.publish(open.name, record, { complete });
+      open.failing = false;
+    });
+    if (!complete) return;
+    if (!open.failing) this.open.delete(record.id);
+    await this.retryUnwritten();
+  }
+
+  /** Writes what could not be written for lack of space; keeps the newest of what still can't. */
+  private async retryUnwritten(): Promise<void> {
+    const ended = [...this.open.values()].filter(({ record, failing }) => failing && record.verdict !== "running");
+    for (const open of ended) {
+      open.failing = false;
+      await this.write(open, () => this.folders.publish(open.name, open.record, { complete: true }));
+      if (!open.failing) this.open.delete(open.record.id);
+    }
+    const left = ended.filter(({ failing }) => failing);
+    for (const { record } of left.slice(0, -MAX_UNWRITTEN)) this.open.delete(record.id);
+  }
+
+  private async prune(): Promise<void> {
+    const held = new Set([...this.open.values()].map(({ name }) => name));
+    const folders = (await this.folders.sizes()).filter(({ name }) => !held.has(name));
+    for (const name of outdated(folders, Date.now())) {
+      await this.folders.remove(name);
+      this.summaries.delete(name);
+    }
+  }
+
+  /** Writes after what is being written of the same transaction. What fails is said once. */
+  private write(open: Open, work: () => Promise<void>): Promise<void> {
+    open.writing = open.writing.then(work).catch((error: unknown) => {
+      if (!open.failing) this.failed(open.record.target, error);
+      open.failing = true;
+    });
+    return open.writing;
+  }
+
+  private inBackground(target: string, work: () => Promise<void>): void {
+    const running = work()
+      .catch((error: unknown) => this.failed(target, error))
+      .finally(() => this.finishing.delete(running));
+    this.finishing.add(running);
+  }
+
+  private with(id: string, work: (open: Open) => void): void {
+    const open = this.open.get(id);
+    if (open !== undefined) this.guarded(open.record.target, () => work(open));
+  }
+
+  private guarded(target: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.failed(target, error);
+    }
+  }
+
+  private failed(target: string, error: unknown): void {
+    const why = error instanceof Error ? error.message : String(error);
+    this.parts.events.emit(`the evidence of ${target} is not complete: ${why}`, { target });
+  }
+}
+
+function idOf(name: string): string {
+  return name.slice(-36);
+}

@@ -1,0 +1,165 @@
+import { html, type Markup } from "./html";
+import { formatOffset } from "./words";
+
+/** A line of a chart; a value is missing where there was nothing to measure. */
+export interface Line {
+  /** Class of its style. */
+  role: string;
+  label: string;
+  points: { at: number; value: number | undefined }[];
+  /** `steps`: a value holds until the next one; `dots`: each stands for itself. @default a line from one to the next */
+  shape?: "steps" | "dots" | undefined;
+}
+
+export interface Chart {
+  id: string;
+  title: string;
+  /** What one reads from it, for those who do not see it. */
+  description: string;
+  unit: string;
+  format: (value: number) => string;
+  lines: Line[];
+  limits: { value: number; label: string }[];
+  /** Least value that the axis reaches. */
+  least: number;
+  /** Greatest that makes sense, such as 100 %. */
+  most?: number;
+}
+
+/** The time that all charts of a page have in common. */
+export interface TimeAxis {
+  from: number;
+  to: number;
+  begunAt: number;
+  bands: { from: number; to: number; label: string }[];
+  marks: { at: number; kind: string; label: string }[];
+  /** Times without data, as the meter did not run. */
+  gaps: { from: number; to: number }[];
+}
+
+const WIDTH = 900;
+const HEIGHT = 232;
+const PLOT = { left: 62, right: 886, top: 40, bottom: 184 };
+const CHARACTER = 6.4;
+const STEPS_MS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400].map(
+  (s) => s * 1000,
+);
+const X_TICKS = 9;
+const Y_TICKS = 4;
+
+/** A chart as SVG that stands for itself: with axes, units, stages, marks and words for readers that see none of it. */
+export function renderChart(chart: Chart, axis: TimeAxis): Markup {
+  const span = Math.max(1, axis.to - axis.from);
+  const x = (at: number) => PLOT.left + ((clamp(at, axis.from, axis.to) - axis.from) / span) * (PLOT.right - PLOT.left);
+  const values = chart.lines.flatMap(({ points }) => points.flatMap(({ value }) => value ?? []));
+  const highest = Math.max(chart.least, ...values, ...chart.limits.map(({ value }) => value * 1.1));
+  const step = niceStep(highest / Y_TICKS);
+  const top = Math.min(Math.ceil(highest / step - 1e-9) * step, chart.most ?? Number.POSITIVE_INFINITY);
+  const y = (value: number) => PLOT.bottom - (clamp(value, 0, top) / top) * (PLOT.bottom - PLOT.top);
+  return html`<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-labelledby="${chart.id}-t ${chart.id}-d">
+<title id="${chart.id}-t">${chart.title}</title><desc id="${chart.id}-d">${chart.description}</desc>
+${bands(axis, x)}${gaps(axis, x)}${yAxis(chart, step, top, y)}${xAxis(axis, x)}
+${chart.limits.map(({ value, label }) => html`<g class="limit"><line x1="${PLOT.left}" x2="${PLOT.right}" y1="${r(y(value))}" y2="${r(y(value))}"/><text x="${PLOT.left + 6}" y="${r(y(value) - 4)}">${label}</text></g>`)}
+${chart.lines.map((line) => renderLine(line, x, y))}${marks(axis, x)}
+</svg>`;
+}
+
+function bands({ bands: all }: TimeAxis, x: (at: number) => number): Markup[] {
+  return all.map(({ from, to, label }, index) => {
+    const [left, width] = [x(from), x(to) - x(from)];
+    const fits = label.length * CHARACTER < width - 6;
+    return html`<g class="band${index % 2 === 0 ? " even" : ""}"><title>${label}</title><rect x="${r(left)}" y="${PLOT.top}" width="${r(Math.max(0, width))}" height="${PLOT.bottom - PLOT.top}"/>${fits && html`<text x="${r(left + width / 2)}" y="${PLOT.top - 26}" text-anchor="middle">${label}</text>`}</g>`;
+  });
+}
+
+function gaps({ gaps: all }: TimeAxis, x: (at: number) => number): Markup[] {
+  return all.map(
+    ({ from, to }) =>
+      html`<rect class="gap" x="${r(x(from))}" y="${PLOT.top}" width="${r(Math.max(1, x(to) - x(from)))}" height="${PLOT.bottom - PLOT.top}"><title>no data: the meter did not run</title></rect>`,
+  );
+}
+
+function yAxis({ unit, format }: Chart, step: number, top: number, y: (value: number) => number): Markup {
+  const ticks = Array.from({ length: Math.floor(top / step + 1e-9) + 1 }, (_, index) => index * step);
+  return html`<g class="axis">${ticks.map(
+    (value) =>
+      html`<line class="grid" x1="${PLOT.left}" x2="${PLOT.right}" y1="${r(y(value))}" y2="${r(y(value))}"/><text x="${PLOT.left - 8}" y="${r(y(value) + 4)}" text-anchor="end">${format(value)}</text>`,
+  )}<text class="unit" transform="translate(13 ${(PLOT.top + PLOT.bottom) / 2}) rotate(-90)" text-anchor="middle">${unit}</text></g>`;
+}
+
+function xAxis({ from, to, begunAt }: TimeAxis, x: (at: number) => number): Markup {
+  const step =
+    STEPS_MS.find((each) => (to - from) / each <= X_TICKS) ??
+    Math.ceil((to - from) / X_TICKS / 86_400_000) * 86_400_000;
+  const first = begunAt + Math.ceil((from - begunAt) / step) * step;
+  const ticks = Array.from({ length: Math.floor((to - first) / step) + 1 }, (_, index) => first + index * step);
+  return html`<g class="axis"><line class="base" x1="${PLOT.left}" x2="${PLOT.right}" y1="${PLOT.bottom}" y2="${PLOT.bottom}"/>${ticks.map(
+    (at) =>
+      html`<line class="tick" x1="${r(x(at))}" x2="${r(x(at))}" y1="${PLOT.bottom}" y2="${PLOT.bottom + 5}"/><text x="${r(x(at))}" y="${PLOT.bottom + 18}" text-anchor="middle">${at === begunAt ? "begin" : formatOffset(at - begunAt)}</text>`,
+  )}<text class="unit" x="${(PLOT.left + PLOT.right) / 2}" y="${PLOT.bottom + 38}" text-anchor="middle">time since the change began</text></g>`;
+}
+
+/** The most important marks keep their labels where they would cover each other. */
+const IMPORTANCE = ["breach", "end", "undo", "begin"];
+
+function marks({ marks: all }: TimeAxis, x: (at: number) => number): Markup[] {
+  const labelled: { left: number; right: number }[] = [];
+  return all
+    .toSorted((a, b) => IMPORTANCE.indexOf(a.kind) - IMPORTANCE.indexOf(b.kind))
+    .map(({ at, kind, label }) => {
+      const half = (label.length * CHARACTER) / 2;
+      const middle = clamp(x(at), PLOT.left + half, PLOT.right - half);
+      const box = { left: middle - half - 3, right: middle + half + 3 };
+      const free = labelled.every(({ left, right }) => box.right < left || box.left > right);
+      if (free) labelled.push(box);
+      const text = free && html`<text x="${r(middle)}" y="${PLOT.top - 8}" text-anchor="middle">${label}</text>`;
+      const sign = kind === "breach" && html`<path d="M${r(x(at) - 5)} ${PLOT.top - 4}h10l-5 8z"/>`;
+      return html`<g class="mark ${kind}"><title>${label}</title><line x1="${r(x(at))}" x2="${r(x(at))}" y1="${PLOT.top - 4}" y2="${PLOT.bottom}"/>${sign}${text}</g>`;
+    });
+}
+
+function renderLine(
+  { role, label, points, shape }: Line,
+  x: (at: number) => number,
+  y: (value: number) => number,
+): Markup {
+  const dot = (at: number, value: number) => html`<circle cx="${r(x(at))}" cy="${r(y(value))}" r="2.3"/>`;
+  if (shape === "dots")
+    return html`<g class="line dots ${role}"><title>${label}</title>${points.map(({ at, value }) => value !== undefined && dot(at, value))}</g>`;
+  const runs = points.reduce<{ at: number; value: number }[][]>(
+    (all, { at, value }) => {
+      if (value === undefined) all.push([]);
+      else all.at(-1)?.push({ at, value });
+      return all;
+    },
+    [[]],
+  );
+  const path = runs
+    .filter((run) => run.length > 1)
+    .map((run) =>
+      run
+        .map(({ at, value }, index) => {
+          if (index === 0) return `M${r(x(at))} ${r(y(value))}`;
+          return shape === "steps" ? `H${r(x(at))}V${r(y(value))}` : `L${r(x(at))} ${r(y(value))}`;
+        })
+        .join(""),
+    )
+    .join("");
+  const alone = runs.flatMap((run) => (run.length === 1 ? run : []));
+  return html`<g class="line ${role}"><title>${label}</title>${path !== "" && html`<path d="${path}"/>`}${alone.map(({ at, value }) => dot(at, value))}</g>`;
+}
+
+/** The next of 1, 2, 2.5, 5 times a power of ten. */
+function niceStep(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return ([1, 2, 2.5, 5, 10].find((factor) => factor * power >= value * 0.999_999) ?? 10) * power;
+}
+
+function clamp(value: number, least: number, most: number): number {
+  return Math.min(Math.max(value, least), most);
+}
+
+/** A coordinate to a tenth, so that pages stay small. */
+function r(value: number): number {
+  return Math.round(value * 10) / 10;
+}

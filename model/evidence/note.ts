@@ -1,0 +1,90 @@
+import { z } from "zod";
+import { SLI_METRICS } from "../sli";
+
+/** Longest text of a note, in characters; what is longer is cut by whoever sends it. */
+export const MAX_NOTE_TEXT = 2000;
+/** Most notes of one message to an agent. */
+export const MAX_NOTES = 200;
+
+const line = z.string().max(MAX_NOTE_TEXT);
+const short = z.string().max(200);
+/** Milliseconds since the epoch. */
+const at = z.int().min(0);
+const verdict = z.enum(["pass", "fail", "insufficient", "unavailable"]);
+
+const git = z.object({
+  /** Full id of the commit that the program's folder is at. */
+  revision: short,
+  branch: short.optional(),
+  /** Whether tracked files differ from that commit; left out where that is not known. */
+  dirty: z.boolean().optional(),
+});
+
+/** The program that makes a change, as only the deploying side knows it. */
+export const program = z.object({
+  urn: z.string().max(1000),
+  project: short.optional(),
+  stack: short.optional(),
+  /** Name of the resource in the program, and its type. */
+  name: short.optional(),
+  type: short.optional(),
+  /** What the program's declaration changes, in words: from release `v1` to `v2`, from `10%` to `50%`. */
+  change: z.object({ from: short, to: short }).optional(),
+  git: git.optional(),
+  /** Common to the transactions of one change that is made on several agents. */
+  group: short.optional(),
+});
+export type Program = z.output<typeof program>;
+
+/** A limit of a metric that charts show as a line: a share from 0 to 1, or milliseconds. */
+const bound = z.object({ metric: z.enum(SLI_METRICS), limit: z.number() });
+export type Bound = z.output<typeof bound>;
+
+const stageGate = z.object({
+  gate: short,
+  kind: short,
+  /** What must hold, in words: `p95 < 500 ms`. */
+  limits: z.array(line).max(50).default([]),
+  bounds: z.array(bound).max(50).default([]),
+});
+export type StageGate = z.output<typeof stageGate>;
+
+const probeNote = z.object({
+  kind: z.literal("probe"),
+  at,
+  stage: short,
+  gate: short,
+  verdict,
+  text: line,
+  values: z.record(z.string().max(100), z.number()).default({}),
+});
+
+/** What the deploying side tells an agent during a transaction, for its evidence. */
+export const note = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("program"), at, program }),
+  z.object({
+    kind: z.literal("stage"),
+    at,
+    stage: short,
+    /** Candidate's share in 1/10,000. */
+    split: z.int().min(0).max(10_000).optional(),
+    windowMs: z.number().min(0).optional(),
+  }),
+  z.object({ kind: z.literal("gates"), stage: short, gates: z.array(stageGate).max(100) }),
+  probeNote,
+  z.object({
+    kind: z.literal("outcome"),
+    at,
+    stage: short,
+    gate: short,
+    outcome: z.enum(["pass", "breach", "ended"]),
+    reason: line.optional(),
+  }),
+  /** Anything else that people should read in the timeline. */
+  z.object({ kind: z.literal("remark"), at, text: line }),
+]);
+export type Note = z.output<typeof note>;
+export type NoteInput = z.input<typeof note>;
+
+/** A message of notes. */
+export const notesRequest = z.object({ notes: z.array(note).max(MAX_NOTES) });

@@ -1,0 +1,48 @@
+/** The page's style: light and dark as the reader's system is, and light on paper. No fonts or images from anywhere. */
+export const STYLE = `
+:root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#16202c;--soft:#5b6775;--line:#dde2e8;--band:#eef2f6;
+--good:#13733b;--good-back:#e3f5e9;--bad:#b3261e;--bad-back:#fdeae8;--busy:#1f5fbf;--busy-back:#e6effc;--warn:#8a5a00;--warn-back:#fff3d6;
+--stable:#2f6fb3;--candidate:#cf5a13;--all:#6a4fb3;--added:#e3f5e9;--removed:#fdeae8}
+@media screen and (prefers-color-scheme:dark){:root{--page:#11161c;--card:#1a212a;--ink:#e6ebf1;--soft:#9aa7b5;--line:#323d49;--band:#222b36;
+--good:#5fd08a;--good-back:#12301f;--bad:#ff8a80;--bad-back:#3b1a18;--busy:#86b4ff;--busy-back:#172a47;--warn:#f0c05a;--warn-back:#3a2c0c;
+--stable:#6fb1f5;--candidate:#ff9a57;--all:#b39df5;--added:#12301f;--removed:#3b1a18}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
+main{max-width:980px;margin:0 auto;padding:24px 20px 56px}
+h1{font-size:25px;line-height:1.25;margin:0;letter-spacing:-.01em;overflow-wrap:anywhere}
+h2{font-size:18px;margin:0 0 12px}h3{font-size:15px;margin:0}
+p{margin:0}section,header{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:20px 22px;margin:0 0 16px}
+.soft{color:var(--soft)}.mono,code,td.value,td.path{font-family:ui-monospace,"SF Mono","DejaVu Sans Mono",Menlo,Consolas,monospace;font-size:13px;overflow-wrap:anywhere}
+header{border-left:8px solid var(--busy);background:linear-gradient(var(--busy-back),var(--busy-back)) var(--card)}
+header.committed{border-left-color:var(--good);background:var(--good-back)}header.undone{border-left-color:var(--bad);background:var(--bad-back)}
+.verdict{display:flex;align-items:center;gap:10px;font-weight:650;color:var(--busy);margin:0 0 6px}.committed .verdict{color:var(--good)}.undone .verdict{color:var(--bad)}
+.verdict svg{width:22px;height:22px;flex:none}
+.reason{margin-top:10px;font-size:16px;white-space:pre-wrap;overflow-wrap:anywhere}
+.lead{margin-top:6px}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:5px 20px;margin:0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;font-weight:600;color:var(--soft);font-size:13px;vertical-align:bottom}
+th,td{padding:6px 12px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}td:last-child,th:last-child{padding-right:0}
+tbody tr:last-child td,tbody tr:last-child th{border-bottom:0}td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+table.groups td,table.groups tbody th{border-bottom:0}table.groups tbody{border-bottom:1px solid var(--line)}table.groups tbody:last-child{border-bottom:0}
+tbody th{color:var(--ink);font-size:14px}.scroll{overflow-x:auto}
+td.path{width:34%}td .old{background:var(--removed)}td .new{background:var(--added)}td .old,td .new{padding:1px 4px;border-radius:4px;box-decoration-break:clone;-webkit-box-decoration-break:clone}
+.tag{display:inline-block;border-radius:999px;padding:0 9px;font-size:12.5px;font-weight:600;line-height:20px;white-space:nowrap;background:var(--band);color:var(--soft)}
+.tag.pass,.tag.end.committed{background:var(--good-back);color:var(--good)}.tag.breach,.tag.fail,.tag.undo,.tag.end.undone{background:var(--bad-back);color:var(--bad)}
+.tag.stage,.tag.watching{background:var(--busy-back);color:var(--busy)}.tag.insufficient,.tag.unavailable{background:var(--warn-back);color:var(--warn)}
+ol.timeline{list-style:none;margin:0;padding:0}ol.timeline li{display:grid;grid-template-columns:82px 84px 1fr;gap:0 10px;padding:4px 0;align-items:baseline}
+ol.timeline time{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;font-size:13.5px}ol.timeline span.text{overflow-wrap:anywhere}
+figure{margin:0 0 22px}figure:last-of-type{margin-bottom:4px}figcaption{display:flex;flex-wrap:wrap;gap:2px 18px;align-items:baseline;margin-bottom:4px}
+.key{display:inline-flex;align-items:center;gap:6px;font-size:13px;color:var(--soft)}.key svg{width:26px;height:10px}
+svg.chart{display:block;width:100%;height:auto}svg text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;fill:var(--soft)}
+.band rect{fill:var(--band);opacity:.45}.band.even rect{opacity:1}.band text{font-weight:600;fill:var(--ink)}.gap{fill:var(--warn-back);opacity:.8}
+.axis line{stroke:var(--line)}.axis line.base,.axis line.tick{stroke:var(--soft)}.limit line{stroke:var(--bad);stroke-dasharray:2 4}.limit text{fill:var(--bad)}
+.line path{fill:none;stroke-width:2;stroke-linejoin:round}.line.stable path{stroke:var(--stable);stroke-dasharray:6 3}.line.candidate path{stroke:var(--candidate);stroke-width:2.4}.line.all path{stroke:var(--all)}
+.line.stable circle{fill:var(--stable)}.line.candidate circle{fill:var(--candidate)}.line.all circle{fill:var(--all)}.line.dots circle{opacity:.55}
+.mark line{stroke:var(--soft);stroke-dasharray:1 3}.mark.begin text,.mark.end text{fill:var(--ink)}.mark.end line{stroke:var(--ink);stroke-dasharray:none}.mark.breach line,.mark.undo line{stroke:var(--bad)}.mark.breach line{stroke-dasharray:none;stroke-width:1.6}.mark.breach path{fill:var(--bad)}.mark.breach text,.mark.undo text{fill:var(--bad);font-weight:650}
+details{margin-top:10px}summary{cursor:pointer;color:var(--soft);font-size:14px}details table{margin-top:8px}
+footer{color:var(--soft);font-size:13px;overflow-wrap:anywhere}
+@media (max-width:640px){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}ol.timeline li{grid-template-columns:70px 1fr}ol.timeline span.text{grid-column:1/-1}section,header{padding:16px}}
+@media print{@page{margin:13mm}:root{color-scheme:light}body{background:#fff;font-size:10.5pt}main{max-width:none;padding:0}section,header{border-radius:0;border-width:0 0 1px;padding:12px 0;margin:0;background:none}
+header{border-left-width:6px;border-bottom:0;padding:10px 14px;-webkit-print-color-adjust:exact;print-color-adjust:exact}figure,tr,li,dl{break-inside:avoid}h2,h3,figcaption{break-after:avoid}
+details:not([open]){display:none}.scroll{overflow:visible}svg,.tag,td .old,td .new{-webkit-print-color-adjust:exact;print-color-adjust:exact}figure{margin-bottom:12px}}
+`;
