@@ -9,6 +9,8 @@ import { threshold } from "./threshold";
 export const DEFAULT_MIN_REQUESTS = 200;
 /** Meters keep this much. */
 const LONGEST_SOAK = "24 hours";
+/** What is shorter ends before the meter, which is up to 4.5 seconds behind, has told anything of it. */
+export const SHORTEST_METERED = "5 seconds";
 
 const common = {
   /** Name in messages and evidence. @default its kind */
@@ -48,6 +50,8 @@ const meterSli = z
     kind: z.literal("sli"),
     source: z.literal("meter").default("meter"),
     ...common,
+    /** Time through which the gate is watched, at least 5 seconds. @default its stage's */
+    window: duration({ min: SHORTEST_METERED, max: "7 days" }).optional(),
     /** Limits of the candidate's values, such as `p95 < 500 ms` and `5xx < 0.5 %`. */
     thresholds: z.array(threshold).default([]),
     /** Comparison with the stable side. @default none */
@@ -55,7 +59,7 @@ const meterSli = z
     /** Requests of the candidate below which there is no verdict, and a window that ends so is a breach. @default 200 */
     minRequests: z.int().min(1).default(DEFAULT_MIN_REQUESTS),
     /** Time before each probe that it looks at. @default from the start of the watch on */
-    over: duration({ min: "1 second", max: LONGEST_SOAK }).optional(),
+    over: duration({ min: SHORTEST_METERED, max: LONGEST_SOAK }).optional(),
   })
   .refine(({ thresholds, notWorseThanStable }) => thresholds.length > 0 || notWorseThanStable !== undefined, {
     path: ["thresholds"],
@@ -105,8 +109,8 @@ const command = z.strictObject({
 const soak = z.strictObject({
   kind: z.literal("soak"),
   ...common,
-  /** Time for which the stage before must have been held, up to 24 hours. */
-  duration: duration({ min: "1 second", max: LONGEST_SOAK }),
+  /** Time for which the stage before must have been held, 5 seconds to 24 hours. */
+  duration: duration({ min: SHORTEST_METERED, max: LONGEST_SOAK }),
   /** What must hold over that time, and over each hour of it that has enough requests. */
   thresholds: z.array(threshold).min(1),
   minRequests: z.int().min(1).default(DEFAULT_MIN_REQUESTS),

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Duration, duration, formatMilliseconds, milliseconds } from "./duration";
 import { shown } from "./explain";
-import { type Gate, gate, nameOf, type SoakGate } from "./gate";
+import { type Gate, gate, nameOf, SHORTEST_METERED, type SoakGate } from "./gate";
 import { describeGate } from "./gate-text";
 import { formatSplit, type Percent, parsePercent, percent, SPLIT_PARTS } from "./split";
 
@@ -46,9 +46,10 @@ export const stages = z
   .min(1)
   .max(MAX_STAGES)
   .superRefine((list, context) => {
-    for (const [index, { name, split, gates }] of list.entries()) {
+    for (const [index, stage] of list.entries()) {
+      const { name, split } = stage;
       const issue = (key: string, message: string) => context.addIssue({ code: "custom", path: [index, key], message });
-      for (const [at, message] of gateIssues(gates, parts(split)))
+      for (const [at, message] of gateIssues(stage))
         context.addIssue({ code: "custom", path: [index, "gates", ...at], message });
       const before = list[index - 1];
       const twin = list.slice(0, index).findIndex((other) => other.name === name);
@@ -75,15 +76,24 @@ export const staged = z.strictObject({
 export type Staged = z.output<typeof staged>;
 
 /** What speaks against the gates of a stage, by path. */
-function gateIssues(gates: readonly Gate[], split: number): [path: (string | number)[], message: string][] {
-  return gates.flatMap((gate, index): [(string | number)[], string][] => {
-    const twin = gates.slice(0, index).findIndex((other) => other.name !== undefined && other.name === gate.name);
-    const same: [(string | number)[], string][] =
-      twin < 0 ? [] : [[[index, "name"], `${shown(gate.name)} is the name of gates[${twin}] already: use another`]];
-    const compares = gate.kind === "sli" && gate.source === "meter" && gate.notWorseThanStable !== undefined;
-    if (!compares || split < SPLIT_PARTS) return same;
-    const alone = "has nothing to compare with where all requests go to the candidate: use thresholds in this stage";
-    return [...same, [[index, "notWorseThanStable"], alone]];
+function gateIssues({ gates, split, window }: Stage): [path: (string | number)[], message: string][] {
+  return gates.flatMap((gate, index) => {
+    const issues: [(string | number)[], string][] = [];
+    const twin = gates.slice(0, index).findIndex(({ name }) => name !== undefined && name === gate.name);
+    if (twin >= 0)
+      issues.push([[index, "name"], `${shown(gate.name)} is the name of gates[${twin}] already: use another`]);
+    if (gate.kind !== "sli" || gate.source !== "meter") return issues;
+    if (gate.window === undefined && milliseconds(window) < milliseconds(SHORTEST_METERED))
+      issues.push([
+        [index],
+        `can't judge a window of ${window}, since the meter is some seconds behind: use at least ${SHORTEST_METERED}`,
+      ]);
+    if (gate.notWorseThanStable !== undefined && parts(split) === SPLIT_PARTS)
+      issues.push([
+        [index, "notWorseThanStable"],
+        "has nothing to compare with where all requests go to the candidate: use thresholds in this stage",
+      ]);
+    return issues;
   });
 }
 

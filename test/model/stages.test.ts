@@ -152,11 +152,13 @@ test("bad gates are refused with their paths", () => {
           { kind: "http", url: "http://x", name: "same" },
         ],
       },
+      { split: "50%", window: "3 seconds", gates: [{ kind: "sli", thresholds: ["5xx < 1 %"] }] },
       { split: "100%", gates: [{ kind: "sli", notWorseThanStable: { metrics: ["errors"] } }] },
     ]),
     [
       '0.gates.1.name: "same" is the name of gates[0] already: use another',
-      "1.gates.0.notWorseThanStable: has nothing to compare with where all requests go to the candidate: use thresholds in this stage",
+      "1.gates.0: can't judge a window of 3 seconds, since the meter is some seconds behind: use at least 5 seconds",
+      "2.gates.0.notWorseThanStable: has nothing to compare with where all requests go to the candidate: use thresholds in this stage",
     ],
   );
 });

@@ -1,20 +1,14 @@
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import type { PrometheusSliGate } from "../../../model/gate";
 import { checkQuery, watchGates } from "../../../provider/gates";
 import { queryPrometheus } from "../../../provider/gates/prometheus";
-import { freePorts } from "../../support/ports";
+import { startPrometheus, withoutPrometheus } from "../../support/prometheus";
 import { until } from "../../support/until";
 import { answer, gates, world } from "./support";
 
-const here = spawnSync("prometheus", ["--version"]).status === 0;
-const skip = here ? false : "no prometheus on PATH: apt-get install prometheus";
 const once = { ...world((query) => answer(query)), windowMs: 0 };
 const signal = () => AbortSignal.timeout(10_000);
 
@@ -34,33 +28,7 @@ function checked(url: string, query = "up") {
   return checkQuery(gate as PrometheusSliGate, signal());
 }
 
-/** A real server that scrapes an app, several times per second. */
-async function startPrometheus(t: TestContext, target: string): Promise<{ url: string; kill(): void }> {
-  const directory = await mkdtemp(join(tmpdir(), "slp-"));
-  const port = await freePorts(1);
-  const config = {
-    global: { scrape_interval: "200ms", scrape_timeout: "200ms" },
-    scrape_configs: [{ job_name: "app", static_configs: [{ targets: [new URL(target).host] }] }],
-  };
-  await writeFile(join(directory, "p.yml"), JSON.stringify(config));
-  const args = [
-    `--config.file=${directory}/p.yml`,
-    `--storage.tsdb.path=${directory}/data`,
-    `--web.listen-address=127.0.0.1:${port}`,
-  ];
-  const child = spawn("prometheus", args, { stdio: "ignore" });
-  const exited = new Promise((resolve) => child.once("exit", resolve));
-  t.after(async () => {
-    child.kill("SIGKILL");
-    await exited;
-    await rm(directory, { recursive: true, force: true });
-  });
-  const url = `http://127.0.0.1:${port}`;
-  await until("Prometheus to be ready", async () => (await fetch(`${url}/-/ready`)).ok, { deadlineMs: 30_000 });
-  return { url, kill: () => child.kill("SIGKILL") };
-}
-
-test("queries and templates are judged by a real Prometheus", { skip }, async (t) => {
+test("queries and templates are judged by a real Prometheus", { skip: withoutPrometheus }, async (t) => {
   let scrapes = 0;
   // Each scrape sees 100 more requests: 98 of 0.2 s, 2 above a second; 1 % of them errors.
   const app = await serve(t, (_, response) => {
@@ -82,7 +50,7 @@ test("queries and templates are judged by a real Prometheus", { skip }, async (t
     response.setHeader("content-type", "text/plain; version=0.0.4");
     response.end(`${lines.join("\n")}\n`);
   });
-  const { url, kill } = await startPrometheus(t, app);
+  const { url, kill } = await startPrometheus(t, new URL(app).host);
   await until(
     "some scrapes",
     async () => (await queryPrometheus(url, "rate(request_seconds_count[5s]) > 0", signal())).length > 0,
