@@ -7,29 +7,30 @@ const MAX_SHOWN = 60;
 export function describeGate(gate: Gate): string {
   const title = gate.name === undefined ? gate.kind : `${gate.name} (${gate.kind})`;
   const window = gate.kind === "soak" || gate.window === undefined ? "" : ` for ${gate.window}`;
-  return `${title}: ${conditionOf(gate)}${window}`;
+  return `${title}: ${conditionsOf(gate).join(", ")}${window}`;
 }
 
-function conditionOf(gate: Gate): string {
+/** What must hold for a gate to pass, one text each. */
+export function conditionsOf(gate: Gate): string[] {
   switch (gate.kind) {
     case "health":
-      return "all servers up";
+      return ["all servers up"];
     case "sli":
-      if (gate.source === "meter") return meterCondition(gate);
-      return `${templateOf(gate)} ${gate.must}, from ${withoutUser(gate.url)}`;
+      if (gate.source === "meter") return meterConditions(gate);
+      return [`${templateOf(gate)} ${gate.must}`, `from ${withoutUser(gate.url)}`];
     case "http":
-      return `GET ${withoutUser(gate.url)}`;
+      return [`GET ${withoutUser(gate.url)}`];
     case "command":
-      return short(gate.command.join(" "));
+      return [short(gate.command.join(" "))];
     case "soak":
-      return `${gate.thresholds.join(", ")} over ${gate.duration} in the stage before`;
+      return [`${gate.thresholds.join(", ")} over ${gate.duration} in the stage before`];
   }
 }
 
-function meterCondition({ thresholds, notWorseThanStable, minRequests }: MeterSliGate): string {
+function meterConditions({ thresholds, notWorseThanStable, minRequests }: MeterSliGate): string[] {
   const relative =
     notWorseThanStable === undefined ? [] : [`${notWorseThanStable.metrics.join(" and ")} not worse than stable`];
-  return [...thresholds, ...relative, `at least ${minRequests} requests`].join(", ");
+  return [...thresholds, ...relative, `at least ${minRequests} requests`];
 }
 
 function templateOf({ query, quantile, errorRatio }: Extract<Gate, { source: "prometheus" }>): string {

@@ -28,8 +28,6 @@ export const program = z.object({
   /** Name of the resource in the program, and its type. */
   name: short.optional(),
   type: short.optional(),
-  /** What the program's declaration changes, in words: from release `v1` to `v2`, from `10%` to `50%`. */
-  change: z.object({ from: short, to: short }).optional(),
   git: git.optional(),
   /** Common to the transactions of one change that is made on several agents. */
   group: short.optional(),

@@ -58,7 +58,6 @@ function facts({ owner, program, agent, id, begunAt, endedAt }: EvidenceRecord):
     ["When", `${formatTime(begunAt)}${endedAt === undefined ? "" : ` to ${formatTime(endedAt)}`}`],
     ["Stack", program?.stack && `${program.project ?? ""}/${program.stack}`],
     ["Resource", program?.name && `${program.name} (${program.type ?? ""})`],
-    ["Declared", program?.change && `${program.change.from || "nothing"} \u2192 ${program.change.to || "nothing"}`],
     [
       "Git revision",
       git &&

@@ -1,3 +1,3 @@
 export { type Clock, type GateContext, KEPT_MEASUREMENTS, type Measurement, type Side, SYSTEM_CLOCK } from "./context";
 export { checkQuery } from "./prometheus";
-export { GateBreach, type GateRecord, watchGates } from "./runner";
+export { GateBreach, type GateRecord, namesOf, watchGates } from "./runner";

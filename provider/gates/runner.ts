@@ -35,7 +35,7 @@ export interface GateRecord {
 export class GateBreach extends Error {
   constructor(
     readonly gate: string,
-    reason: string,
+    readonly reason: string,
     readonly records: GateRecord[],
   ) {
     super(`gate ${gate}: ${reason}`);
@@ -124,7 +124,7 @@ export async function watchGates(gates: readonly Gate[], context: GateContext): 
 }
 
 /** Names of gates, a number behind those that several have. */
-function namesOf(gates: readonly Gate[]): string[] {
+export function namesOf(gates: readonly Gate[]): string[] {
   const seen = new Map<string, number>();
   return gates.map((gate) => {
     const name = nameOf(gate);

@@ -2,7 +2,9 @@ import type { AgentClient } from "../../agent/client/client";
 import { milliseconds } from "../../model/duration";
 import type { RouteSpec } from "../../model/route";
 import type { Stage } from "../../model/stages";
-import { type GateContext, type Measurement, watchGates } from "../gates";
+import type { Tell } from "../evidence/teller";
+import { watchAndTell } from "../evidence/told-gates";
+import type { GateContext } from "../gates";
 import type { Log } from "../server";
 
 /** What the gates of a stage have to know. */
@@ -18,15 +20,15 @@ export interface StageContext {
   /** Aborted when the update is cancelled, or the agent has undone the walk by itself; `reason` says which. */
   signal: AbortSignal;
   log: Log;
-  /** Told each measurement as it is made: see {@link GateContext.record}. @default nobody */
-  record?: ((stage: string, gate: string, measurement: Measurement) => void) | undefined;
+  /** Told what the gates find, for the evidence. @default nobody */
+  tell?: Tell | undefined;
 }
 
 /** Watches gates of a stage through its window. Resolves where all passed; rejects at a breach, with what it was. */
 export type RunGates = (stage: Stage, context: StageContext) => Promise<void>;
 
 export const runGates: RunGates = async (stage, context) => {
-  const { edges, route, spec, heldSince, signal, log, record } = context;
+  const { edges, route, spec, heldSince, signal, log, tell = () => undefined } = context;
   const side = (backend: string) => ({ route, backend });
   const gateContext: GateContext = {
     title: `stage ${stage.name}`,
@@ -38,7 +40,6 @@ export const runGates: RunGates = async (stage, context) => {
     heldSince,
     signal,
     progress: (message) => log.progress(message),
-    record: record && ((gate, measurement) => record(stage.name, gate, measurement)),
   };
-  await watchGates(stage.gates, gateContext);
+  await watchAndTell(stage.gates, gateContext, { stage: stage.name, tell });
 };

@@ -1,6 +1,7 @@
 import { hostname, userInfo } from "node:os";
 import type { AgentClient } from "../../agent/client/client";
 import { DEFAULT_LEASE_MS, type StepInput, type Target } from "../../model/transaction";
+import { type Tell, tellAgents } from "../evidence/teller";
 import type { Context } from "../server";
 import { keepLease } from "./lease";
 import { commit, type Held, UNDO_DEADLINE_MS, type Undone, undo } from "./undo";
@@ -40,11 +41,11 @@ export async function inTransaction(
   client: AgentClient,
   target: Target,
   context: Context,
-  work: (run: RunStep, signal: AbortSignal) => Promise<void>,
+  work: (run: RunStep, signal: AbortSignal, tell: Tell) => Promise<void>,
   { create = false, undoDeadlineMs }: { create?: boolean; undoDeadlineMs?: number } = {},
 ): Promise<void> {
   const part: Part = { client, target, create };
-  await inTransactions([part], context, async ([open], signal) => work((open as OpenPart).run, signal), {
+  await inTransactions([part], context, async ([open], signal, tell) => work((open as OpenPart).run, signal, tell), {
     undoDeadlineMs,
   });
 }
@@ -58,12 +59,13 @@ export async function inTransaction(
  * process dies between two of them, those before it are as they were to be, and the others as they were: previews show
  * that, and the next update goes on from there. Where a commit fails, those before it are reverted.
  *
- * @param work what it does; its signal also aborts when an agent has undone its part by itself
+ * @param work what it does; its signal also aborts when an agent has undone its part by itself; what it tells goes into
+ *   the evidence of all parts
  */
 export async function inTransactions<P extends Part>(
   parts: readonly P[],
   context: Context,
-  work: (parts: OpenPart<P>[], signal: AbortSignal) => Promise<void>,
+  work: (parts: OpenPart<P>[], signal: AbortSignal, tell: Tell) => Promise<void>,
   options: TransactionOptions<P> = {},
 ): Promise<void> {
   context.signal.throwIfAborted();
@@ -74,11 +76,13 @@ export async function inTransactions<P extends Part>(
     ({ client, id }: Held, within?: AbortSignal): RunStep =>
     (step) =>
       client.step(id, step, ({ message }) => context.log.progress(message), within);
+  const { tell, told } = tellAgents(holds, context);
   let committing: Hold<P> | undefined;
   try {
     await work(
       holds.map((hold) => ({ ...hold.part, run: runner(hold, signal) })),
       signal,
+      tell,
     );
     signal.throwIfAborted();
     for (const hold of lastingFirst(holds)) {
@@ -94,6 +98,7 @@ export async function inTransactions<P extends Part>(
     await settle(holds, error, { committing, options, context });
   } finally {
     for (const { release } of holds) release();
+    await told();
   }
 }
 

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { RouteAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
+import { milliseconds } from "../../model/duration";
 import { type DeclaredRoute, type RouteSpec, routeAt } from "../../model/route";
 import { formatSplit } from "../../model/split";
 import { partGates, planWalk, type Stage, type Walk, walkProblem } from "../../model/stages";
@@ -9,7 +10,7 @@ import type { Context } from "../server";
 import { unmeteredProblem } from "./metered";
 import { onAll } from "./on-all";
 import { setStep } from "./route-hosts";
-import type { RunGates, StageContext } from "./stage-gates";
+import type { RunGates } from "./stage-gates";
 import { inTransaction, inTransactions, type OpenPart, type Part } from "./transaction";
 
 /** An agent that has edges of the route. */
@@ -22,8 +23,6 @@ export interface RouteAgent {
 
 export interface WalkOptions {
   runGates: RunGates;
-  /** Told each measurement of each stage's gates as it is made. @default nobody */
-  record?: StageContext["record"];
   /** Agents whose edges are no longer part of the route. @default none */
   leaving?: AgentClient[];
 }
@@ -43,7 +42,7 @@ export async function walkRoute(
   name: string,
   declared: DeclaredRoute,
   context: Context,
-  { runGates, record, leaving = [] }: WalkOptions,
+  { runGates, leaving = [] }: WalkOptions,
 ): Promise<void> {
   const target = `route/${name}`;
   const parts = agents.map((agent): RoutePart => ({ ...agent, target }));
@@ -56,7 +55,7 @@ export async function walkRoute(
     await inTransactions(
       [...parts, ...gone],
       context,
-      async (open, signal) => {
+      async (open, signal, tell) => {
         const here = open.slice(0, parts.length);
         for (const { client } of open) before.set(client, await client.route(name));
         const now = here.map(({ client }) => before.get(client));
@@ -70,7 +69,7 @@ export async function walkRoute(
         let held = { spec: routeAt(declared, walk.from), heldSince: fresh ? undefined : heldBy(now) };
         for (const { stage, split } of walk.legs) {
           const watch = (part: Partial<Stage>) =>
-            runGates({ ...stage, ...part }, { edges, route: name, ...held, signal, log: context.log, record }).catch(
+            runGates({ ...stage, ...part }, { edges, route: name, ...held, signal, log: context.log, tell }).catch(
               (error: unknown) => {
                 signal.throwIfAborted();
                 throw new Error(`stage ${stage.name} of route ${name}: ${(error as Error).message}`, { cause: error });
@@ -80,6 +79,7 @@ export async function walkRoute(
           if (entry.length > 0) await watch({ gates: entry, window: "0 seconds" });
           await to(split);
           held = { spec: routeAt(declared, split), heldSince: Date.now() };
+          tell({ kind: "stage", at: Date.now(), stage: stage.name, split, windowMs: milliseconds(stage.window) });
           await watch({ gates: within }).catch((error: unknown) => {
             // One that is only refused entry to a stage leaves the others to those who have them.
             breached = !signal.aborted;

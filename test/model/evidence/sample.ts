@@ -19,7 +19,6 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
   fold(record, { kind: "before", look: { at: at(0.02), notes: [], values: look("0%", 41_022) } });
   const program = {
     ...{ urn: opened.owner.why, project: "shop", stack: "prod", name: "api-route", type: "sluice:index:Route" },
-    change: { from: "0%", to: "10%" },
     git: { revision: "9f2c1b7d0a44e5c6b1a9f0e3d2c4b5a697886950", branch: "promote-green", dirty: false },
   };
   fold(record, { kind: "note", note: { kind: "program", at: at(0.1), program } });

@@ -1,0 +1,99 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { AgentClient } from "../../agent/client/client";
+import { MAX_NOTES, type NoteInput, type Program } from "../../model/evidence/note";
+import type { Context } from "../server";
+import { type Git, gitOf } from "./git";
+
+/** Notes that wait for an agent at most; of more, the oldest are dropped. */
+const MAX_WAITING = 1000;
+/** Time for one message, in milliseconds. */
+const MESSAGE_DEADLINE_MS = 5000;
+/** Time that the end of a transaction waits for its last notes, in milliseconds. */
+const LAST_NOTES_MS = 1000;
+
+/** Tells the agents of a change what only the deploying side knows, for their evidence. It never throws and never waits. */
+export type Tell = (note: NoteInput) => void;
+
+/** Begins to tell the agents of a change who makes it. */
+export function tellAgents(
+  parts: readonly { client: Pick<AgentClient, "notes">; id: string }[],
+  { urn, log }: Pick<Context, "urn" | "log">,
+): { tell: Tell /** Waits until all is told, but not long. */; told: () => Promise<void> } {
+  const tellers = parts.map(({ client, id }) => new Teller(client, id, (why) => log.debug(why)));
+  const tell: Tell = (note) => {
+    for (const teller of tellers) teller.tell(note);
+  };
+  const introduced = tellProgram(tell, urn, parts.length > 1 ? randomUUID() : undefined);
+  const told = async () => {
+    const enough = new AbortController();
+    const late = sleep(LAST_NOTES_MS, undefined, { signal: enough.signal }).catch(() => undefined);
+    const all = introduced.then(() => Promise.all(tellers.map((teller) => teller.idle())));
+    await Promise.race([all, late]);
+    enough.abort();
+  };
+  return { tell, told };
+}
+
+/** Sends notes to one agent, in order, in the background. What it can't send is lost: a change does not depend on it. */
+class Teller {
+  private readonly waiting: NoteInput[] = [];
+  private sending: Promise<void> | undefined;
+
+  constructor(
+    private readonly client: Pick<AgentClient, "notes">,
+    private readonly id: string,
+    /** Told why notes were lost. */
+    private readonly lost: (why: string) => void,
+  ) {}
+
+  tell(note: NoteInput): void {
+    this.waiting.push(note);
+    if (this.waiting.length > MAX_WAITING) this.waiting.shift();
+    this.sending ??= this.send().finally(() => {
+      this.sending = undefined;
+    });
+  }
+
+  private async send(): Promise<void> {
+    // What is told at the same time goes as one message.
+    await Promise.resolve();
+    while (this.waiting.length > 0) {
+      const notes = this.waiting.splice(0, MAX_NOTES);
+      try {
+        await this.client.notes(this.id, notes, { timeoutMs: MESSAGE_DEADLINE_MS });
+      } catch (error) {
+        this.lost(`${notes.length} notes for the evidence were lost: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  /** Settles once nothing is left to send. */
+  async idle(): Promise<void> {
+    await this.sending;
+  }
+}
+
+/** Of this process's program: it does not change while the program runs. */
+let git: Promise<Git | undefined> | undefined;
+
+/** Tells each agent who makes a change; git is asked beside it. */
+async function tellProgram(tell: Tell, urn: string, group: string | undefined): Promise<void> {
+  const program = { ...programOf(urn), ...(group === undefined ? {} : { group }) };
+  const at = Date.now();
+  tell({ kind: "program", at, program });
+  git ??= gitOf(process.cwd());
+  const found = await git;
+  if (found !== undefined) tell({ kind: "program", at, program: { ...program, git: found } });
+}
+
+/** What a resource's URN says of its program: `urn:pulumi:<stack>::<project>::<parents' types>$<type>::<name>`. */
+export function programOf(urn: string): Program {
+  const [, stack, project, types, name] = /^urn:pulumi:(.*?)::(.*?)::(.*?)::(.*)$/s.exec(urn) ?? [];
+  const type = types?.split("$").at(-1);
+  const cut = (text: string | undefined) => text?.slice(0, 200);
+  return {
+    urn: urn.slice(0, 1000),
+    ...(stack === undefined ? {} : { stack: cut(stack), project: cut(project), type: cut(type), name: cut(name) }),
+  };
+}

@@ -1,0 +1,58 @@
+import { MAX_NOTE_TEXT, type StageGate } from "../../model/evidence/note";
+import type { Gate } from "../../model/gate";
+import { conditionsOf } from "../../model/gate-text";
+import { thresholdOf } from "../../model/threshold";
+import { GateBreach, type GateContext, type GateRecord, namesOf, watchGates } from "../gates";
+import type { Tell } from "./teller";
+
+/** Longest name of a value that a probe found. */
+const MAX_KEY = 100;
+
+/** Watches gates as {@link watchGates} does, and tells for the evidence what they must hold, each probe, and how they ended. */
+export async function watchAndTell(
+  gates: readonly Gate[],
+  context: GateContext,
+  { stage, tell }: { stage: string; tell: Tell },
+): Promise<GateRecord[]> {
+  const names = namesOf(gates);
+  tell({ kind: "gates", stage, gates: gates.map((gate, index) => declared(gate, names[index] ?? gate.kind)) });
+  const outcomes = (records: readonly GateRecord[], breach?: GateBreach) => {
+    for (const { gate, outcome } of records)
+      tell({
+        ...{ kind: "outcome", at: Date.now(), stage, gate, outcome },
+        ...(breach?.gate === gate ? { reason: breach.reason.slice(0, MAX_NOTE_TEXT) } : {}),
+      });
+  };
+  try {
+    const records = await watchGates(gates, {
+      ...context,
+      record: (gate, measurement) => {
+        const { at, verdict, text, values } = measurement;
+        tell({ kind: "probe", stage, gate, at, verdict, text: text.slice(0, MAX_NOTE_TEXT), values: finite(values) });
+        context.record?.(gate, measurement);
+      },
+    });
+    outcomes(records);
+    return records;
+  } catch (error) {
+    if (error instanceof GateBreach) outcomes(error.records, error);
+    throw error;
+  }
+}
+
+function declared(gate: Gate, name: string): StageGate {
+  const thresholds = gate.kind === "sli" && gate.source === "meter" ? gate.thresholds : [];
+  const bounds = thresholds.map(thresholdOf).map(({ metric, limit }) => ({ metric, limit }));
+  return {
+    gate: name,
+    kind: gate.kind,
+    limits: conditionsOf(gate).map((each) => each.slice(0, MAX_NOTE_TEXT)),
+    bounds,
+  };
+}
+
+/** JSON has no other numbers. */
+function finite(values: Record<string, number>): Record<string, number> {
+  const entries = Object.entries(values).filter(([, value]) => Number.isFinite(value));
+  return Object.fromEntries(entries.map(([key, value]) => [key.slice(0, MAX_KEY), value]));
+}
