@@ -17,7 +17,7 @@ import {
   routesOf,
 } from "./desired";
 import type { Events } from "./events";
-import { Haproxy } from "./haproxy/haproxy";
+import { Haproxy, runtimeSocket } from "./haproxy/haproxy";
 import type { KeptReleases } from "./pools/kept-releases";
 import { Lives } from "./pools/lives";
 import { Supervisor } from "./pools/supervisor";
@@ -37,12 +37,12 @@ const BOOT_PATIENCE_MS = 10_000;
 export interface HostParts {
   directory: string;
   haproxyBinary: string;
-  /** Path of the meter's socket. */
-  meterSocket: string;
   /** Path of the mirror's socket. */
   mirrorSocket: string;
   /** Told what is desired before an edge is brought to it, which waits for what this returns. */
   desires: (desired: Desired) => Promise<void>;
+  /** Told that an edge's HAProxy was brought to what is wanted: it may have other workers now. */
+  applied: (edge: string) => Promise<void>;
   committed: Committed;
   stateFile: StateFile;
   processes: ProcessHost;
@@ -162,18 +162,27 @@ export class Host {
   haproxy(edge: string): Haproxy {
     const known = this.haproxies.get(edge);
     if (known !== undefined) return known;
-    const { directory, processes, haproxyBinary, meterSocket, mirrorSocket, events } = this.parts;
+    const { processes, haproxyBinary, mirrorSocket, events } = this.parts;
     const haproxy = new Haproxy({
       name: edge,
-      directory: join(directory, "edges", edge),
+      directory: this.edgeFolder(edge),
       processes,
       binary: haproxyBinary,
-      meter: meterSocket,
       mirror: mirrorSocket,
       log: (message, data) => events.emit(message, { edge, ...data }),
     });
     this.haproxies.set(edge, haproxy);
     return haproxy;
+  }
+
+  /** The edges that are metered, each with the path of the runtime API of its HAProxy. */
+  meteredEdges(): Record<string, string> {
+    const metered = Object.entries(this.working().edges).filter(([, { meter }]) => meter);
+    return Object.fromEntries(metered.map(([edge]) => [edge, runtimeSocket(this.edgeFolder(edge))]));
+  }
+
+  private edgeFolder(edge: string): string {
+    return join(this.parts.directory, "edges", edge);
   }
 
   /** Drives an edge to the working state: HAProxy's file, servers and flags, or its end. */
@@ -183,8 +192,9 @@ export class Host {
     const spec = working.edges[edge];
     const haproxy = this.haproxy(edge);
     if (spec !== undefined) {
-      await mkdir(join(this.parts.directory, "edges", edge), { recursive: true, mode: 0o700 });
+      await mkdir(this.edgeFolder(edge), { recursive: true, mode: 0o700 });
       await haproxy.apply(spec, backendsOf(working, edge, this.lives.offEdge()), routesOf(working, edge));
+      await this.parts.applied(edge);
       return;
     }
     await haproxy.stop({ graceMs: EDGE_STOP_MS });

@@ -15,7 +15,7 @@ import { findHaproxy } from "./find-haproxy";
 import { hostFacts } from "./haproxy/host-facts";
 import { Host } from "./host";
 import { Journal } from "./journal";
-import { Meter, meterSocket } from "./meter/meter";
+import { Meter } from "./meter/meter";
 import { MIRROR_ARGUMENT, Mirror, mirrorSocket } from "./mirror/mirror";
 import { runMirrorProcess } from "./mirror/process";
 import { KeptReleases } from "./pools/kept-releases";
@@ -109,9 +109,12 @@ async function start(
   const host = new Host({
     directory,
     haproxyBinary: findHaproxy(),
-    meterSocket: meterSocket(directory, workerGroup),
     mirrorSocket: mirrorSocket(directory, workerGroup),
-    desires: (desired) => mirror.want(desired),
+    desires: async (desired) => {
+      meter.want(host.meteredEdges());
+      await mirror.want(desired);
+    },
+    applied: (edge) => meter.look(edge),
     committed: loaded.state,
     stateFile,
     processes,
@@ -119,9 +122,8 @@ async function start(
     secrets,
     keptReleases: new KeptReleases(directory, events),
   });
-  const meter = new Meter({
+  const meter: Meter = new Meter({
     directory,
-    group: workerGroup,
     releaseOf: (edge, backend, server) => host.releaseOf(edge, backend, server),
     log: (message) => events.emit(message),
   });

@@ -55,8 +55,6 @@ export interface HaproxyOptions {
   processes: Pick<ProcessHost, "launch" | "stop" | "get" | "remove" | "tail">;
   /** Path of HAProxy, 2.6 or newer. */
   binary: string;
-  /** Path of the meter's socket. @default none: requests are not logged */
-  meter?: string | undefined;
   /** Path of the mirror's socket. Needed where a route has a mirror or a sample. */
   mirror?: string | undefined;
   log: (message: string, data?: object) => void;
@@ -78,6 +76,11 @@ interface Target extends Plan {
 }
 
 export type { How, Plan } from "./decide";
+
+/** Path of the runtime API of an edge's HAProxy, in the edge's folder. */
+export function runtimeSocket(directory: string): string {
+  return join(directory, "worker.sock");
+}
 
 /** The HAProxy of one edge. */
 export class Haproxy {
@@ -102,7 +105,7 @@ export class Haproxy {
     this.recordPath = join(directory, "edge.json");
     this.splitsPath = join(directory, SPLITS_FILE);
     this.scriptPath = join(directory, SCRIPT_FILE);
-    this.sockets = { worker: join(directory, "worker.sock"), master: join(directory, "master.sock") };
+    this.sockets = { worker: runtimeSocket(directory), master: join(directory, "master.sock") };
     const longest = Buffer.byteLength(this.sockets.worker) + SOCKET_SUFFIX;
     if (longest > SOCKET_PATH_MAX || directory.includes(","))
       throw new Error(
@@ -312,7 +315,6 @@ export class Haproxy {
       routes,
       socket: this.sockets.worker,
       host: hostFacts(),
-      meter: this.options.meter,
       mirror: this.options.mirror,
       certificates,
     });

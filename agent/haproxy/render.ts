@@ -5,7 +5,7 @@ import { type Duration, milliseconds } from "../../model/duration";
 import { type EdgeSpec, edgeSpec } from "../../model/edge";
 import { name as nameSchema } from "../../model/names";
 import { type RouteSpec, routeSpec } from "../../model/route";
-import { logFormat, MAX_LINE } from "../meter/line";
+import { logFormat, MAX_LINE, METER_RING } from "../meter/line";
 import { mirrorScript } from "../mirror/script";
 import { connectionsWithin, type HostFacts } from "./host-facts";
 import { isCopied, mirrorGlobals } from "./mirror";
@@ -23,8 +23,7 @@ const SERVER_IDLE = "1s";
 const TCP_CHECK_INTERVAL_MS = 2000;
 /** What a client reads when no server can answer it. */
 const UNAVAILABLE_BODY = '{"error":"no server can answer this request now: try again"}';
-/** Ring of the meter's lines, and its size in bytes: about a second of 40,000 requests per second. */
-const METER_RING = "meter";
+/** Size of the ring of the meter's lines, in bytes: about a second of 40,000 requests per second. */
 const METER_RING_BYTES = 4 * 1024 * 1024;
 /** Name of the condition that a request comes from this host. */
 const FROM_THIS_HOST = "from-this-host";
@@ -39,8 +38,6 @@ export interface RenderInput {
   /** Path of the worker's runtime API. */
   socket: string;
   host: HostFacts;
-  /** Path of the meter's socket, where there is a meter. */
-  meter?: string | undefined;
   /** Path of the mirror's socket: needed where a route has a mirror or a sample. */
   mirror?: string | undefined;
   /** Digests of certificate files by path: a renewed file is a change. */
@@ -65,20 +62,19 @@ export function render(input: RenderInput): Rendered {
   const backends = Object.entries(input.backends).toSorted(byKey);
   const known = new Set(backends.map(([name]) => name));
   const servers = groupByBackend(input.placed);
-  const metered = spec.meter && input.meter !== undefined;
   const routes = validRoutes(input.routes ?? {});
   const script = scriptOf(input.name, routes, input.mirror);
   const frontends = Object.entries(spec.frontends)
     .toSorted(byKey)
     .flatMap(([name, frontend]) => [
       ...frontendLines(name, frontend, { known, certificates: input.certificates ?? {}, routes }),
-      ...(metered ? logLines(input.name) : []),
+      ...(spec.meter ? logLines(input.name) : []),
     ]);
   const sections = backends.map(([name, backend]) => ({
     lines: backendText(name, backend),
     servers: (servers.get(name) ?? []).map((server) => `${serverLine(server)}\n`).join(""),
   }));
-  const ring = metered && input.meter !== undefined ? ringLines(input.meter) : [];
+  const ring = spec.meter ? ringLines() : [];
   const before = [...ring, ...defaultsLines(spec), ...frontends, ...metricsLines(spec), ""].join("\n");
   const after = [...unavailableLines(), ""].join("\n");
   const whole = (description: string, middle: string): string =>
@@ -152,6 +148,8 @@ function globalLines(
     "global",
     `  description ${description || "none"}`,
     `  stats socket ${quote(socket)} mode 600 level admin`,
+    // The meter reads without a word of its own, also where no request comes for long.
+    ...(spec.meter ? ["  stats timeout 1h"] : []),
     ...(account === undefined ? [] : [`  user ${quote(account.user)}`, `  group ${quote(account.group)}`]),
     ...(maxConnections < spec.maxConnections
       ? [`  # of ${spec.maxConnections} declared: this host limits a process to ${host.maxOpenFiles} open files`]
@@ -252,20 +250,11 @@ function isLoopback(address: string): boolean {
 }
 
 /**
- * The meter's end of the log: a ring in memory, which a thread of HAProxy's sends on. Where the meter is slow or away, lines
- * are dropped and counted, and no request waits.
+ * The meter's lines: a ring in memory, from which the meter reads them by the runtime API. HAProxy must not send them
+ * itself: in releases of before 2025, a ring's server that is away keeps a worker busy with connecting, thousands of times per second.
  */
-function ringLines(socket: string): string[] {
-  return [
-    "",
-    `ring ${METER_RING}`,
-    "  format raw",
-    `  maxlen ${MAX_LINE}`,
-    `  size ${METER_RING_BYTES}`,
-    "  timeout connect 1s",
-    "  timeout server 10s",
-    `  server meter ${quote(`unix@${socket}`)}`,
-  ];
+function ringLines(): string[] {
+  return ["", `ring ${METER_RING}`, "  format raw", `  maxlen ${MAX_LINE}`, `  size ${METER_RING_BYTES}`];
 }
 
 function logLines(edge: string): string[] {

@@ -7,6 +7,9 @@ export function logFormat(edge: string): string {
   return `%[date(0,ms)] %ST %ts %Tw %Tc %Tr %Ta %B ${edge} %[var(${ROUTE_VARIABLE})] %b %s`;
 }
 
+/** Name of the ring in HAProxy's memory that holds the lines. */
+export const METER_RING = "meter";
+
 /** Variable of a request that holds the name of its route. */
 export const ROUTE_VARIABLE = "txn.route";
 

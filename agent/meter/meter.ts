@@ -1,41 +1,33 @@
-import { rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { SliAnswer, SliQuery } from "../../model/sli";
-import { groupId, workerSocket } from "../worker-socket";
 import { addTotals, exposition, noTotals, type Totals } from "./exposition";
-import { Receiver } from "./receiver";
 import { Recorder } from "./recorder";
 import type { ReleaseOf } from "./series";
 import { MeterStore } from "./store";
+import { Tail } from "./tail";
 
 const TICK_MS = 500;
 
 export interface MeterOptions {
   /** The agent's state folder. */
   directory: string;
-  /** Group of HAProxy's workers, where they run under another account. */
-  group: string | undefined;
   releaseOf: ReleaseOf;
   log: (message: string) => void;
   /** In milliseconds since the epoch. */
   now?: () => number;
 }
 
-/** Path at which HAProxy reaches the meter. */
-export function meterSocket(directory: string, group: string | undefined): string {
-  return workerSocket(directory, group, "meter.sock");
-}
-
 /** Measures the requests of this host's edges from HAProxy's own log. Nothing waits for it: what it cannot take is lost, and counted. */
 export class Meter {
   private readonly recorder: Recorder;
-  private readonly receiver: Receiver;
+  /** By edge. */
+  private readonly tails = new Map<string, Tail>();
   private readonly store: MeterStore;
   private readonly totals = new Map<number, Totals>();
   private readonly now: () => number;
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly options: MeterOptions) {
+  constructor(options: MeterOptions) {
     this.now = options.now ?? Date.now;
     this.recorder = new Recorder(this.now(), {
       releaseOf: options.releaseOf,
@@ -49,16 +41,42 @@ export class Meter {
         for (const number of series) this.totals.delete(number);
       },
     });
-    this.receiver = new Receiver(this.recorder, this.now);
     this.store = new MeterStore(join(options.directory, "meter"), this.recorder.series, options.log);
   }
 
-  /** Reads back what was recorded, and listens. */
+  /** Reads back what was recorded. */
   async start(): Promise<void> {
     this.recorder.restore(await this.store.load(this.now()));
-    const { directory, group } = this.options;
-    await this.receiver.listen(meterSocket(directory, group), group === undefined ? undefined : groupId(group));
     this.timer = setInterval(() => this.recorder.tick(this.now()), TICK_MS);
+  }
+
+  /**
+   * Measures the requests of these edges, and of no others.
+   *
+   * @param edges by name: the path of the runtime API of its HAProxy, whether or not that runs
+   */
+  want(edges: Readonly<Record<string, string>>): void {
+    for (const [edge, tail] of this.tails)
+      if (edges[edge] === undefined) {
+        tail.close();
+        this.tails.delete(edge);
+      }
+    for (const [edge, socket] of Object.entries(edges)) {
+      if (this.timer === undefined || this.tails.has(edge)) continue;
+      const tail = new Tail({
+        socket,
+        now: this.now,
+        batch: () => this.recorder.tick(this.now()),
+        line: (line) => this.recorder.record(line),
+        lost: (lines) => this.recorder.recordLost(edge, lines),
+      });
+      this.tails.set(edge, tail);
+    }
+  }
+
+  /** Reads from the workers that serve an edge now: an edge's first lines must not wait where the next reload may follow at once. */
+  async look(edge: string): Promise<void> {
+    await this.tails.get(edge)?.look();
   }
 
   query(query: SliQuery): SliAnswer {
@@ -77,17 +95,22 @@ export class Meter {
 
   /** Figures about the meter itself. */
   status() {
-    const { connected, lines, malformed } = this.receiver;
-    return { connected, lines, malformed, late: this.recorder.late, bytes: this.recorder.bytes };
+    const sum = (pick: (tail: Tail) => number) =>
+      [...this.tails.values()].reduce((total, tail) => total + pick(tail), 0);
+    return {
+      connected: sum(({ connected }) => connected),
+      lines: sum(({ lines }) => lines),
+      malformed: sum(({ malformed }) => malformed),
+      late: this.recorder.late,
+      bytes: this.recorder.bytes,
+    };
   }
 
   /** Stops taking lines, and writes what is open. */
   async close(): Promise<void> {
     clearInterval(this.timer);
     this.timer = undefined;
-    this.receiver.close();
-    const { directory, group } = this.options;
-    if (group !== undefined) await rm(dirname(meterSocket(directory, group)), { recursive: true, force: true });
+    this.want({});
     this.recorder.closeAll();
     await this.store.flush();
   }

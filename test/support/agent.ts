@@ -5,7 +5,7 @@ import type { About } from "../../agent/api";
 import { AgentClient } from "../../agent/client/client";
 import { installAgent, startAgent } from "../../agent/client/launch";
 import { hostFacts } from "../../agent/haproxy/host-facts";
-import { meterSocket } from "../../agent/meter/meter";
+import { mirrorSocket } from "../../agent/mirror/mirror";
 import { commandOf, findMarked, readStat, send } from "../../agent/processes/identity";
 import { type AgentOptions, agentOptions } from "../../model/agent";
 import { agentBundle } from "../../provider/server";
@@ -75,7 +75,7 @@ export async function endEverything(directory: string): Promise<void> {
   const marker = await markerOf(directory);
   if (marker === "") return;
   const group = hostFacts().account?.group;
-  if (group !== undefined) await rm(dirname(meterSocket(directory, group)), { recursive: true, force: true });
+  if (group !== undefined) await rm(dirname(mirrorSocket(directory, group)), { recursive: true, force: true });
   await until("everything that the agent started to be gone", async () => {
     const left = await findMarked(marker);
     for (const { pid: each } of left) send(each, "SIGKILL");

@@ -57,7 +57,6 @@ const full: RenderInput = {
     },
   ),
   host: { account: { user: "haproxy", group: "haproxy" }, maxOpenFiles: 20_000 },
-  meter: "/run/sluice/it's $HOME/meter.sock",
   certificates: { "/etc/tls/it's $HOME #1.pem": "0123456789abcdef" },
 };
 
