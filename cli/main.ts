@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { AgentError } from "../agent/client/connection";
 import { eventsCommand } from "./events";
+import { evidenceCommand } from "./evidence";
 import { EXIT, type ExitCode, NotReached, type Terminal, UsageError } from "./exit";
 import { parityCommand } from "./parity";
 import { statusCommand } from "./status";
@@ -14,6 +15,7 @@ Exit codes: ${EXIT.good} good, ${EXIT.problems} problems found, ${EXIT.usage} us
 const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)[] = [
   statusCommand,
   eventsCommand,
+  evidenceCommand,
   parityCommand,
 ];
 

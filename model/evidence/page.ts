@@ -22,7 +22,7 @@ const SIGNS = {
  */
 export function renderPage(record: EvidenceRecord): string {
   const title = `${record.target}: ${changeInWords(summaryOf(record, undefined))}`;
-  const policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+  const policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
   return html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${policy}"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="generator" content="Sluice ${record.agent.version}"><meta name="referrer" content="no-referrer"><link rel="icon" href="data:,"><title>${record.verdict} · ${title}</title><style>${new Markup(STYLE)}</style></head>
 <body><main>
