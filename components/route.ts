@@ -14,6 +14,19 @@ export interface RouteArgs extends Omit<RouteResourceArgs, "agent" | "name" | "e
 /**
  * Which requests go to which backend of an edge, and the stages in which they go over to another one. Give the backends as
  * outputs of what makes them (`stable: pool.backend`), since they must be there before requests are led to them.
+ *
+ * ```ts
+ * new Route("api", {
+ *   edges: [edge], // with `meter: true`, which the gate judges by
+ *   stable: blue.backend,
+ *   candidate: green.backend,
+ *   stages: [
+ *     { split: "10%", window: "10 minutes", gates: [{ kind: "sli", thresholds: ["p95 < 500 ms", "5xx < 0.5 %"] }] },
+ *     { split: "100%", window: "1 hour", gates: [{ kind: "health" }] },
+ *   ],
+ *   stage: config.get("stage") ?? "stable",
+ * });
+ * ```
  */
 export class Route extends pulumi.ComponentResource {
   /** Reality as it was last observed: the candidate's share on each edge. */
