@@ -22,6 +22,7 @@ import { KeptReleases } from "./pools/kept-releases";
 import { assertSocketFolder, ensurePrivateFolder } from "./private-folder";
 import { Problem } from "./problem";
 import { ProcessHost } from "./processes/host";
+import { OutputTimes } from "./processes/output-times";
 import { Secrets } from "./secrets";
 import { createApi } from "./server";
 import { isLive, listenOnSocket } from "./socket";
@@ -95,6 +96,7 @@ async function start(
     marker: loaded.state.agent,
     onEvent: ({ message, data }) => events.emit(message, data),
   });
+  const outputTimes = new OutputTimes(() => processes.list().map(({ id }) => processes.outputPath(id)));
   const { secrets, notes: unreadable } = await Secrets.openIn(directory, loaded.state.digestKey);
   for (const note of unreadable) events.emit(note);
   about.notes.push(...notes, ...unreadable);
@@ -141,6 +143,7 @@ async function start(
     transactions.close();
     host.close();
     mirror.close();
+    outputTimes.close();
     processes.close();
     server.close();
     events.emit(
@@ -156,6 +159,7 @@ async function start(
     meter,
     mirror,
     events,
+    output: { processes, times: outputTimes, secretsOf: (pool) => secrets.valuesOf(pool) },
     about: () => ({ ...about, guarded: isGuarded(about.guard) }),
     shutdown: stop,
   });

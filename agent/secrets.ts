@@ -96,6 +96,13 @@ export class Secrets {
     );
   }
 
+  /** All values of a pool, to leave them out of what is shown. */
+  valuesOf(pool: string): string[] {
+    return [...this.values].flatMap(([key, values]) =>
+      key.split(".")[0] === pool ? Object.values(values).flatMap((each) => Object.values(each)) : [],
+    );
+  }
+
   /**
    * Forgets the values of generations that no pool names any more. A pool whose promotion has stored some is left alone until
    * that has ended: it does not name them from the first moment.

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { eventQuery } from "../model/event";
 import { notesRequest } from "../model/evidence/note";
 import { explain } from "../model/explain";
+import { outputQuery } from "../model/output";
 import { sliQuery } from "../model/sli";
 import { openRequest, PROTOCOL, step } from "../model/transaction";
 import type { About, AgentStatus, EvidenceAnswer, EvidenceList, NotObserved } from "./api";
@@ -16,6 +17,7 @@ import { mirrorExposition } from "./mirror/exposition";
 import type { Mirror } from "./mirror/mirror";
 import { observeBackend, observeEdge, observePool, planStep } from "./observe";
 import { streamEvents } from "./operator/events";
+import { type OutputSource, streamOutput } from "./operator/output";
 import { restartProcesses, restartRequest } from "./pools/restart-request";
 import { Problem } from "./problem";
 import { observeRoute } from "./routes";
@@ -39,6 +41,7 @@ export interface ServerParts {
   meter: Meter;
   mirror: Mirror;
   events: Events;
+  output: OutputSource;
   /** Facts about the agent itself. */
   about: () => About;
   /** Ends the agent; with `restart`, its guard starts the version that is installed now. */
@@ -74,6 +77,7 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
   ["GET", new RegExp(`^/v1/routes/${NAME}/sample$`), sample],
   ["GET", /^\/v1\/mirror$/, ({ parts }) => parts.mirror.figures()],
   ["GET", /^\/v1\/events$/, followEvents],
+  ["GET", /^\/v1\/processes\/([a-z0-9][a-z0-9.@_-]{0,119})\/output$/, output],
   ["GET", /^\/v1\/sli$/, sli],
   ["GET", /^\/v1\/meter$/, async ({ parts }) => parts.meter.status()],
   ["GET", /^\/v1\/metrics$/, metrics],
@@ -261,6 +265,11 @@ async function sample({ parts, params, response }: Call) {
 
 async function followEvents({ parts, request, response }: Call) {
   await streamEvents(parts.events, parse(eventQuery, queryOf(request)), response);
+  return ANSWERED;
+}
+
+async function output({ parts, params, request, response }: Call) {
+  await streamOutput(parts.output, params[0] ?? "", parse(outputQuery, queryOf(request)), response);
   return ANSWERED;
 }
 

@@ -3,7 +3,9 @@ import { AgentError } from "../agent/client/connection";
 import { eventsCommand } from "./events";
 import { evidenceCommand } from "./evidence";
 import { EXIT, type ExitCode, NotReached, type Terminal, UsageError } from "./exit";
+import { logsCommand } from "./logs";
 import { parityCommand } from "./parity";
+import { restartCommand } from "./restart";
 import { statusCommand } from "./status";
 
 /** Set by the bundler. */
@@ -15,6 +17,8 @@ Exit codes: ${EXIT.good} good, ${EXIT.problems} problems found, ${EXIT.usage} us
 const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)[] = [
   statusCommand,
   eventsCommand,
+  logsCommand,
+  restartCommand,
   evidenceCommand,
   parityCommand,
 ];

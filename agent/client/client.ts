@@ -1,5 +1,6 @@
 import type { EventQuery } from "../../model/event";
 import type { NoteInput } from "../../model/evidence/note";
+import type { OutputLine, OutputQuery } from "../../model/output";
 import type { SliAnswer, SliQuery } from "../../model/sli";
 import type { AgentEvent, OpenRequest, Step, StepInput } from "../../model/transaction";
 import type {
@@ -198,6 +199,13 @@ export class AgentClient {
     const path = `/v1/events${queryText(query)}`;
     for await (const line of this.connection.lines("GET", path, undefined, { signal }))
       yield line as unknown as AgentEvent;
+  }
+
+  /** A process's output, by its id: the past that is asked for, then what comes until `signal` aborts. */
+  async *output(id: string, query: OutputQuery = {}, signal?: AbortSignal): AsyncGenerator<OutputLine> {
+    const path = `/v1/processes/${id}/output${queryText(query)}`;
+    for await (const line of this.connection.lines("GET", path, undefined, { signal }))
+      yield line as unknown as OutputLine;
   }
 
   close(): void {

@@ -3,6 +3,7 @@ import type { z } from "zod";
 import { type eventQuery, isAbout } from "../../model/event";
 import type { AgentEvent } from "../../model/transaction";
 import type { Events } from "../events";
+import { drained } from "./output";
 
 /** Unread answer at which a follower of events is cut off, in bytes. */
 const MAX_UNREAD = 4 * 1024 * 1024;
@@ -56,10 +57,4 @@ async function pastOf(
     if (found.length > most) found.shift();
   }
   return found;
-}
-
-async function drained(response: ServerResponse): Promise<void> {
-  await new Promise<void>((resolve) => {
-    response.once("drain", resolve).once("close", resolve);
-  });
 }

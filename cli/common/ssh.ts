@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { rmSync } from "node:fs";
 import { lstat, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { NotReached, UsageError } from "../exit";
+import { beforeSignalsEnd } from "./interrupt";
 import { onlyOne, SYSTEM_SOCKET } from "./sockets";
 
 /** Time for ssh to log in, in milliseconds. */
@@ -59,7 +61,9 @@ export async function openTunnel(host: string, remoteSocket: string | undefined)
   const socket = join(folder, "a.sock");
   const args = [...OPTIONS, "-o", "ExitOnForwardFailure=yes", "-o", "StreamLocalBindMask=0177", "-N", "-T"];
   const ssh = start([...args, "-L", `${socket}:${remote}`, "--", host]);
+  const listening = beforeSignalsEnd(() => rmSync(folder, { recursive: true, force: true }));
   const close = async () => {
+    listening();
     await ssh.end();
     await rm(folder, { recursive: true, force: true });
   };

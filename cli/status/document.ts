@@ -8,6 +8,7 @@ import type {
 } from "../../agent/api";
 import { serverName } from "../../model/pool-state";
 import { formatSplit } from "../../model/split";
+import { exitText } from "./exit-text";
 import { problemsOf } from "./problems";
 import type { BackendStatus, EdgeStatus, PoolStatus, ProcessStatus, RouteStatus, StatusDocument } from "./schema";
 
@@ -105,13 +106,13 @@ function processOf(
   pool: string,
   edge: EdgeAnswer | undefined,
 ): ProcessStatus {
-  const { key, id, policy, release, current, state, port, pid, startedAt, restarts } = process;
-  const index = Number(/#(\d+)$/.exec(key)?.[1] ?? 0);
-  const server = serverName({ process: process.process, generation: process.generation, index });
+  const { key, id, policy, release, current, state, restarts, restartsInWindow, lastExit } = process;
+  const server = serverName(process);
   const found =
     policy === "proxied"
       ? Object.values(edge?.observed.backends[pool] ?? {}).find(({ name }) => name === server)
       : undefined;
+  const health = found === undefined || found.state === "ready" ? process.health : found.state;
   return {
     key,
     id,
@@ -119,13 +120,27 @@ function processOf(
     release,
     current,
     state,
-    ...(port === undefined ? {} : { port }),
-    ...(pid === undefined ? {} : { pid }),
-    ...(startedAt === undefined ? {} : { startedAt }),
     restarts,
-    ...(found === undefined
-      ? {}
-      : { health: found.state === "ready" ? found.operational : found.state, sessions: found.sessions }),
+    restartsInWindow,
+    ...defined({
+      since: process.since,
+      reason: process.reason,
+      lastExit: lastExit === undefined ? undefined : exitText(lastExit),
+      port: process.port,
+      pid: process.pid,
+      startedAt: process.startedAt,
+      maxRestarts: process.maxRestarts,
+      memoryBytes: process.memoryBytes,
+      health,
+      sessions: found?.sessions,
+    }),
+  };
+}
+
+/** Without what is not there: JSON has no `undefined`. */
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
   };
 }
 

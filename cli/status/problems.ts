@@ -7,7 +7,8 @@ import type {
   RouteAnswer,
 } from "../../agent/api";
 import { formatSplit } from "../../model/split";
-import { span } from "../common/units";
+import { counted, span } from "../common/units";
+import { exitText } from "./exit-text";
 import type { Problem } from "./schema";
 
 /** Everything on an agent that is not as it should be, what cuts traffic first. */
@@ -72,20 +73,19 @@ function edgeProblems({ name, live }: EdgeAnswer): Problem[] {
 }
 
 function poolProblems({ name, live, processes }: PoolObservation, changing: boolean, now: Date): Problem[] {
-  const bad = processes.flatMap(({ key, release, current, restarts, startedAt, ...rest }): Problem[] => {
-    const state: string = rest.state;
+  const bad = processes.flatMap((process): Problem[] => {
+    const { key, release, current, state, startedAt } = process;
     const subject = `${key} of pool ${name}`;
     if (state === "failed")
       return [
         {
           subject,
-          message: `has failed for good after ${restarts} restarts (release ${release}): sluice restart revives it`,
+          message: `has failed (release ${release}, ${endOf(process)}): sluice restart or a deployment revives it`,
         },
       ];
     if (state === "backoff")
-      return [
-        { subject, message: `exited and waits to be started again (release ${release}, ${restarts} restarts so far)` },
-      ];
+      return [{ subject, message: `waits to be started again (release ${release}, ${endOf(process)})` }];
+    if (process.health === "unhealthy" && current) return [{ subject, message: `is unhealthy (release ${release})` }];
     if (current && state === "stopped" && !changing) return [{ subject, message: `does not run (release ${release})` }];
     if (!current && state === "running" && !changing)
       return [
@@ -115,6 +115,15 @@ function poolProblems({ name, live, processes }: PoolObservation, changing: bool
           : [];
       });
   return [...bad, ...missing, ...servers];
+}
+
+/** How often a process was restarted, and how it ended last. */
+function endOf({ restarts, restartsInWindow, maxRestarts, lastExit }: PoolObservation["processes"][number]): string {
+  const times =
+    maxRestarts === undefined
+      ? counted(restarts, "restart")
+      : `${restartsInWindow} of ${counted(maxRestarts, "restart")} in its window`;
+  return lastExit === undefined ? times : `${times}, last ended by ${exitText(lastExit)}`;
 }
 
 function backendProblems({ name, edge, live }: BackendObservation): Problem[] {

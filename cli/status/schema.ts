@@ -18,11 +18,20 @@ export const processStatus = z.strictObject({
   port: z.int().optional(),
   pid: z.int().optional(),
   startedAt: time.optional(),
-  restarts: z.int().describe("after exits that nobody asked for"),
+  restarts: z.int().describe("that nobody asked for, since it was deployed"),
+  restartsInWindow: z.int().describe("that count against its restart policy now"),
+  maxRestarts: z.int().optional().describe("after so many in its window it has failed"),
   memoryBytes: z.int().optional().describe("of its whole process group, where the agent has measured it"),
-  health: z.string().optional().describe("of HAProxy's check where it takes traffic, else of the agent's own"),
+  health: z
+    .string()
+    .optional()
+    .describe(
+      "`healthy`, `unhealthy`, or the state of its server in HAProxy where that is not `ready`, such as `maint`",
+    ),
   sessions: z.int().optional().describe("requests and other streams on it now, where it takes traffic"),
-  reason: z.string().optional().describe("of its last change of state"),
+  since: time.optional().describe("of its state"),
+  reason: z.string().optional().describe("of its last change of state, such as `deploy`, `crash` or `manual`"),
+  lastExit: z.string().optional().describe("how it ended the last time, such as `code 3` or `SIGKILL`"),
 });
 export type ProcessStatus = z.output<typeof processStatus>;
 

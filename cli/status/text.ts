@@ -155,13 +155,19 @@ function poolLines({ name, edge, release, retained, processes }: PoolStatus, loo
     process.startedAt === undefined ? "" : span(now - Date.parse(process.startedAt)),
     { text: String(process.restarts), tone: process.restarts === 0 ? "dim" : "warn" },
     process.memoryBytes === undefined ? "" : bytes(process.memoryBytes),
-    { text: process.health ?? "", tone: process.health === "up" || process.health === "healthy" ? "good" : "warn" },
+    { text: process.health ?? "", tone: process.health === "healthy" ? "good" : "warn" },
     process.sessions === undefined ? "" : String(process.sessions),
     process.port === undefined ? "" : String(process.port),
     process.pid === undefined ? "" : String(process.pid),
-    { text: process.reason ?? "", tone: "dim" },
+    { text: reasonOf(process), tone: "dim" },
   ]);
   return [title, ...table(PROCESS_COLUMNS, rows, look, INDENT)];
+}
+
+/** Why it is in its state; of one that ended by itself, how. */
+function reasonOf({ reason = "", lastExit, state }: ProcessStatus): string {
+  const ended = reason === "crash" || state === "backoff" || state === "failed";
+  return ended && lastExit !== undefined ? `${reason} (${lastExit})` : reason;
 }
 
 function stateTone({ state, current }: ProcessStatus): Tone {

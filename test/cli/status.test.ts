@@ -10,6 +10,8 @@ import { change } from "../agent/support/pool";
 import { until } from "../support/until";
 import { world } from "./support/world";
 
+const PATIENT = { deadlineMs: 60_000, intervalMs: 100 };
+
 test("status shows what an agent looks after, exits 0, and prints the same as JSON by its schema", async (t) => {
   const { sluice, client, socket, about } = await world(t, {
     worker: { policy: "companion", command: ["sleep", "10000"] },
@@ -17,13 +19,18 @@ test("status shows what an agent looks after, exits 0, and prints the same as JS
   await change(client, "route/api", [
     { verb: "route.set", route: "api", spec: { edges: ["main"], stable: "web", split: 0 } },
   ]);
-  const json = await until("HAProxy to have checked its servers", async () => {
-    const outcome = await sluice(["status", "--json"]);
-    const { pools } = JSON.parse(outcome.stdout) as StatusDocument;
-    return pools[0]?.processes.every(({ policy, health }) => policy !== "proxied" || health === "up")
-      ? outcome
-      : undefined;
-  });
+  const json = await until(
+    "HAProxy to have checked its servers",
+    async () => {
+      const outcome = await sluice(["status", "--json"]);
+      const { pools } = JSON.parse(outcome.stdout) as StatusDocument;
+      console.error(outcome.stdout.slice(0, 4000));
+      return pools[0]?.processes.every(({ policy, health }) => policy !== "proxied" || health === "healthy")
+        ? outcome
+        : undefined;
+    },
+    PATIENT,
+  );
   assert.equal(json.code, 0);
   const document = statusDocument.parse(JSON.parse(json.stdout));
   assert.equal(document.where, socket);
@@ -55,7 +62,10 @@ test("status shows what an agent looks after, exits 0, and prints the same as JS
   assert.equal(text.stderr, "");
   assert.match(text.stdout, /^all good {2}\/.*a\.sock {2}up \d+s {2}pid \d+ {2}sluice /);
   assert.match(text.stdout, /\nEDGE +HAPROXY +CONFIG .*\nmain +2\.\S+ +as declared .* http\n/);
-  assert.match(text.stdout, /\nPOOL web on main, release v1\n {2}PROCESS +STATE .*\n {2}web#0 +running .* up .*\n/);
+  assert.match(
+    text.stdout,
+    /\nPOOL web on main, release v1\n {2}PROCESS +STATE .*\n {2}web#0 +running .* healthy .*\n/,
+  );
   assert.equal(stripVTControlCharacters(text.stdout), text.stdout);
 });
 
@@ -64,11 +74,17 @@ test("status shows problems first and exits 1: a process that crashes, a split a
   await writeFile(join(release, "app.cjs"), "process.exit(3);\n");
   send((await client.pool("web"))?.processes[0]?.pid ?? 0, "SIGKILL");
   await writeFile(join(directory, "edges", "main", "haproxy.cfg"), "# changed\n", { flag: "a" });
-  const { problems } = await until("the crash to be seen", async () => {
-    const { stdout } = await sluice(["status", "--json"]);
-    const document = statusDocument.parse(JSON.parse(stdout));
-    return document.problems.some(({ message }) => message.startsWith("exited")) ? document : undefined;
-  });
+  const { problems } = await until(
+    "the crash to be seen",
+    async () => {
+      const { stdout } = await sluice(["status", "--json"]);
+      const document = statusDocument.parse(JSON.parse(stdout));
+      return document.problems.some(({ message }) => message.startsWith("waits to be started again (release v1, 1 of "))
+        ? document
+        : undefined;
+    },
+    PATIENT,
+  );
   assert.ok(
     problems.some(
       ({ subject, message }) => subject === "edge main" && message.startsWith("its config is changed by hand"),
@@ -123,9 +139,12 @@ test("the screen keeps within 80 columns whatever the names are, and leaves out 
             startedAt: time,
             restarts: 1234,
             memoryBytes: 2 ** 34,
-            health: "up",
+            health: "healthy",
+            restartsInWindow: 2,
+            maxRestarts: 10,
             sessions: 12_345,
-            reason: "restarted for its memory limit",
+            reason: "crash",
+            lastExit: "SIGKILL",
           },
         ],
       },

@@ -1,0 +1,206 @@
+import assert from "node:assert/strict";
+import { appendFile, rm, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { linesOf, startOfLast } from "../../agent/processes/output-stream";
+import { OutputTimes } from "../../agent/processes/output-times";
+import { type LogLine, logLine } from "../../cli/logs";
+import { change } from "../agent/support/pool";
+import { temporaryFolder } from "../support/agent";
+import { until } from "../support/until";
+import { follow } from "./support/sluice";
+import { world } from "./support/world";
+
+const PATIENT = { deadlineMs: 60_000, intervalMs: 50 };
+
+const parsed = (text: string): LogLine[] =>
+  text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => logLine.parse(JSON.parse(line)));
+
+test("logs shows what processes print, of all or of those that are named, and secrets are left out", async (t) => {
+  const { sluice, client, release, ports } = await world(t, {
+    talker: {
+      policy: "companion",
+      command: "for i in 1 2 3 4 5; do echo line $i; done; exec sleep 10000",
+      shell: true,
+    },
+    other: { policy: "companion", command: "echo from the other; exec sleep 10000", shell: true },
+  });
+  await until(
+    "both to have printed",
+    async () => {
+      const { stdout } = await sluice(["logs", "web", "--json"]);
+      return parsed(stdout).length === 6;
+    },
+    PATIENT,
+  );
+  const last = await sluice(["logs", "web/talker#0", "--lines", "2"]);
+  assert.deepEqual({ ...last, stderr: "" }, { code: 0, stdout: "line 4\nline 5\n", stderr: "" });
+  const both = await sluice(["logs", "web/talker", "web/other", "--lines", "1"]);
+  assert.equal(both.stdout, "web/other#0  | from the other\nweb/talker#0 | line 5\n");
+  const edge = await sluice(["logs", "edge/main"]);
+  assert.match(edge.stdout, /haproxy version is/i);
+  const unknown = await sluice(["logs", "web/talkr"]);
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.stderr, /there is no process or pool "web\/talkr": did you mean web\/talker/);
+  const wrong = await sluice(["logs", "--lines", "many"]);
+  assert.equal(wrong.code, 2);
+
+  await change(client, "pool/web", [
+    {
+      verb: "pool.start",
+      pool: "web",
+      spec: {
+        edge: "main",
+        release: { id: "v2", path: release },
+        ports,
+        drainDeadline: "1 second",
+        processes: {
+          web: { policy: "proxied", command: [process.execPath, "app.cjs"], health: { path: "/" } },
+          leaky: {
+            policy: "companion",
+            command: 'echo "password $TOKEN"; exec sleep 10000',
+            shell: true,
+            env: { TOKEN: "a-long-secret" },
+          },
+        },
+      },
+      secrets: { leaky: ["TOKEN"] },
+    },
+    { verb: "pool.switch", pool: "web" },
+    { verb: "pool.follow", pool: "web" },
+  ]);
+  await until(
+    "it to have printed",
+    async () => (await sluice(["logs", "web/leaky"])).stdout === "password [secret]\n",
+    PATIENT,
+  );
+});
+
+test("logs --follow goes on with what comes, also of the next release, and --since starts where it was then", async (t) => {
+  const { sluice, socket, pool, release } = await world(t);
+  const command = `while read -r line; do echo "$SLUICE_RELEASE_ID $line"; done < pipe`;
+  const pipe = join(release, "pipe");
+  const talker = {
+    policy: "companion" as const,
+    command: `rm -f pipe; mkfifo pipe; exec 3<>pipe; ${command}`,
+    shell: true,
+  };
+  await pool("v2", { talker });
+  const say = (text: string) =>
+    until("the pipe to be there", () => appendFile(pipe, `${text}\n`).then(() => true), PATIENT);
+  await say("one");
+  const following = follow(["logs", "web/talker", "--follow", "--json", "--socket", socket]);
+  t.after(() => following.child.kill("SIGKILL"));
+  const said = () => parsed(following.stdout()).map(({ line }) => line);
+  await until("the past", () => said().includes("v2 one"), PATIENT);
+  await say("two");
+  await until("what comes", () => said().includes("v2 two"), PATIENT);
+  const between = new Date();
+  await until(
+    "it to be dated",
+    async () => {
+      const { stdout } = await sluice(["logs", "web/talker", "--json"]);
+      return (
+        parsed(stdout).every(({ at }) => at !== undefined && at <= between.toISOString()) || parsed(stdout).at(-1)?.at
+      );
+    },
+    PATIENT,
+  );
+  await say("three");
+  await until(
+    "only what came then",
+    async () => {
+      const { stdout } = await sluice([
+        "logs",
+        "web/talker",
+        "--since",
+        new Date(between.getTime() + 3000).toISOString(),
+      ]);
+      return stdout === "v2 three\n" || stdout === "";
+    },
+    PATIENT,
+  );
+  await pool("v3", { talker });
+  await say("four");
+  await until("the next release", () => said().includes("v3 four"), PATIENT);
+  following.child.kill("SIGINT");
+  await until("it to end", () => following.child.exitCode === 0, PATIENT);
+});
+
+test("output is followed where its file is cut short or replaced, and long lines are cut", async (t) => {
+  const path = join(await temporaryFolder(t), "output.log");
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  const lines: string[] = [];
+  const reading = (async () => {
+    for await (const { line } of linesOf(path, 0, { follow: true, signal: stop.signal })) lines.push(line);
+  })();
+  await writeFile(path, "one\r\ntw");
+  await until("the first line", () => lines.length === 1, PATIENT);
+  await appendFile(path, "o\n");
+  await until("the second, once it is whole", () => lines.length === 2, PATIENT);
+  await truncate(path, 0);
+  await appendFile(path, "3\n");
+  await until("what comes after it was cut short", () => lines.includes("3"), PATIENT);
+  await rm(path);
+  await writeFile(path, `${"x".repeat(20_000)}\nlast\n`);
+  await until("what another file has", () => lines.includes("last"), PATIENT);
+  stop.abort();
+  await reading;
+  assert.deepEqual(
+    lines.map((line) => (line.length > 10 ? line.length : line)),
+    ["one", "two", "3", 16 * 1024 + 1, "last"],
+  );
+});
+
+test("the last lines are found however long the file is, with and without a last newline", async (t) => {
+  const path = join(await temporaryFolder(t), "output.log");
+  assert.equal(await startOfLast(path, 3), 0);
+  await writeFile(path, Array.from({ length: 50_000 }, (_, index) => `line ${index}\n`).join(""));
+  const last = async (count: number) => {
+    const found: string[] = [];
+    const never = new AbortController().signal;
+    for await (const { line } of linesOf(path, await startOfLast(path, count), { follow: false, signal: never }))
+      found.push(line);
+    return found;
+  };
+  assert.deepEqual(await last(2), ["line 49998", "line 49999"]);
+  assert.deepEqual(await last(0), []);
+  assert.equal((await last(30_000)).length, 30_000);
+  assert.equal((await last(100_000)).length, 50_000);
+  await appendFile(path, "half");
+  assert.deepEqual(await last(2), ["line 49999", "half"]);
+});
+
+test("bytes of output are dated by when the file had grown over them", async (t) => {
+  const path = join(await temporaryFolder(t), "output.log");
+  let now = 0;
+  const times = new OutputTimes(
+    () => [path],
+    () => now,
+  );
+  t.after(() => times.close());
+  const write = async (at: number, text: string) => {
+    now = at;
+    await appendFile(path, text);
+    times.look();
+  };
+  await write(1000, "12345");
+  assert.equal(times.writtenBy(path, 3), undefined);
+  await write(2000, "67890");
+  now = 3000;
+  times.look();
+  assert.equal(times.writtenBy(path, 7), 2000);
+  assert.deepEqual(
+    [500, 1500, 2000, 9000].map((at) => times.sizeAt(path, at)),
+    [0, 5, 10, 10],
+  );
+  for (let at = 3001; at < 9000; at++) await write(at, "x");
+  assert.equal(times.sizeAt(path, 9000), 10 + 5999);
+  await truncate(path, 0);
+  await write(10_000, "1");
+  assert.equal(times.sizeAt(path, 11_000), 1);
+});
