@@ -43,7 +43,7 @@ export type { RestartAnswer, RestartRequest };
 export interface PoolObservation {
   name: string;
   /** Edge whose backend of the pool's name it serves. */
-  edge: string;
+  edge?: string | undefined;
   live: PoolLive;
   /** Of the release that serves; 0 before the first. */
   generation: number;
@@ -73,7 +73,8 @@ export interface RouteAnswer {
 
 /** What a step would do to HAProxy. */
 export interface PlanAnswer {
-  how: "nothing" | "runtime" | "reload" | "start";
+  /** `restart`: a pool in place is taken out of the traffic for it. */
+  how: "nothing" | "runtime" | "reload" | "start" | "restart";
   reasons: string[];
 }
 

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { milliseconds } from "../model/duration";
-import { type Instance, isRollback, releaseOfServer } from "../model/pool-state";
+import type { PoolSpec } from "../model/pool";
+import { type Instance, isNewGeneration, isRollback, releaseOfServer } from "../model/pool-state";
 import type { Reason } from "../model/process-state";
 import type { Target } from "../model/transaction";
 import {
@@ -11,6 +12,7 @@ import {
   type Desired,
   edgeAddress,
   isDesired,
+  isEmpty,
   merge,
   type Overlay,
   poolInstances,
@@ -126,11 +128,10 @@ export class Host {
         ...committed,
         ...merged,
         routesSince: heldSince(committed, merged, new Date().toISOString()),
-        owners: ownersAfter(
-          committed.owners,
-          transaction.target,
-          isDesired(merged, transaction.target) ? urn : undefined,
-        ),
+        // Who only held it for a while has not declared it.
+        owners: isEmpty(overlay)
+          ? committed.owners
+          : ownersAfter(committed.owners, transaction.target, isDesired(merged, transaction.target) ? urn : undefined),
         transactions: remember(committed.transactions, { ...transaction, at: new Date().toISOString() }),
       };
       const notes = await stateFile.save(next);
@@ -153,6 +154,11 @@ export class Host {
   releaseOf(edge: string, backend: string, server: string): string | undefined {
     const pool = this.working().pools[backend];
     return pool?.settings.edge === edge ? releaseOfServer(pool, server) : undefined;
+  }
+
+  /** Whether a pool's spec is more than other live settings of what it runs. */
+  isNewGeneration(pool: string, spec: PoolSpec, secretNames: Record<string, string[]>): boolean {
+    return isNewGeneration(this.committed.pools[pool], this.parts.secrets.split(spec, secretNames).spec);
   }
 
   get keptReleases(): KeptReleases {
@@ -209,6 +215,8 @@ export class Host {
     const working = this.working();
     const state = working.pools[pool];
     const reason = options.reason ?? (state !== undefined && isRollback(state) ? "rollback" : "deploy");
+    const { current } = this.committed.pools[pool] ?? {};
+    if (current !== undefined) await this.keptReleases.restore(pool, this.committed.pools[pool], current.release);
     this.supervisor.want(pool, poolInstances(working, pool), reason);
     await this.supervisor.ensure(pool, options);
   }
@@ -264,11 +272,21 @@ export class Host {
               `pool ${pool}`,
               () => this.convergePool(pool, { strict: () => false, signal, reason }),
               delayed,
-            ),
+            ).then(() => this.awaitHealth(pool, signal, reason)),
           ),
         ),
       ),
     };
+  }
+
+  /** What is back in its place is given the time to become healthy, since edges lead traffic there next. */
+  private async awaitHealth(pool: string, signal: AbortSignal, reason: Reason): Promise<void> {
+    if (this.closed || this.working().pools[pool]?.settings.strategy !== "in-place") return;
+    try {
+      await this.convergePool(pool, { strict: ({ template }) => template.policy === "proxied", signal, reason });
+    } catch (error) {
+      this.parts.events.emit(`pool ${pool} is back, but not healthy: ${(error as Error).message}`, { pool });
+    }
   }
 
   /** Does work in the background; {@link settled} waits for it. It is known from this call on, not from its first step. */
@@ -395,7 +413,14 @@ function assertEdges(merged: Desired, overlay: Overlay): void {
 
 function usersOfEdges({ pools, backends }: Desired): { user: Target; edge: string }[] {
   return [
-    ...Object.entries(pools).map(([pool, { settings }]) => ({ user: `pool/${pool}`, edge: settings.edge })),
+    ...Object.entries(pools).flatMap(
+      ([
+        pool,
+        {
+          settings: { edge },
+        },
+      ]) => (edge === undefined ? [] : [{ user: `pool/${pool}` as Target, edge }]),
+    ),
     ...Object.keys(backends).map((key) => ({ user: `backend/${key}`, edge: key.split("/")[0] ?? "" })),
   ];
 }

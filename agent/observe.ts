@@ -40,10 +40,12 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
   if (state === undefined) throw notFound(`pool ${name}`);
   const processes = await host.supervisor.status(name);
   const serving = state[state.serving];
-  const servers = await serversOf(host, state.settings.edge, name);
+  const { edge, strategy } = state.settings;
+  const servers = edge === undefined ? undefined : await serversOf(host, edge, name);
   const byServer = new Map(servingInstances(name, state).map((instance) => [serverName(instance), instance.key]));
   const leading = state[state.singletonsOf] ?? serving;
   const expected = expectedPool({
+    strategy,
     release: serving?.release ?? { id: "", path: "/" },
     processes: {
       ...leading?.processes,
@@ -64,7 +66,7 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
   };
   return {
     name,
-    edge: state.settings.edge,
+    edge,
     live,
     generation: serving?.number ?? 0,
     retained: state.retained.map(({ release, retiredAt }) => ({ release, retiredAt })),
@@ -137,12 +139,22 @@ export async function planStep(host: Host, step: Step): Promise<PlanAnswer> {
   if (step.verb === "edge.set")
     return host.haproxy(step.edge).plan(step.spec, backendsOf(host.working(), step.edge), routes);
   if (step.verb === "route.set") return planRoute(host, step);
+  if (step.verb === "pool.start") return planPool(host, step);
   if (step.verb !== "backend.set") return { how: "nothing", reasons: [] };
   const spec = edges[step.edge];
   if (spec === undefined) return { how: "nothing", reasons: [`edge ${step.edge} is not on this agent yet`] };
   return host
     .haproxy(step.edge)
     .plan(spec, { ...backendsOf(host.working(), step.edge), [step.backend]: step.spec }, routes);
+}
+
+/** Side by side, nobody notices; in place, a new release and a changed process need a restart. */
+function planPool(host: Host, { pool, spec, secrets }: Extract<Step, { verb: "pool.start" }>): PlanAnswer {
+  if (spec.strategy !== "in-place") return { how: "nothing", reasons: [] };
+  const current = host.committed.pools[pool]?.current;
+  if (!host.isNewGeneration(pool, spec, secrets)) return { how: "nothing", reasons: [] };
+  const before = current === undefined ? "nothing has run yet" : `release ${current.release.id} runs`;
+  return { how: "restart", reasons: [before] };
 }
 
 function notFound(what: string): Problem {

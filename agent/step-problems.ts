@@ -7,6 +7,7 @@ import type { Step } from "../model/transaction";
 import { backendsOf, routesOf } from "./desired";
 import type { Host } from "./host";
 import { routeProblems, routesTo } from "./routes";
+import { serverProblems } from "./servers";
 
 /** How a missing release folder is described. */
 const MISSING = "does not exist";
@@ -28,6 +29,9 @@ export async function stepProblems(step: Step, host: Host, { preview = false } =
       return edgeProblems(step, host);
     case "backend.set":
       return backendProblems(step, host, preview);
+    case "server.drain":
+    case "server.enable":
+      return serverProblems(step, host, { preview });
     case "pool.start":
       return poolProblems(step, host, preview);
     case "edge.remove":
@@ -121,13 +125,19 @@ async function poolProblems(
 ): Promise<StepProblem[]> {
   const { edges, pools, backends } = host.working();
   const problems: StepProblem[] = [];
-  if (edges[spec.edge] === undefined && !preview) problems.push(unknownEdge(spec.edge, Object.keys(edges)));
+  if (spec.edge !== undefined && edges[spec.edge] === undefined && !preview)
+    problems.push(unknownEdge(spec.edge, Object.keys(edges)));
   if (backends[`${spec.edge}/${pool}`] !== undefined)
     problems.push({
       path: "name",
       message: `edge ${spec.edge} has a backend named ${pool}, which is not this pool's: use another name`,
     });
-  const before = host.committed.pools[pool]?.settings.edge;
+  const { strategy, edge: before } = host.committed.pools[pool]?.settings ?? {};
+  if (strategy !== undefined && strategy !== spec.strategy && !preview)
+    problems.push({
+      path: "strategy",
+      message: `pool ${pool} is ${strategy}: it can't become ${spec.strategy} while it serves, declare another pool`,
+    });
   // In a preview this is a replacement, which removes the pool from its old edge first.
   if (before !== undefined && before !== spec.edge && !preview)
     problems.push({

@@ -16,6 +16,7 @@ import { PortAllocator } from "./pools/ports";
 import { Problem } from "./problem";
 import { setRoute } from "./routes";
 import type { Secrets } from "./secrets";
+import { drainServer, enableServer } from "./servers";
 import { stepProblems } from "./step-problems";
 
 export interface StepContext {
@@ -64,6 +65,10 @@ async function plan(step: Step, context: StepContext): Promise<() => Promise<unk
       return setBackend(context, step.edge, step.backend, step.spec);
     case "backend.remove":
       return setBackend(context, step.edge, step.backend, null);
+    case "server.drain":
+      return drainServer(context, step);
+    case "server.enable":
+      return enableServer(context, step);
     case "pool.start":
       return startPool(context, step);
     case "pool.switch":
@@ -115,10 +120,13 @@ async function startPool(context: StepContext, { pool, spec, secrets: names }: E
   // Asked for twice, as by a holder that lost the answer.
   if (asked?.candidate !== undefined && isSame(asked, split.spec)) return starting(context, pool, asked.candidate);
   const base = host.committed.pools[pool] ?? newPool(split.spec);
+  const inPlace = spec.strategy === "in-place";
   const ports = await PortAllocator.of(pool, split.spec, host.working(), host.supervisor.heldPorts());
   const allocate = (key: string, generation: number) =>
     host.supervisor.portOf({ pool, key, generation }) ?? ports.next();
-  const state = begin(base, split.spec, allocate, { above: host.supervisor.newestGeneration(pool) });
+  const begun = begin(base, split.spec, allocate, { above: host.supervisor.newestGeneration(pool) });
+  // In place there is no moment at which both run: everything follows at once.
+  const state = inPlace ? followed(switched(begun)) : begun;
   const { candidate } = state;
   if (candidate === undefined) throw new Error(`pool ${pool} has no candidate after its start`);
   await secrets.store(pool, candidate.number, split.values);
@@ -142,6 +150,8 @@ function starting({ host, phase, signal }: StepContext, pool: string, { number, 
 async function switchPool({ host, overlay, setOverlay, phase }: StepContext, pool: string) {
   const state = inTransaction(overlay, pool);
   const { edge } = state.settings;
+  if (edge === undefined)
+    throw new Problem(409, "in-place", `pool ${pool} is in place: its release serves as soon as it has started`);
   if (host.working().edges[edge] === undefined)
     throw new Problem(409, "no-edge", `edge ${edge} of pool ${pool} is not on this agent any more: declare it first`);
   phase("switch", `traffic of pool ${pool} moves to release ${state.candidate?.release.id}`);
@@ -165,10 +175,11 @@ function isOf(number: number | undefined) {
 async function removePool({ host, overlay, setOverlay, phase }: StepContext, pool: string) {
   const state = host.working().pools[pool];
   if (state === undefined) return async () => undefined;
-  phase("switch", `pool ${pool} leaves edge ${state.settings.edge}`);
+  const { edge } = state.settings;
+  phase("switch", edge === undefined ? `pool ${pool} ends` : `pool ${pool} leaves edge ${edge}`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: null } });
   return async () => {
-    if (host.working().edges[state.settings.edge] !== undefined) await host.convergeEdge(state.settings.edge);
+    if (edge !== undefined && host.working().edges[edge] !== undefined) await host.convergeEdge(edge);
   };
 }
 

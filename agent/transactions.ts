@@ -141,7 +141,8 @@ export class Transactions {
   async step(id: string, step: Step): Promise<unknown> {
     const transaction = this.live(id);
     return this.alone(transaction, async () => {
-      assertWhole(transaction, `take ${step.verb}`);
+      // Traffic may be led away whatever has failed.
+      if (step.verb !== "server.drain") assertWhole(transaction, `take ${step.verb}`);
       const { host, secrets, journal, evidence } = this.parts;
       await Promise.all([journal.append({ kind: "step", id, verb: step.verb }), evidence.lookedBefore(id)]);
       const result = runStep(step, {

@@ -59,14 +59,24 @@ export function expectedBackend({ servers }: Pick<BackendSpec, "servers">): Back
   return { servers: Object.fromEntries(live) };
 }
 
-export function expectedPool({ release, processes }: Pick<PoolSpec, "release" | "processes">): PoolLive {
+export function expectedPool({
+  release,
+  processes,
+  strategy,
+}: Pick<PoolSpec, "release" | "processes" | "strategy">): PoolLive {
   const keys = (policies: ProcessTemplate["policy"][]) =>
     Object.entries(processes)
       .filter(([, { policy }]) => policies.includes(policy))
       .flatMap(([id, template]) => replicaKeys(id, template));
   return {
     release: release.id,
-    servers: Object.fromEntries(keys(["proxied"]).map((key) => [key, { state: "ready", weight: DEFAULT_WEIGHT }])),
+    // In place, its servers are those of the edges' own backends.
+    servers: Object.fromEntries(
+      (strategy === "in-place" ? [] : keys(["proxied"])).map((key) => [
+        key,
+        { state: "ready", weight: DEFAULT_WEIGHT },
+      ]),
+    ),
     processes: Object.fromEntries(
       keys(["service", "companion", "proxied", "singleton"]).map((key) => [key, "running"]),
     ),

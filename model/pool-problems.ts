@@ -33,6 +33,9 @@ interface Pool {
   release: Record<string, unknown>;
   from: number | undefined;
   to: number | undefined;
+  inPlace: boolean;
+  /** Whether it names an edge. */
+  edged: boolean;
 }
 
 /**
@@ -49,6 +52,7 @@ export function poolProblems(
 ): Problem[] {
   const pool = draftPool(input, misnamed);
   return [
+    ...(isObject(input) ? strategyProblems(pool) : []),
     ...proxiedProblems(pool),
     ...Object.entries(pool.processes).flatMap(([id, draft]) => [
       ...policyProblems(id, draft),
@@ -61,7 +65,7 @@ export function poolProblems(
 }
 
 function draftPool(input: unknown, misnamed: boolean): Pool {
-  const { processes, release, ports } = asObject(input);
+  const { processes, release, ports, strategy, edge } = asObject(input);
   const { from, to } = asObject(ports);
   const entries = Object.entries(asObject(processes));
   const drafts = entries.map(([id, value]) => [id, draftProcess(asObject(value))] as const);
@@ -72,6 +76,8 @@ function draftPool(input: unknown, misnamed: boolean): Pool {
     release: asObject(release),
     from: integer(from),
     to: integer(to),
+    inPlace: strategy === "in-place",
+    edged: edge !== undefined,
   };
 }
 
@@ -100,6 +106,27 @@ function asObject(value: unknown): Record<string, unknown> {
 
 function integer(value: unknown): number | undefined {
   return Number.isInteger(value) ? (value as number) : undefined;
+}
+
+function strategyProblems({ inPlace, edged, processes }: Pool): Problem[] {
+  if (!inPlace)
+    return edged
+      ? []
+      : [{ path: ["edge"], message: "is missing: name the edge that the pool serves, on the same agent" }];
+  const problems = Object.entries(processes).flatMap(([id, { policy, replicas }]) =>
+    policy === "proxied" && replicas !== undefined && replicas > 1
+      ? [
+          {
+            path: ["processes", id, "replicas"],
+            message: `${replicas} replicas in place: an edge knows one server per host, leave replicas out`,
+          },
+        ]
+      : [],
+  );
+  if (!edged) return problems;
+  const message =
+    "has no meaning in place, where edges of any agent lead to the host: leave it out, and name them in serves";
+  return [{ path: ["edge"], message }, ...problems];
 }
 
 function proxiedProblems({ processes, complete }: Pool): Problem[] {
@@ -214,7 +241,7 @@ function shellProblems({ shell, command }: Draft, release: Record<string, unknow
     }));
 }
 
-function rangeProblems({ from, to, processes }: Pool): Problem[] {
+function rangeProblems({ from, to, processes, inPlace }: Pool): Problem[] {
   const problems: Problem[] = [];
   if (from !== undefined && from < FIRST_UNPRIVILEGED_PORT)
     problems.push({
@@ -228,12 +255,12 @@ function rangeProblems({ from, to, processes }: Pool): Problem[] {
   const counted = Object.entries(processes).flatMap(([id, { policy, port, replicas = 1 }]) =>
     policy === undefined || port === "unsure" ? [] : [[id, { policy, port, replicas }] as const],
   );
-  const needed = 2 * portsPerRelease(Object.fromEntries(counted));
+  const needed = (inPlace ? 1 : 2) * portsPerRelease(Object.fromEntries(counted));
   const size = to - from + 1;
   if (size < needed)
     problems.push({
       path: ["ports"],
-      message: `${range} holds ${size} ${size === 1 ? "port" : "ports"}, but two releases side by side need ${needed}: widen the range`,
+      message: `${range} holds ${size} ${size === 1 ? "port" : "ports"}, but ${inPlace ? "a release needs" : "two releases side by side need"} ${needed}: widen the range`,
     });
   return problems;
 }

@@ -25,6 +25,7 @@ const generation = z.strictObject({
 export type Generation = z.output<typeof generation>;
 
 const settings = z.strictObject({
+  strategy: poolSpec.shape.strategy,
   edge: poolSpec.shape.edge,
   ports: poolSpec.shape.ports,
   balance: poolSpec.shape.balance,
@@ -58,6 +59,8 @@ export interface Instance {
   /** What people call it inside its pool: `web#0`, or `redis` for a singleton or a service. */
   key: string;
   pool: string;
+  /** Whether its predecessor has to be gone before it starts. */
+  inPlace: boolean;
   process: string;
   generation: number;
   release: Release;
@@ -93,8 +96,12 @@ export function newPool(spec: SplitSpec): PoolState {
   };
 }
 
-function settingsOf({ edge, ports, balance, drainDeadline, retain }: SplitSpec): PoolState["settings"] {
-  return { edge, ports, balance, drainDeadline, retain };
+function settingsOf({ strategy, edge, ports, balance, drainDeadline, retain }: SplitSpec): PoolState["settings"] {
+  return { strategy, ...(edge === undefined ? {} : { edge }), ports, balance, drainDeadline, retain };
+}
+
+function isInPlace({ settings: { strategy } }: Pick<PoolState, "settings">): boolean {
+  return strategy === "in-place";
 }
 
 /** What a spec means for a pool: a new generation side by side, or the same one with other live settings. */
@@ -143,10 +150,13 @@ export function begin(
   const number =
     fresh || state.current === undefined ? Math.max(state.lastGeneration, above) + 1 : state.current.number;
   const known = fresh ? {} : (state.current?.ports ?? {});
-  const keys = Object.entries(spec.processes).flatMap(([id, template]) =>
-    takesFromRange(template) ? replicaKeys(id, template) : [],
+  const keys = portKeys(spec);
+  const ports = Object.fromEntries(
+    keys.map((key, index) => [
+      key,
+      spec.strategy === "in-place" ? spec.ports.from + index : (known[key] ?? allocate(key, number)),
+    ]),
   );
-  const ports = Object.fromEntries(keys.map((key) => [key, known[key] ?? allocate(key, number)]));
   const candidate: Generation = { number, release: spec.release, processes: spec.processes, ports };
   const missing = servicesOf(candidate).filter(([id]) => state.services[id] === undefined);
   return {
@@ -156,6 +166,15 @@ export function begin(
     services: { ...state.services, ...Object.fromEntries(missing) },
     lastGeneration: Math.max(state.lastGeneration, number),
   };
+}
+
+/** Keys of the replicas that have a port of the range; in place, that of the proxied process is the first. */
+function portKeys({ processes, strategy }: SplitSpec): string[] {
+  const place = ({ policy }: TemplateState) => (strategy === "in-place" && policy === "proxied" ? 0 : 1);
+  return Object.entries(processes)
+    .filter(([, template]) => takesFromRange(template))
+    .toSorted(([, one], [, other]) => place(one) - place(other))
+    .flatMap(([id, template]) => replicaKeys(id, template));
 }
 
 /** The pool with the edge's traffic on the candidate. */
@@ -214,6 +233,7 @@ export function instancesOf(pool: string, state: PoolState): Instance[] {
     id: `${pool}.service.${process}`,
     key: process,
     pool,
+    inPlace: isInPlace(state),
     process,
     generation: number,
     release,
@@ -222,7 +242,9 @@ export function instancesOf(pool: string, state: PoolState): Instance[] {
     port: typeof template.port === "number" ? template.port : undefined,
     ports: portsByProcess(state, undefined),
   }));
-  const sides = [state.current, state.candidate].filter((side) => side !== undefined);
+  // In place, the candidate has taken the current one's place.
+  const both = isInPlace(state) ? [state.candidate ?? state.current] : [state.current, state.candidate];
+  const sides = both.filter((side) => side !== undefined);
   const byId = new Map<string, Instance>();
   for (const policy of ["companion", "proxied"] as const)
     for (const side of sides)
@@ -246,6 +268,7 @@ function replicas(
         id: `${pool}.${side.number}.${process}.${index}`,
         key,
         pool,
+        inPlace: isInPlace(state),
         process,
         generation: side.number,
         release: side.release,

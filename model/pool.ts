@@ -107,11 +107,19 @@ export type SecretNames = Record<string, readonly string[]>;
 
 /** A pool's properties, each by itself; what must fit together is checked by {@link checkPool}. */
 export const poolProperties = z.strictObject({
-  /** Edge on the same agent whose backend, named as the pool, the proxied process serves. */
-  edge: name,
+  /**
+   * How a new release takes over: `side-by-side` starts beside the old one and takes its traffic; `in-place` takes its place,
+   * on the same ports, while the edges lead traffic to other hosts. Change: replaces the pool. @default "side-by-side"
+   */
+  strategy: z.enum(["side-by-side", "in-place"]).default("side-by-side"),
+  /** Edge on the same agent whose backend, named as the pool, the proxied process serves. A pool in place has none. */
+  edge: name.optional(),
   /** The release to run. Change: a promotion (or a rollback). */
   release,
-  /** Ports for this pool's processes, both included; enough for two releases side by side. Change: live. */
+  /**
+   * Ports for this pool's processes, both included; enough for two releases side by side. In place, the proxied process always
+   * has the first one. Change: live.
+   */
   ports: z.strictObject({ from: z.int().min(1).max(65_535), to: z.int().min(1).max(65_535) }),
   /** Processes by name; exactly one is `proxied`. */
   processes: z.record(name, processTemplate),

@@ -1,10 +1,11 @@
 import { z } from "zod";
-import { backendSpec } from "./backend";
+import { backendSpec, urlPath } from "./backend";
+import { duration } from "./duration";
 import { edgeSpec } from "./edge";
 import { shown } from "./explain";
-import { hasControl, name } from "./names";
+import { hasControl, name, serverKey } from "./names";
 import { checkPool, poolProperties } from "./pool";
-import { routeSpec } from "./route";
+import { routeMatch, routeSpec } from "./route";
 
 /** Version of the agent's HTTP API. A client and an agent of different protocols refuse each other. */
 export const PROTOCOL = 1;
@@ -56,6 +57,14 @@ export const openRequest = z.strictObject({
 });
 export type OpenRequest = z.input<typeof openRequest>;
 
+/** A request that an edge leads to a backend. */
+export const edgeProbe = z.strictObject({
+  /** @default the path of the backend's health check, else "/" */
+  path: urlPath.optional(),
+  /** Host that is asked for. @default "localhost" */
+  host: routeMatch.shape.host,
+});
+
 const secretNames = z.record(name, z.array(z.string()));
 
 /** One step of a transaction. Each is idempotent, and undone as a whole with its transaction. */
@@ -64,6 +73,23 @@ export const step = z.discriminatedUnion("verb", [
   z.strictObject({ verb: z.literal("edge.remove"), edge: name }),
   z.strictObject({ verb: z.literal("backend.set"), edge: name, backend: name, spec: backendSpec }),
   z.strictObject({ verb: z.literal("backend.remove"), edge: name, backend: name }),
+  z.strictObject({
+    verb: z.literal("server.drain"),
+    edge: name,
+    backend: name,
+    server: serverKey,
+    /** Time that what uses the server has to end. */
+    deadline: duration({ max: "7 days" }),
+  }),
+  z.strictObject({
+    verb: z.literal("server.enable"),
+    edge: name,
+    backend: name,
+    server: serverKey,
+    /** Time until it must have answered well through the edge. */
+    deadline: duration({ max: "1 hour" }),
+    probe: edgeProbe.prefault({}),
+  }),
   z
     .strictObject({
       verb: z.literal("pool.start"),
@@ -95,7 +121,8 @@ export type StepInput = z.input<typeof step>;
  * `follow`: service templates and singletons. `commit`: recorded. `retire`: the old release drains and stops.
  */
 export const PHASES = ["open", "start", "healthy", "switch", "follow", "commit", "retire"] as const;
-export type Phase = (typeof PHASES)[number];
+/** Beside them, edges have `drain` and `enable` while a server of theirs is out of the traffic for another host's promotion. */
+export type Phase = (typeof PHASES)[number] | "drain" | "enable";
 
 /** Events of one transaction or one process, one JSON line each. */
 export interface AgentEvent {

@@ -8,6 +8,7 @@ import type { RouteSpec } from "../../model/route";
 import { PRIVATE_FOLDER_MODE, writeFileAtomic } from "../files";
 import { SCRIPT_FILE } from "../mirror/script";
 import type { ProcessHost } from "../processes/host";
+import { type Answers, answersOf } from "./answers";
 import { ask, change } from "./cli";
 import { certificateDigests, readConfig, structureOf, validateText } from "./config-file";
 import { decide, type Plan, withUnknown } from "./decide";
@@ -186,6 +187,11 @@ export class Haproxy {
       connections: all.reduce((sum, { connections }) => sum + connections, 0),
       mayReceive: all.some(({ takes }) => takes),
     };
+  }
+
+  /** What the current worker counted of a server's answers; a reload begins anew. */
+  answers(backend: string, id: string): Promise<Answers> {
+    return answersOf(this.sockets.worker, backend, id);
   }
 
   /** Cuts at once what is left on servers at an address that leave. Resolves when nothing is, or nothing can be cut. */

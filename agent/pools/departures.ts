@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Reason } from "../../model/process-state";
+import { connectionsTo } from "./connections";
 import { fromLabels, type Labels, titleOf } from "./launch-spec";
 import type { Life } from "./ledger";
 import type { Subject } from "./lives";
@@ -149,7 +150,8 @@ export class Departures {
     const { traffic, events } = this.host;
     let said = false;
     while (!signal.aborted) {
-      const { connections, mayReceive } = await traffic.usage("127.0.0.1", port);
+      const { connections: known, mayReceive } = await traffic.usage("127.0.0.1", port);
+      const connections = labels.inPlace ? Math.max(known, await connectionsTo(port)) : known;
       if (connections === 0 && !mayReceive) return;
       if (!said) events.emit(`${titleOf(labels)} still has ${connections} connections`, { ...labels, connections });
       said = true;

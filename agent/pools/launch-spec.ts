@@ -48,6 +48,8 @@ export interface Labels {
   generation: number;
   release: string;
   port?: number | undefined;
+  /** Whether edges of other hosts lead to it, which only its connections show. */
+  inPlace: boolean;
   drainMs: number;
   stopSignal: NodeJS.Signals;
   graceMs: number;
@@ -68,6 +70,7 @@ export function toLabels(instance: Instance, drainMs: number): Record<string, st
     generation: String(instance.generation),
     release: instance.release.id,
     ...(instance.port === undefined ? {} : { port: String(instance.port) }),
+    ...(instance.inPlace ? { inPlace: "true" } : {}),
     drainMs: String(drainMs),
     stopSignal: instance.template.stopSignal,
     graceMs: String(milliseconds(instance.template.gracefulStop)),
@@ -76,7 +79,7 @@ export function toLabels(instance: Instance, drainMs: number): Record<string, st
 
 /** Reads labels back; `undefined` for a process that is no pool's (an edge's HAProxy). */
 export function fromLabels(labels: Record<string, string>): Labels | undefined {
-  const { pool, key, process, policy, generation, release, port, drainMs, stopSignal, graceMs } = labels;
+  const { pool, key, process, policy, generation, release, port, inPlace, drainMs, stopSignal, graceMs } = labels;
   if (pool === undefined || key === undefined || process === undefined || policy === undefined || release === undefined)
     return undefined;
   return {
@@ -87,6 +90,7 @@ export function fromLabels(labels: Record<string, string>): Labels | undefined {
     generation: Number(generation),
     release,
     port: port === undefined ? undefined : Number(port),
+    inPlace: inPlace === "true",
     drainMs: Number(drainMs),
     stopSignal: stopSignal as NodeJS.Signals,
     graceMs: Number(graceMs),

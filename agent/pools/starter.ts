@@ -48,6 +48,7 @@ export class Starter {
     }
     if (!strict && (slot.timer !== undefined || lives.state(id) === "failed")) return;
     if (template.policy === "singleton") await unlessAborted(signal, this.otherSingletonsGone(slot));
+    if (slot.instance.inPlace) await unlessAborted(signal, this.predecessorsGone(slot));
     if (processes.get(id)?.state === "exited") await processes.remove(id);
     signal.throwIfAborted();
     // It may have become unwanted while others were waited for; nobody would stop it then.
@@ -111,6 +112,13 @@ export class Starter {
   private async otherSingletonsGone({ instance: { id, pool, process } }: Slot): Promise<void> {
     await this.parts.departures.allEnded(
       (other, labels) => other !== id && labels.pool === pool && labels.process === process,
+    );
+  }
+
+  /** In place, what left its port must have ended before the next one can listen there. */
+  private async predecessorsGone({ instance: { id, pool, port } }: Slot): Promise<void> {
+    await this.parts.departures.allEnded(
+      (other, labels) => other !== id && labels.pool === pool && labels.port === port,
     );
   }
 

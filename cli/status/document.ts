@@ -82,7 +82,7 @@ function routeOf({ name, spec, committed, splits }: RouteAnswer): RouteStatus {
 function poolOf({ name, edge, live, generation, retained, processes }: PoolObservation, on?: EdgeAnswer): PoolStatus {
   return {
     name,
-    edge,
+    ...(edge === undefined ? {} : { edge }),
     release: live.release,
     generation,
     retained: retained.map(({ release, retiredAt }) => ({ release: release.id, retiredAt })),

@@ -37,7 +37,7 @@ export type ProcessStatus = z.output<typeof processStatus>;
 
 export const poolStatus = z.strictObject({
   name: z.string(),
-  edge: z.string(),
+  edge: z.string().optional().describe("none for a pool that is replaced in place"),
   release: z.string().describe("that serves; empty before the first"),
   generation: z.int(),
   retained: z

@@ -145,7 +145,7 @@ const PROCESS_COLUMNS: Column[] = [
 
 function poolLines({ name, edge, release, retained, processes }: PoolStatus, look: Look, now: number): string[] {
   const kept = retained.map((each) => `${each.release} (${span(now - Date.parse(each.retiredAt))})`);
-  const facts = ` on ${edge}, release ${release || "none yet"}${kept.length === 0 ? "" : `, kept: ${kept.join(", ")}`}`;
+  const facts = `${edge === undefined ? " in place" : ` on ${edge}`}, release ${release || "none yet"}${kept.length === 0 ? "" : `, kept: ${kept.join(", ")}`}`;
   const title = toned("POOL ", "dim", look) + toned(name, "strong", look) + clip(facts, look.width - 5 - name.length);
   const all = processes.every((each) => each.release === release);
   const rows = processes.map((process): Cell[] => [

@@ -1,15 +1,21 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { PoolLive } from "../../model/live";
 import type { PoolInput } from "../../model/pool";
+import type { WatchedInput } from "../../model/serving";
 import type { AgentRef } from "../resources/agent-ref";
+import type { ServesInput } from "../resources/pool-inputs";
 import type { DeepInput } from "./input";
 
 /** A pool on an agent. See {@link PoolInput} for units, ranges and defaults. */
 export type PoolArgs = { [Property in keyof PoolInput]: DeepInput<PoolInput[Property]> } & {
   /** The agent that runs its processes. Change of its folder: replaces the pool. */
   agent: pulumi.Input<AgentRef>;
-  /** Name on its agent, and of its backend on the edge. Change: refused. */
+  /** Name on its agent, and of its backend on an edge of its own. Change: refused. */
   name: pulumi.Input<string>;
+  /** In place only: the edges that lead to this pool, and the backend and server by which they know it. */
+  serves?: DeepInput<ServesInput> | undefined;
+  /** In place only: what must hold before, and through a window after the new release got its traffic. @default nothing */
+  watch?: DeepInput<WatchedInput> | undefined;
 };
 
 /** The processes of a release on a host, and the backend that they serve. */

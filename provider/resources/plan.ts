@@ -8,6 +8,7 @@ const HOW = {
   runtime: "applied by the runtime API, without a reload",
   reload: "applied by a hitless reload",
   start: "starts HAProxy",
+  restart: "restarts the processes in place",
 } as const;
 
 /** Says in a preview how a change will reach HAProxy. Silent where the agent does not run yet. */

@@ -1,36 +1,41 @@
-import { expectedPool, type PoolLive } from "../../model/live";
-import { name } from "../../model/names";
-import { type PoolSpec, poolSpecWith } from "../../model/pool";
+import { UnreachableError } from "../../agent/client/connection";
+import { expectedPool } from "../../model/live";
+import { poolSpecWith } from "../../model/pool";
 import { promotionPlan } from "../../model/promotion-plan";
+import { inPlacePlan, watched } from "../../model/serving";
 import { type Context, containsUnknown, type Failure, type Properties, parsePath, type Resource } from "../server";
-import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
+import { askAgent, liveFailures, withAgent } from "./agent-ref";
+import { replaceInPlace } from "./in-place";
+import { inPlaceFailures } from "./in-place-check";
 import { differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
+import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
 import { promote } from "./promotion";
 import { inTransaction } from "./transaction";
 
-export interface PoolInputs extends PoolSpec {
-  agent: AgentRef;
-  name: string;
-  /** What changes, for policies: they see new inputs only. */
-  change: { from: string; to: string };
-  live: PoolLive;
-}
-
-/** The processes of a release on a host, and the backend that they serve. A new release is promoted side by side. */
+/** The processes of a release on a host, and the backends that they serve. A new release is promoted side by side, or in place. */
 export const poolResource: Resource = {
   type: "sluice:index:Pool",
 
   async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, {
-      own: { agent: agentRef, name },
+      own: poolOwn,
       spec: poolSpecWith(secretNames(news, context)),
     });
-    failures.push(...renameFailures(olds, values));
+    const inPlace = values.strategy === "in-place";
+    if (inPlace) values.watch ??= watched.parse({});
+    failures.push(...renameFailures(olds, values), ...strategyFailures(values));
     const secret = secretFailures(context.secrets);
     const valid = known && failures.length === 0 && secret.length === 0;
     const inputs = values as unknown as PoolInputs;
     const live = valid
-      ? await liveFailures(inputs.agent, startStep(values, context), olds === undefined ? context.urn : undefined)
+      ? [
+          ...(await liveFailures(
+            inputs.agent,
+            startStep(values, context),
+            olds === undefined ? context.urn : undefined,
+          )),
+          ...(await inPlaceFailures(inputs, context)),
+        ]
       : [];
     const from = (olds as unknown as PoolInputs | undefined)?.release?.id ?? "";
     return {
@@ -49,7 +54,7 @@ export const poolResource: Resource = {
   async diff(_context, request) {
     return {
       entries: differences(request, {
-        replacing: ["edge", "agent.directory"],
+        replacing: ["edge", "strategy", "agent.directory"],
         ignored: ["agent.socket"],
         expected: (inputs) => expectedPool(inputs as unknown as PoolInputs),
       }),
@@ -58,8 +63,8 @@ export const poolResource: Resource = {
   },
 
   async create(context, { inputs }) {
-    if (context.preview) sayPlan(undefined, inputs, context);
-    else await promote(inputs as unknown as PoolInputs, startStep(inputs, context), context, { create: true });
+    if (context.preview) await sayPlan(undefined, inputs, context);
+    else await apply(inputs, context, { create: true });
     return { id: String(inputs.name), outputs: outputsOf(inputs) };
   },
 
@@ -72,8 +77,8 @@ export const poolResource: Resource = {
   },
 
   async update(context, { oldInputs, news }) {
-    if (context.preview) sayPlan(oldInputs, news, context);
-    else await promote(news as unknown as PoolInputs, startStep(news, context), context);
+    if (context.preview) await sayPlan(oldInputs, news, context);
+    else await apply(news, context, { create: false });
     return outputsOf(news);
   },
 
@@ -96,15 +101,51 @@ function outputsOf(inputs: Properties): Properties {
   return { ...inputs, live: whenKnown(known, () => expectedPool(inputs as unknown as PoolInputs)) };
 }
 
+async function apply(inputs: Properties, context: Context, options: { create: boolean }): Promise<void> {
+  const pool = inputs as unknown as PoolInputs;
+  const start = startStep(inputs, context);
+  await (pool.strategy === "in-place" ? replaceInPlace : promote)(pool, start, context, options);
+}
+
 /** Says in a preview what the update will do; silent while parts of it are not known. */
-function sayPlan(before: Properties | undefined, after: Properties, { log }: Context): void {
+async function sayPlan(before: Properties | undefined, after: Properties, context: Context): Promise<void> {
   if (containsUnknown(before) || containsUnknown(after)) return;
-  log.info(promotionPlan(before as unknown as PoolInputs | undefined, after as unknown as PoolInputs).join("\n  "));
+  const [old, pool] = [before as unknown as PoolInputs | undefined, after as unknown as PoolInputs];
+  const plan =
+    pool.serves !== undefined && pool.watch !== undefined && (await restarts(old, after, context))
+      ? inPlacePlan(
+          pool,
+          pool.watch,
+          { ...pool.serves, edges: pool.serves.edges.map(({ edge }) => edge) },
+          old?.release.id,
+        )
+      : promotionPlan(old, pool);
+  context.log.info(plan.join("\n  "));
+}
+
+/** Whether a pool in place will be restarted: what its agent says, or where that can't be asked, what is recorded. */
+async function restarts(before: PoolInputs | undefined, after: Properties, context: Context): Promise<boolean> {
+  const { agent } = after as unknown as PoolInputs;
+  const recorded = before?.release.id !== (after as unknown as PoolInputs).release.id ? "restart" : "nothing";
+  const plan = withAgent(agent, (client) => client.plan(startStep(after, context)));
+  const { how } = await plan.catch((error: unknown) => {
+    if (error instanceof UnreachableError) return { how: recorded };
+    throw error;
+  });
+  return how === "restart";
 }
 
 /** The step that starts the declared release, with the names of the environment variables that are secret. */
 function startStep(inputs: Properties, context: Context) {
-  const { agent: _agent, name: pool, live: _live, change: _change, ...spec } = inputs as unknown as PoolInputs;
+  const {
+    agent: _agent,
+    name: pool,
+    serves: _serves,
+    watch: _watch,
+    live: _live,
+    change: _change,
+    ...spec
+  } = inputs as unknown as PoolInputs;
   return { verb: "pool.start" as const, pool, spec, secrets: secretNames(inputs, context) };
 }
 

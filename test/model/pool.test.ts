@@ -8,6 +8,7 @@ import { poolInput, problems, WEB } from "./support/pools";
 test("a pool has defaults for all but its edge, release, ports and processes", () => {
   const { processes, ...rest } = poolSpec.parse(poolInput());
   assert.deepEqual(rest, {
+    strategy: "side-by-side",
     edge: "main",
     release: { id: "v1", path: "/srv/app/v1" },
     ports: { from: 20_000, to: 20_999 },
@@ -475,4 +476,20 @@ test("a release takes one port per replica that has one", () => {
   );
   assert.equal(portsPerRelease(processes), 5);
   assert.equal(hasPort(undefined), false);
+});
+
+test("a pool in place needs ports for one release, and has neither an edge of its own nor replicas", () => {
+  const { edge: _, ...input } = poolInput({ strategy: "in-place", ports: { from: 9000, to: 9000 } });
+  assert.deepEqual(problems(poolSpec, input), []);
+  assert.deepEqual(problems(poolSpec, { ...input, edge: "main" }), [
+    "edge: has no meaning in place, where edges of any agent lead to the host: leave it out, and name them in serves",
+  ]);
+  const { web } = input.processes as Record<string, object>;
+  assert.deepEqual(
+    problems(poolSpec, { ...input, ports: { from: 9000, to: 9001 }, processes: { web: { ...web, replicas: 2 } } }),
+    ["processes.web.replicas: 2 replicas in place: an edge knows one server per host, leave replicas out"],
+  );
+  assert.deepEqual(problems(poolSpec, { ...input, strategy: "side-by-side", ports: { from: 9000, to: 9009 } }), [
+    "edge: is missing: name the edge that the pool serves, on the same agent",
+  ]);
 });

@@ -5,7 +5,7 @@
  *
  *   node deployer.cjs SOCKET '<pool.start as JSON>'
  */
-import type { PoolInputs } from "../../../provider/resources/pool";
+import type { PoolInputs } from "../../../provider/resources/pool-inputs";
 import { promote } from "../../../provider/resources/promotion";
 import type { Context } from "../../../provider/server";
 

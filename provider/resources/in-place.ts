@@ -1,0 +1,144 @@
+import { AgentClient } from "../../agent/client/client";
+import type { Duration } from "../../model/duration";
+import { formatMilliseconds, milliseconds } from "../../model/duration";
+import type { Gate } from "../../model/gate";
+import { putBackMs } from "../../model/serving";
+import type { StepInput, Target } from "../../model/transaction";
+import { type GateContext, watchGates } from "../gates";
+import type { Context } from "../server";
+import { agreed } from "./on-all";
+import type { PoolInputs, Serves } from "./pool-inputs";
+import { inTransactions, type OpenPart, type Part } from "./transaction";
+
+/** Lease on the host, longer than the edges': when an update dies, traffic leaves before the processes are replaced. */
+const HOST_LEASE_MS = 8000;
+/** Time for which edges try to get good answers where the process has no health check of its own. */
+const DEFAULT_ENABLE: Duration = "1 minute";
+
+type StartStep = StepInput & { verb: "pool.start" };
+
+interface PlacePart extends Part {
+  target: Target;
+  /** The edge that leads to the host; nothing for the host itself. */
+  edge?: string;
+}
+
+/**
+ * Replaces a pool's release in its place, in one transaction over the host and all edges that lead to it: the edges drain its
+ * server, the old release stops and the new one starts and becomes healthy, the edges lead traffic there again and see good
+ * answers, gates watch it through a window, and the commit makes it the current release. A failure at any point, or the death of
+ * this process, puts the release before it back. What needs no restart is changed without touching the traffic.
+ */
+export async function replaceInPlace(
+  inputs: PoolInputs,
+  start: StartStep,
+  context: Context,
+  { create }: { create: boolean },
+): Promise<void> {
+  const { agent, name, serves, watch } = inputs;
+  if (serves === undefined || watch === undefined) throw new Error(`pool ${name} does not say which edges lead to it`);
+  const host = new AgentClient(agent.socket);
+  const edges = serves.edges.map(({ agent: { socket }, edge }) => ({ client: new AgentClient(socket), edge }));
+  try {
+    const { how } = await host.plan(start);
+    const own: PlacePart = { client: host, target: `pool/${name}`, create };
+    if (how !== "restart") {
+      await inTransactions([own], context, ([part]) => (part as OpenPart).run(start).then(() => undefined));
+      return;
+    }
+    const leading = edges.map(
+      ({ client, edge }): PlacePart => ({ client, edge, target: `backend/${edge}/${serves.backend}`, passing: true }),
+    );
+    await new Replacement(inputs, serves, start, context).run([{ ...own, leaseMs: HOST_LEASE_MS }, ...leading]);
+  } finally {
+    for (const client of [host, ...edges.map((edge) => edge.client)]) client.close();
+  }
+}
+
+class Replacement {
+  /** Whether traffic may have been led away from the host. */
+  private touched = false;
+
+  constructor(
+    private readonly inputs: PoolInputs,
+    private readonly serves: Serves,
+    private readonly start: StartStep,
+    private readonly context: Context,
+  ) {}
+
+  run(parts: PlacePart[]): Promise<void> {
+    return inTransactions(parts, this.context, (open, signal) => this.replace(open, signal), {
+      undoDeadlineMs: putBackMs(this.inputs),
+      retreat: async ([, ...edges]) => {
+        if (this.touched) await this.drain(edges);
+      },
+    });
+  }
+
+  private async replace([host, ...edges]: OpenPart<PlacePart>[], signal: AbortSignal): Promise<void> {
+    const { watch, release, name } = this.inputs;
+    const { before = [], gates = [], window = "0 seconds" } = watch ?? {};
+    await agreed([host as PlacePart, ...edges], (part) =>
+      part.edge === undefined ? this.start : this.drainStep(part),
+    );
+    await this.assertMetered(edges, gates);
+    await this.watch(before, "0 seconds", edges, signal, `before ${release.id}`);
+    this.touched = true;
+    await this.drain(edges);
+    await (host as OpenPart).run(this.start);
+    await Promise.all(edges.map(({ run, edge }) => run(this.enableStep(edge))));
+    this.context.log.progress(`release ${release.id} of ${name} takes requests`);
+    await this.watch(gates, window, edges, signal, `release ${release.id}`);
+  }
+
+  private async drain(edges: OpenPart<PlacePart>[]): Promise<void> {
+    await Promise.all(edges.map((part) => part.run(this.drainStep(part))));
+  }
+
+  private drainStep({ edge = "" }: Pick<PlacePart, "edge">): StepInput {
+    const { backend, server } = this.serves;
+    return { verb: "server.drain", edge, backend, server, deadline: this.inputs.drainDeadline };
+  }
+
+  private enableStep(edge = ""): StepInput {
+    const { backend, server, probe } = this.serves;
+    const { processes } = this.inputs;
+    const health = Object.values(processes).find(({ policy }) => policy === "proxied")?.health;
+    return { verb: "server.enable", edge, backend, server, deadline: health?.deadline ?? DEFAULT_ENABLE, probe };
+  }
+
+  /** A gate whose meter is off would be found out once traffic has moved; that is told before. */
+  private async assertMetered(edges: OpenPart<PlacePart>[], gates: readonly Gate[]): Promise<void> {
+    if (!gates.some((gate) => gate.kind === "sli" && gate.source === "meter")) return;
+    const now = Date.now();
+    await Promise.all(edges.map(({ client, edge = "" }) => client.sli({ edge, from: now - 1, to: now })));
+  }
+
+  private async watch(
+    gates: readonly Gate[],
+    window: Duration,
+    edges: OpenPart<PlacePart>[],
+    signal: AbortSignal,
+    title: string,
+  ): Promise<void> {
+    const windowMs = milliseconds(window);
+    if (gates.length === 0 && windowMs === 0) return;
+    const { backend, server } = this.serves;
+    const { log } = this.context;
+    const context: GateContext = {
+      title,
+      edges: edges.map(({ client, edge = "" }) => ({ name: edge, agent: client })),
+      candidate: { backend, server },
+      windowMs,
+      signal,
+      progress: (message) => log.progress(message),
+    };
+    try {
+      await watchGates([...gates], context);
+    } catch (error) {
+      signal.throwIfAborted();
+      const when = windowMs === 0 ? title : `${title} in its window of ${formatMilliseconds(windowMs)}`;
+      throw new Error(`${when}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import { z } from "zod";
+import type { PoolLive } from "../../model/live";
+import { name } from "../../model/names";
+import type { PoolSpec } from "../../model/pool";
+import { MAX_EDGES, serving, type Watched, watched } from "../../model/serving";
+import { type Failure, isUnknown, type Properties } from "../server";
+import { type AgentRef, agentRef } from "./agent-ref";
+
+/** The edges that lead to a pool which is replaced in place. */
+export const serves = serving.extend({
+  edges: z
+    .array(z.strictObject({ agent: agentRef, edge: name }))
+    .min(1)
+    .max(MAX_EDGES),
+});
+export type Serves = z.output<typeof serves>;
+export type ServesInput = z.input<typeof serves>;
+
+export interface PoolInputs extends PoolSpec {
+  agent: AgentRef;
+  name: string;
+  /** In place only. */
+  serves?: Serves;
+  watch?: Watched;
+  /** What changes, for policies: they see new inputs only. */
+  change: { from: string; to: string };
+  live: PoolLive;
+}
+
+/** Schemas of what a pool has beside its spec. */
+export const poolOwn = { agent: agentRef, name, serves: serves.optional(), watch: watched.optional() };
+
+/** What a pool says of its strategy beside its spec. */
+export function strategyFailures({ strategy, serves: edges, watch }: Properties): Failure[] {
+  if (isUnknown(strategy)) return [];
+  if (strategy === "in-place")
+    return edges === undefined
+      ? [
+          {
+            property: "serves",
+            reason: "is missing: name the edges, the backend and the server by which they know this pool",
+          },
+        ]
+      : [];
+  return Object.entries({ serves: edges, watch }).flatMap(([property, value]) =>
+    value === undefined
+      ? []
+      : [{ property, reason: 'goes with strategy: "in-place": set that, or use a Route to watch a candidate' }],
+  );
+}

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { WatchedInput } from "../../model/serving";
+import { replaceInPlace } from "../../provider/resources/in-place";
+import type { Context } from "../../provider/server";
+import { ask, sendRequests } from "../support/requests";
+import { until } from "../support/until";
+import { type Behaviour, startNodes, startStep } from "./support/nodes";
+
+function contextOf(said: string[]): Context {
+  const say = (text: string) => said.push(text);
+  const log = { debug: say, info: say, warn: say, error: say, progress: say };
+  const { signal } = new AbortController();
+  return { urn: "urn:pool", name: "web", type: "x", preview: false, signal, log, secrets: [] };
+}
+
+const WINDOW: WatchedInput = {
+  window: "6 seconds",
+  gates: [{ kind: "sli", thresholds: ["p95 < 500 ms", "5xx < 0.5 %"], minRequests: 50, interval: "500 milliseconds" }],
+};
+
+test("a release is replaced in its place, behind two edges and under load, and put back when it does not hold", async (t) => {
+  const nodes = await startNodes(t);
+  const { edges, states, committed } = nodes;
+  const said: string[] = [];
+  const deploy = async (id: string, behaviour: Behaviour = {}, watch: WatchedInput = {}) => {
+    const inputs = nodes.inputs(await nodes.release(id, behaviour), watch);
+    said.length = 0;
+    await replaceInPlace(inputs, startStep(inputs), contextOf(said), { create: id === "v1" });
+  };
+  const releases = async () => {
+    const answers = await Promise.all(Array.from({ length: 4 }, () => ask(edges[0]?.port ?? 0)));
+    return [...new Set(answers.map(({ release }) => release))].toSorted();
+  };
+
+  await t.test("the first one comes up where nothing ran", async () => {
+    await deploy("v1");
+    assert.deepEqual(await states(), ["ready", "ready"]);
+    assert.deepEqual(await releases(), ["peer", "v1"]);
+  });
+
+  const load = sendRequests(edges.map(({ port }) => port));
+  t.after(() => load.stop());
+
+  await t.test("a good one takes over without a lost request, after its window", async () => {
+    await deploy("v2", {}, WINDOW);
+    assert.equal(await committed(), "v2");
+    assert.deepEqual(await states(), ["ready", "ready"]);
+    assert.deepEqual(await releases(), ["peer", "v2"]);
+    const order = ["drains", "starts", "is healthy", "takes requests again", "answers well through", "watching"];
+    const at = order.map((text) => said.findIndex((line) => line.includes(text)));
+    assert.ok(!at.includes(-1), JSON.stringify(said));
+    assert.deepEqual(
+      at,
+      at.toSorted((a, b) => a - b),
+    );
+    assert.deepEqual(load.seen().failures, []);
+  });
+
+  await t.test("the same one again touches nothing", async () => {
+    await deploy("v2");
+    assert.ok(!said.some((line) => line.includes("drains")), JSON.stringify(said));
+  });
+
+  await t.test("one that answers 500 on its health path is undone", async () => {
+    await assert.rejects(
+      async () => {
+        const release = await nodes.release("sick", { health: 500 });
+        const inputs = nodes.inputs(release);
+        const { web } = inputs.processes;
+        if (web?.health !== undefined) web.health.deadline = "2 seconds";
+        await replaceInPlace(inputs, startStep(inputs), contextOf(said), { create: false });
+      },
+      (error: Error) => {
+        assert.match(error.message, /release sick\) not healthy within 2 seconds: GET \/healthz answered 500/);
+        assert.match(error.message, /pool\/web of the agent at \S+ is as it was before/);
+        return true;
+      },
+    );
+    assert.equal(await committed(), "v2");
+    assert.deepEqual(await states(), ["ready", "ready"]);
+    await until("v2 answers again", async () => (await releases()).includes("v2"));
+  });
+
+  await t.test("one with 2 % errors is undone by its window", async () => {
+    await assert.rejects(
+      deploy("flaky", { errors: 0.02 }, { ...WINDOW, window: "20 seconds" }),
+      /not 5xx .*as it was before/s,
+    );
+    assert.equal(await committed(), "v2");
+    assert.deepEqual(await states(), ["ready", "ready"]);
+    await until("v2 answers again", async () => (await releases()).includes("v2"));
+  });
+
+  await t.test("one that is slow is undone by its window", async () => {
+    await assert.rejects(deploy("slow", { delayMs: 700 }, { ...WINDOW, window: "1 minute" }), /not p95 /);
+    assert.equal(await committed(), "v2");
+  });
+
+  await t.test("what must hold before is asked before anything is touched", async () => {
+    const before: WatchedInput["before"] = [
+      { kind: "command", name: "pending migrations", command: ["sh", "-c", "echo 2 pending; exit 3"] },
+    ];
+    await assert.rejects(deploy("v3", {}, { before }), /gate pending migrations: .*exited with 3: 2 pending/);
+    assert.ok(!said.some((line) => line.includes("drains")), JSON.stringify(said));
+  });
+
+  await t.test("the last server that answers is not taken away", async () => {
+    const { client } = edges[0] as (typeof edges)[number];
+    const { id } = await client.begin({ target: "backend/main/web", owner: { who: "ana", why: "a look", pid: 1 } });
+    await client.step(
+      id,
+      { verb: "server.drain", edge: "main", backend: "web", server: "peer", deadline: "1 second" },
+      () => undefined,
+    );
+    const last = client.check(
+      { verb: "server.drain", edge: "main", backend: "web", server: "node", deadline: "1 second" },
+      undefined,
+      { now: true },
+    );
+    assert.match(
+      (await last)[0]?.message ?? "",
+      /server node is the only one of backend web on edge main that takes requests/,
+    );
+    await assert.rejects(deploy("v3"), /held: a transaction of ana/);
+    await client.abort(id, "done");
+    assert.equal(await committed(), "v2");
+  });
+
+  const { failures, answers } = await load.stop();
+  assert.deepEqual(failures, []);
+  assert.ok((answers["v2 200"] ?? 0) > 100, JSON.stringify(answers));
+});
