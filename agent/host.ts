@@ -41,8 +41,10 @@ export interface HostParts {
   haproxyBinary: string;
   /** Path of the mirror's socket. */
   mirrorSocket: string;
-  /** Told what is desired before an edge is brought to it, which waits for what this returns. */
-  desires: (desired: Desired) => Promise<void>;
+  /** Told what is desired, before an edge is brought to it. */
+  desires: (desired: Desired) => void;
+  /** Resolves once the mirror takes what is desired to be copied, or after some seconds without it. */
+  mirrorReady: () => Promise<void>;
   /** Told that an edge's HAProxy was brought to what is wanted: it may have other workers now. */
   applied: (edge: string) => Promise<void>;
   committed: Committed;
@@ -161,6 +163,12 @@ export class Host {
     return isNewGeneration(this.committed.pools[pool], this.parts.secrets.split(spec, secretNames).spec);
   }
 
+  /** Resolves once the mirror takes what the working state has copied, or after some seconds without it. */
+  async mirrorReady(): Promise<void> {
+    this.parts.desires(this.working());
+    await this.parts.mirrorReady();
+  }
+
   get keptReleases(): KeptReleases {
     return this.parts.keptReleases;
   }
@@ -193,8 +201,8 @@ export class Host {
 
   /** Drives an edge to the working state: HAProxy's file, servers and flags, or its end. */
   async convergeEdge(edge: string): Promise<void> {
-    await this.parts.desires(this.working());
     const working = this.working();
+    this.parts.desires(working);
     const spec = working.edges[edge];
     const haproxy = this.haproxy(edge);
     if (spec !== undefined) {

@@ -112,10 +112,11 @@ async function start(
     directory,
     haproxyBinary: findHaproxy(),
     mirrorSocket: mirrorSocket(directory, workerGroup),
-    desires: async (desired) => {
+    desires: (desired) => {
       meter.want(host.meteredEdges());
-      await mirror.want(desired);
+      mirror.want(desired);
     },
+    mirrorReady: () => mirror.ready(),
     applied: (edge) => meter.look(edge),
     committed: loaded.state,
     stateFile,

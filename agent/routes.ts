@@ -22,6 +22,8 @@ export async function setRoute(
   setOverlay({ ...overlay, routes: { ...overlay.routes, [route]: spec } });
   const edges = [...new Set([...(before?.edges ?? []), ...(spec?.edges ?? [])])];
   return async () => {
+    // So that no copy is lost which could have been taken.
+    if (spec?.mirror !== undefined || spec?.sample !== undefined) await host.mirrorReady();
     await Promise.all(edges.map((edge) => convergeEdge(host, edge, { mayBeDown: isRetreat(before, spec) })));
   };
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [dataplane|switch|preview|idle|meter|parity ...] [--quick]`: measures Sluice against its peers, both sides in the
+ * `npm run bench -- [dataplane|switch|preview|idle|meter|mirror|parity ...] [--quick]`: measures Sluice against its peers, both sides in the
  * same run, and writes `.sluice/bench/<name>.json`. Ends with 1 where it could not measure, or where something failed that
  * must not; a target that is not reached is shown, and no failure. With `--quick`, as a smoke test: the figures mean nothing.
  */
@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { dataplane } from "./dataplane/dataplane";
 import { idle } from "./idle/idle";
 import { meter } from "./meter/meter";
+import { mirror } from "./mirror/mirror";
 import { parity } from "./parity/parity";
 import { preview } from "./preview/preview";
 import { machineFacts } from "./support/machine";
@@ -23,7 +24,7 @@ export interface Options {
 }
 
 type Benchmark = (options: Options) => Promise<Findings>;
-const BENCHMARKS: Record<string, Benchmark> = { dataplane, switch: switches, preview, idle, meter, parity };
+const BENCHMARKS: Record<string, Benchmark> = { dataplane, switch: switches, preview, idle, meter, mirror, parity };
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({

@@ -18,7 +18,7 @@ const HEAP_MIB = 256;
 const RESTART_FIRST_MS = 100;
 const RESTART_CAP_MS = 5000;
 /** Time that it has to listen, in milliseconds. */
-const LISTEN_MS = 3000;
+const LISTEN_MS = 10_000;
 /** Time that it has for an answer, in milliseconds. */
 const ANSWER_MS = 2000;
 /** Between two looks whether copies are dropped, and between two events on the same route, in milliseconds. */
@@ -39,6 +39,8 @@ export interface MirrorOptions {
 
 /** What the mirror does now. */
 export interface MirrorAnswer {
+  /** When the rest was true, ISO 8601: earlier where the mirror's process has no time to answer, or is stopped. */
+  at: string;
   /** Process id; null where nothing is mirrored, or it is just started again. */
   pid: number | null;
   /** Connections of HAProxy's workers, one for each thread that has copies. */
@@ -61,6 +63,7 @@ export class Mirror {
   private routes: Record<string, RouteOrders> = {};
   private readonly asked = new Map<number, (answer: Extract<Report, { kind: "told" }>["answer"]) => void>();
   private readonly said = new Map<string, { drops: number; at: number }>();
+  private last: MirrorAnswer | undefined;
   private question = 0;
   private listening: Promise<void> = Promise.resolve();
   private heard: () => void = () => undefined;
@@ -71,18 +74,10 @@ export class Mirror {
 
   constructor(private readonly options: MirrorOptions) {}
 
-  /**
-   * Mirrors and samples what is desired. Cheap where nothing changed; where its process is just started, it resolves once that
-   * takes copies, or after some seconds without it: HAProxy counts what it can't deliver.
-   */
-  async want(desired: Desired): Promise<void> {
+  /** Mirrors and samples what is desired. Cheap where nothing changed. */
+  want(desired: Desired): void {
     const routes = ordersOf(desired);
-    if (!isDeepStrictEqual(routes, this.routes)) this.follow(routes);
-    if (Object.keys(routes).length > 0)
-      await Promise.race([this.listening, sleep(LISTEN_MS, undefined, { ref: false })]);
-  }
-
-  private follow(routes: Record<string, RouteOrders>): void {
+    if (isDeepStrictEqual(routes, this.routes)) return;
     this.routes = routes;
     for (const route of this.said.keys()) if (routes[route] === undefined) this.said.delete(route);
     if (this.child !== undefined) this.send({ do: "configure", routes });
@@ -90,10 +85,17 @@ export class Mirror {
     else if (this.child === undefined && this.restarting === undefined) this.start();
   }
 
+  /** Resolves once what is wanted is listened for, or after some seconds without it: HAProxy counts what it can't deliver. */
+  async ready(): Promise<void> {
+    await Promise.race([this.listening, sleep(LISTEN_MS, undefined, { ref: false })]);
+  }
+
   async figures(): Promise<MirrorAnswer> {
     const told = (await this.ask({ what: "figures" })) as ProcessFigures | undefined;
-    if (told === undefined) return { pid: null, connections: 0, routes: {} };
-    return { pid: this.child?.pid ?? null, ...told };
+    const pid = this.child?.pid ?? null;
+    if (told !== undefined) this.last = { at: new Date().toISOString(), pid, ...told };
+    if (pid !== null && this.last?.pid === pid) return this.last;
+    return { at: new Date().toISOString(), pid, connections: 0, routes: {} };
   }
 
   /** The sample of a route; nothing where it has none. */
@@ -112,6 +114,7 @@ export class Mirror {
     clearTimeout(this.restarting);
     clearInterval(this.looking);
     this.restarting = undefined;
+    this.heard();
     const child = this.child;
     this.child = undefined;
     // It keeps nothing that outlives it, and may be stopped.
@@ -125,6 +128,8 @@ export class Mirror {
       env: { ...process.env, [MARKER_VARIABLE]: marker, [INSTANCE_VARIABLE]: "mirror" },
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       serialization: "advanced",
+      // The scheduler may share the CPU by sessions, within which alone a priority then counts.
+      detached: true,
     });
     this.child = child;
     const began = performance.now();

@@ -1,5 +1,6 @@
+import { writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
-import { constants, setPriority } from "node:os";
+import { setPriority } from "node:os";
 import { listenForWorkers } from "../worker-socket";
 import { MessageReader, type Sink } from "./messages";
 import type { Order, ProcessFigures, Report, RouteOrders } from "./orders";
@@ -8,13 +9,15 @@ import { ACK } from "./script";
 import { Shadow } from "./shadow";
 
 const SWEEP_MS = 50;
+/** Nice value: a third of the CPU time that others get of a busy processor, which is enough not to starve. */
+const NICE = 5;
 
 /**
- * The mirror's process, one for each agent that has something to mirror. It has the lowest priority, so that copies get what
- * real requests, the agent and the apps leave of the processors, and ends with its agent.
+ * The mirror's process, one for each agent that has something to mirror. It has a low priority, so that real requests, the
+ * agent and the apps come before copies, and ends with its agent.
  */
 export function runMirrorProcess(): void {
-  setPriority(constants.priority.PRIORITY_LOW);
+  yieldToAll();
   const desk = new Desk();
   const sweeping = setInterval(() => desk.sweep(), SWEEP_MS);
   const report = (message: Report) => process.send?.(message);
@@ -25,8 +28,17 @@ export function runMirrorProcess(): void {
     clearInterval(sweeping);
     process.exit(0);
   });
-  // Of signals that a terminal sends to all, the agent's own end is what counts.
-  for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => undefined);
+}
+
+function yieldToAll(): void {
+  setPriority(NICE);
+  try {
+    // Linux shares the CPU by sessions first, where it is set to (sched(7), "The autogroup feature").
+    writeFileSync("/proc/self/autogroup", String(NICE));
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? "";
+    if (!["ENOENT", "EACCES", "EPERM", "EROFS", "EINVAL", "EAGAIN"].includes(code)) throw error;
+  }
 }
 
 /** Everything that the mirror's process has. */

@@ -14,14 +14,15 @@ export interface WrkResult {
 
 const MS: Record<string, number> = { us: 0.001, ms: 1, s: 1000, m: 60_000 };
 
-/** Puts a closed-loop load on a URL. */
+/** Puts a closed-loop load on a URL; with a script of wrk's, whatever that makes of it. */
 export async function wrk(
   url: string,
-  { connections, seconds }: { connections: number; seconds: number },
+  { connections, seconds, script }: { connections: number; seconds: number; script?: string },
 ): Promise<WrkResult> {
   // One thread: on a machine with few cores, more of them only take time from the proxy.
-  const args = ["--threads", "1", "--connections", String(connections), "--duration", `${seconds}s`, "--latency", url];
-  return parse((await run("wrk", args, { timeout: (seconds + 30) * 1000 })).stdout);
+  const args = ["--threads", "1", "--connections", String(connections), "--duration", `${seconds}s`, "--latency"];
+  const scripted = script === undefined ? [] : ["--script", script];
+  return parse((await run("wrk", [...args, ...scripted, url], { timeout: (seconds + 30) * 1000 })).stdout);
 }
 
 /** Reads what wrk printed. Throws where it is not that. */

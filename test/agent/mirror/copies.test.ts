@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import test from "node:test";
-import { until } from "../../support/until";
-import { send, side, world } from "./world";
+import { send, side, until, world } from "./world";
 
-const MIRROR = { to: "dark", share: "100%", maxBody: "64 KiB" } as const;
+const MIRROR = { to: "dark", share: "100%", maxBody: "64 KiB", timeout: "1 minute" } as const;
 
 test("a shadow gets what the stable server gets, bodies included, and its answers reach nobody", async (t) => {
   const stable = await side(t, "stable");

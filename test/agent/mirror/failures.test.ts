@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { MirrorFigures } from "../../../model/mirror";
-import { until } from "../../support/until";
-import { owner, routeStep, send, side, world } from "./world";
+import { owner, routeStep, send, side, until, world } from "./world";
 
-const MIRROR = { to: "dark", share: "100%" } as const;
+const MIRROR = { to: "dark", share: "100%", timeout: "1 minute" } as const;
 
 /** Every copy that was made, whatever became of it. */
 function accounted(figures: MirrorFigures | undefined): number {

@@ -7,6 +7,12 @@ import { type RouteInput, routeSpec } from "../../../model/route";
 import type { StepInput } from "../../../model/transaction";
 import { startTestAgent } from "../../support/agent";
 import { freePorts } from "../../support/ports";
+import { until as untilWithin } from "../../support/until";
+
+/** The mirror's process comes after everybody else, so on a busy machine it may take its time. */
+export function until<T>(what: string, probe: () => T | Promise<T>) {
+  return untilWithin(what, probe, { deadlineMs: 90_000 });
+}
 
 export const owner = { who: "test", why: "test", pid: process.pid };
 
