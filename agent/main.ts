@@ -143,7 +143,7 @@ async function start(
   const stop = (restart: boolean) => {
     transactions.close();
     host.close();
-    mirror.close();
+    const unmirrored = mirror.close();
     outputTimes.close();
     processes.close();
     server.close();
@@ -151,7 +151,7 @@ async function start(
       restart ? "the agent restarts; processes and traffic go on" : "the agent stops; processes and traffic go on",
     );
     const written = evidence.close(EVIDENCE_DEADLINE_MS).then(() => Promise.all([meter.close(), events.flush()]));
-    void Promise.all([written, release()]).finally(() => process.exit(restart ? EXIT_RESTART : 0));
+    void Promise.all([written, unmirrored, release()]).finally(() => process.exit(restart ? EXIT_RESTART : 0));
   };
   const server = createApi({
     host,

@@ -1,4 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { milliseconds } from "../../model/duration";
@@ -104,10 +106,13 @@ export class Mirror {
     return ((await this.ask({ what: "sample", route })) ?? []) as readonly SampledRequest[];
   }
 
-  /** Ends the mirror's process. */
-  close(): void {
+  /** Ends the mirror's process, and removes what HAProxy reached it by. */
+  async close(): Promise<void> {
     this.closed = true;
     this.end();
+    const { directory, group } = this.options;
+    const path = mirrorSocket(directory, group);
+    await rm(group === undefined ? path : dirname(path), { recursive: true, force: true });
   }
 
   private end(): void {
