@@ -17,7 +17,6 @@ import { Host } from "./host";
 import { Journal } from "./journal";
 import { Meter } from "./meter/meter";
 import { MIRROR_ARGUMENT, Mirror, mirrorSocket } from "./mirror/mirror";
-import { runMirrorProcess } from "./mirror/process";
 import { KeptReleases } from "./pools/kept-releases";
 import { assertSocketFolder, ensurePrivateFolder } from "./private-folder";
 import { Problem } from "./problem";
@@ -249,5 +248,6 @@ function run(directory: string | undefined): void {
 }
 
 const argument = process.argv[2];
-if (argument === MIRROR_ARGUMENT) runMirrorProcess();
+// The agent itself has no use for what that needs, and would carry it in its memory.
+if (argument === MIRROR_ARGUMENT) void import("./mirror/process").then(({ runMirrorProcess }) => runMirrorProcess());
 else run(argument);

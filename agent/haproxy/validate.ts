@@ -18,8 +18,17 @@ export async function validateFile(binary: string, path: string): Promise<void> 
     const { stderr = "", stdout = "", message } = cause as { stderr?: string; stdout?: string; message: string };
     const said = complaints(`${stderr}\n${stdout}`) || message;
     const lines = (await readFile(path, "utf8")).split("\n");
+    if (/lua-load-per-thread/.test(said) && !(await hasLua(binary)))
+      throw new Error(
+        `${binary} is built without Lua, by which a route's mirror and sample copy requests: install a package that has it (\`haproxy -vv\` says +LUA), or declare neither`,
+        { cause },
+      );
     throw new Error(`HAProxy refuses the config: ${withLines(said, path, lines)}`, { cause });
   }
+}
+
+async function hasLua(binary: string): Promise<boolean> {
+  return /^Feature list.* \+LUA\b/m.test((await run(binary, ["-vv"], { timeout: CHECK_DEADLINE_MS })).stdout);
 }
 
 /** The alerts in HAProxy's output, or all of it where there is none. */
