@@ -4,6 +4,7 @@ import { eventsCommand } from "./events";
 import { evidenceCommand } from "./evidence";
 import { EXIT, type ExitCode, NotReached, type Terminal, UsageError } from "./exit";
 import { logsCommand } from "./logs";
+import { migrationsCommand } from "./migrations";
 import { parityCommand } from "./parity";
 import { restartCommand } from "./restart";
 import { statusCommand } from "./status";
@@ -21,6 +22,7 @@ const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)
   restartCommand,
   evidenceCommand,
   parityCommand,
+  migrationsCommand,
 ];
 
 async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -39,8 +41,7 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
   const finish = (result: number) => {
     code = result;
   };
-  // A verb made apart from the program does not take its settings by itself.
-  for (const verb of VERBS) program.addCommand(verb(terminal, finish).copyInheritedSettings(program));
+  for (const verb of VERBS) program.addCommand(inheriting(verb(terminal, finish), program));
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;
@@ -50,6 +51,13 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
     for (const problem of problems) terminal.stderr.write(`sluice: ${problem}\n`);
     return failed;
   }
+}
+
+/** A verb made apart from the program does not take its settings by itself, nor do the verbs below it. */
+function inheriting(verb: Command, parent: Command): Command {
+  verb.copyInheritedSettings(parent);
+  for (const inner of verb.commands) inheriting(inner as Command, verb);
+  return verb;
 }
 
 /** What an error that a verb may end with means; others are mistakes of the program, and thrown on. */

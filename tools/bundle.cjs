@@ -111,6 +111,10 @@ function compile(name, entry, define) {
       logLevel: "silent",
       write: false,
       define,
+      // They bring files of their own (WebAssembly), or much more than is ever used; they are loaded when needed.
+      external: ["libpg-query", "node-sql-parser"],
+      // A bundle runs as a plain script, which can't import anything as modules do.
+      supported: { "dynamic-import": false },
     });
     const [map, code] = outputFiles.sort((a, b) => b.path.localeCompare(a.path)).map((output) => output.text);
     return { code, map };

@@ -1,0 +1,76 @@
+/** `error` makes a file unsafe; `warn` tells what a person should know; `style` is taste, and never blocks. */
+export type Level = "error" | "warn" | "style";
+
+/**
+ * What a finding is about: does the old release still work after it, can the old release be restored after it, does it
+ * block the application (or fail half-way) while it runs. What can't be inspected counts as the last.
+ */
+export type Question = "compatibility" | "rollback" | "locks";
+
+/** What a statement takes away from, or changes for, releases that know the schema as it was. */
+export interface Affected {
+  kind: "table" | "column" | "object";
+  /** `schema.table`, or the name of the object as written. */
+  relation: string;
+  column?: string;
+}
+
+export interface Finding {
+  /** Id of the rule, such as `drop-column`. */
+  rule: string;
+  level: Level;
+  question: Question;
+  /** The path as given. */
+  file: string;
+  /** From 1. */
+  line: number;
+  /** From 1, in UTF-16 units. */
+  column: number;
+  /** The statement's beginning, on one line. */
+  statement: string;
+  /** Why, in one sentence, with the names of this statement. */
+  message: string;
+  /** The locks that the statement takes, and what they block. */
+  locks: string;
+  /** What to write instead of this very statement. */
+  fix: string;
+  /** A contract migration may do it, once no release needs what it takes away any more. */
+  contractable: boolean;
+  /** What it is about, for a comparison with what releases declare that they use. */
+  affects: readonly Affected[];
+}
+
+export type Dialect = "postgres" | "mysql" | "sqlite";
+
+/** How the runner runs a file: in one transaction, or each statement by itself. */
+export type TransactionMode = "per-file" | "none";
+
+export interface MigrationFile {
+  /** Shown in findings; its name also tells the layout (`0001_x.up.sql`, `V1__x.sql`). */
+  path: string;
+  sql: string;
+}
+
+export interface CheckOptions {
+  /** @default "postgres" */
+  dialect?: Dialect;
+  /** Annotations in a file, such as goose's `NO TRANSACTION`, come before it. @default "per-file" */
+  transaction?: TransactionMode;
+  /** SQL that made the database before the first of the files, such as the output of `pg_dump --schema-only`. */
+  schema?: string;
+}
+
+export interface FileResult {
+  path: string;
+  /** Unsafe means at least one error. */
+  verdict: "safe" | "unsafe";
+  /** In the order of their places. */
+  findings: readonly Finding[];
+  /** Why the file was not judged at all: it undoes another one. */
+  skipped?: string;
+}
+
+export interface CheckResult {
+  verdict: "safe" | "unsafe";
+  files: readonly FileResult[];
+}

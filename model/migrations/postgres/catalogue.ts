@@ -1,0 +1,214 @@
+import type { Node } from "libpg-query";
+import type { Name } from "./names";
+import type { PartitionBound, PartitionKey } from "./specs";
+import type { TypeRef } from "./types";
+
+/** The number of the file that made something; undefined where that can't be said for sure. */
+export type Birth = number | undefined;
+
+export interface Column {
+  name: string;
+  type?: TypeRef;
+  /** Undefined: unknown. */
+  notNull?: boolean;
+  hasDefault?: boolean;
+  /** Of its default, where that is a known expression. */
+  default?: Node;
+  /** `stored` is computed from other columns. */
+  generated?: "always" | "by-default" | "stored";
+  birth: Birth;
+}
+
+export interface ConstraintFact {
+  kind: "check" | "unique" | "primary" | "foreign" | "exclude" | "not-null";
+  name: string;
+  columns: readonly string[];
+  expression?: Node;
+  valid: boolean;
+  birth: Birth;
+  /** The transaction that added it. */
+  transaction: number;
+  references?: string;
+}
+
+export interface IndexFact {
+  /** Key of its table. */
+  table: string;
+  unique: boolean;
+  /** Of an index over columns alone. */
+  columns: readonly string[];
+  /** All that it depends on. */
+  uses: readonly string[];
+  partial: boolean;
+  expressions: boolean;
+  /** On the partitioned table itself, or its partitions' part of one. */
+  partitioned: boolean;
+  constraint?: string;
+}
+
+export type RelationKind = "table" | "view" | "matview" | "sequence" | "index" | "foreign-table" | "composite";
+
+export interface Relation {
+  readonly kind: RelationKind;
+  readonly schema: string;
+  readonly name: string;
+  readonly birth: Birth;
+  readonly temporary: boolean;
+  /** Its columns and constraints are all known. */
+  readonly complete: boolean;
+  readonly columns: ReadonlyMap<string, Column>;
+  readonly constraints: ReadonlyMap<string, ConstraintFact>;
+  readonly index?: IndexFact;
+  readonly partitionKey?: PartitionKey;
+  /** Keys of its partitions, with the default one apart. */
+  readonly defaultPartition?: string;
+  readonly partitionOf?: string;
+  readonly bound?: PartitionBound;
+  /** Columns whose type views, policies, triggers and generated columns hold fast; `*` is all of them. */
+  readonly pinned: ReadonlySet<string>;
+  readonly replicaIdentity?: "default" | "full" | "nothing" | "index";
+  /** Privileges that statements granted on it. */
+  readonly granted: ReadonlySet<string>;
+  /** Of a sequence: the key of the table that owns it. */
+  readonly owner?: string;
+}
+
+export interface TypeFact {
+  kind: "enum" | "domain" | "composite" | "range" | "base";
+  birth: Birth;
+  /** Of a domain: whether it, or what it is over, checks its values. */
+  checked?: boolean;
+  base?: TypeRef;
+  /** Of an enum, the transaction that made it: its new values may be used in the same one. */
+  transaction?: number;
+}
+
+export interface FunctionFact {
+  birth: Birth;
+  /** Its parameters' types, which tell it from others of its name. */
+  signature: string;
+  procedure: boolean;
+  volatility: "immutable" | "stable" | "volatile";
+  language: string;
+  /** The whole statement that made it, for the parser of its body. */
+  statement: string;
+  body?: string;
+  /** Of a SQL function written with BEGIN ATOMIC or RETURN. */
+  parsed?: readonly Node[];
+  /** Its own, where it sets one. */
+  searchPath?: readonly string[];
+}
+
+const SEPARATOR = "\u001f";
+export const keyOf = (schema: string, name: string): string => `${schema}${SEPARATOR}${name}`;
+export const TEMPORARY_SCHEMA = "pg_temp";
+
+export interface Resolved {
+  key: string;
+  schema: string;
+  name: string;
+  /** Undefined where nothing is known of it. */
+  relation?: Relation;
+  /** No other object can be meant: a schema that comes earlier in the search path can't hold one of this name. */
+  certain: boolean;
+}
+
+/** What is known of the database at one moment. Facts are replaced, never changed, so a copy is shallow. */
+export class Catalogue {
+  readonly relations: Map<string, Relation>;
+  readonly types: Map<string, TypeFact>;
+  readonly functions: Map<string, readonly FunctionFact[]>;
+  /** Births of everything else, such as `schema app` or `trigger public.t name`. */
+  readonly others: Map<string, Birth>;
+  /** What a schema file made is all there is. */
+  whole = false;
+
+  constructor(from?: Catalogue) {
+    this.relations = new Map(from?.relations);
+    this.types = new Map(from?.types);
+    this.functions = new Map(from?.functions);
+    this.others = new Map(from?.others);
+    this.whole = from?.whole ?? false;
+  }
+
+  /** Everything as it is in another one. */
+  become(other: Catalogue): void {
+    for (const part of ["relations", "types", "functions", "others"] as const) {
+      const mine: Map<string, unknown> = this[part];
+      mine.clear();
+      for (const [key, value] of other[part]) mine.set(key, value);
+    }
+    this.whole = other.whole;
+  }
+
+  relation(name: Name, searchPath: readonly string[]): Resolved {
+    const found = this.find(this.relations, name, searchPath);
+    return { ...found, name: name.name, ...(found.value && { relation: found.value }) };
+  }
+
+  type(name: Name, searchPath: readonly string[]): { key: string; type?: TypeFact; certain: boolean } {
+    const { key, value, certain } = this.find(this.types, name, searchPath);
+    return { key, certain, ...(value && { type: value }) };
+  }
+
+  functionsNamed(name: Name, searchPath: readonly string[]): readonly FunctionFact[] {
+    return this.find(this.functions, name, searchPath).value ?? [];
+  }
+
+  private find<Fact>(
+    facts: ReadonlyMap<string, Fact>,
+    { schema, name }: Name,
+    searchPath: readonly string[],
+  ): { key: string; schema: string; value?: Fact; certain: boolean } {
+    const at = (place: string, certain: boolean) => {
+      const key = keyOf(place, name);
+      const value = facts.get(key);
+      return { key, schema: place, certain, ...(value !== undefined && { value }) };
+    };
+    if (schema !== undefined) return at(schema.startsWith("pg_temp") ? TEMPORARY_SCHEMA : schema, true);
+    if (facts.has(keyOf(TEMPORARY_SCHEMA, name))) return at(TEMPORARY_SCHEMA, true);
+    let certain = true;
+    for (const place of searchPath) {
+      if (facts.has(keyOf(place, name))) return at(place, certain);
+      // In a schema that these files made, what is not known is not there.
+      if (!this.others.has(`schema ${place}`)) certain = false;
+    }
+    return at(searchPath[0] ?? "public", false);
+  }
+
+  /** @returns the relation as it is now; undefined where nothing is known of it, and then nothing changes */
+  update(key: string, change: (relation: Relation) => Partial<Relation>): Relation | undefined {
+    const relation = this.relations.get(key);
+    if (relation === undefined) return undefined;
+    const next = { ...relation, ...change(relation) };
+    this.relations.set(key, next);
+    return next;
+  }
+
+  /** Makes room for facts about a relation that was not heard of before. */
+  ensure(resolved: Resolved, kind: RelationKind = "table"): void {
+    if (!this.relations.has(resolved.key)) this.relations.set(resolved.key, blankRelation(resolved, kind));
+  }
+
+  indexesOf(table: string): [key: string, relation: Relation & { index: IndexFact }][] {
+    const found: [string, Relation & { index: IndexFact }][] = [];
+    for (const [key, relation] of this.relations)
+      if (relation.index?.table === table) found.push([key, relation as Relation & { index: IndexFact }]);
+    return found;
+  }
+}
+
+export function blankRelation({ schema, name }: { schema: string; name: string }, kind: RelationKind): Relation {
+  return {
+    kind,
+    schema,
+    name,
+    birth: undefined,
+    temporary: schema === TEMPORARY_SCHEMA,
+    complete: false,
+    columns: new Map(),
+    constraints: new Map(),
+    pinned: new Set(),
+    granted: new Set(),
+  };
+}

@@ -1,0 +1,175 @@
+import type * as Pg from "libpg-query";
+import { excerpt } from "../text";
+import { canonical, optionsOf, optionText, unwrap } from "./ast";
+import { type Birth, type FunctionFact, keyOf } from "./catalogue";
+import { constantText } from "./constants";
+import { nameOfParts, stringsOf } from "./names";
+import { SyntaxProblem } from "./parser";
+import { readPlpgsql } from "./plpgsql";
+import type { At, CodeContext, Run } from "./run";
+
+const READ_LANGUAGES = new Set(["plpgsql", "sql"]);
+const WRITE_PLAINLY = "Write the statements into the migration itself.";
+
+/** Keeps what a function says, for when something calls it. */
+export function registerFunction(run: Run, body: Pg.CreateFunctionStmt, statement: string, birth: Birth): void {
+  const { funcname, replace, is_procedure, parameters, sql_body } = body;
+  const options = optionsOf(body.options);
+  const name = nameOfParts(stringsOf(funcname));
+  const schema = name.schema ?? run.session.searchPath[0] ?? "public";
+  const key = keyOf(schema, name.name);
+  const signature = (parameters ?? [])
+    .flatMap((node) => ("FunctionParameter" in node ? [node.FunctionParameter] : []))
+    .filter(({ mode }) => mode !== "FUNC_PARAM_OUT" && mode !== "FUNC_PARAM_TABLE")
+    .map(({ argType }) => canonical({ ...argType, location: undefined }))
+    .join();
+  const others = (run.catalogue.functions.get(key) ?? []).filter((other) => other.signature !== signature);
+  const replaced = (run.catalogue.functions.get(key) ?? []).find((other) => other.signature === signature);
+  const text = options.get("as")?.arg;
+  const parts = text && "List" in text ? stringsOf(text.List.items) : [];
+  const volatility = optionText(options.get("volatility") ?? {});
+  const path = searchPathOf(options.get("set"));
+  const fact: FunctionFact = {
+    // What OR REPLACE finds is not known, unless this file made it.
+    birth: replace ? replaced?.birth : birth,
+    signature,
+    procedure: is_procedure === true,
+    volatility: volatility === "immutable" || volatility === "stable" ? volatility : "volatile",
+    language: (optionText(options.get("language") ?? {}) ?? "sql").toLowerCase(),
+    statement,
+    ...(parts.length === 1 && { body: parts[0] ?? "" }),
+    ...(sql_body && { parsed: flatten(sql_body) }),
+    ...(path && { searchPath: path }),
+  };
+  run.catalogue.functions.set(key, [...others, fact]);
+}
+
+function flatten(node: Pg.Node): Pg.Node[] {
+  return "List" in node ? (node.List.items ?? []).flatMap(flatten) : [node];
+}
+
+function searchPathOf(option: Pg.DefElem | undefined): string[] | undefined {
+  const set = option?.arg && "VariableSetStmt" in option.arg ? option.arg.VariableSetStmt : undefined;
+  if (set?.name !== "search_path") return undefined;
+  return (set.args ?? []).flatMap((argument) => constantText(argument, new Map()) ?? []);
+}
+
+/** Runs the body of a DO block, or of a function that something calls. */
+export function readCode(run: Run, code: Pg.DoStmt | FunctionFact, at: At, context: CodeContext): void {
+  const before = run.session.searchPath;
+  try {
+    if ("statement" in code) readFunction(run, code, at, context);
+    else readBlock(run, code, at, context);
+  } finally {
+    if ("searchPath" in code) run.session.searchPath = before;
+  }
+}
+
+function readBlock(run: Run, { args }: Pg.DoStmt, at: At, context: CodeContext): void {
+  const options = optionsOf(args);
+  const language = (optionText(options.get("language") ?? {}) ?? "plpgsql").toLowerCase();
+  const body = optionText(options.get("as") ?? {}) ?? "";
+  const inner = { ...context, inside: "a DO block", mayCommit: run.mayCommit(context), variables: new Map() };
+  if (language !== "plpgsql") {
+    run.uninspectable(`a DO block in ${language} can't be read`, WRITE_PLAINLY, at, context);
+    return;
+  }
+  plpgsql(run, at.text, body, at, inner, linesBefore(at.text, body));
+}
+
+function readFunction(run: Run, fact: FunctionFact, at: At, context: CodeContext): void {
+  const name = context.inside ?? "a function";
+  if (!READ_LANGUAGES.has(fact.language)) {
+    run.uninspectable(`${name} is written in ${fact.language}, which can't be read`, WRITE_PLAINLY, at, context);
+    return;
+  }
+  if (fact.searchPath) run.session.searchPath = fact.searchPath;
+  if (fact.language === "plpgsql") {
+    plpgsql(run, fact.statement, fact.body ?? "", at, context);
+    return;
+  }
+  if (fact.parsed) {
+    for (const node of fact.parsed) run.execute(node, at, context);
+    return;
+  }
+  runText(run, fact.body ?? "", at, context);
+}
+
+/** @param line of the body's beginning, counted from the statement's own; undefined: findings point at the call */
+function plpgsql(run: Run, statement: string, body: string, at: At, context: CodeContext, line?: number): void {
+  let tree: unknown;
+  try {
+    tree = run.parser.parseFunction(statement);
+  } catch (error) {
+    if (!(error instanceof SyntaxProblem)) throw error;
+    run.uninspectable(
+      `${context.inside ?? "the code"} can't be read as PL/pgSQL: ${error.message}`,
+      "Correct it, or write the statements into the migration itself.",
+      at,
+      context,
+    );
+    return;
+  }
+  readPlpgsql(tree, body, context, {
+    statement: (sql, lineNumber, inner) => runText(run, sql, placed(at, sql, line, lineNumber), inner),
+    dynamic: (sql, lineNumber, inner) =>
+      run.uninspectable(
+        `${inner.inside ?? "the code"} executes text that is put together at run time: ${excerpt(sql)}`,
+        "Write out each statement that it would execute.",
+        placed(at, sql, line, lineNumber),
+        inner,
+        "dynamic-sql",
+      ),
+    parse: (sql) => expressionOf(run, sql),
+    end: (back, lineNumber, inner) =>
+      run.endInCode(back, placed(at, back ? "ROLLBACK" : "COMMIT", line, lineNumber), inner),
+  });
+}
+
+function placed(at: At, sql: string, bodyLine: number | undefined, lineNumber: number): At {
+  const statement = excerpt(sql);
+  if (bodyLine === undefined) return { text: sql, indexOf: inAscii, place: { ...at.place, statement } };
+  return {
+    text: sql,
+    indexOf: inAscii,
+    place: { line: at.place.line + bodyLine + Math.max(lineNumber, 1) - 1, column: 1, statement },
+  };
+}
+
+/** Right but for texts with letters beyond ASCII, where a rewrite shows a place a little off. */
+const inAscii = (location: number): number => location;
+
+function linesBefore(text: string, body: string): number {
+  const start = text.indexOf(body);
+  return start < 0 ? 0 : text.slice(0, start).split("\n").length - 1;
+}
+
+function expressionOf(run: Run, sql: string): Pg.Node | undefined {
+  try {
+    const [first] = run.parser.parse(`SELECT ${sql}`);
+    const [, select] = first ? unwrap(first.node) : ["", {}];
+    const [target] = (select.targetList ?? []) as Pg.Node[];
+    return target && "ResTarget" in target ? target.ResTarget.val : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxProblem) return undefined;
+    throw error;
+  }
+}
+
+/** Statements that come as text: a SQL function's body, or what constant EXECUTE runs. */
+export function runText(run: Run, sql: string, at: At, context: CodeContext): void {
+  let statements: { node: Pg.Node }[];
+  try {
+    statements = run.parser.parse(sql);
+  } catch (error) {
+    if (!(error instanceof SyntaxProblem)) throw error;
+    run.uninspectable(
+      `${context.inside ?? "the code"} holds a statement that can't be read: ${error.message}`,
+      "Correct it.",
+      at,
+      context,
+    );
+    return;
+  }
+  for (const { node } of statements) run.execute(node, { ...at, text: sql }, context);
+}

@@ -1,0 +1,232 @@
+import type { FuncCall, MergeStmt, Node, RangeVar, SelectStmt } from "libpg-query";
+import type { Action, WriteVerb } from "./actions";
+import { columnOf, stripCasts, unwrap, walk } from "./ast";
+import { isSmall, namesIn, restricts, type WriteScope } from "./bounds";
+import type { Relation } from "./catalogue";
+import { type Name, nameOfParts, nameOfRangeVar, stringsOf } from "./names";
+import { conjuncts } from "./proofs";
+import { readSelectInto } from "./read-create";
+import type { Scene } from "./scene";
+
+/** Of pg_catalog, but only to be read. */
+const CATALOGUE_TABLE = /^(?:pg_|sql_)/;
+
+/** What a statement that reads or writes data does, wherever in it: in CTEs, subqueries and calls. */
+export function readData(node: Node, scene: Scene, enumValues: ReadonlyMap<string, string>): Action[] {
+  const actions: Action[] = [];
+  const own = commonTables(node);
+  walk(node, (kind, body) => {
+    switch (kind) {
+      case "UpdateStmt":
+      case "DeleteStmt":
+        actions.push(...writeOf(kind === "UpdateStmt" ? "UPDATE" : "DELETE", body, scene, own));
+        break;
+      case "MergeStmt":
+        actions.push(...mergeOf(body as MergeStmt, scene, own));
+        break;
+      case "InsertStmt":
+        actions.push(...insertOf(body, scene, own));
+        break;
+      case "SelectStmt":
+      case "larg":
+        if (body.intoClause) {
+          actions.push(...readSelectInto(body as SelectStmt));
+          if (readsLarge(body as SelectStmt, scene, own)) actions.push({ kind: "long-read", what: "SELECT INTO" });
+        }
+        break;
+      case "FuncCall":
+      case "funccall":
+        actions.push({
+          kind: "call",
+          function: nameOfParts(stringsOf((body as FuncCall).funcname)),
+          arguments: (body as FuncCall).args ?? [],
+          standalone: kind === "funccall" || isStandalone(node, body),
+        });
+        break;
+      case "A_Const": {
+        const text = (body.sval as { sval?: string } | undefined)?.sval;
+        const type = text === undefined ? undefined : enumValues.get(text);
+        if (text !== undefined && type !== undefined) actions.push({ kind: "new-enum-value", value: text, type });
+        break;
+      }
+    }
+    return undefined;
+  });
+  return actions;
+}
+
+/** Called for what it does: as the whole of `SELECT f()` or `SELECT * FROM f()`, not to compute a value to be stored. */
+function isStandalone(node: Node, call: Record<string, unknown>): boolean {
+  const [kind, body] = unwrap(node);
+  if (kind !== "SelectStmt") return false;
+  const select = body as SelectStmt;
+  const targets = (select.targetList ?? []).map((target) => ("ResTarget" in target ? target.ResTarget.val : undefined));
+  if (
+    targets.some(
+      (value) => value !== undefined && "FuncCall" in stripCasts(value) && unwrap(stripCasts(value))[1] === call,
+    )
+  )
+    return true;
+  let inFrom = false;
+  walk(select.fromClause, (_, inner) => {
+    if (inner === call) inFrom = true;
+    return undefined;
+  });
+  return inFrom;
+}
+
+function commonTables(node: Node): Map<string, SelectStmt | undefined> {
+  const found = new Map<string, SelectStmt | undefined>();
+  walk(node, (kind, body) => {
+    if (kind !== "CommonTableExpr") return undefined;
+    const [inner, query] = unwrap((body.ctequery ?? {}) as Node);
+    found.set((body.ctename as string | undefined) ?? "", inner === "SelectStmt" ? (query as SelectStmt) : undefined);
+    return undefined;
+  });
+  return found;
+}
+
+function isLargeIn(scene: Scene, own: ReadonlyMap<string, SelectStmt | undefined>): (node: Node) => boolean {
+  const isLarge = (node: Node): boolean => {
+    const [kind, body] = unwrap(node);
+    switch (kind) {
+      case "RangeVar": {
+        const name = nameOfRangeVar(body as RangeVar);
+        if (name.schema === undefined && own.has(name.name)) {
+          const query = own.get(name.name);
+          // What a write in a CTE returns is no more than it wrote, which is judged by itself.
+          if (query === undefined) return false;
+          const others = new Map(own);
+          others.delete(name.name);
+          return !isSmall(query, { isLarge: isLargeIn(scene, others) });
+        }
+        return !scene.born(name);
+      }
+      case "JoinExpr":
+        return [body.larg, body.rarg].some((side) => side !== undefined && isLarge(side as Node));
+      case "RangeSubselect": {
+        const [, query] = unwrap((body.subquery ?? {}) as Node);
+        return !isSmall(query as SelectStmt, { isLarge });
+      }
+      case "RangeTableSample":
+        return true;
+      default:
+        return false;
+    }
+  };
+  return isLarge;
+}
+
+function scopeOf(
+  target: RangeVar,
+  from: readonly Node[],
+  scene: Scene,
+  own: ReadonlyMap<string, SelectStmt | undefined>,
+): WriteScope {
+  const name = nameOfRangeVar(target);
+  const relation = scene.resolve(name).relation;
+  const isLarge = isLargeIn(scene, own);
+  return {
+    target: relation,
+    names: new Set(target.alias?.aliasname === undefined ? [name.name] : [target.alias.aliasname]),
+    unbounded: new Set(from.filter(isLarge).flatMap(namesIn)),
+    isLarge,
+  };
+}
+
+function writeOf(
+  verb: WriteVerb,
+  body: Record<string, unknown>,
+  scene: Scene,
+  own: ReadonlyMap<string, SelectStmt | undefined>,
+): Action[] {
+  const target = (body.relation ?? {}) as RangeVar;
+  const from = (body.fromClause ?? body.usingClause ?? []) as Node[];
+  const scope = scopeOf(target, from, scene, own);
+  const where = body.whereClause as Node | undefined;
+  const table = nameOfRangeVar(target);
+  const bounded = restricts(where, scope) || boundedByJoin(from, scope);
+  return [
+    ...systemWrite(table, scene),
+    { kind: "write", verb, table, bounded, single: isSingleRow(where, scope.target), many: true },
+  ];
+}
+
+/** Joined with few rows, under a condition that some join needs anyway. */
+function boundedByJoin(from: readonly Node[], scope: WriteScope): boolean {
+  return from.some((node) => {
+    const [kind, body] = unwrap(node);
+    return kind === "JoinExpr" && scope.unbounded.size > 0 && restricts(body.quals as Node | undefined, scope);
+  });
+}
+
+function mergeOf(merge: MergeStmt, scene: Scene, own: ReadonlyMap<string, SelectStmt | undefined>): Action[] {
+  const { relation = {}, sourceRelation, joinCondition, mergeWhenClauses = [] } = merge;
+  const from = sourceRelation ? [sourceRelation] : [];
+  const scope = scopeOf(relation, from, scene, own);
+  const table = nameOfRangeVar(relation);
+  const clauses = mergeWhenClauses.flatMap((node) => ("MergeWhenClause" in node ? [node.MergeWhenClause] : []));
+  const changing = clauses.filter(({ commandType }) => commandType === "CMD_UPDATE" || commandType === "CMD_DELETE");
+  const joined = restricts(joinCondition, scope);
+  const bounded = changing.every(
+    ({ condition, matchKind }) =>
+      restricts(condition, scope) || (joined && matchKind !== "MERGE_WHEN_NOT_MATCHED_BY_SOURCE"),
+  );
+  return [...systemWrite(table, scene), { kind: "write", verb: "MERGE", table, bounded, single: false, many: true }];
+}
+
+function insertOf(
+  body: Record<string, unknown>,
+  scene: Scene,
+  own: ReadonlyMap<string, SelectStmt | undefined>,
+): Action[] {
+  const table = nameOfRangeVar((body.relation ?? {}) as RangeVar);
+  const [, select] = unwrap((body.selectStmt ?? {}) as Node);
+  const many = body.selectStmt !== undefined && readsLarge(select as SelectStmt, scene, own);
+  return [...systemWrite(table, scene), { kind: "write", verb: "INSERT", table, bounded: true, single: false, many }];
+}
+
+/** Whether it reads tables that were there before, other than for a few rows by a limit. */
+export function readsLarge(
+  query: SelectStmt,
+  scene: Scene,
+  own: ReadonlyMap<string, SelectStmt | undefined> = new Map(),
+): boolean {
+  if (query.larg && query.rarg) return readsLarge(query.larg, scene, own) || readsLarge(query.rarg, scene, own);
+  const isLarge = isLargeIn(scene, own);
+  return query.limitCount === undefined && (query.fromClause ?? []).some(isLarge);
+}
+
+/** `key = value` on a column that is known to be unique. */
+function isSingleRow(where: Node | undefined, target: Relation | undefined): boolean {
+  if (where === undefined || target === undefined) return false;
+  const fixed = new Set(
+    conjuncts(where).flatMap((part) => {
+      if (!("A_Expr" in part) || part.A_Expr.kind !== "AEXPR_OP") return [];
+      const { name, lexpr, rexpr } = part.A_Expr;
+      if (stringsOf(name).at(-1) !== "=" || rexpr === undefined) return [];
+      const column = columnOf(lexpr);
+      const value = stripCasts(rexpr);
+      return column !== undefined && ("A_Const" in value || "ParamRef" in value) ? [column] : [];
+    }),
+  );
+  return [...target.constraints.values()].some(
+    ({ kind, columns }) =>
+      (kind === "primary" || kind === "unique") && columns.length > 0 && columns.every((column) => fixed.has(column)),
+  );
+}
+
+/** Who writes to PostgreSQL's own tables changes the schema in ways that no statement of it shows. */
+function systemWrite({ schema, name }: Name, scene: Scene): Action[] {
+  const system =
+    schema === "pg_catalog" || (schema === undefined && CATALOGUE_TABLE.test(name) && !scene.born({ name }));
+  return system
+    ? [
+        {
+          kind: "uninspectable",
+          what: `it writes to the system catalogue ${name}, which changes the schema behind PostgreSQL's back`,
+          fix: "Use the statement of data definition that does it.",
+        },
+      ]
+    : [];
+}

@@ -1,0 +1,143 @@
+import type { A_Expr, Node, PartitionBoundSpec } from "libpg-query";
+import { canonical, columnOf, columnsIn, stripCasts } from "./ast";
+import type { Relation } from "./catalogue";
+import { stringsOf } from "./names";
+
+/** The parts of an expression that must all hold. */
+export function conjuncts(node: Node): Node[] {
+  if ("BoolExpr" in node && node.BoolExpr.boolop === "AND_EXPR") return (node.BoolExpr.args ?? []).flatMap(conjuncts);
+  return [node];
+}
+
+/** The column of `column IS NOT NULL`. */
+export function notNullColumn(node: Node): string | undefined {
+  if (!("NullTest" in node) || node.NullTest.nulltesttype !== "IS_NOT_NULL") return undefined;
+  return columnOf(node.NullTest.arg);
+}
+
+/** Whether a validated check shows that a column holds no NULL, so that SET NOT NULL needs no look at the rows. */
+export function isProvenNotNull(relation: Relation | undefined, column: string): boolean {
+  return validatedConjuncts(relation).some((part) => notNullColumn(part) === column);
+}
+
+/** The parts of all checks that every row is known to pass. */
+export function validatedConjuncts(relation: Relation | undefined): Node[] {
+  return [...(relation?.constraints.values() ?? [])].flatMap(({ kind, valid, expression }) =>
+    kind === "check" && valid && expression ? conjuncts(expression) : [],
+  );
+}
+
+/** Whether dropping a check loses nothing: it says no more than that a column, which is NOT NULL, is not NULL. */
+export function isRedundantCheck(relation: Relation | undefined, name: string): boolean {
+  const fact = relation?.constraints.get(name);
+  if (fact?.kind !== "check" || fact.expression === undefined) return false;
+  const parts = conjuncts(fact.expression);
+  return parts.every((part) => {
+    const column = notNullColumn(part);
+    return column !== undefined && relation?.columns.get(column)?.notNull === true;
+  });
+}
+
+const FLIPPED: Record<string, string> = { "<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=" };
+
+interface Comparison {
+  column: string;
+  operator: string;
+  value: string;
+}
+
+/**
+ * Whether validated checks of a table show that all its rows belong into a partition, so that attaching it needs no look
+ * at them. Bounds over one column are compared by their text; what is harder is not tried.
+ * @param key the parent's only key column; undefined where the parent is not known
+ */
+export function isWithinBound(
+  relation: Relation | undefined,
+  bound: PartitionBoundSpec,
+  key: string | undefined,
+): boolean {
+  if (relation === undefined || bound.is_default) return false;
+  const parts = validatedConjuncts(relation);
+  const columns = key === undefined ? new Set(parts.flatMap((part) => [...columnsIn(part)])) : new Set([key]);
+  return [...columns].some((column) => {
+    const present =
+      relation.columns.get(column)?.notNull === true || parts.some((part) => notNullColumn(part) === column);
+    if (bound.strategy === "r") return present && isWithinRange(parts, column, bound);
+    return bound.strategy === "l" && isWithinList(parts, column, bound, present);
+  });
+}
+
+function isWithinRange(
+  parts: readonly Node[],
+  column: string,
+  { lowerdatums = [], upperdatums = [] }: PartitionBoundSpec,
+): boolean {
+  if (lowerdatums.length !== 1 || upperdatums.length !== 1) return false;
+  const comparisons = parts.flatMap(comparisonsIn).filter((found) => found.column === column);
+  const holds = (datum: Node | undefined, operator: string) => {
+    if (datum === undefined || !("PartitionRangeDatum" in datum)) return false;
+    const { kind, value } = datum.PartitionRangeDatum;
+    if (kind !== "PARTITION_RANGE_DATUM_VALUE") return true;
+    const text = valueText(value);
+    return comparisons.some((found) => found.operator === operator && found.value === text);
+  };
+  return holds(lowerdatums[0], ">=") && holds(upperdatums[0], "<");
+}
+
+function isWithinList(
+  parts: readonly Node[],
+  column: string,
+  { listdatums = [] }: PartitionBoundSpec,
+  present: boolean,
+): boolean {
+  const allowed = new Set(listdatums.map(valueText));
+  const takesNull = listdatums.some((datum) => valueText(datum) === NULL_VALUE);
+  return (
+    (present || takesNull) &&
+    parts.some((part) => {
+      const values = valuesOf(part, column);
+      return values?.every((value) => allowed.has(value)) === true;
+    })
+  );
+}
+
+/** The values of `column = x` or `column IN (x, y)`. */
+function valuesOf(node: Node, column: string): string[] | undefined {
+  if (!("A_Expr" in node) || columnOf(node.A_Expr.lexpr) !== column) return undefined;
+  const { kind, rexpr } = node.A_Expr;
+  if (operatorOf(node.A_Expr) !== "=" || rexpr === undefined) return undefined;
+  if (kind === "AEXPR_OP") return [valueText(rexpr)];
+  if (kind === "AEXPR_IN" && "List" in rexpr) return (rexpr.List.items ?? []).map(valueText);
+  return undefined;
+}
+
+function comparisonsIn(node: Node): Comparison[] {
+  if (!("A_Expr" in node)) return [];
+  const { kind, lexpr, rexpr } = node.A_Expr;
+  if (kind !== "AEXPR_OP" || lexpr === undefined || rexpr === undefined) return [];
+  const operator = operatorOf(node.A_Expr);
+  const flipped = FLIPPED[operator];
+  if (flipped === undefined) return [];
+  const [left, right] = [columnOf(lexpr), columnOf(rexpr)];
+  if (left !== undefined) return [{ column: left, operator, value: valueText(rexpr) }];
+  return right === undefined ? [] : [{ column: right, operator: flipped, value: valueText(lexpr) }];
+}
+
+const operatorOf = ({ name }: A_Expr): string => stringsOf(name).at(-1) ?? "";
+
+const NULL_VALUE = "null";
+
+function valueText(node: Node | undefined): string {
+  if (node === undefined) return NULL_VALUE;
+  const inner = stripCasts(node);
+  if ("A_Const" in inner) {
+    const { isnull, ival, sval, fval, boolval } = inner.A_Const;
+    if (isnull) return NULL_VALUE;
+    // '1' and 1 are the same value of a column of numbers.
+    if (ival) return `:${ival.ival ?? 0}`;
+    if (sval) return `:${sval.sval ?? ""}`;
+    if (fval) return `:${fval.fval ?? ""}`;
+    if (boolval) return `:${boolval.boolval ?? false}`;
+  }
+  return canonical(inner);
+}

@@ -1,0 +1,118 @@
+import { Catalogue } from "./catalogue";
+import type { HeldLock } from "./scene";
+
+export const DEFAULT_SEARCH_PATH: readonly string[] = ["public"];
+
+/** What a rollback brings back. */
+interface Moment {
+  catalogue: Catalogue;
+  searchPath: readonly string[];
+  enumValues: ReadonlyMap<string, string>;
+  held: readonly HeldLock[];
+}
+
+/** `runner` is the one that the runner opens around a file; `implicit` that of several statements sent as one string. */
+export type Block = "runner" | "explicit" | "implicit";
+
+/** A connection as the migration finds it: its transaction, what that has done so far, and its settings. */
+export class Session {
+  transaction = 0;
+  block: Block | undefined;
+  /** Where the open block began. */
+  openedAt = 0;
+  searchPath = DEFAULT_SEARCH_PATH;
+  held: HeldLock[] = [];
+  /** Values that this transaction added to enums that were there before it, with their types. */
+  enumValues = new Map<string, string>();
+  readonly prepared = new Set<string>();
+  /** To which SET LOCAL goes back. */
+  private lastingPath: readonly string[] | undefined;
+  private start: Moment | undefined;
+  private savepoints: { name: string; moment: Moment | undefined }[] = [];
+
+  /** @param remembers whether anything is ever rolled back, so that states must be kept */
+  constructor(
+    readonly catalogue: Catalogue,
+    private readonly remembers: boolean,
+    private readonly nextTransaction: () => number,
+  ) {
+    this.transaction = nextTransaction();
+  }
+
+  begin(block: Block, at: number): void {
+    this.fresh();
+    this.block = block;
+    this.openedAt = at;
+    this.start = this.moment();
+  }
+
+  /** A statement that is a transaction of its own. */
+  fresh(): void {
+    this.transaction = this.nextTransaction();
+    this.held = [];
+    this.enumValues = new Map();
+    this.savepoints = [];
+  }
+
+  commit(): void {
+    if (this.lastingPath) this.searchPath = this.lastingPath;
+    this.close();
+  }
+
+  rollback(): void {
+    this.goBackTo(this.start);
+    this.close();
+  }
+
+  savepoint(name: string): void {
+    this.savepoints.push({ name, moment: this.moment() });
+  }
+
+  /** @returns whether there is one of that name */
+  release(name: string): boolean {
+    const index = this.savepoints.findLastIndex((savepoint) => savepoint.name === name);
+    if (index >= 0) this.savepoints.length = index;
+    return index >= 0;
+  }
+
+  /** @returns whether there is one of that name */
+  rollbackTo(name: string): boolean {
+    const index = this.savepoints.findLastIndex((savepoint) => savepoint.name === name);
+    if (index < 0) return false;
+    this.goBackTo(this.savepoints[index]?.moment);
+    this.savepoints.length = index + 1;
+    return true;
+  }
+
+  setSearchPath(path: readonly string[], local: boolean): void {
+    if (local && this.block === undefined) return;
+    if (local) this.lastingPath ??= this.searchPath;
+    else this.lastingPath = undefined;
+    this.searchPath = path;
+  }
+
+  private close(): void {
+    this.lastingPath = undefined;
+    this.block = undefined;
+    this.start = undefined;
+    this.fresh();
+  }
+
+  private moment(): Moment | undefined {
+    if (!this.remembers) return undefined;
+    return {
+      catalogue: new Catalogue(this.catalogue),
+      searchPath: this.searchPath,
+      enumValues: new Map(this.enumValues),
+      held: [...this.held],
+    };
+  }
+
+  private goBackTo(moment: Moment | undefined): void {
+    if (moment === undefined) return;
+    this.catalogue.become(new Catalogue(moment.catalogue));
+    this.searchPath = moment.searchPath;
+    this.enumValues = new Map(moment.enumValues);
+    this.held = [...moment.held];
+  }
+}

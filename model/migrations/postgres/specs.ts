@@ -1,0 +1,155 @@
+import type { ColumnDef, Constraint, Node, PartitionBoundSpec, PartitionSpec } from "libpg-query";
+import { columnsIn, unwrap } from "./ast";
+import { type Name, nameOfRangeVar, stringsOf } from "./names";
+import { serialBase, type TypeRef, typeOf } from "./types";
+
+/** A column as a statement declares it. */
+export interface ColumnSpec {
+  name: string;
+  type: TypeRef;
+  /** `serial` and its like: the type is already what it stands for. */
+  serial: boolean;
+  notNull: boolean;
+  default?: Node;
+  identity?: "always" | "by-default";
+  generated?: "stored" | "virtual";
+  /** CHECK, UNIQUE, PRIMARY KEY and REFERENCES written with the column. */
+  constraints: readonly ConstraintSpec[];
+  /** In bytes from the beginning of the text. */
+  location: number;
+}
+
+export type DeleteAction = "no-action" | "restrict" | "cascade" | "set-null" | "set-default";
+
+export interface ConstraintSpec {
+  kind: "check" | "unique" | "primary" | "foreign" | "exclude" | "not-null";
+  name?: string;
+  /** Of a key: its columns. Of a check: those that its expression names. */
+  columns: readonly string[];
+  expression?: Node;
+  notValid: boolean;
+  notEnforced: boolean;
+  usingIndex?: string;
+  references?: { table: Name; onDelete: DeleteAction; setColumns: readonly string[] };
+  location: number;
+}
+
+export interface PartitionKey {
+  strategy: "range" | "list" | "hash";
+  /** Undefined where a part of the key is an expression. */
+  columns: readonly (string | undefined)[];
+}
+
+const DELETE_ACTIONS: Record<string, DeleteAction> = {
+  a: "no-action",
+  r: "restrict",
+  c: "cascade",
+  n: "set-null",
+  d: "set-default",
+};
+
+export function columnSpec(def: ColumnDef): ColumnSpec {
+  const name = def.colname ?? "";
+  const written = typeOf(def.typeName);
+  const base = serialBase(written);
+  const spec: ColumnSpec = {
+    name,
+    type: base === undefined ? written : { ...written, name: base },
+    serial: base !== undefined,
+    notNull: def.is_not_null === true || base !== undefined,
+    constraints: [],
+    location: def.location ?? 0,
+  };
+  const constraints: ConstraintSpec[] = [];
+  for (const node of def.constraints ?? []) {
+    if (!("Constraint" in node)) continue;
+    const constraint = node.Constraint;
+    switch (constraint.contype) {
+      case "CONSTR_NOTNULL":
+        spec.notNull = true;
+        break;
+      case "CONSTR_DEFAULT":
+        if (constraint.raw_expr) spec.default = constraint.raw_expr;
+        break;
+      case "CONSTR_IDENTITY":
+        spec.identity = constraint.generated_when === "a" ? "always" : "by-default";
+        spec.notNull = true;
+        break;
+      case "CONSTR_GENERATED":
+        spec.generated = constraint.generated_kind === "v" ? "virtual" : "stored";
+        break;
+      default: {
+        const own = constraintSpec(constraint, name);
+        if (own) constraints.push(own);
+        if (own?.kind === "primary") spec.notNull = true;
+      }
+    }
+  }
+  if (def.raw_default && spec.default === undefined) spec.default = def.raw_default;
+  return { ...spec, constraints };
+}
+
+/** @param column the one that the constraint is written with */
+export function constraintSpec(constraint: Constraint, column?: string): ConstraintSpec | undefined {
+  const common = {
+    ...(constraint.conname !== undefined && { name: constraint.conname }),
+    notValid: constraint.skip_validation === true,
+    notEnforced: false,
+    location: constraint.location ?? 0,
+  };
+  const keys = stringsOf(constraint.keys);
+  const columns = keys.length > 0 || column === undefined ? keys : [column];
+  const usingIndex = constraint.indexname === undefined ? {} : { usingIndex: constraint.indexname };
+  switch (constraint.contype) {
+    case "CONSTR_CHECK":
+      return {
+        ...common,
+        kind: "check",
+        columns: [...columnsIn(constraint.raw_expr)],
+        ...(constraint.raw_expr && { expression: constraint.raw_expr }),
+        notEnforced: constraint.is_enforced !== true,
+      };
+    case "CONSTR_UNIQUE":
+      return { ...common, kind: "unique", columns, ...usingIndex };
+    case "CONSTR_PRIMARY":
+      return { ...common, kind: "primary", columns, ...usingIndex };
+    case "CONSTR_EXCLUSION":
+      return { ...common, kind: "exclude", columns: [...columnsIn(constraint.exclusions)] };
+    case "CONSTR_NOTNULL":
+      return { ...common, kind: "not-null", columns };
+    case "CONSTR_FOREIGN": {
+      const own = stringsOf(constraint.fk_attrs);
+      return {
+        ...common,
+        kind: "foreign",
+        columns: own.length > 0 || column === undefined ? own : [column],
+        notEnforced: constraint.is_enforced !== true,
+        references: {
+          table: nameOfRangeVar(constraint.pktable ?? {}),
+          onDelete: DELETE_ACTIONS[constraint.fk_del_action ?? "a"] ?? "no-action",
+          setColumns: stringsOf(constraint.fk_del_set_cols),
+        },
+      };
+    }
+    default:
+      return undefined;
+  }
+}
+
+export function partitionKey(spec: PartitionSpec): PartitionKey {
+  const strategy = {
+    PARTITION_STRATEGY_LIST: "list",
+    PARTITION_STRATEGY_RANGE: "range",
+    PARTITION_STRATEGY_HASH: "hash",
+  };
+  const columns = (spec.partParams ?? []).map((node) => {
+    const [, body] = unwrap(node);
+    return typeof body.name === "string" ? body.name : undefined;
+  });
+  return {
+    strategy: (strategy[spec.strategy ?? "PARTITION_STRATEGY_RANGE"] ?? "range") as PartitionKey["strategy"],
+    columns,
+  };
+}
+
+export type PartitionBound = PartitionBoundSpec;

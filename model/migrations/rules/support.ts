@@ -1,0 +1,51 @@
+import type { Affected } from "../finding";
+import type { Column, Relation } from "../postgres/catalogue";
+import { type Name, quoteIdentifier, quoteName } from "../postgres/names";
+import type { Scene } from "../postgres/scene";
+import type { Rule } from "../rule";
+
+export const q = quoteIdentifier;
+export const qn = quoteName;
+
+/** In a contract migration, with the order of things. */
+export const LATER =
+  "Leave it out of this migration. Do it in a contract migration, when no release that uses it runs or is kept for a rollback.";
+
+export interface TableFacts {
+  relation: Relation | undefined;
+  /** Nobody but this file knows it. */
+  born: boolean;
+  /** As written. */
+  shown: string;
+}
+
+export function tableFacts(scene: Scene, name: Name): TableFacts {
+  return { relation: scene.resolve(name).relation, born: scene.born(name), shown: quoteName(name) };
+}
+
+export function columnFacts(
+  scene: Scene,
+  table: Name,
+  column: string,
+): TableFacts & { column: Column | undefined; columnBorn: boolean } {
+  const facts = tableFacts(scene, table);
+  const known = facts.relation?.columns.get(column);
+  return { ...facts, column: known, columnBorn: facts.born || scene.bornHere(known?.birth) };
+}
+
+export function affectsTable(scene: Scene, name: Name): Affected[] {
+  const { schema, name: relation } = scene.resolve(name);
+  return [{ kind: "table", relation: `${schema}.${relation}` }];
+}
+
+export function affectsColumn(scene: Scene, table: Name, column: string): Affected[] {
+  const { schema, name } = scene.resolve(table);
+  return [{ kind: "column", relation: `${schema}.${name}`, column }];
+}
+
+/** Statements for several migrations, each under its heading. */
+export function steps(...parts: readonly [title: string, ...sql: string[]][]): string {
+  return parts.map(([title, ...sql], index) => [`-- ${index + 1}. ${title}`, ...sql].join("\n")).join("\n");
+}
+
+export const defineRules = (...rules: Rule[]): readonly Rule[] => rules;
