@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- [dataplane|switch|preview|idle|meter|mirror|parity ...] [--quick]`: measures Sluice against its peers, both sides in the
- * same run, and writes `.sluice/bench/<name>.json`. Ends with 1 where it could not measure, or where something failed that
+ * `npm run bench -- [dataplane|switch|preview|idle|meter|mirror|parity|rollback ...] [--quick]`: measures Sluice against its peers,
+ * both sides in the same run, and writes `.sluice/bench/<name>.json`. Ends with 1 where it could not measure, or where something failed that
  * must not; a target that is not reached is shown, and no failure. With `--quick`, as a smoke test: the figures mean nothing.
  */
 import { parseArgs } from "node:util";
@@ -10,6 +10,7 @@ import { meter } from "./meter/meter";
 import { mirror } from "./mirror/mirror";
 import { parity } from "./parity/parity";
 import { preview } from "./preview/preview";
+import { rollback } from "./rollback/rollback";
 import { machineFacts } from "./support/machine";
 import { type Findings, render, writeReport } from "./support/report";
 import { Scope } from "./support/scope";
@@ -24,7 +25,7 @@ export interface Options {
 }
 
 type Benchmark = (options: Options) => Promise<Findings>;
-const BENCHMARKS: Record<string, Benchmark> = { dataplane, switch: switches, preview, idle, meter, mirror, parity };
+const BENCHMARKS: Record<string, Benchmark> = { dataplane, switch: switches, preview, idle, meter, mirror, parity, rollback };
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({

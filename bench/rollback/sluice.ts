@@ -1,0 +1,68 @@
+import { declaredRoute } from "../../model/route";
+import { type RunGates, runGates } from "../../provider/resources/stage-gates";
+import { walkRoute } from "../../provider/resources/walk";
+import type { Context } from "../../provider/server";
+import { startTestAgent } from "../../test/support/agent";
+import { change } from "../support/change";
+import { answers, freePorts } from "../support/processes";
+import type { Scope } from "../support/scope";
+import { PROBE_INTERVAL_MS, type Side, STABLE, startApp } from "./side";
+
+const ROUTE = "api";
+
+/** A route's walk as the provider does it, whose gate turns red. */
+export async function sluiceSide(scope: Scope, health: string): Promise<Side> {
+  const { client } = await startTestAgent(scope);
+  const [port = 0] = await freePorts(1);
+  const frontends = { http: { binds: [{ port }], defaultBackend: STABLE } };
+  await change(client, "edge/main", { verb: "edge.set", edge: "main", spec: { frontends } });
+  const setBackend = async (backend: string) => {
+    const spec = { servers: { one: { address: "127.0.0.1", port: await startApp(scope, backend) } } };
+    await change(client, `backend/main/${backend}`, { verb: "backend.set", edge: "main", backend, spec });
+  };
+  await setBackend(STABLE);
+  const url = `http://127.0.0.1:${port}/`;
+  await answers(url, "the edge");
+
+  const silent = () => undefined;
+  const context: Context = {
+    urn: "urn:pulumi:bench::sluice::sluice:index:Route::api",
+    name: ROUTE,
+    type: "sluice:index:Route",
+    preview: false,
+    signal: new AbortController().signal,
+    log: { debug: silent, info: silent, warn: silent, error: silent, progress: silent },
+    secrets: [],
+  };
+  let create = true;
+  const walk = async (candidate: string, stage: string, watched: () => void = silent) => {
+    const interval = `${PROBE_INTERVAL_MS} milliseconds` as const;
+    const gates = [{ kind: "http" as const, url: health, interval }];
+    const stages = [{ split: "50%" as const, window: "1 hour" as const, gates }];
+    const declared = declaredRoute.parse({ edges: ["main"], stable: STABLE, candidate, stage, stages });
+    const agents = [{ client, edges: ["main"], create }];
+    const watch: RunGates = (...stageAndContext) => {
+      watched();
+      return runGates(...stageAndContext);
+    };
+    await walkRoute(agents, ROUTE, declared, context, { runGates: watch });
+    create = false;
+  };
+  return {
+    name: "sluice",
+    url,
+    async promote(release) {
+      await setBackend(release);
+      await walk(release, "stable");
+      return new Promise((resolve, reject) => {
+        const rolledBack = walk(release, "50%", () => resolve({ rolledBack })).then(
+          () => Promise.reject(new Error("the walk passed, although its gate was red")),
+          (error: Error) => {
+            if (!error.message.includes("answered 500")) throw error;
+          },
+        );
+        rolledBack.catch(reject);
+      });
+    },
+  };
+}
