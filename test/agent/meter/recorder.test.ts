@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { emptyLine, parseLine } from "../../../agent/meter/line";
-import { COARSE_KEPT_MS, Recorder } from "../../../agent/meter/recorder";
+import { COARSE_KEPT_MS, COARSE_MS, Recorder } from "../../../agent/meter/recorder";
 import { MAX_SERIES } from "../../../agent/meter/series";
 import { quantile } from "../../../model/histogram";
 
@@ -154,6 +156,53 @@ test("memory stays bounded however many servers come and go", () => {
   advance(meter, START + 20_000, START + 24_000);
   assert.ok([...meter.series.all()].length <= MAX_SERIES + 1);
   assert.equal(meter.query({ edge: "edge", from: START, to: START + 20_000 }).counts.requests, 20_000);
+});
+
+/** Memory that is in use once what is not needed has been collected, in bytes. */
+function used(): number {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+test("millions of lines take no more memory than their slots, and each is counted", () => {
+  const meter = recorder();
+  const before = used();
+  const [seconds, perSecond, servers] = [600, 5000, 300];
+  // As HAProxy's lines come: in chunks of a second, of many servers, with a long tail of latencies.
+  const rest = Array.from({ length: perSecond }, (_, index) => {
+    const ms = Math.round(10 / (1 - (index % 997) / 997));
+    return ` 200 -- 0 0 ${ms} ${ms} 100 edge shop web s${index % servers}\n`;
+  });
+  for (let second = 0; second < seconds; second++) {
+    const at = START + second * 1000;
+    meter.tick(at);
+    const chunk = Buffer.from(rest.map((text) => at + text).join(""));
+    let start = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      if (parseLine(chunk, start, end, line)) meter.record(line);
+      start = end + 1;
+    }
+  }
+  const end = START + seconds * 1000;
+  advance(meter, end, end + 4000);
+  assert.equal(meter.query({ edge: "edge", from: START, to: end }).counts.requests, seconds * perSecond);
+  const grown = used() - before;
+  assert.ok(grown < 64 * 1024 * 1024, `${Math.round(grown / 1024 / 1024)} MiB`);
+});
+
+test("what was recorded for a day stays within its budget: the oldest goes first", () => {
+  const meter = recorder();
+  const data = new Uint8Array(100 * 1024);
+  const slots = Array.from({ length: 1000 }, (_, index) => {
+    return { start: START - (1000 - index) * COARSE_MS, lengthMs: COARSE_MS, coveredMs: COARSE_MS, lost: {}, data };
+  });
+  meter.restore(slots);
+  assert.ok(meter.bytes <= 64 * 1024 * 1024, String(meter.bytes));
+  const coveredMs = (from: number, to: number) =>
+    meter.query({ edge: "none", from: START - from * COARSE_MS, to: START - to * COARSE_MS }).coveredMs;
+  assert.deepEqual([coveredMs(1000, 990), coveredMs(10, 0)], [0, 10 * COARSE_MS]);
 });
 
 test("a server's name that an undone release had before is told apart by release", () => {
