@@ -1,7 +1,7 @@
 /**
  * `npm run bench -- [dataplane|switch|preview|idle|meter|mirror|parity|rollback ...] [--quick]`: measures Sluice against its peers,
- * both sides in the same run, and writes `.sluice/bench/<name>.json`. Ends with 1 where it could not measure, or where something failed that
- * must not; a target that is not reached is shown, and no failure. With `--quick`, as a smoke test: the figures mean nothing.
+ * both sides in the same run, and writes `.sluice/bench/<name>.json`. Ends with 1 where it could not measure, or where
+ * something failed that must not; a target that is not reached is shown, and no failure. With `--quick`, as a smoke test: the figures mean nothing.
  */
 import { parseArgs } from "node:util";
 import { dataplane } from "./dataplane/dataplane";
@@ -25,7 +25,16 @@ export interface Options {
 }
 
 type Benchmark = (options: Options) => Promise<Findings>;
-const BENCHMARKS: Record<string, Benchmark> = { dataplane, switch: switches, preview, idle, meter, mirror, parity, rollback };
+const BENCHMARKS: Record<string, Benchmark> = {
+  dataplane,
+  switch: switches,
+  preview,
+  idle,
+  meter,
+  mirror,
+  parity,
+  rollback,
+};
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
