@@ -39,8 +39,11 @@ export interface TimeAxis {
 
 const WIDTH = 900;
 const HEIGHT = 232;
-const PLOT = { left: 62, right: 886, top: 40, bottom: 184 };
+const PLOT = { left: 74, right: 886, top: 40, bottom: 184 };
 const CHARACTER = 6.4;
+/** How many times higher than all values a limit may be to be drawn. */
+const FAR_LIMIT = 4;
+const NO_DATA = "no data";
 const STEPS_MS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400].map(
   (s) => s * 1000,
 );
@@ -52,14 +55,18 @@ export function renderChart(chart: Chart, axis: TimeAxis): Markup {
   const span = Math.max(1, axis.to - axis.from);
   const x = (at: number) => PLOT.left + ((clamp(at, axis.from, axis.to) - axis.from) / span) * (PLOT.right - PLOT.left);
   const values = chart.lines.flatMap(({ points }) => points.flatMap(({ value }) => value ?? []));
-  const highest = Math.max(chart.least, ...values, ...chart.limits.map(({ value }) => value * 1.1));
+  const most = Math.max(chart.least, ...values);
+  // A limit far above would press the lines together at the bottom.
+  const near = chart.limits.filter(({ value }) => value <= most * FAR_LIMIT);
+  const far = chart.limits.filter(({ value }) => value > most * FAR_LIMIT);
+  const highest = Math.max(most, ...near.map(({ value }) => value * 1.1));
   const step = niceStep(highest / Y_TICKS);
   const top = Math.min(Math.ceil(highest / step - 1e-9) * step, chart.most ?? Number.POSITIVE_INFINITY);
   const y = (value: number) => PLOT.bottom - (clamp(value, 0, top) / top) * (PLOT.bottom - PLOT.top);
   return html`<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-labelledby="${chart.id}-t ${chart.id}-d">
 <title id="${chart.id}-t">${chart.title}</title><desc id="${chart.id}-d">${chart.description}</desc>
 ${bands(axis, x)}${gaps(axis, x)}${yAxis(chart, step, top, y)}${xAxis(axis, x)}
-${chart.limits.map(({ value, label }) => html`<g class="limit"><line x1="${PLOT.left}" x2="${PLOT.right}" y1="${r(y(value))}" y2="${r(y(value))}"/><text x="${PLOT.left + 6}" y="${r(y(value) - 4)}">${label}</text></g>`)}
+${near.map(({ value, label }) => html`<g class="limit"><line x1="${PLOT.left}" x2="${PLOT.right}" y1="${r(y(value))}" y2="${r(y(value))}"/><text x="${PLOT.left + 6}" y="${r(y(value) - 4)}">${label}</text></g>`)}${far.map(({ label }) => html`<g class="limit"><text x="${PLOT.left + 6}" y="${PLOT.top + 14}">${label}, above this chart</text></g>`)}
 ${chart.lines.map((line) => renderLine(line, x, y))}${marks(axis, x)}
 </svg>`;
 }
@@ -73,10 +80,11 @@ function bands({ bands: all }: TimeAxis, x: (at: number) => number): Markup[] {
 }
 
 function gaps({ gaps: all }: TimeAxis, x: (at: number) => number): Markup[] {
-  return all.map(
-    ({ from, to }) =>
-      html`<rect class="gap" x="${r(x(from))}" y="${PLOT.top}" width="${r(Math.max(1, x(to) - x(from)))}" height="${PLOT.bottom - PLOT.top}"><title>no data: the meter did not run</title></rect>`,
-  );
+  return all.map(({ from, to }) => {
+    const [left, width] = [x(from), Math.max(1, x(to) - x(from))];
+    const fits = NO_DATA.length * CHARACTER < width - 6;
+    return html`<g class="gap"><title>no data: the meter did not run</title><rect x="${r(left)}" y="${PLOT.top}" width="${r(width)}" height="${PLOT.bottom - PLOT.top}"/>${fits && html`<text x="${r(left + width / 2)}" y="${(PLOT.top + PLOT.bottom) / 2}" text-anchor="middle">${NO_DATA}</text>`}</g>`;
+  });
 }
 
 function yAxis({ unit, format }: Chart, step: number, top: number, y: (value: number) => number): Markup {

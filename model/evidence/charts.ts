@@ -12,7 +12,9 @@ const LEAST_LATENCY_MS = 10;
 
 /** The charts of a transaction, with their figures as tables below; a sentence where there are none. */
 export function chartsOf(record: EvidenceRecord): Markup {
-  const measured = record.series.filter(({ points }) => points.length > 0);
+  const measured = record.series
+    .map(({ role, points }) => ({ role, points: known(points, record.begunAt) }))
+    .filter(({ points }) => points.length > 0);
   const axis = axisOf(record, measured);
   const split = splitChart(record, measured, axis);
   const charts = [
@@ -21,6 +23,12 @@ export function chartsOf(record: EvidenceRecord): Markup {
   ];
   if (charts.length === 0) return html`<p class="soft">No charts: ${whyNone(record)}.</p>`;
   return html`${charts.map((chart) => figure(chart, axis))}${measured.length === 0 ? html`<p class="soft">No more charts: ${whyNone(record)}.</p>` : figures(measured, record)}`;
+}
+
+/** Without the time before the change from which there is no data: the edge may have been new. */
+function known(points: readonly Point[], begunAt: number): Point[] {
+  const first = points.findIndex(({ at, ms, covered }) => covered || at + ms > begunAt);
+  return first < 0 ? [] : points.slice(first);
 }
 
 function whyNone({ unmeasured, verdict }: EvidenceRecord): string {

@@ -6,8 +6,11 @@ export class Markup {
 export type Content = Markup | string | number | undefined | false | readonly Content[];
 
 const ESCAPES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-/** What has no place in a page: controls other than tabs and line ends, halves of surrogate pairs, and noncharacters. */
-const UNFIT = /[^\P{Cc}\t\n\r]|\p{Cs}|[\ufffe\uffff]/gu;
+/**
+ * What has no place in a page: controls other than tabs and line ends, what turns the direction of text, halves of surrogate pairs, and
+ * noncharacters.
+ */
+const UNFIT = /[^\P{Cc}\t\n\r]|\p{Cs}|[\u202a-\u202e\u2066-\u2069\ufffe\uffff]/gu;
 
 /** Markup with values in it: everything that is not markup itself is escaped. Safe in texts and in quoted attributes. */
 export function html(parts: TemplateStringsArray, ...values: Content[]): Markup {

@@ -34,7 +34,7 @@ ol.timeline time{text-align:right;color:var(--soft);font-variant-numeric:tabular
 figure{margin:0 0 22px}figure:last-of-type{margin-bottom:4px}figcaption{display:flex;flex-wrap:wrap;gap:2px 18px;align-items:baseline;margin-bottom:4px}
 .key{display:inline-flex;align-items:center;gap:6px;font-size:13px;color:var(--soft)}.key svg{width:26px;height:10px}
 svg.chart{display:block;width:100%;height:auto}svg text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;fill:var(--soft)}
-.band rect{fill:var(--band);opacity:.45}.band.even rect{opacity:1}.band text{font-weight:600;fill:var(--ink)}.gap{fill:var(--warn-back);opacity:.8}
+.band rect{fill:var(--band);opacity:.45}.band.even rect{opacity:1}.band text{font-weight:600;fill:var(--ink)}.gap rect{fill:var(--warn-back);opacity:.8}.gap text{fill:var(--warn)}
 .axis line{stroke:var(--line)}.axis line.base,.axis line.tick{stroke:var(--soft)}.limit line{stroke:var(--bad);stroke-dasharray:2 4}.limit text{fill:var(--bad)}
 .line path{fill:none;stroke-width:2;stroke-linejoin:round}.line.stable path{stroke:var(--stable);stroke-dasharray:6 3}.line.candidate path{stroke:var(--candidate);stroke-width:2.4}.line.all path{stroke:var(--all)}
 .line.stable circle{fill:var(--stable)}.line.candidate circle{fill:var(--candidate)}.line.all circle{fill:var(--all)}.line.dots circle{opacity:.55}

@@ -31,13 +31,13 @@ export function formatLatency(ms: number | null): string {
   return ms >= 10_000 ? `${Number((ms / 1000).toPrecision(3))} s` : `${Number(ms.toPrecision(3))} ms`;
 }
 
-/** What a transaction was about: `v1 → v2`, `made (v1)`, `removed`, `changed`. */
+/** What a transaction was about, however it ended: `v1 → v2`, `new (v1)`, `removal`, `change`. */
 export function changeInWords({ summary }: Pick<EvidenceSummary, "summary">): string {
   if (summary === undefined) return "no change was reached";
   const { from, to } = summary;
-  if (from === to) return from === null ? "nothing" : "changed";
-  if (from === null) return to === "there" ? "made" : `made (${to})`;
-  return to === null ? "removed" : `${from} \u2192 ${to}`;
+  if (from === to) return from === null ? "nothing" : "change";
+  if (from === null) return to === "there" ? "new" : `new (${to})`;
+  return to === null ? "removal" : `${from} \u2192 ${to}`;
 }
 
 /** The outcome in a sentence. */

@@ -165,7 +165,7 @@ test("the evidence of a walk holds its program, stages, what gates measured, and
         page.evaluate<string[]>(
           `[...document.querySelectorAll(${JSON.stringify(selector)})].map((e) => e.textContent)`,
         );
-      assert.equal(await page.evaluate("document.title"), "undone · route/api: made (50%)");
+      assert.equal(await page.evaluate("document.title"), "undone · route/api: new (50%)");
       assert.deepEqual(await texts("figcaption h3"), [
         "Candidate's share of the requests",
         "Error ratio: answered with 5xx, or cut off",

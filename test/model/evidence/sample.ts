@@ -78,7 +78,7 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
     );
   const end = verdict === "undone" ? 101 : 122;
   if (verdict === "undone") {
-    const reason = "gate sli: failed: not p95 812 ms < 500 ms (1204 requests)";
+    const reason = "failed: not p95 812 ms < 500 ms (1204 requests)";
     const note = {
       kind: "outcome" as const,
       at: at(101),
@@ -88,7 +88,12 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
       reason,
     };
     fold(record, { kind: "note", note });
-    fold(record, { kind: "undoing", at: at(101.05), ending: "abort", reason: `stage 10% of route api: ${reason}` });
+    fold(record, {
+      kind: "undoing",
+      at: at(101.05),
+      ending: "abort",
+      reason: `stage 10% of route api: gate sli: ${reason}`,
+    });
   }
   fold(record, { kind: "ended", at: at(end + 0.3), verdict });
   record.after = { at: at(end + 0.4), notes: [], values: look(verdict === "undone" ? "0%" : "10%", 41_077) };
