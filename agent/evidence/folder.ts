@@ -9,7 +9,7 @@ import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, removeTemporaries, writeFileAto
 const LEAST_FREE = 8 * 1024 * 1024;
 /** `20261121T160512Z-<transaction>` */
 const NAME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-([0-9a-f-]{36})$/;
-const FILES = { log: "log.ndjson", record: "evidence.json", page: "index.html" };
+const FILES = { log: "log.ndjson", newLog: "log.ndjson.new", record: "evidence.json", page: "index.html" };
 
 /** The folders of evidence on disk, one per transaction. All of it may fail: then there is less evidence, and nothing else. */
 export class EvidenceFolders {
@@ -44,7 +44,7 @@ export class EvidenceFolders {
   async begin(name: string, line: string): Promise<void> {
     await this.assertRoom();
     await mkdir(this.pathOf(name), { recursive: true, mode: PRIVATE_FOLDER_MODE });
-    const temporary = join(this.pathOf(name), `${FILES.log}.new`);
+    const temporary = join(this.pathOf(name), FILES.newLog);
     // Not flushed to the device, since it has to cost little: what a power cut takes, the journal still tells the end of.
     await writeFile(temporary, line, { mode: PRIVATE_FILE_MODE });
     await rename(temporary, join(this.pathOf(name), FILES.log));
@@ -60,6 +60,10 @@ export class EvidenceFolders {
     return readIfThere(join(this.pathOf(name), FILES.log));
   }
 
+  async isPublished(name: string): Promise<boolean> {
+    return (await readdir(this.pathOf(name))).includes(FILES.record);
+  }
+
   async read(name: string): Promise<EvidenceRecord | undefined> {
     const text = await readIfThere(join(this.pathOf(name), FILES.record));
     if (text === undefined) return undefined;
@@ -73,7 +77,7 @@ export class EvidenceFolders {
     await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER_MODE });
     await writeFileAtomic(join(folder, FILES.record), `${JSON.stringify(record)}\n`);
     await writeFileAtomic(join(folder, FILES.page), renderPage(record));
-    if (complete) await rm(join(folder, FILES.log), { force: true });
+    if (complete) for (const file of [FILES.log, FILES.newLog]) await rm(join(folder, file), { force: true });
   }
 
   /** All folders with their sizes. */

@@ -27,14 +27,12 @@ export async function leftBehind(
   const found: { record: EvidenceRecord; bad: number }[] = [];
   const seen = new Set<string>();
   for (const name of await folders.names()) {
-    const id = name.slice(-36);
-    seen.add(id);
     const log = await folders.log(name);
-    if (log === undefined) continue;
-    const read = readLog(log);
-    const opened = left.find((each) => each.id === id);
+    const read = log === undefined ? undefined : readLog(log);
+    const complete = log === undefined && (await folders.isPublished(name));
     if (read !== undefined) found.push({ ...read, record: withEnd(read.record, known) });
-    else if (opened !== undefined) found.push({ record: withEnd(fromJournal(opened, known), known), bad: 1 });
+    if (read !== undefined || complete) seen.add(name.slice(-36));
+    // It died before it had begun its log, or the log is none: the journal knows what was left open.
     else await folders.remove(name);
   }
   for (const opened of left)

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "node:test";
+import { send } from "../../../agent/processes/identity";
+import { diskProblem, fillDisk, mountDisk, unmountDisk } from "../../faults/support/disk";
+import { agentPid, endEverything } from "../../support/agent";
+import { until } from "../../support/until";
+import { OWNER } from "../support/pool";
+import { complete, DEADLINE, ended, setRoute, startWorld } from "./support";
+
+const skip = diskProblem() ?? false;
+
+test("on a full disk a change goes on without its evidence, says so once, and what is known is written when there is room", {
+  skip,
+}, async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "sl-e-"));
+  mountDisk(directory);
+  t.after(async () => {
+    await endEverything(directory);
+    unmountDisk(directory);
+    await rm(directory, { recursive: true, force: true });
+  });
+  const { agent } = await startWorld(t, { directory });
+  const { client } = agent;
+  const begin = () => client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
+  const first = await begin();
+  await client.step(first.id, setRoute(0), () => undefined);
+  await client.commit(first.id);
+  await complete((await ended(agent, first.id)).folder ?? "");
+
+  const full = await begin();
+  fillDisk(join(directory, "filler"));
+  await client.notes(full.id, [{ kind: "remark", at: Date.now(), text: "the disk is full" }]);
+  await client.abort(full.id, "no room");
+  const known = await ended(agent, full.id);
+  assert.deepEqual([known.verdict, known.reason], ["undone", "no room"]);
+  const said: string[] = [];
+  const stop = new AbortController();
+  for await (const { message } of client.events(stop.signal, { follow: "false", last: 200 }))
+    if (message.includes("evidence")) said.push(message);
+  stop.abort();
+  assert.equal(said.length, 1, said.join("\n"));
+  assert.match(
+    said[0] ?? "",
+    /^the evidence of route\/api is not complete: its disk has \d+ KiB left: free at least 8 MiB$/,
+  );
+  await until(
+    "the gap to be known from memory alone",
+    async () => {
+      const record = (await client.evidenceOf(full.id))?.record;
+      return record?.after !== undefined && record.marks.some(({ text }) => text === "the disk is full");
+    },
+    DEADLINE,
+  );
+
+  await rm(join(directory, "filler"));
+  const later = await begin();
+  await client.abort(later.id, "test");
+  const files = await complete((await ended(agent, full.id)).folder ?? "");
+  assert.match(files["index.html"] ?? "", /the disk is full/);
+});
+
+test("old evidence goes at the agent's start, and a log that can't be read is no reason to stay down", async (t) => {
+  const { agent } = await startWorld(t);
+  const { client, directory } = agent;
+  const { id } = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
+  await client.abort(id, "test");
+  await complete((await ended(agent, id)).folder ?? "");
+  const folder = join(directory, "evidence");
+  const names = [
+    "20240101T000000Z-00000000-0000-4000-8000-000000000001",
+    "20261101T000000Z-00000000-0000-4000-8000-000000000002",
+  ];
+  for (const name of names) {
+    await mkdir(join(folder, name));
+    if (name !== names[2]) await writeFile(join(folder, name, "evidence.json"), "{}");
+  }
+  await writeFile(join(folder, names[1] ?? "", "log.ndjson"), "not a log\n");
+  const open = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
+  send((await agentPid(directory)) ?? 0, "SIGKILL");
+  assert.deepEqual([(await ended(agent, open.id)).ending, (await ended(agent, id)).ending], ["crash", "abort"]);
+  await until(
+    "what is none to be gone",
+    async () => (await readdir(folder)).every((name) => !names.includes(name)),
+    DEADLINE,
+  );
+  const listed = (await client.evidence(500)).map((each) => each.id);
+  assert.deepEqual(listed.slice(0, 2), [open.id, id]);
+});
