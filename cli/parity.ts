@@ -1,17 +1,15 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { Command } from "commander";
+import { DEFAULTS } from "../model/parity/defaults";
 import { readLines } from "../model/parity/lines";
-import type { ParityResult } from "../model/parity/result";
 import { Selection } from "../model/parity/select";
-import { type Summary, Tally } from "../model/parity/tally";
+import { replay, reportHead } from "../parity/replay";
+import { ReportWriter } from "../parity/report";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./exit";
-import { HttpExchange } from "./parity/exchange";
-import { DEFAULTS, type GivenOptions, type ParityOptions, resolveOptions, STDIN } from "./parity/options";
+import { type GivenOptions, type ParityOptions, resolveOptions, STDIN } from "./parity/options";
 import { Progress } from "./parity/progress";
-import { ReportWriter } from "./parity/report";
-import { compareLines } from "./parity/run";
-import { SHOWN, summaryText } from "./parity/text";
+import { summaryText } from "./parity/text";
 
 const READ_SIZE = 256 * 1024;
 
@@ -61,49 +59,33 @@ export function parityCommand(terminal: Terminal, finish: (code: ExitCode) => vo
 async function parity(options: ParityOptions, terminal: Terminal): Promise<ExitCode> {
   const report = await openReport(options);
   const stop = new AbortController();
-  let unfinished: string | undefined;
-  const onSignal = (signal: NodeJS.Signals) => {
-    unfinished = `stopped by ${signal}`;
-    stop.abort();
-  };
+  const onSignal = (signal: NodeJS.Signals) => stop.abort(`stopped by ${signal}`);
   process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
-  const http = new HttpExchange(options.bases, { connections: options.concurrency, maxBody: options.maxBody });
+  let progress: Progress | undefined;
   try {
-    const startedAt = new Date();
-    const tally = new Tally();
-    const problems: ParityResult[] = [];
     const source = await openSource(options, terminal);
     const selection = new Selection(options);
-    const progress = new Progress(terminal.stderr, () => ({
-      requests: tally.total,
-      problems: tally.problems,
-      done: source.done(),
-    }));
-    try {
-      const lines = selection.of(readLines(source.chunks));
-      for await (const result of compareLines(lines, { ...options, exchange: http.exchange, signal: stop.signal })) {
-        tally.add(result);
-        if (result.outcome === "equal") continue;
-        if (problems.length < SHOWN) problems.push(result);
-        await report.add(result);
-        if (tally.problems === options.stopAfter) {
-          unfinished = `stopped after ${options.stopAfter} mismatches and errors`;
-          break;
-        }
-      }
-    } finally {
-      progress.stop();
-    }
-    const summary = tally.summary(unfinished);
-    const head = headOf(options, summary, selection, startedAt);
+    const begin = (tally: { total: number; problems: number }) => {
+      progress = new Progress(terminal.stderr, () => ({
+        requests: tally.total,
+        problems: tally.problems,
+        done: source.done(),
+      }));
+    };
+    const lines = readLines(source.chunks);
+    const result = await replay(lines, selection, options, { report, begin, signal: stop.signal }).finally(() =>
+      progress?.stop(),
+    );
+    const head = reportHead(result, selection, shownOptions(options));
     await report.finish(head);
     terminal.stdout.write(
-      options.json ? `${JSON.stringify(head, null, 2)}\n` : summaryText(summary, problems, options.report),
+      options.json
+        ? `${JSON.stringify(head, null, 2)}\n`
+        : summaryText(result.summary, result.problems, options.report),
     );
-    return summary.clean ? EXIT.good : EXIT.problems;
+    return result.summary.clean ? EXIT.good : EXIT.problems;
   } finally {
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
-    await http.close();
     await report.close();
   }
 }
@@ -126,36 +108,23 @@ async function openSource(
   return { chunks: stream, done: () => (size > 0 ? Math.min(1, stream.bytesRead / size) : undefined) };
 }
 
-/** What the report says before its mismatches; headers are never part of it. */
-function headOf(
-  options: ParityOptions,
-  summary: Summary,
-  selection: Selection,
-  startedAt: Date,
-): Record<string, unknown> {
-  const { bases, requests, upstreamPath, candidatePath, env, pointer, precision, concurrency, timeoutMs } = options;
-  const { lines, blank, notSampled, limited } = selection;
+/** How it was compared, for the report; headers are never part of it. */
+function shownOptions({ bases, ...options }: ParityOptions): Record<string, unknown> {
+  const { requests, upstreamPath, candidatePath, env, pointer, precision, concurrency, timeoutMs } = options;
+  const { limit, sample, stopAfter } = options;
   return {
-    tool: "sluice parity",
-    version: 1,
-    ...summary,
-    lines: { read: lines, blank, notSampled, limited },
-    startedAt: startedAt.toISOString(),
-    endedAt: new Date().toISOString(),
-    options: {
-      requests,
-      upstreamUrl: bases.upstream.href,
-      candidateUrl: bases.candidate.href,
-      upstreamPath,
-      candidatePath,
-      env,
-      pointer,
-      precision,
-      concurrency,
-      timeoutMs,
-      limit: options.limit,
-      sample: options.sample,
-      stopAfter: options.stopAfter,
-    },
+    requests,
+    upstreamUrl: bases.upstream.href,
+    candidateUrl: bases.candidate.href,
+    upstreamPath,
+    candidatePath,
+    env,
+    pointer,
+    precision,
+    concurrency,
+    timeoutMs,
+    limit,
+    sample,
+    stopAfter,
   };
 }

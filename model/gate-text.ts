@@ -1,4 +1,4 @@
-import type { Gate, MeterSliGate } from "./gate";
+import { type Gate, isJudgedBefore, type MeterSliGate } from "./gate";
 
 /** Longest part of a query or command that a preview shows, in characters. */
 const MAX_SHOWN = 60;
@@ -6,7 +6,7 @@ const MAX_SHOWN = 60;
 /** A gate in one line, with what it takes to pass, for a preview. */
 export function describeGate(gate: Gate): string {
   const title = gate.name === undefined ? gate.kind : `${gate.name} (${gate.kind})`;
-  const window = gate.kind === "soak" || gate.window === undefined ? "" : ` for ${gate.window}`;
+  const window = isJudgedBefore(gate) || gate.window === undefined ? "" : ` for ${gate.window}`;
   return `${title}: ${conditionsOf(gate).join(", ")}${window}`;
 }
 
@@ -24,6 +24,12 @@ export function conditionsOf(gate: Gate): string[] {
       return [short(gate.command.join(" "))];
     case "soak":
       return [`${gate.thresholds.join(", ")} over ${gate.duration} in the stage before`];
+    case "parity":
+      return [
+        `${gate.requests ?? "the sample of the route's requests"} has the same answers from ${withoutUser(gate.candidateUrl)} as from ${withoutUser(gate.upstreamUrl)}`,
+        ...(gate.maxProblems === 0 ? [] : [`at most ${gate.maxProblems} mismatches and errors`]),
+        ...(gate.minCompared === 1 ? [] : [`at least ${gate.minCompared} compared`]),
+      ];
   }
 }
 

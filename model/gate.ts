@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { duration } from "./duration";
 import { hasControl } from "./names";
+import { parityFields } from "./parity/gate";
 import { comparison, errorRatioTemplate, quantileTemplate } from "./promql";
 import { SLI_METRICS } from "./sli";
 import { threshold } from "./threshold";
@@ -116,6 +117,14 @@ const soak = z.strictObject({
   minRequests: z.int().min(1).default(DEFAULT_MIN_REQUESTS),
 });
 
+const parity = z.strictObject({
+  kind: z.literal("parity"),
+  ...common,
+  ...parityFields,
+  /** For the whole comparison. @default "10 minutes" */
+  timeout: duration({ min: "100 milliseconds", max: "1 day" }).default("10 minutes"),
+});
+
 /** A condition that a promotion must meet. */
 export const gate = z.discriminatedUnion("kind", [
   health,
@@ -123,6 +132,7 @@ export const gate = z.discriminatedUnion("kind", [
   http,
   command,
   soak,
+  parity,
 ]);
 export type Gate = z.output<typeof gate>;
 export type GateInput = z.input<typeof gate>;
@@ -132,7 +142,13 @@ export type HttpGate = z.output<typeof http>;
 export type CommandGate = z.output<typeof command>;
 export type HealthGate = z.output<typeof health>;
 export type SoakGate = z.output<typeof soak>;
+export type ParityGate = z.output<typeof parity>;
 
 export function nameOf({ name, kind }: Pick<Gate, "name" | "kind">): string {
   return name ?? kind;
+}
+
+/** Whether a gate is judged once, before any request goes to its stage, and not through the stage's window. */
+export function isJudgedBefore(gate: Gate): gate is SoakGate | ParityGate {
+  return gate.kind === "soak" || gate.kind === "parity";
 }

@@ -125,6 +125,15 @@ export const declaredRoute = fields.extend(staged.shape).superRefine((route, con
       path: ["stage"],
       message: `${shown(route.stage)} needs a candidate: name one, or use "${STABLE}"`,
     });
+  for (const [stage, { gates }] of route.stages.entries())
+    for (const [index, gate] of gates.entries())
+      if (gate.kind === "parity" && gate.requests === undefined && route.sample === undefined)
+        context.addIssue({
+          code: "custom",
+          path: ["stages", stage, "gates", index, "requests"],
+          message:
+            "is not given, and the route keeps no sample: name a file of requests, or declare `sample` on the route",
+        });
 });
 export type DeclaredRoute = z.output<typeof declaredRoute>;
 export type DeclaredRouteInput = z.input<typeof declaredRoute>;

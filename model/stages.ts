@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Duration, duration, formatMilliseconds, milliseconds } from "./duration";
 import { shown } from "./explain";
-import { type Gate, gate, nameOf, SHORTEST_METERED, type SoakGate } from "./gate";
+import { type Gate, gate, isJudgedBefore, nameOf, SHORTEST_METERED } from "./gate";
 import { describeGate } from "./gate-text";
 import { formatSplit, type Percent, parsePercent, percent, SPLIT_PARTS } from "./split";
 
@@ -30,7 +30,7 @@ const stageFields = z.strictObject({
   /** Time for which the stage is held and its gates are watched before the next one. @default "5 minutes" */
   window: duration({ max: "7 days" }).default(DEFAULT_WINDOW),
   /**
-   * What must hold: a `soak` before any request goes to this stage, all others through the window.
+   * What must hold: `soak` and `parity` before any request goes to this stage, all others through the window.
    * @default nothing: the window is only waited for
    */
   gates: z.array(gate).max(MAX_GATES).default([]),
@@ -136,15 +136,15 @@ export interface Walk {
 
 /** Least time for which a stage is held on the way up, in milliseconds: its window, or that of a gate which has a longer one. */
 export function heldMs({ window, gates }: Stage): number {
-  const own = gates.flatMap((gate) => (gate.kind === "soak" || gate.window === undefined ? [] : [gate.window]));
+  const own = gates.flatMap((gate) => (isJudgedBefore(gate) || gate.window === undefined ? [] : [gate.window]));
   return Math.max(...[window, ...own].map(milliseconds));
 }
 
-/** The soaks of a stage, which are judged before any request goes there, and the gates that are watched in it. */
-export function partGates(gates: readonly Gate[]): { before: SoakGate[]; within: Gate[] } {
+/** The gates of a stage that are judged before any request goes there, and those that are watched in it. */
+export function partGates(gates: readonly Gate[]): { before: Gate[]; within: Gate[] } {
   return {
-    before: gates.filter((gate) => gate.kind === "soak"),
-    within: gates.filter((gate) => gate.kind !== "soak"),
+    before: gates.filter(isJudgedBefore),
+    within: gates.filter((gate) => !isJudgedBefore(gate)),
   };
 }
 
@@ -156,8 +156,8 @@ export function walkProblem({ legs }: Pick<Walk, "legs">): string | undefined {
   for (const [index, { stage }] of legs.entries()) {
     const before = legs[index - 1]?.stage;
     if (before === undefined) continue;
-    const soak = partGates(stage.gates).before.find(({ duration }) => milliseconds(duration) > heldMs(before));
-    if (soak !== undefined)
+    const soak = stage.gates.find((gate) => gate.kind === "soak" && milliseconds(gate.duration) > heldMs(before));
+    if (soak?.kind === "soak")
       return `stage ${stage.name} can't be reached in one walk: its gate ${nameOf(soak)} wants ${before.name} to be held for ${soak.duration}, and the walk holds that for ${formatMilliseconds(heldMs(before))}; go to stage ${before.name} first, and on once it was held`;
   }
   return undefined;

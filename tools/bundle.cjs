@@ -17,8 +17,8 @@ const HASH_PLACEHOLDER = "0sluice0";
 
 const BUNDLES = {
   agent: { entry: "agent/main.ts", folders: ["model", "agent"] },
-  provider: { entry: "provider/main.ts", folders: ["model", "agent", "provider"] },
-  cli: { entry: "cli/main.ts", folders: ["model", "agent", "provider", "cli"] },
+  provider: { entry: "provider/main.ts", folders: ["model", "agent", "parity", "provider"] },
+  cli: { entry: "cli/main.ts", folders: ["model", "agent", "parity", "provider", "cli"] },
 };
 /** Their changes rebuild every bundle. */
 const SHARED = ["package.json", "package-lock.json", "tools/bundle.cjs"];

@@ -2,30 +2,21 @@ import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { explain, shown } from "../../model/explain";
+import { baseUrlProblem } from "../../model/parity/base-url";
 import { MAX_PRECISION } from "../../model/parity/canonical";
+import { MAX_CONCURRENCY } from "../../model/parity/defaults";
 import { type Mapping, parseMapping } from "../../model/parity/mapping";
-import { DEFAULT_PATH, templateProblem } from "../../model/parity/path-template";
+import { templateProblem } from "../../model/parity/path-template";
 import { parsePointer } from "../../model/parity/pointer";
 import type { Side } from "../../model/parity/target";
+import { readHeaders } from "../../parity/headers";
 import { UsageError } from "../exit";
-import { readHeaders } from "./headers";
-
-export const DEFAULTS = {
-  precision: 6,
-  pointer: "/data",
-  upstreamPath: DEFAULT_PATH,
-  concurrency: 16,
-  timeoutSeconds: 10,
-  maxBodyMib: 16,
-  details: 1000,
-} as const;
 
 /** Requests come from the standard input. */
 export const STDIN = "-";
 
 const MIB = 1024 * 1024;
 const MAX_TIMEOUT_SECONDS = 3600;
-const MAX_CONCURRENCY = 1024;
 
 /** What the command line gave, as texts. */
 export interface GivenOptions {
@@ -99,21 +90,11 @@ const share = z
   .refine((part) => part > 0 && part <= 1, { error: "is out of range: use more than 0% and at most 100%" });
 
 const baseUrl = z.string().transform((text, context) => {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const problem = urlProblem(text, url);
-  if (url !== undefined && problem === undefined) return url;
-  context.addIssue({ code: "custom", message: problem ?? "is no URL" });
+  const problem = baseUrlProblem(text);
+  if (problem === undefined) return new URL(text);
+  context.addIssue({ code: "custom", message: problem });
   return z.NEVER;
 });
-
-function urlProblem(text: string, url: URL | undefined): string | undefined {
-  if (url !== undefined && (url.username !== "" || url.password !== ""))
-    return "holds a user or password, which everybody on the host can see: give an authorization header by --headers";
-  if (url === undefined || !/^https?:$/.test(url.protocol))
-    return `${shown(text)} is not a URL of HTTP: write one such as http://127.0.0.1:8080`;
-  if (url.search !== "" || url.hash !== "") return `${shown(text)} holds a "?" or "#": give the part before it`;
-  return undefined;
-}
 
 const template = z.string().superRefine((text, context) => {
   const problem = templateProblem(text);

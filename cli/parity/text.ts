@@ -3,9 +3,6 @@ import { jsonText } from "../../model/parity/json";
 import type { ParityResult } from "../../model/parity/result";
 import type { Summary, Timing } from "../../model/parity/tally";
 
-/** Mismatches that the terminal shows; the report has more. */
-export const SHOWN = 5;
-
 /** A summary for people. */
 export function summaryText(summary: Summary, problems: readonly ParityResult[], report: string): string {
   const { requests, rows, timing } = summary;

@@ -37,7 +37,7 @@ export interface GateContext {
   /** For messages, such as `stage 10 %`. */
   title: string;
   /** The edges that the change is on, each with its agent. */
-  edges: { name: string; agent: Pick<AgentClient, "sli" | "edge"> }[];
+  edges: { name: string; agent: Pick<AgentClient, "sli" | "edge" | "sample"> }[];
   candidate: Side;
   /** What the candidate is compared with. @default none: such gates have no verdict, and breach */
   stable?: Side | undefined;

@@ -1,5 +1,5 @@
 import { formatMilliseconds, milliseconds } from "../../model/duration";
-import { type Gate, nameOf } from "../../model/gate";
+import { type Gate, isJudgedBefore, nameOf } from "../../model/gate";
 import { decide, NEW_WATCH, type Probe } from "../../model/verdict";
 import { probeCommand } from "./command";
 import {
@@ -14,6 +14,7 @@ import {
 import { probeHealth } from "./health";
 import { probeHttp } from "./http";
 import { probeMeter, probeSoak } from "./meter";
+import { probeParity } from "./parity";
 import { probePrometheus } from "./prometheus";
 
 /** Time between two lines of progress that say how much of the window is over, in milliseconds. */
@@ -73,6 +74,8 @@ function proberOf(gate: Gate, context: ProbeContext): Promise<Probe> {
       return probeCommand(gate, context);
     case "soak":
       return probeSoak(gate, context);
+    case "parity":
+      return probeParity(gate, context);
   }
 }
 
@@ -142,7 +145,7 @@ async function watch(
 ): Promise<void> {
   const intervalMs = milliseconds(gate.interval);
   // A soak is judged from the past, and the command or URL of no stage is asked until it passes once.
-  const windowMs = gate.kind === "soak" ? 0 : gate.window === undefined ? context.windowMs : milliseconds(gate.window);
+  const windowMs = isJudgedBefore(gate) ? 0 : gate.window === undefined ? context.windowMs : milliseconds(gate.window);
   const looks = 1 + Math.ceil(windowMs / intervalMs);
   let state = NEW_WATCH;
   for (;;) {

@@ -1,17 +1,18 @@
 import { milliseconds } from "../../model/duration";
 import type { PrometheusSliGate } from "../../model/gate";
 import type { Stage } from "../../model/stages";
-import { checkQuery } from "../gates";
+import { checkQuery, parityProblems } from "../gates";
 import type { Context, Failure } from "../server";
 
 /** Time that a preview waits for a Prometheus server, in milliseconds, where a gate's own timeout is not shorter. */
 const PATIENCE_MS = 5000;
 
 /**
- * Asks each Prometheus server of some stages' gates what it thinks of their queries. What no retry will mend is a failure;
- * a server that can't be reached from here, or has no data now, is only warned about.
+ * What can be known of some stages' gates before they are watched: whether the files of a parity gate can be read, and what
+ * each Prometheus server thinks of its queries. What no retry will mend is a failure; a server that can't be reached from
+ * here, or has no data now, is only warned about.
  */
-export async function queryFailures(stages: readonly Stage[], { log, signal }: Context): Promise<Failure[]> {
+export async function gateFailures(stages: readonly Stage[], { log, signal }: Context): Promise<Failure[]> {
   const asked = new Map<string, ReturnType<typeof checkQuery>>();
   const ask = (gate: PrometheusSliGate) => {
     const { url, query, quantile, errorRatio } = gate;
@@ -23,9 +24,14 @@ export async function queryFailures(stages: readonly Stage[], { log, signal }: C
   };
   const each = stages.flatMap(({ gates }, stage) =>
     gates.map(async (gate, index): Promise<Failure[]> => {
+      const property = `stages[${stage}].gates[${index}]`;
+      if (gate.kind === "parity")
+        return (await parityProblems(gate)).map(({ property: own, message }) => ({
+          property: `${property}.${own}`,
+          reason: message,
+        }));
       if (gate.kind !== "sli" || gate.source !== "prometheus") return [];
       const { problem, warning } = await ask(gate);
-      const property = `stages[${stage}].gates[${index}]`;
       if (warning !== undefined) log.warn(`${property}: ${warning}`);
       return problem === undefined ? [] : [{ property, reason: problem }];
     }),

@@ -2,7 +2,7 @@ import type { Gate } from "../../model/gate";
 import type { Stage } from "../../model/stages";
 import type { Context, Failure } from "../server";
 import { liveFailures } from "./agent-ref";
-import { queryFailures } from "./gate-checks";
+import { gateFailures } from "./gate-checks";
 import { meterFailures } from "./metered";
 import type { PoolInputs } from "./pool-inputs";
 
@@ -21,7 +21,7 @@ export async function inPlaceFailures(
   });
   const lists = { before: watch.before, gates: watch.gates };
   const queries = Object.entries(lists).map(async ([list, gates]) =>
-    asGates(await queryFailures(asStages(gates), context), list),
+    asGates(await gateFailures(asStages(gates), context), list),
   );
   const all = await Promise.all([...onEdges, ...queries]);
   return [...all.flat(), ...sideFailures(watch)];

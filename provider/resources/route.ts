@@ -6,7 +6,7 @@ import { formatSplit } from "../../model/split";
 import { explainWalk, splitOf, walkProblem } from "../../model/stages";
 import { type Context, containsUnknown, type Failure, type Properties, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
-import { queryFailures } from "./gate-checks";
+import { gateFailures } from "./gate-checks";
 import { asRecorded, differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { meterFailures } from "./metered";
 import { onAll } from "./on-all";
@@ -44,7 +44,7 @@ export const routeResource: Resource = {
       valid && !asRecorded(olds, values)
         ? [
             ...(await hostFailures(inputs, olds as unknown as Inputs | undefined, context.urn)),
-            ...(await queryFailures(inputs.stages, context)),
+            ...(await gateFailures(inputs.stages, context)),
           ]
         : [];
     return {

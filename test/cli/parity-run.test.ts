@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { compareLines, type Exchange, ExchangeError, type RunOptions } from "../../cli/parity/run";
 import { MAX_LINE, readLines } from "../../model/parity/lines";
 import { parseMapping } from "../../model/parity/mapping";
 import type { ParityResult } from "../../model/parity/result";
 import { Selection } from "../../model/parity/select";
 import { Tally } from "../../model/parity/tally";
+import { compareLines, type Exchange, ExchangeError, type RunOptions } from "../../parity/run";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 

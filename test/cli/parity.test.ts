@@ -184,7 +184,10 @@ test("what can't be compared is an error of its own kind and side", async (t) =>
   assert.equal(messages.slow, "no complete answer within 2500 ms");
   assert.equal(messages.redirect, "answered 302 (redirects are not followed)");
   assert.equal(messages.chess, 'the mapping has no query "gone": add it');
-  assert.equal(messages.large, "the answer is larger than 1048576 bytes: raise --max-body");
+  assert.equal(
+    messages.large,
+    "the answer is larger than 1048576 bytes: raise that limit (--max-body, or the maxBody of a gate)",
+  );
 });
 
 test("broken lines are errors with their number and reason, and the others are still compared", async (t) => {

@@ -11,10 +11,11 @@ const ARROWS: Record<string, string[]> = {
   model: [],
   policies: ["model"],
   agent: ["model"],
-  provider: ["model", "agent/client"],
+  parity: ["model"],
+  provider: ["model", "agent/client", "parity"],
   components: ["model", "provider/classes"],
   stacks: ["components"],
-  cli: ["model", "agent/client"],
+  cli: ["model", "agent/client", "parity"],
 };
 /** What it may import as types only: they are gone at run time. */
 const TYPE_ARROWS: Record<string, string[]> = {

@@ -59,6 +59,9 @@ export function world(sli: (query: SliQuery) => SliAnswer, more: Partial<GateCon
     edge: async (): Promise<never> => {
       throw new Error("not asked for");
     },
+    sample: (): never => {
+      throw new Error("not asked for");
+    },
   };
   return {
     title: "stage 10%",

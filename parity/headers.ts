@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { explain } from "../../model/explain";
-import { headers as headersSchema } from "../../model/parity/request";
+import { explain } from "../model/explain";
+import { headers as headersSchema } from "../model/parity/request";
 
 const FROM_ENV = "env:";
 

@@ -1,13 +1,13 @@
-import type { Answer, ErrorKind, ParityError } from "../../model/parity/answer";
-import { Judge, type Reply } from "../../model/parity/check";
-import { clipText } from "../../model/parity/clip";
-import type { Line } from "../../model/parity/lines";
-import { nameOf } from "../../model/parity/name";
-import { parsePointer } from "../../model/parity/pointer";
-import { Redactor, secretValues } from "../../model/parity/redact";
-import { type ParityRequest, parseRequest } from "../../model/parity/request";
-import type { ParityResult } from "../../model/parity/result";
-import { type Addressing, type Side, type Target, targetsOf } from "../../model/parity/target";
+import type { Answer, ErrorKind, ParityError } from "../model/parity/answer";
+import { Judge, type Reply } from "../model/parity/check";
+import { clipText } from "../model/parity/clip";
+import type { Line } from "../model/parity/lines";
+import { nameOf } from "../model/parity/name";
+import { parsePointer } from "../model/parity/pointer";
+import { Redactor, secretValues } from "../model/parity/redact";
+import { type ParityRequest, parseRequest } from "../model/parity/request";
+import type { ParityResult } from "../model/parity/result";
+import { type Addressing, type Side, type Target, targetsOf } from "../model/parity/target";
 
 /** Sends one request to one side and reads the answer to its end. Rejects with an {@link ExchangeError} where it has none. */
 export type Exchange = (side: Side, target: Target, signal: AbortSignal) => Promise<Answer>;

@@ -1,5 +1,5 @@
 import { type Dispatcher, Pool } from "undici";
-import type { Side, Target } from "../../model/parity/target";
+import type { Side, Target } from "../model/parity/target";
 import { type Exchange, ExchangeError } from "./run";
 
 export interface HttpOptions {
@@ -97,7 +97,12 @@ class Reader implements Dispatcher.DispatchHandlers {
   onData(chunk: Buffer): boolean {
     this.length += chunk.length;
     if (this.length > this.maxBody) {
-      this.fail(new ExchangeError("too-large", `the answer is larger than ${this.maxBody} bytes: raise --max-body`));
+      this.fail(
+        new ExchangeError(
+          "too-large",
+          `the answer is larger than ${this.maxBody} bytes: raise that limit (--max-body, or the maxBody of a gate)`,
+        ),
+      );
       return false;
     }
     this.chunks.push(chunk);

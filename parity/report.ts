@@ -1,7 +1,7 @@
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { jsonText } from "../../model/parity/json";
-import type { ParityResult } from "../../model/parity/result";
+import { jsonText } from "../model/parity/json";
+import type { ParityResult } from "../model/parity/result";
 
 /** Bytes of all entries, beyond which mismatches are only counted. */
 const MAX_ENTRIES = 64 * 1024 * 1024;

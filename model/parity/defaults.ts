@@ -1,0 +1,20 @@
+import { DEFAULT_PATH } from "./path-template";
+
+/** What the verb and the gate take where they are told nothing. */
+export const DEFAULTS = {
+  /** Decimals to which floats are rounded. */
+  precision: 6,
+  /** JSON pointer of what is compared. */
+  pointer: "/data",
+  upstreamPath: DEFAULT_PATH,
+  /** Requests under way at a time, each to both sides. */
+  concurrency: 16,
+  /** For one answer. */
+  timeoutSeconds: 10,
+  /** Largest answer that is read. */
+  maxBodyMib: 16,
+  /** Mismatches that a report shows with their rows. */
+  details: 1000,
+} as const;
+
+export const MAX_CONCURRENCY = 1024;
