@@ -69,6 +69,8 @@ export interface RouteAnswer {
   since?: number | undefined;
   /** By edge: the split that its workers have, in 1/10,000; null where HAProxy does not run. */
   splits: Record<string, number | null>;
+  /** Likewise the share that goes to the mirror; left out where the route has none. */
+  mirrors?: Record<string, number | null>;
 }
 
 /** What a step would do to HAProxy. */

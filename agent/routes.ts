@@ -1,7 +1,9 @@
 import { isSameMatch, type RouteSpec } from "../model/route";
+import { parsePercent } from "../model/split";
 import type { Step } from "../model/transaction";
 import type { PlanAnswer, RouteAnswer } from "./api";
 import { backendsOf, type Desired, routesOf } from "./desired";
+import { mirrorKey } from "./haproxy/mirror";
 import type { EdgeObservation } from "./haproxy/observation";
 import { splitKey } from "./haproxy/routes";
 import type { Host } from "./host";
@@ -118,10 +120,13 @@ export function routesTo(desired: Desired, edge: string, backend: string): strin
 export async function observeRoute(host: Host, name: string): Promise<RouteAnswer> {
   const spec = host.working().routes[name];
   if (spec === undefined) throw new Problem(404, "not-found", `route ${name} is not on this agent`);
-  const splits = await Promise.all(
-    spec.edges.map(async (edge): Promise<[string, number | null]> => {
-      if (host.working().edges[edge] === undefined) return [edge, null];
-      return [edge, splitOn(await host.haproxy(edge).observe(), name, spec)];
+  const { mirror } = spec;
+  const looks = await Promise.all(
+    spec.edges.map(async (edge) => {
+      const observed = host.working().edges[edge] === undefined ? undefined : await host.haproxy(edge).observe();
+      const split = spec.candidate === undefined ? undefined : { key: splitKey(name, spec), wanted: spec.split };
+      const share = mirror && { key: mirrorKey(name, mirror), wanted: parsePercent(mirror.share) ?? 0 };
+      return { edge, split: shareOn(observed, split), mirror: shareOn(observed, share) };
     }),
   );
   const { routes, routesSince } = host.committed;
@@ -131,18 +136,21 @@ export async function observeRoute(host: Host, name: string): Promise<RouteAnswe
     spec,
     committed: routes[name]?.split ?? 0,
     since: since === undefined ? undefined : Date.parse(since),
-    splits: Object.fromEntries(splits),
+    splits: Object.fromEntries(looks.map(({ edge, split }) => [edge, split])),
+    ...(mirror !== undefined && { mirrors: Object.fromEntries(looks.map(({ edge, mirror }) => [edge, mirror])) }),
   };
 }
 
-/** The split that an edge's workers have: of those that differ, the one that is not as wanted. Without an entry in its map, a worker sends nobody to the candidate. */
-function splitOn(observed: EdgeObservation, name: string, spec: RouteSpec): number | null {
-  if (!observed.running) return null;
-  if (spec.candidate === undefined) return 0;
-  const key = splitKey(name, spec);
-  const current = observed.splits[key] ?? 0;
-  const old = observed.oldWorkers.flatMap(({ splits }) => splits[key] ?? []);
-  return [current, ...old].find((split) => split !== spec.split) ?? current;
+/** The share that an edge's workers have: of those that differ, the one that is not as wanted. Without an entry in its map, a worker gives none. */
+function shareOn(
+  observed: EdgeObservation | undefined,
+  share: { key: string; wanted: number } | undefined,
+): number | null {
+  if (!observed?.running) return null;
+  if (share === undefined) return 0;
+  const current = observed.splits[share.key] ?? 0;
+  const old = observed.oldWorkers.flatMap(({ splits }) => splits[share.key] ?? []);
+  return [current, ...old].find((parts) => parts !== share.wanted) ?? current;
 }
 
 const ORDER: PlanAnswer["how"][] = ["nothing", "runtime", "reload", "start"];

@@ -1,8 +1,9 @@
 import { type BackendSpec, DEFAULT_WEIGHT, type ServerState } from "./backend";
 import { type EdgeSpec, hostPort } from "./edge";
+import type { Mirror } from "./mirror";
 import type { PoolSpec, ProcessTemplate } from "./pool";
 import { replicaKeys } from "./pool-state";
-import { formatSplit } from "./split";
+import { formatSplit, parsePercent } from "./split";
 
 /**
  * What reality is, as agents observe it, and what it should be, as computed from a spec. Previews compare the two; both
@@ -37,10 +38,19 @@ export interface PoolLive {
 export interface RouteLive {
   /** By edge: the candidate's share of the requests, or `none` where the edge does not run. */
   splits: Record<string, string>;
+  /** Likewise the share that is mirrored, where the route has a mirror. */
+  mirrors?: Record<string, string>;
 }
 
-export function expectedRoute({ edges }: { edges: readonly string[] }, split: number): RouteLive {
-  return { splits: Object.fromEntries(edges.map((edge) => [edge, formatSplit(split)])) };
+export function expectedRoute(
+  { edges, mirror }: { edges: readonly string[]; mirror?: Mirror | undefined },
+  split: number,
+): RouteLive {
+  const everywhere = (parts: number) => Object.fromEntries(edges.map((edge) => [edge, formatSplit(parts)]));
+  return {
+    splits: everywhere(split),
+    ...(mirror !== undefined && { mirrors: everywhere(parsePercent(mirror.share) ?? 0) }),
+  };
 }
 
 export function expectedEdge({ frontends }: Pick<EdgeSpec, "frontends">): EdgeLive {

@@ -10,8 +10,8 @@ import { freePorts, start } from "../support/processes";
 import type { Findings } from "../support/report";
 import { median, rounded } from "../support/statistics";
 
-const ROUNDS = 5;
-const SECONDS = 3;
+const ROUNDS = 9;
+const SECONDS = 2;
 const FULL_SECONDS = 1;
 /** At a steady pace: about 3,000 requests per second. */
 const PACED_CONNECTIONS = 64;
@@ -22,9 +22,8 @@ const SLOW_MS = 100;
 
 interface Mode {
   name: string;
-  /** Backend of the copies. */
-  to: string;
-  share: `${number}%`;
+  /** Backend of the copies, and the share that is copied. */
+  mirror?: { to: string; share: `${number}%` };
   /** What goes wrong; what it returns makes it good again. */
   breaks?: (agent: TestAgent) => Promise<() => void>;
 }
@@ -34,12 +33,14 @@ const KILLED = "a killed agent";
 const SETTLE_MS = 600;
 
 const MODES: Mode[] = [
-  { name: "a good shadow", to: "good", share: "10%" },
-  { name: "a dead shadow", to: "dead", share: "10%" },
-  { name: "a shadow that never answers", to: "silent", share: "10%" },
-  { name: "a shadow with too much to do", to: "slow", share: "100%" },
-  { name: "a stopped agent", to: "good", share: "10%", breaks: stopped },
-  { name: KILLED, to: "good", share: "10%", breaks: killed },
+  // What two edges differ by that are the same.
+  { name: "no mirror at all" },
+  { name: "a good shadow", mirror: { to: "good", share: "10%" } },
+  { name: "a dead shadow", mirror: { to: "dead", share: "10%" } },
+  { name: "a shadow that never answers", mirror: { to: "silent", share: "10%" } },
+  { name: "a shadow with too much to do", mirror: { to: "slow", share: "100%" } },
+  { name: "a stopped agent", mirror: { to: "good", share: "10%" }, breaks: stopped },
+  { name: KILLED, mirror: { to: "good", share: "10%" }, breaks: killed },
 ];
 
 /**
@@ -74,8 +75,8 @@ export async function mirror({ quick, scope, say }: Options): Promise<Findings> 
   const notes: string[] = [];
   const summary: Findings["summary"] = {};
   const targets: Findings["targets"] = [];
-  for (const { name, to, share, breaks } of MODES) {
-    await setRoute(client, "mirrored", { mirror: { to, share } });
+  for (const { name, mirror, breaks } of MODES) {
+    await setRoute(client, "mirrored", mirror === undefined ? {} : { mirror });
     const before = await figuresOf(client);
     const mend = await breaks?.(agent);
     const measured = { paced: sides(), full: sides() };
@@ -103,14 +104,13 @@ export async function mirror({ quick, scope, say }: Options): Promise<Findings> 
       "full p99 ms": rounded(p99(full.mirrored)),
       "full p99 without, ms": rounded(p99(full.plain)),
     };
-    targets.push({
-      what: `p99 with ${name}, of that without a mirror`,
-      measured: rounded(p99(paced.mirrored) / p99(paced.plain)),
-      unit: "",
-      atMost: 1.1,
-    });
+    // Of turns that follow each other, since what else the machine does changes over time.
+    const ratios = paced.mirrored.map(({ p99Ms }, round) => p99Ms / (paced.plain[round]?.p99Ms ?? Number.NaN));
+    const ratio = rounded(median(ratios));
+    if (mirror === undefined) notes.push(`p99 of two edges without a mirror differs by a factor of ${ratio}`);
+    else targets.push({ what: `p99 with ${name}, of that without a mirror`, measured: ratio, unit: "", atMost: 1.1 });
     if (name === KILLED) notes.push(`${name}: nobody is there to count its copies`);
-    else {
+    else if (mirror !== undefined) {
       const after = await until("the last copies to be counted", async () => {
         const [one, other] = [await figuresOf(client), await sleep(SETTLE_MS).then(() => figuresOf(client))];
         return JSON.stringify(one) === JSON.stringify(other) ? one : undefined;

@@ -89,13 +89,18 @@ export const routeResource: Resource = {
     if (known.agent === undefined) return askAgent(undefined, context, undefined, async () => undefined);
     const hosts = hostsOf(known);
     // Where one agent can't be asked, what was last seen of its edges is shown.
-    const splits = await Promise.all(hosts.map((host) => splitsOn(host, id, context)));
-    if (splits.every((each) => each === undefined)) return undefined;
-    const live = edgeKeys(hosts).map(({ host, edge, key }) => {
-      const seen = splits[hosts.indexOf(host)];
-      return [key, seen === "unreachable" ? known.live?.splits[key] : (seen?.[edge] ?? "none")];
-    });
-    return { id, inputs, outputs: { ...state, live: { splits: Object.fromEntries(live) } } };
+    const looks = await Promise.all(hosts.map((host) => liveOn(host, id, context)));
+    if (looks.every((each) => each === undefined)) return undefined;
+    const all = (part: keyof RouteLive) =>
+      Object.fromEntries(
+        edgeKeys(hosts).map(({ host, edge, key }) => {
+          const seen = looks[hosts.indexOf(host)];
+          return [key, seen === "unreachable" ? known.live?.[part]?.[key] : (seen?.[part]?.[edge] ?? "none")];
+        }),
+      );
+    const mirrored = looks.some((seen) => (seen === "unreachable" ? known.live : seen)?.mirrors !== undefined);
+    const live = { splits: all("splits"), ...(mirrored && { mirrors: all("mirrors") }) };
+    return { id, inputs, outputs: { ...state, live } };
   },
 
   async update(context, { olds, news }) {
@@ -139,7 +144,8 @@ function recordedSplit(olds: Inputs | undefined, news: Inputs): number {
 }
 
 function expectedLive(inputs: Inputs): RouteLive {
-  return expectedRoute({ edges: edgeKeys(hostsOf(inputs)).map(({ key }) => key) }, target(inputs));
+  const edges = edgeKeys(hostsOf(inputs)).map(({ key }) => key);
+  return expectedRoute({ edges, mirror: inputs.mirror }, target(inputs));
 }
 
 function isElsewhere(before: Properties, after: Properties): boolean {
@@ -171,16 +177,17 @@ function isOn(olds: Inputs | undefined, { directory }: AgentRef): boolean {
   return olds?.agent !== undefined && hostsOf(olds).some(({ agent }) => agent.directory === directory);
 }
 
-/** The candidate's share on each edge of an agent; nothing where the route is not there. */
-function splitsOn({ agent }: RouteHost, route: string, context: Context) {
-  return askAgent<Record<string, string> | "unreachable" | undefined>(agent, context, "unreachable", async (client) => {
+/** The shares on each edge of an agent; nothing where the route is not there. */
+function liveOn({ agent }: RouteHost, route: string, context: Context) {
+  return askAgent<RouteLive | "unreachable" | undefined>(agent, context, "unreachable", async (client) => {
     const found = await client.route(route);
     if (found === undefined) return undefined;
-    const splits = Object.entries(found.splits).map(([edge, split]) => [
-      edge,
-      split === null ? "none" : formatSplit(split),
-    ]);
-    return Object.fromEntries(splits);
+    const shown = (shares: Record<string, number | null>) =>
+      Object.fromEntries(
+        Object.entries(shares).map(([edge, share]) => [edge, share === null ? "none" : formatSplit(share)]),
+      );
+    const { splits, mirrors } = found;
+    return { splits: shown(splits), ...(mirrors !== undefined && { mirrors: shown(mirrors) }) };
   });
 }
 

@@ -105,6 +105,18 @@ test("a route walks up through every stage, goes down at once, and survives whoe
     assert.equal(await split(), 100);
   });
 
+  await t.test("a mirror is part of it: its share too is what HAProxy has", async () => {
+    await declare("1%", { mirror: { to: "green", share: "10%" } });
+    const { exit, stdout } = await stack.up();
+    assert.equal(exit, 0, stdout);
+    assert.deepEqual((await client.route("api"))?.mirrors, { main: 1000 });
+    assert.doesNotMatch((await stack.preview("--diff")).stdout, /mirror/);
+    await hosted.haproxy("set map splits.map mirror:api/green 5000");
+    assert.match((await stack.preview("--diff")).stdout, /~ main: "50%" => "10%"/);
+    assert.equal((await stack.up()).exit, 0);
+    assert.deepEqual((await client.route("api"))?.mirrors, { main: 1000 });
+  });
+
   await t.test(
     "a walk is refused while another one runs; the deployer's death undoes its within the lease",
     async () => {
