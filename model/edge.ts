@@ -10,6 +10,9 @@ export const ipAddress = z.union([z.ipv4(), z.ipv6()], {
   error: (issue) => `${shown(issue.input)} is not an IP address: write it in numbers, such as "127.0.0.1"`,
 });
 
+/** Declares that every network may reach a listener: without it, policies refuse one on all addresses of the host. @default false */
+const declaredPublic = z.boolean().optional();
+
 const bind = z.strictObject({
   /** Address to listen on. @default "127.0.0.1". Change: hitless reload. */
   address: ipAddress.default("127.0.0.1"),
@@ -17,6 +20,8 @@ const bind = z.strictObject({
   port,
   /** Serve TLS with this PEM file (certificate chain and private key) on the host. @default plain HTTP. Change: hitless reload. */
   tls: z.strictObject({ certificate: absolutePath }).optional(),
+  /** See {@link declaredPublic}. Change: nothing. */
+  public: declaredPublic,
 });
 
 const frontend = z.strictObject({
@@ -56,7 +61,7 @@ export const edgeSpec = z
     /** Time after a reload until the old worker closes the connections that are left (WebSockets, long responses). @default "1 hour" */
     hardStopAfter: duration({ min: "1 second", max: "7 days" }).default("1 hour"),
     /** HAProxy's own Prometheus exporter at `/metrics`. @default none: no extra listener */
-    metrics: z.strictObject({ address: ipAddress.default("127.0.0.1"), port }).optional(),
+    metrics: z.strictObject({ address: ipAddress.default("127.0.0.1"), port, public: declaredPublic }).optional(),
     /** Count requests by status and latency, per server, release and route: gates judge by it. @default false: HAProxy writes a log line per request for it. Change: hitless reload. */
     meter: z.boolean().default(false),
   })

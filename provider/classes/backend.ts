@@ -1,10 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { BackendInput } from "../../model/backend";
+import type { BackendDeclarations } from "../../model/declared";
 import type { AgentRef } from "../resources/agent-ref";
 import type { DeepInput } from "./input";
 
-/** A backend of an edge. See {@link BackendInput} for units, ranges and defaults. */
+/** A backend of an edge. See {@link BackendInput} and {@link BackendDeclarations} for units, ranges and defaults. */
 export type BackendArgs = { [Property in keyof BackendInput]: DeepInput<BackendInput[Property]> } & {
+  [Property in keyof BackendDeclarations]: DeepInput<BackendDeclarations[Property]>;
+} & {
   /** The agent of its edge. Change of its folder: replaces the backend. */
   agent: pulumi.Input<AgentRef>;
   /** Name of its edge. Change: replaces the backend. */

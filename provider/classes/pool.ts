@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { PoolDeclarations } from "../../model/declared";
 import type { PoolLive } from "../../model/live";
 import type { PoolInput } from "../../model/pool";
 import type { WatchedInput } from "../../model/serving";
@@ -6,8 +7,10 @@ import type { AgentRef } from "../resources/agent-ref";
 import type { ServesInput } from "../resources/pool-inputs";
 import type { DeepInput } from "./input";
 
-/** A pool on an agent. See {@link PoolInput} for units, ranges and defaults. */
+/** A pool on an agent. See {@link PoolInput} and {@link PoolDeclarations} for units, ranges and defaults. */
 export type PoolArgs = { [Property in keyof PoolInput]: DeepInput<PoolInput[Property]> } & {
+  [Property in keyof PoolDeclarations]: DeepInput<PoolDeclarations[Property]>;
+} & {
   /** The agent that runs its processes. Change of its folder: replaces the pool. */
   agent: pulumi.Input<AgentRef>;
   /** Name on its agent, and of its backend on an edge of its own. Change: refused. */

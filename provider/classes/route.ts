@@ -1,12 +1,15 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { RouteDeclarations } from "../../model/declared";
 import type { RouteLive } from "../../model/live";
 import type { DeclaredRouteInput } from "../../model/route";
 import type { AgentRef } from "../resources/agent-ref";
 import type { RouteHost } from "../resources/route-hosts";
 import type { DeepInput } from "./input";
 
-/** A route on edges of one or several agents. See {@link DeclaredRouteInput} for units, ranges and defaults. */
+/** A route on edges of one or several agents. See {@link DeclaredRouteInput} and {@link RouteDeclarations} for units, ranges and defaults. */
 export type RouteArgs = { [Property in keyof DeclaredRouteInput]: DeepInput<DeclaredRouteInput[Property]> } & {
+  [Property in keyof RouteDeclarations]: DeepInput<RouteDeclarations[Property]>;
+} & {
   /** The agent of `edges`. Change to agents of which none has the route yet: replaces the route. */
   agent: pulumi.Input<AgentRef>;
   /** Edges of further agents, which move in step with those. @default none */

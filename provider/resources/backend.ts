@@ -1,4 +1,5 @@
 import { type BackendSpec, backendSpec } from "../../model/backend";
+import { backendDeclarations, forAgent } from "../../model/declared";
 import { expectedBackend } from "../../model/live";
 import { name } from "../../model/names";
 import { type Context, containsUnknown, type Properties, type Resource } from "../server";
@@ -21,7 +22,7 @@ export const backendResource: Resource = {
 
   async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, {
-      own: { agent: agentRef, edge: name, name },
+      own: { agent: agentRef, edge: name, name, ...backendDeclarations },
       spec: backendSpec,
     });
     return checkedOnHost(context, olds, { failures, values, known }, setStep, (inputs) =>
@@ -75,8 +76,14 @@ export const backendResource: Resource = {
 };
 
 function setStep(inputs: Properties) {
-  const { agent: _agent, edge, name: backend, live: _live, ...spec } = inputs as unknown as Inputs & { live: unknown };
-  return { verb: "backend.set" as const, edge, backend, spec };
+  const {
+    agent: _agent,
+    edge,
+    name: backend,
+    live: _live,
+    ...declared
+  } = inputs as unknown as Inputs & { live: unknown };
+  return { verb: "backend.set" as const, edge, backend, spec: forAgent(declared, backendDeclarations) };
 }
 
 /** The inputs, and reality as it now must be. */

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import type { PoolChange } from "../../model/change";
+import { poolDeclarations } from "../../model/declared";
 import type { PoolLive } from "../../model/live";
 import { name } from "../../model/names";
 import type { PoolSpec } from "../../model/pool";
@@ -23,12 +25,20 @@ export interface PoolInputs extends PoolSpec {
   serves?: Serves;
   watch?: Watched;
   /** What changes, for policies: they see new inputs only. */
-  change: { from: string; to: string };
+  change: PoolChange;
+  /** Environment variables by process whose values are secret, for policies: they can't tell. */
+  secretNames?: Record<string, string[]>;
   live: PoolLive;
 }
 
 /** Schemas of what a pool has beside its spec. */
-export const poolOwn = { agent: agentRef, name, serves: serves.optional(), watch: watched.optional() };
+export const poolOwn = {
+  agent: agentRef,
+  name,
+  serves: serves.optional(),
+  watch: watched.optional(),
+  ...poolDeclarations,
+};
 
 /** What a pool says of its strategy beside its spec. */
 export function strategyFailures({ strategy, serves: edges, watch }: Properties): Failure[] {

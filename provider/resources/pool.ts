@@ -1,4 +1,6 @@
 import { UnreachableError } from "../../agent/client/connection";
+import { poolChange } from "../../model/change";
+import { forAgent, poolDeclarations } from "../../model/declared";
 import { expectedPool } from "../../model/live";
 import { poolSpecWith } from "../../model/pool";
 import { promotionPlan } from "../../model/promotion-plan";
@@ -37,7 +39,7 @@ export const poolResource: Resource = {
           ...(await inPlaceFailures(inputs, context)),
         ]
       : [];
-    const from = (olds as unknown as PoolInputs | undefined)?.release?.id ?? "";
+    const secretNamed = secretNames(values, context);
     return {
       failures: [...failures, ...secret, ...live],
       inputs: {
@@ -46,7 +48,8 @@ export const poolResource: Resource = {
           olds,
           whenKnown(valid, () => expectedPool(inputs)),
         ),
-        change: whenKnown(valid, () => ({ from, to: inputs.release.id })),
+        change: whenKnown(valid, () => poolChange(olds as unknown as PoolInputs | undefined, inputs)),
+        ...(Object.keys(secretNamed).length === 0 ? {} : { secretNames: secretNamed }),
       },
     };
   },
@@ -144,8 +147,10 @@ function startStep(inputs: Properties, context: Context) {
     watch: _watch,
     live: _live,
     change: _change,
-    ...spec
+    secretNames: _names,
+    ...declared
   } = inputs as unknown as PoolInputs;
+  const spec = forAgent(declared, poolDeclarations);
   return { verb: "pool.start" as const, pool, spec, secrets: secretNames(inputs, context) };
 }
 

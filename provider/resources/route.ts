@@ -1,4 +1,6 @@
 import { UnreachableError } from "../../agent/client/connection";
+import { type RouteChange, routeChange } from "../../model/change";
+import { forAgent, routeDeclarations } from "../../model/declared";
 import { expectedRoute, type RouteLive } from "../../model/live";
 import { name } from "../../model/names";
 import { type DeclaredRoute, declaredRoute } from "../../model/route";
@@ -23,7 +25,7 @@ interface Inputs extends DeclaredRoute {
   others?: RouteHost[];
   name: string;
   /** What changes, for policies: they see new inputs only. */
-  change: { from: string; to: string };
+  change: RouteChange;
   live: RouteLive;
 }
 
@@ -33,7 +35,7 @@ export const routeResource: Resource = {
 
   async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, {
-      own: { agent: agentRef, name, others: otherHosts },
+      own: { agent: agentRef, name, others: otherHosts, ...routeDeclarations },
       spec: declaredRoute,
     });
     const inputs = values as unknown as Inputs;
@@ -55,10 +57,7 @@ export const routeResource: Resource = {
           olds,
           whenKnown(valid, () => expectedLive(inputs)),
         ),
-        change: whenKnown(valid, () => ({
-          from: formatSplit(recordedSplit(olds as unknown as Inputs | undefined, inputs)),
-          to: formatSplit(target(inputs)),
-        })),
+        change: whenKnown(valid, () => routeChange(olds as unknown as Inputs | undefined, inputs)),
       },
     };
   },
@@ -130,17 +129,12 @@ function declaredOf(inputs: Properties): DeclaredRoute {
     change: _change,
     ...declared
   } = inputs as unknown as Inputs;
-  return declared;
+  return forAgent(declared, routeDeclarations) as DeclaredRoute;
 }
 
 /** The split of the stage to be in. */
 function target({ stages, stage }: Pick<DeclaredRoute, "stages" | "stage">): number {
   return splitOf(stages, stage) ?? 0;
-}
-
-function recordedSplit(olds: Inputs | undefined, news: Inputs): number {
-  if (olds?.stages === undefined || olds.candidate !== news.candidate) return 0;
-  return target(olds);
 }
 
 function expectedLive(inputs: Inputs): RouteLive {

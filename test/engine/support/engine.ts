@@ -15,6 +15,7 @@ export interface EngineEvent {
   resourcePreEvent?: { metadata: StepMetadata };
   resOutputsEvent?: { metadata: StepMetadata };
   resOpFailedEvent?: { metadata: StepMetadata };
+  policyEvent?: { resourceUrn: string; message: string; policyName: string; enforcementLevel: string };
   summaryEvent?: { resourceChanges: Record<string, number> };
 }
 
@@ -283,4 +284,13 @@ export function stepsOf(outcome: { events: EngineEvent[] }, type: string): StepM
   return outcome.events.flatMap(({ resourcePreEvent }) =>
     resourcePreEvent?.metadata.type === type ? [resourcePreEvent.metadata] : [],
   );
+}
+
+/** What policies said, in order: `mandatory agent-socket local-agent`, with the message beside it. */
+export function violationsOf({ events }: { events: EngineEvent[] }): { title: string; message: string }[] {
+  return events.flatMap(({ policyEvent }) => {
+    if (policyEvent === undefined) return [];
+    const { enforcementLevel, policyName, resourceUrn, message } = policyEvent;
+    return [{ title: `${enforcementLevel} ${policyName} ${resourceUrn.split("::").at(-1)}`, message }];
+  });
 }

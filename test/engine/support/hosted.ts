@@ -5,7 +5,7 @@ import type { TestContext } from "node:test";
 import { AgentClient } from "../../../agent/client/client";
 import { endEverything, temporaryFolder } from "../../support/agent";
 import { freePorts } from "../../support/ports";
-import { REPOSITORY, Workspace } from "./engine";
+import { REPOSITORY, Workspace, type WorkspaceOptions } from "./engine";
 
 const APP = path.join(REPOSITORY, "test", "fixtures", "engine", "app.mjs");
 /** Ports that a test's stack has: the first for its edge, then ten for its pool, the others as it likes. */
@@ -50,7 +50,7 @@ if (hostArgs) {
   const made: pulumi.Resource[] = [];
   for (const [name, { edge, ...args }] of Object.entries<any>(backends))
     made.push(new Backend(name, { name, edge: byName[edge].edgeName, agent: byName[edge].agent, ...given(args) }));
-  for (const [name, { edge, $alias, ...args }] of Object.entries<any>(pools)) new ProcessPool(name, { edge: byName[edge], ...given(args) }, options($alias));
+  for (const [name, { edge, $alias, ...args }] of Object.entries<any>(pools)) made.push(new ProcessPool(name, { edge: byName[edge], ...given(args) }, options($alias)));
   for (const [name, { edges, ...args }] of Object.entries<any>(routes))
     new Route(name, { edges: edges.map((edge: string) => byName[edge]), ...given(args) }, { dependsOn: made });
 }
@@ -70,9 +70,10 @@ export class HostedStack {
     this.client = new AgentClient(this.socket);
   }
 
-  static async create(t: TestContext): Promise<HostedStack> {
+  static async create(t: TestContext, options: Pick<WorkspaceOptions, "stack" | "config"> = {}): Promise<HostedStack> {
     const host = await temporaryFolder(t);
     const stack = await Workspace.create({
+      ...options,
       program: PROGRAM,
       providers: { sluice: path.join(REPOSITORY, "provider") },
       files: Object.fromEntries(["v1", "v2", "bad"].map((id) => [`releases/${id}/file`, id])),

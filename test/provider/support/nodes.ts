@@ -113,7 +113,7 @@ export async function startNodes(t: TestContext, edgeCount = 2): Promise<Nodes> 
         name: "web",
         serves: { backend: "web", server: "node", probe: {}, edges: leading },
         watch: watched.parse(watch),
-        change: { from: "", to: release.id },
+        change: { kind: "promotion", order: [], from: "", to: release.id },
         live: { release: release.id, servers: {}, processes: {} },
       };
     },

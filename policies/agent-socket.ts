@@ -1,0 +1,23 @@
+import { z } from "zod";
+import { shown } from "../model/explain";
+import { policy } from "./support/policy";
+
+const OTHERS = 0o007;
+
+export const agentSocket = policy({
+  name: "agent-socket",
+  description: "Only chosen users reach an agent: who does can change traffic and run programs.",
+  level: "mandatory",
+  config: z.strictObject({}),
+  judge: {
+    Agent({ mode }) {
+      if (mode === undefined || (Number.parseInt(mode, 8) & OTHERS) === 0) return [];
+      return [
+        {
+          at: "mode",
+          message: `${shown(mode)} opens the agent to every user of the host: use "0600", or "0660" with a group`,
+        },
+      ];
+    },
+  },
+});

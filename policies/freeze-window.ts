@@ -1,0 +1,60 @@
+import type { z } from "zod";
+import { type Duration, duration } from "../model/duration";
+import { shown } from "../model/explain";
+import { type Freeze, freezeAt, freezeCalendar } from "../model/freeze";
+import { readOverride } from "../model/override";
+import { type Circumstances, type Finding, policy } from "./support/policy";
+
+/** Stack config that lifts a freeze: an object with reason, who and until. */
+export const OVERRIDE_KEY = "sluice:freezeOverride";
+const DEFAULT_LONGEST: Duration = "7 days";
+
+const config = freezeCalendar.extend({
+  longestOverride: duration({ min: "1 minute" })
+    .default(DEFAULT_LONGEST)
+    .describe(`How far away the end of a ${OVERRIDE_KEY} may be`),
+});
+type Config = z.output<typeof config>;
+
+export const freezeWindow = policy({
+  name: "freeze-window",
+  description: "Nothing is promoted during a freeze; going back always works.",
+  level: "mandatory",
+  config,
+  judge: {
+    Pool({ change }, circumstances) {
+      if (change?.kind === "promotion") return judge(`release ${change.to}`, circumstances);
+      return change?.kind === "restart" ? judge(`a restart of release ${change.to}`, circumstances) : [];
+    },
+    Route({ change }, circumstances) {
+      if (change?.kind !== "promotion") return [];
+      const moved = change.stable?.from !== "" && change.stable?.from !== change.stable?.to;
+      return judge(moved ? `the move to ${change.stable?.to}` : `the way to ${change.to}`, circumstances);
+    },
+  },
+});
+
+function judge(what: string, { config, stack, now }: Circumstances<Config>): Finding[] {
+  const freeze = freezeAt(config, now);
+  const given = stack.config[OVERRIDE_KEY];
+  const override = given === undefined ? undefined : readOverride(given, now, config.longestOverride);
+  if (typeof override === "object" && freeze !== undefined)
+    return [
+      {
+        message: `${what} goes out although ${named(freeze)} lasts until ${freeze.until}: ${override.who} allowed it until ${override.until}, since ${override.reason}`,
+        advisory: true,
+      },
+    ];
+  const broken: Finding[] =
+    typeof override === "string" ? [{ message: `${OVERRIDE_KEY} ${override}`, advisory: freeze === undefined }] : [];
+  if (freeze === undefined) return broken;
+  const remedy = `wait, or set ${OVERRIDE_KEY} in the stack's config with reason, who and until`;
+  return [
+    { message: `${what} is frozen by ${named(freeze)} until ${freeze.until} (${freeze.timeZone}): ${remedy}` },
+    ...broken,
+  ];
+}
+
+function named({ name }: Freeze): string {
+  return shown(name);
+}

@@ -1,0 +1,78 @@
+import { z } from "zod";
+import { isSecretName, secretIn } from "../model/secret-text";
+import type { Judged, Unsure } from "./support/judged";
+import { type Finding, policy } from "./support/policy";
+
+/** `--password=hunter2`, `-Dtoken=x`, `API_KEY=x`. */
+const ASSIGNMENT = /^(-{0,2}[A-Za-z][\w.-]*)=(.*)$/s;
+const OPTION = /^--?[A-Za-z][\w.-]*$/;
+
+export const plainSecrets = policy({
+  name: "plain-secrets",
+  description: "Secrets are not written in plain text, where state, logs and process listings show them.",
+  level: "mandatory",
+  config: z.strictObject({
+    allow: z
+      .array(z.string().min(1))
+      .default([])
+      .describe("Environment variables and keys of stack config that are no secrets although they look like it"),
+  }),
+  judge: {
+    Stack: (_stack, { stack, config: { allow } }) =>
+      Object.entries(stack.config)
+        .filter(([key]) => !stack.secretKeys.includes(key) && !allow.includes(key))
+        .flatMap(([key, value]) =>
+          said(
+            `config ${key}`,
+            secretIn(value, key.split(":").at(-1)),
+            `set it anew with "pulumi config set --secret ${key}"`,
+          ),
+        ),
+    Pool: ({ processes, secretNames }, { config: { allow } }) =>
+      Object.entries(processes ?? {}).flatMap(([id, process]) => [
+        ...Object.entries(process?.env ?? {}).flatMap(([key, value]) => {
+          const isFine = value === undefined || allow.includes(key) || secretNames?.[id]?.includes(key);
+          const remedy = "make it a secret, as config.requireSecret and pulumi.secret do";
+          return isFine ? [] : said(`processes.${id}.env.${key}`, secretIn(value, key), remedy);
+        }),
+        ...command(`processes.${id}.command`, process?.command, allow),
+      ]),
+    Route: ({ stages }, { config: { allow } }) =>
+      (stages ?? []).flatMap((stage, index) =>
+        (stage?.gates ?? []).flatMap((gate, position) =>
+          gateSecrets(`stages[${index}].gates[${position}]`, gate, allow),
+        ),
+      ),
+  },
+});
+
+type Gate = NonNullable<NonNullable<Unsure<Judged["Route"]>["stages"]>[number]>["gates"];
+
+function gateSecrets(at: string, gate: NonNullable<Gate>[number], allow: readonly string[]): Finding[] {
+  if (gate === undefined) return [];
+  const url = "url" in gate && typeof gate.url === "string" ? gate.url : "";
+  const urlFinding = said(
+    `${at}.url`,
+    secretIn(url),
+    "leave it out, or use a command gate that reads it where it runs",
+  );
+  return "command" in gate ? [...urlFinding, ...command(`${at}.command`, gate.command, allow)] : urlFinding;
+}
+
+/** Arguments are seen in process listings, whether Pulumi keeps them secret or not. */
+function command(at: string, given: string | (string | undefined)[] | undefined, allow: readonly string[]): Finding[] {
+  const remedy = "pass it in the process's env, as a secret";
+  if (typeof given === "string") return said(at, secretIn(given), remedy);
+  return (given ?? []).flatMap((text, index) => {
+    if (text === undefined) return [];
+    const [, option, value] = ASSIGNMENT.exec(text) ?? [];
+    const before = given?.[index - 1];
+    const name = option ?? (before !== undefined && OPTION.test(before) && isSecretName(before) ? before : undefined);
+    if (name !== undefined && allow.includes(name)) return [];
+    return said(`${at}[${index}]`, secretIn(value ?? text, name), remedy);
+  });
+}
+
+function said(at: string, what: string | undefined, remedy: string): Finding[] {
+  return what === undefined ? [] : [{ at, message: `${what}, in plain text: ${remedy}` }];
+}

@@ -1,0 +1,62 @@
+import { z } from "zod";
+import { isWildcard } from "../model/edge";
+import { shown } from "../model/explain";
+import type { Judged, Unsure } from "./support/judged";
+import { type Finding, policy } from "./support/policy";
+
+/** An argument or a variable that makes most programs listen on all addresses of a host. */
+const EVERYWHERE = /^(?:--?[A-Za-z][\w-]*=)?(?:0\.0\.0\.0|\[?::\]?)(?::(?:\d+|\{\{[^{}]*\}\}))?$/;
+
+export const publicListeners = policy({
+  name: "public-listeners",
+  description: "Nothing listens on all addresses of a host unless it is declared to be public.",
+  level: "mandatory",
+  config: z.strictObject({
+    processes: z
+      .array(z.string().min(1))
+      .default([])
+      .describe("Names of processes that may listen on all addresses, beside the edge"),
+  }),
+  judge: {
+    Edge: ({ frontends, metrics }) => [
+      ...Object.entries(frontends ?? {}).flatMap(([name, frontend]) =>
+        (frontend?.binds ?? []).flatMap((bind, index) => listener(`frontends.${name}.binds[${index}]`, bind)),
+      ),
+      ...listener("metrics", metrics),
+    ],
+    Pool: ({ processes }, { config }) =>
+      Object.entries(processes ?? {})
+        .filter(([id]) => !config.processes.includes(id))
+        .flatMap(([id, process]) => [
+          ...(Array.isArray(process?.command) ? process.command : []).flatMap((text, index) =>
+            program(`processes.${id}.command[${index}]`, id, text),
+          ),
+          ...Object.entries(process?.env ?? {}).flatMap(([key, text]) =>
+            program(`processes.${id}.env.${key}`, id, text),
+          ),
+        ]),
+  },
+});
+
+type Bind = Unsure<Judged["Edge"]>["metrics"];
+
+function listener(at: string, bind: Bind): Finding[] {
+  if (bind?.address === undefined || bind.public === true || !isWildcard(bind.address)) return [];
+  return [
+    {
+      at: `${at}.address`,
+      message: `${shown(bind.address)} listens on every network of the host: name one address, or declare public: true`,
+    },
+  ];
+}
+
+/** What a program does with a text is its own affair, so that only what hardly means anything else counts. */
+function program(at: string, id: string, text: string | undefined): Finding[] {
+  if (text === undefined || !EVERYWHERE.test(text)) return [];
+  return [
+    {
+      at,
+      message: `${shown(text)} lets requests reach ${id} past the edge: use 127.0.0.1, or list ${shown(id)} in the policy's processes`,
+    },
+  ];
+}

@@ -1,0 +1,45 @@
+import { z } from "zod";
+import { type RemovedSetting, removedSetting } from "../model/declared";
+import { type Finding, policy } from "./support/policy";
+
+export const removedSettings = policy({
+  name: "removed-settings",
+  description: "A service is not given settings that it fails on.",
+  level: "mandatory",
+  config: z.strictObject({
+    settings: z
+      .record(z.string().min(1), removedSetting)
+      .default({})
+      .describe("Settings that no service takes any more, beside those that each pool declares in removedSettings"),
+  }),
+  judge: {
+    Pool(pool, { config, now }) {
+      const declared = { ...config.settings, ...pool.removedSettings };
+      const today = now.toISOString().slice(0, 10);
+      return Object.entries(declared).flatMap(([setting, removed]) => {
+        if (removed?.from === undefined) return [];
+        const said = sentence({ from: removed.from, instead: removed.instead }, today);
+        return Object.entries(pool.processes ?? {}).flatMap(([id, process]): Finding[] => {
+          const where = [
+            ...(process?.env !== undefined && Object.hasOwn(process.env, setting) ? [`env.${setting}`] : []),
+            ...(Array.isArray(process?.command) ? process.command : []).flatMap((text, index) =>
+              text === setting || text?.startsWith(`${setting}=`) ? [`command[${index}]`] : [],
+            ),
+          ];
+          return where.map((place) => ({
+            at: `processes.${id}.${place}`,
+            message: said,
+            advisory: today < (removed.from ?? ""),
+          }));
+        });
+      });
+    },
+  },
+});
+
+function sentence({ from, instead }: RemovedSetting, today: string): string {
+  const remedy = instead === undefined ? "remove it" : `use ${instead} instead`;
+  return today < from
+    ? `the service fails on it from ${from} on: ${remedy}`
+    : `the service fails on it since ${from}: ${remedy}`;
+}

@@ -1,0 +1,106 @@
+import { z } from "zod";
+import type { PrometheusSliGate } from "../model/gate";
+import { isRatio, type SliMetric } from "../model/sli";
+import { parseThreshold, type Threshold, threshold } from "../model/threshold";
+import { type Finding, policy } from "./support/policy";
+import { type Step, wayOf } from "./support/walk";
+
+export const sloThresholds = policy({
+  name: "slo-thresholds",
+  description: "Gates hold a candidate to the service level that its users are promised.",
+  level: "mandatory",
+  config: z.strictObject({
+    slo: z
+      .array(threshold)
+      .default([])
+      .describe('Objectives of every route, such as "5xx < 1 %"; a route\'s own slo goes before, metric by metric'),
+  }),
+  judge: {
+    Route(inputs, { config }) {
+      const { steps } = wayOf(inputs);
+      if (steps.length === 0) return [];
+      const own = objectives((inputs.slo ?? []).filter((text) => text !== undefined));
+      const others = objectives(config.slo).filter(
+        ({ metric }) => !own.some((objective) => objective.metric === metric),
+      );
+      const slo = [...own, ...others];
+      const limits = steps.flatMap(limitsOf);
+      return [
+        ...limits.flatMap((limit) => looser(limit, slo)),
+        ...slo.flatMap((objective) => unwatched(objective, limits, steps)),
+      ];
+    },
+  },
+});
+
+interface Limit extends Threshold {
+  at: string;
+  text: string;
+}
+type Objective = Threshold & { text: string };
+
+function objectives(texts: readonly string[]): Objective[] {
+  return texts.flatMap((text) => {
+    const parsed = parseThreshold(text);
+    return typeof parsed === "string" ? [] : [{ ...parsed, text }];
+  });
+}
+
+/** The limits that a stage's gates hold the candidate to, as far as they say what they measure. */
+function limitsOf({ at, stage }: Step): Limit[] {
+  return stage.gates.flatMap((gate, index): Limit[] => {
+    const place = `${at}.gates[${index}]`;
+    if (gate.kind === "soak" || (gate.kind === "sli" && gate.source === "meter"))
+      return objectives(gate.thresholds).map((limit, position) => ({
+        ...limit,
+        at: `${place}.thresholds[${position}]`,
+      }));
+    return gate.kind === "sli" && gate.source === "prometheus" ? fromTemplate(gate, place) : [];
+  });
+}
+
+/** A Prometheus gate that is written as a quantile or as a share of errors; a query of its own says nothing. */
+function fromTemplate({ quantile, errorRatio, must }: PrometheusSliGate, place: string): Limit[] {
+  const metric =
+    quantile === undefined ? (errorRatio === undefined ? undefined : "5xx") : `p${quantile.quantile * 100}`;
+  return objectives([`${metric} ${must}`]).map((limit) => ({ ...limit, at: `${place}.must` }));
+}
+
+function looser(limit: Limit, slo: readonly Objective[]): Finding[] {
+  return slo
+    .filter(({ metric }) => metric === limit.metric)
+    .filter((objective) => !isWithin(limit, objective))
+    .map(({ text }) => ({
+      at: limit.at,
+      message: `"${limit.text}" is looser than the service level "${text}": tighten it`,
+    }));
+}
+
+function isWithin(limit: Threshold, objective: Threshold): boolean {
+  return (
+    limit.limit < objective.limit || (limit.limit === objective.limit && (objective.inclusive || !limit.inclusive))
+  );
+}
+
+/** An objective that no gate on the way holds the candidate to is the loosest limit of all. */
+function unwatched(objective: Objective, limits: readonly Limit[], steps: readonly Step[]): Finding[] {
+  if (limits.some(({ metric }) => covers(metric, objective.metric))) return [];
+  return [
+    {
+      at: steps.at(-1)?.at,
+      message: `no gate on the way watches the service level "${objective.text}": add it to the thresholds of an sli gate`,
+    },
+  ];
+}
+
+/** Whether a limit on one metric is one on the other, too: `errors` has all of `5xx`, and `p99` is never below `p95`. */
+function covers(metric: SliMetric, other: SliMetric): boolean {
+  if (metric === other) return true;
+  if (isRatio(metric) || isRatio(other)) return metric === "errors" && other === "5xx";
+  const [a, b] = [quantileOf(metric), quantileOf(other)];
+  return (a.total || !b.total) && a.share >= b.share;
+}
+
+function quantileOf(metric: string): { total: boolean; share: number } {
+  return { total: metric.startsWith("total "), share: Number(metric.slice(metric.indexOf("p") + 1)) };
+}

@@ -1,0 +1,67 @@
+import type { AgentOptions } from "../../model/agent";
+import type { BackendSpec } from "../../model/backend";
+import type { PoolChange, RouteChange } from "../../model/change";
+import type { BackendDeclarations, PoolDeclarations, RouteDeclarations } from "../../model/declared";
+import type { EdgeSpec } from "../../model/edge";
+import type { PoolSpec } from "../../model/pool";
+import type { DeclaredRoute } from "../../model/route";
+import type { Watched } from "../../model/serving";
+
+interface OnAgent {
+  agent: { directory: string; socket: string };
+  name: string;
+}
+
+/** Checked inputs of the resources that policies judge, computed ones included. */
+export interface Judged {
+  Agent: AgentOptions & { directory: string };
+  Edge: EdgeSpec & OnAgent;
+  Backend: BackendSpec & BackendDeclarations & OnAgent & { edge: string };
+  Pool: PoolSpec &
+    PoolDeclarations &
+    OnAgent & { watch: Watched; change: PoolChange; secretNames: Record<string, string[]> };
+  Route: DeclaredRoute & RouteDeclarations & OnAgent & { change: RouteChange };
+  /** The stack itself: it has no inputs, but comes before all others. */
+  Stack: object;
+}
+export type Kind = keyof Judged;
+
+const TYPES: Record<string, Kind> = {
+  "sluice:index:Agent": "Agent",
+  "sluice:index:Edge": "Edge",
+  "sluice:index:Backend": "Backend",
+  "sluice:index:Pool": "Pool",
+  "sluice:index:Route": "Route",
+  "pulumi:pulumi:Stack": "Stack",
+};
+
+export function kindOf(type: string): Kind | undefined {
+  return TYPES[type];
+}
+
+/** A value of which any part may not be known yet. */
+export type Unsure<T> = T extends readonly (infer Item)[]
+  ? (Unsure<Item> | undefined)[]
+  : T extends object
+    ? { [Key in keyof T]?: Unsure<T[Key]> | undefined }
+    : T;
+
+/**
+ * The inputs as plain values, with `undefined` for what is not known yet: the SDK's own value throws where such a part is
+ * read, so that a policy could judge nothing of a resource with one unknown.
+ */
+export function known(value: unknown): unknown {
+  if (Array.isArray(value)) return Array.from({ length: value.length }, (_, index) => known(read(value, index)));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.keys(value).map((key) => [key, known(read(value, key))]));
+}
+
+function read(holder: object, key: string | number): unknown {
+  try {
+    return (holder as Record<string | number, unknown>)[key];
+  } catch (error) {
+    // The SDK's UnknownValueError, which it does not export.
+    if (error instanceof Error && "unknownTypeSentinel" in error) return undefined;
+    throw error;
+  }
+}
