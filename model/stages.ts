@@ -179,6 +179,25 @@ export function planWalk(stages: readonly Stage[], from: number, target: string)
   return { from, to, legs, ms: legs.reduce((sum, { stage }) => sum + heldMs(stage), 0) };
 }
 
+/**
+ * What the soaks of a walk's first stage still lack, for a preview: time alone mends that.
+ *
+ * @param heldSince since when the route has been as it is, in milliseconds since the epoch; nothing where it is not held
+ */
+export function soakWarning(
+  { legs }: Pick<Walk, "legs">,
+  heldSince: number | undefined,
+  now: number,
+): string | undefined {
+  const stage = legs[0]?.stage;
+  if (stage === undefined) return undefined;
+  const held = heldSince === undefined ? 0 : now - heldSince;
+  const soak = partGates(stage.gates).before.find(({ duration }) => milliseconds(duration) > held);
+  if (soak === undefined) return undefined;
+  const missing = formatMilliseconds(milliseconds(soak.duration) - held);
+  return `stage ${stage.name} can't be entered yet: its gate ${nameOf(soak)} wants the route to be held for ${soak.duration} as it is, and ${missing} are missing`;
+}
+
 /** What a walk does, in sentences for a preview. */
 export function explainWalk({ from, to, legs, ms }: Walk, { onBreach }: Pick<Staged, "onBreach">): string[] {
   const [before, after] = [formatSplit(from), formatSplit(to)];

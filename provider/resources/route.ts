@@ -5,7 +5,7 @@ import { expectedRoute, type RouteLive } from "../../model/live";
 import { name } from "../../model/names";
 import { type DeclaredRoute, declaredRoute } from "../../model/route";
 import { formatSplit } from "../../model/split";
-import { explainWalk, splitOf, walkProblem } from "../../model/stages";
+import { explainWalk, soakWarning, splitOf, walkProblem } from "../../model/stages";
 import { type Context, containsUnknown, type Failure, type Properties, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
 import { gateFailures } from "./gate-checks";
@@ -16,7 +16,7 @@ import { sayPlan } from "./plan";
 import { edgeKeys, hostsOf, otherHosts, type RouteHost, setStep, withHosts } from "./route-hosts";
 import { runGates } from "./stage-gates";
 import { inTransactions } from "./transaction";
-import { walkFrom, walkRoute } from "./walk";
+import { heldBy, walkFrom, walkRoute } from "./walk";
 
 interface Inputs extends DeclaredRoute {
   /** The agent of `edges`. */
@@ -211,6 +211,13 @@ async function sayWalk(inputs: Properties, context: Context): Promise<void> {
   const problem = walkProblem(walk);
   if (problem !== undefined) throw new Error(`route ${route}: ${problem}`);
   context.log.info(explainWalk(walk, declared).join("\n  "));
+  const since = heldBy(
+    now,
+    declared,
+    hosts.map(({ edges }) => edges),
+  );
+  const early = soakWarning(walk, since, Date.now());
+  if (early !== undefined && !now.includes(undefined)) context.log.warn(early);
   if (now.includes(undefined) && recorded.from !== formatSplit(walk.from))
     context.log.warn(
       `the agent can't be asked where route ${route} is: it was at ${recorded.from} after the last update`,

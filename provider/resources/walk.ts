@@ -66,7 +66,14 @@ export async function walkRoute(
         const fresh = here.some(({ client, edges }) => isNew(before.get(client), declared, edges));
         if (fresh && walk.legs.length > 0) await to(walk.from);
         const edges = here.flatMap(({ client, edges: names }) => names.map((edge) => ({ name: edge, agent: client })));
-        let held = { spec: routeAt(declared, walk.from), heldSince: fresh ? undefined : heldBy(now) };
+        let held = {
+          spec: routeAt(declared, walk.from),
+          heldSince: heldBy(
+            now,
+            declared,
+            here.map((part) => part.edges),
+          ),
+        };
         for (const { stage, split } of walk.legs) {
           const watch = (part: Partial<Stage>) =>
             runGates({ ...stage, ...part }, { edges, route: name, ...held, signal, log: context.log, tell }).catch(
@@ -108,8 +115,17 @@ async function assertWalk(parts: readonly RoutePart[], name: string, declared: D
   if (problem !== undefined) throw new Error(`route ${name}: ${problem}`);
 }
 
-/** Since when a route has been as it is on all of its agents. */
-function heldBy(now: readonly (RouteAnswer | undefined)[]): number | undefined {
+/**
+ * Since when a route has been on all of its agents as it is declared, but for its split; nothing where it is not yet.
+ *
+ * @param edges the route's edges on each agent
+ */
+export function heldBy(
+  now: readonly (RouteAnswer | undefined)[],
+  declared: DeclaredRoute,
+  edges: readonly string[][],
+): number | undefined {
+  if (now.some((answer, index) => isNew(answer, declared, edges[index] ?? []))) return undefined;
   const since = now.flatMap((answer) => answer?.since ?? []);
   return since.length === now.length ? Math.max(...since) : undefined;
 }

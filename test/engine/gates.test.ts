@@ -165,6 +165,11 @@ test("gates decide how a promotion under load ends", async (t) => {
     await declare("clean", "10%", soaked("1 hour"));
     assert.equal((await stack.up()).exit, 0);
     await declare("clean", "100%", soaked("1 hour"), { onBreach: "stable" });
+    const early = await stack.preview();
+    assert.match(
+      early.stdout + early.stderr,
+      /stage 100% can't be entered yet: its gate soak wants the route to be held/,
+    );
     // Too early is no breach: who is on the candidate stays there.
     assert.match(await breach(), /gate soak: insufficient: held for .*: [\d.]+ min are missing/);
     assert.equal(await split(), 1000);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { formatSplit, parsePercent, SPLIT_PARTS } from "../../model/split";
-import { explainWalk, planWalk, splitOf, stages, walkProblem } from "../../model/stages";
+import { explainWalk, planWalk, soakWarning, splitOf, stages, walkProblem } from "../../model/stages";
 import { problems } from "./support/pools";
 
 const RUNS = { numRuns: 200 };
@@ -116,6 +116,12 @@ test("a walk that a soak on the way must stop is told before it begins", () => {
     walkProblem(planWalk(list, 100, "50%")),
     "stage 50% can't be reached in one walk: its gate a day wants 10% to be held for 24 hours, and the walk holds that for 1 h; go to stage 10% first, and on once it was held",
   );
+  const day = 86_400_000;
+  const early = (held: number | undefined) =>
+    soakWarning(planWalk(list, 1000, "50%"), held === undefined ? undefined : day - held, day);
+  assert.match(early(5_400_000) ?? "", /^stage 50% can't be entered yet: its gate a day wants .* 22\.5 h are missing$/);
+  assert.match(early(undefined) ?? "", /24 h are missing/);
+  assert.equal(early(day), undefined);
   assert.deepEqual(explainWalk(planWalk(list, 100, "10%"), { onBreach: "back" }), [
     "the candidate goes from 1% to 10% of the requests in 1 stage, at least 1 h in all:",
     "  10% for 1 h, if it passes:",
