@@ -1,4 +1,4 @@
-import type { Dialect, FileResult, MigrationFile, TransactionMode } from "../finding";
+import type { Dialect, FileResult, MigrationFile, TransactionMode } from "./finding";
 
 /** Migrations of other databases: what can't be judged is said, and counts as unsafe. */
 export async function judgeOtherDialect(

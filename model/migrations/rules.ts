@@ -1,14 +1,14 @@
-import type { Action } from "../postgres/actions";
-import type { Scene } from "../postgres/scene";
-import type { Rule, Verdict } from "../rule";
-import { accessRules } from "./access";
-import { columnRules } from "./columns";
-import { constraintRules } from "./constraints";
-import { indexRules } from "./indexes";
-import { objectRules } from "./objects";
-import { runnerRules } from "./runner";
-import { tableRules } from "./tables";
-import { writeRules } from "./writes";
+import type { Action } from "./postgres/actions";
+import type { Scene } from "./postgres/scene";
+import type { Rule, Verdict } from "./rule";
+import { accessRules } from "./rules/access";
+import { columnRules } from "./rules/columns";
+import { constraintRules } from "./rules/constraints";
+import { indexRules } from "./rules/indexes";
+import { objectRules } from "./rules/objects";
+import { runnerRules } from "./rules/runner";
+import { tableRules } from "./rules/tables";
+import { writeRules } from "./rules/writes";
 
 /** All rules, in the order in which people meet them: compatibility, rollback, locks. */
 export const RULES: readonly Rule[] = (["compatibility", "rollback", "locks"] as const).flatMap((question) =>
