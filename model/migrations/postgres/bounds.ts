@@ -74,7 +74,7 @@ function comparisonRestricts(node: { A_Expr: A_Expr }, scope: WriteScope): boole
   const { kind, lexpr, rexpr } = node.A_Expr;
   const truth = constantTruth(node);
   if (truth !== undefined) return truth !== true;
-  if (lexpr && rexpr && canonical(lexpr) === canonical(rexpr)) return false;
+  if (lexpr && rexpr && isSame(lexpr, rexpr, scope)) return false;
   const { own, foreign, any } = columnsOf(node, scope);
   const sublink = subqueryIn(node);
   if (!any && sublink === undefined) return false;
@@ -85,6 +85,15 @@ function comparisonRestricts(node: { A_Expr: A_Expr }, scope: WriteScope): boole
   const column = columnOf(lexpr);
   if (column !== undefined && rexpr) return !holdsForAll(column, operator, rexpr, scope);
   return true;
+}
+
+/** The same column, or the same expression, on both sides. */
+function isSame(left: Node, right: Node, { names }: WriteScope): boolean {
+  const [a, b] = [stripCasts(left), stripCasts(right)];
+  if (!("ColumnRef" in a) || !("ColumnRef" in b)) return canonical(a) === canonical(b);
+  const [one, other] = [stringsOf(a.ColumnRef.fields), stringsOf(b.ColumnRef.fields)];
+  const own = [one, other].every((parts) => parts.length < 2 || names.has(parts.at(-2) ?? ""));
+  return one.at(-1) === other.at(-1) && (own || one.join(".") === other.join("."));
 }
 
 /** `id > 0`, `created_at <= now()` and the like. */

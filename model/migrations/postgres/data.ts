@@ -43,16 +43,22 @@ export function readData(node: Node, scene: Scene, enumValues: ReadonlyMap<strin
           standalone: kind === "funccall" || isStandalone(node, body),
         });
         break;
-      case "A_Const": {
-        const text = (body.sval as { sval?: string } | undefined)?.sval;
-        const type = text === undefined ? undefined : enumValues.get(text);
-        if (text !== undefined && type !== undefined) actions.push({ kind: "new-enum-value", value: text, type });
-        break;
-      }
     }
     return undefined;
   });
-  return actions;
+  return enumValues.size === 0 ? actions : [...literalsIn(node, enumValues), ...actions];
+}
+
+/** Literals that are new values of enums. */
+export function literalsIn(node: Node, enumValues: ReadonlyMap<string, string>): Action[] {
+  const found: Action[] = [];
+  walk(node, (kind, body) => {
+    const text = kind === "A_Const" ? (body.sval as { sval?: string } | undefined)?.sval : undefined;
+    const type = text === undefined ? undefined : enumValues.get(text);
+    if (text !== undefined && type !== undefined) found.push({ kind: "new-enum-value", value: text, type });
+    return undefined;
+  });
+  return found;
 }
 
 /** Called for what it does: as the whole of `SELECT f()` or `SELECT * FROM f()`, not to compute a value to be stored. */

@@ -75,10 +75,10 @@ function isWithinRange(
   if (lowerdatums.length !== 1 || upperdatums.length !== 1) return false;
   const comparisons = parts.flatMap(comparisonsIn).filter((found) => found.column === column);
   const holds = (datum: Node | undefined, operator: string) => {
-    if (datum === undefined || !("PartitionRangeDatum" in datum)) return false;
-    const { kind, value } = datum.PartitionRangeDatum;
-    if (kind !== "PARTITION_RANGE_DATUM_VALUE") return true;
-    const text = valueText(value);
+    if (datum === undefined) return false;
+    // MINVALUE and MAXVALUE look like columns to the parser.
+    if (OPEN_ENDS.has(columnOf(datum) ?? "")) return true;
+    const text = valueText(datum);
     return comparisons.some((found) => found.operator === operator && found.value === text);
   };
   return holds(lowerdatums[0], ">=") && holds(upperdatums[0], "<");
@@ -126,6 +126,7 @@ function comparisonsIn(node: Node): Comparison[] {
 const operatorOf = ({ name }: A_Expr): string => stringsOf(name).at(-1) ?? "";
 
 const NULL_VALUE = "null";
+const OPEN_ENDS = new Set(["minvalue", "maxvalue"]);
 
 function valueText(node: Node | undefined): string {
   if (node === undefined) return NULL_VALUE;

@@ -7,7 +7,7 @@ import { constantOf, isOn, optionsOf, stripCasts, unwrap } from "./ast";
 import { type Catalogue, keyOf } from "./catalogue";
 import { readCode, registerFunction } from "./code";
 import { constantText } from "./constants";
-import { readData, readsLarge } from "./data";
+import { literalsIn, readData, readsLarge } from "./data";
 import { fold } from "./fold";
 import { locksOf, lockText } from "./locks";
 import { type Name, nameOfRangeVar, quoteName } from "./names";
@@ -229,7 +229,12 @@ export class Run {
         fix: "Write it with statements that it knows, or ask for the rule.",
       } as const,
     ];
-    this.perform(actions, at, context);
+    this.perform([...this.newEnumValuesIn(node), ...actions], at, context);
+  }
+
+  /** A default, check or view that holds a value which this transaction added to an enum. */
+  private newEnumValuesIn(node: Pg.Node): Action[] {
+    return this.session.enumValues.size === 0 ? [] : literalsIn(node, this.session.enumValues);
   }
 
   private perform(actions: readonly Action[], at: At, context: CodeContext): void {
@@ -322,7 +327,11 @@ export class Run {
       text,
       indexOf,
       following: () => (session.block === undefined ? [] : actionsUntilEnd(upcoming)),
-      resolve: (name) => catalogue.relation(name, session.searchPath),
+      resolve: (name) => {
+        const { relation, ...resolved } = catalogue.relation(name, session.searchPath);
+        // Where another one may be meant, what is known of this one is not to be trusted.
+        return relation && resolved.certain ? { ...resolved, relation } : resolved;
+      },
       born: (name) => this.isBorn(name),
       bornHere: (birth) => birth !== undefined && birth === this.options.number,
     };

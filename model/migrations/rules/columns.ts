@@ -1,3 +1,4 @@
+import { stripCasts } from "../postgres/ast";
 import { clauseFrom } from "../postgres/clause";
 import type { Name } from "../postgres/names";
 import { isProvenNotNull } from "../postgres/proofs";
@@ -8,8 +9,10 @@ import { typeText } from "../postgres/types";
 import { natureOf, volatileIn } from "../postgres/volatility";
 import { affectsColumn, columnFacts, defineRules, LATER, q, qn, steps, tableFacts } from "./support";
 
-const isNullDefault = ({ default: value }: ColumnSpec): boolean =>
-  value !== undefined && "A_Const" in value && value.A_Const.isnull === true;
+function isNullDefault({ default: value }: ColumnSpec): boolean {
+  const inner = value && stripCasts(value);
+  return inner !== undefined && "A_Const" in inner && inner.A_Const.isnull === true;
+}
 
 /** The three migrations that bring a column which the old release does not know, and end with it being required. */
 export function requiredColumnSteps(table: Name, column: string, type: string): string {

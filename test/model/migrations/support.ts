@@ -41,10 +41,14 @@ export function table(title: string, cases: readonly Case[]): void {
       const wanted = expected.split(" ").filter((rule) => rule !== "" && !rule.startsWith("warn:"));
       const warned = expected.split(" ").filter((rule) => rule.startsWith("warn:"));
       const found = errorsOf(result);
-      const warnings = new Set(result.findings.filter(({ level }) => level === "warn").map(({ rule }) => `warn:${rule}`));
+      const warnings = new Set(
+        result.findings.filter(({ level }) => level === "warn").map(({ rule }) => `warn:${rule}`),
+      );
       const missing = warned.filter((rule) => !warnings.has(rule));
       if (found.join() !== wanted.sort().join() || missing.length > 0)
-        wrong.push(`${sql}\n    expected ${expected || "nothing"}, found ${found.join(" ") || "nothing"} ${[...warnings].join(" ")}`);
+        wrong.push(
+          `${sql}\n    expected ${expected || "nothing"}, found ${found.join(" ") || "nothing"} ${[...warnings].join(" ")}`,
+        );
     }
     assert.deepEqual(wrong, [], `${wrong.length} of ${cases.length}:\n${wrong.join("\n")}`);
   });
