@@ -1,7 +1,7 @@
-import { type Duration, milliseconds } from "./duration";
 import { shown } from "./explain";
 import type { ProcessTemplate, SecretNames } from "./pool";
 import { FIRST_UNPRIVILEGED_PORT, hasPort, portsPerRelease } from "./pool-ports";
+import { supervisionProblems } from "./supervision-problems";
 import { templateProblems, templatesIn } from "./template";
 
 export interface Problem {
@@ -22,6 +22,7 @@ interface Draft {
   replicas: number | undefined;
   port: ProcessTemplate["port"] | "unsure";
   health: Record<string, unknown> | "none" | undefined;
+  raw: Record<string, unknown>;
 }
 
 interface Pool {
@@ -56,7 +57,7 @@ export function poolProblems(
     ...proxiedProblems(pool),
     ...Object.entries(pool.processes).flatMap(([id, draft]) => [
       ...policyProblems(id, draft),
-      ...healthProblems(id, draft),
+      ...supervisionProblems(id, draft.raw),
       ...textProblems(id, draft, pool, secrets[id] ?? []),
     ]),
     ...rangeProblems(pool),
@@ -81,8 +82,10 @@ function draftPool(input: unknown, misnamed: boolean): Pool {
   };
 }
 
-function draftProcess({ policy, command, shell, cwd, env, replicas, port, health }: Record<string, unknown>): Draft {
+function draftProcess(raw: Record<string, unknown>): Draft {
+  const { policy, command, shell, cwd, env, replicas, port, health } = raw;
   return {
+    raw,
     policy: POLICIES.find((known) => known === policy),
     command: typeof command === "string" || Array.isArray(command) ? command : undefined,
     shell: shell === true,
@@ -142,7 +145,8 @@ function proxiedProblems({ processes, complete }: Pool): Problem[] {
   ];
 }
 
-function policyProblems(id: string, { policy, command, shell, port, replicas, health }: Draft): Problem[] {
+function policyProblems(id: string, draft: Draft): Problem[] {
+  const { policy, command, shell, port, replicas, health } = draft;
   const at = (property: string, message: string): Problem => ({ path: ["processes", id, property], message });
   const problems: Problem[] = [];
   if (shell && Array.isArray(command))
@@ -151,9 +155,13 @@ function policyProblems(id: string, { policy, command, shell, port, replicas, he
     problems.push(
       at("command", `${shown(command)} is one string: write it as a list of arguments, or add shell: true`),
     );
-  if (replicas !== undefined && replicas > 1 && (policy === "singleton" || policy === "service"))
+  if (replicas !== undefined && replicas > 1 && policy === "singleton")
     problems.push(
-      at("replicas", `${replicas} replicas of a ${policy}: there is only one of it per host, leave replicas out`),
+      at("replicas", `${replicas} replicas of a singleton: there is only one of it per host, leave replicas out`),
+    );
+  if (replicas !== undefined && replicas > 1 && policy === "service" && typeof port === "number" && !draft.raw.handoff)
+    problems.push(
+      at("replicas", `${replicas} replicas of a service can't share port ${port}: leave out replicas, or the port`),
     );
   if (typeof port === "number" && policy !== undefined && policy !== "service")
     problems.push(
@@ -168,33 +176,15 @@ function policyProblems(id: string, { policy, command, shell, port, replicas, he
     problems.push(at("port", "a proxied process needs its port: leave port out"));
   if (policy === "proxied" && health === "none")
     problems.push(at("health", 'a proxied process must say how its health is known: add health: { path: "/healthz" }'));
-  if (health !== "none" && !mayHavePort({ policy, port }))
-    problems.push(at("health", "an HTTP health check needs a port: add port"));
+  const probesPort = health !== "none" && (health?.path !== undefined || health?.tcp !== undefined);
+  if (probesPort && !mayHavePort({ policy, port }))
+    problems.push(at("health", "this health check needs a port: add port"));
   return problems;
 }
 
 /** Whether a process has a port, or could have one for all that is known. */
 function mayHavePort({ policy, port }: Pick<Draft, "policy" | "port">): boolean {
   return policy === undefined || port === "unsure" || hasPort({ policy, port });
-}
-
-function healthProblems(id: string, { health }: Draft): Problem[] {
-  if (health === undefined || health === "none") return [];
-  const startDelay = millisecondsOf(health.startDelay);
-  const deadline = millisecondsOf(health.deadline);
-  if (startDelay === undefined || deadline === undefined || startDelay < deadline) return [];
-  const message = `${shown(health.startDelay)} leaves no time for a probe before the deadline of ${health.deadline}: make it shorter, or the deadline longer`;
-  return [{ path: ["processes", id, "health", "startDelay"], message }];
-}
-
-function millisecondsOf(value: unknown): number | undefined {
-  if (typeof value !== "string") return undefined;
-  try {
-    return milliseconds(value as Duration);
-  } catch {
-    // Its own schema says that it is no duration.
-    return undefined;
-  }
 }
 
 function textProblems(id: string, draft: Draft, { ported, release }: Pool, secrets: readonly string[]): Problem[] {
@@ -209,6 +199,9 @@ function textProblems(id: string, draft: Draft, { ported, release }: Pool, secre
       ? command.map((text, index) => ({ path: ["command", index], text }))
       : [{ path: ["command"], text: command }]),
     { path: ["cwd"], text: draft.cwd },
+    ...commandsOf(draft).flatMap(({ path, command }) =>
+      command.map((text, index) => ({ path: [...path, index], text })),
+    ),
     ...Object.entries(draft.env)
       .filter(([key]) => !secrets.includes(key))
       .map(([key, text]) => ({ path: ["env", key], text })),
@@ -220,6 +213,17 @@ function textProblems(id: string, draft: Draft, { ported, release }: Pool, secre
     path: ["processes", id, ...path],
     message,
   }));
+}
+
+/** The commands that run beside a process. */
+function commandsOf({ raw }: Draft): { path: string[]; command: unknown[] }[] {
+  const { quiet, drain, stop } = asObject(raw.lifecycle);
+  return [
+    { path: ["lifecycle", "quiet"], command: quiet },
+    { path: ["lifecycle", "drain"], command: drain },
+    { path: ["lifecycle", "stop"], command: stop },
+    { path: ["health", "command"], command: asObject(raw.health).command },
+  ].flatMap(({ path, command }) => (Array.isArray(command) ? [{ path, command }] : []));
 }
 
 /** What a shell reads as itself, without quotes. */

@@ -117,10 +117,28 @@ function identity({ release, processes }: { release: Release; processes: Record<
   return JSON.stringify([sortedKeys(release), fixed]);
 }
 
+/** Properties of a process whose change restarts nothing. */
+export const LIVE_PROPERTIES: readonly string[] = [
+  "replicas",
+  "stopSignal",
+  "gracefulStop",
+  "lifecycle",
+  "nonBlockingDrain",
+  "restart",
+  "memory",
+  "output",
+  "outputLines",
+] satisfies (keyof ProcessTemplate)[];
+
 /** All of a template that is not live, as a text to compare; the order of keys makes no difference. */
 export function templateIdentity(template: ProcessTemplate | TemplateState): string {
-  const { replicas: _r, stopSignal: _s, gracefulStop: _g, restart: _p, ...rest } = template;
-  return JSON.stringify(sortedKeys(rest));
+  const fixed = Object.entries(template).filter(([property]) => !LIVE_PROPERTIES.includes(property));
+  return JSON.stringify(sortedKeys(Object.fromEntries(fixed)));
+}
+
+/** Whether two values of properties are the same; the order of keys makes no difference. */
+export function sameValue(one: unknown, other: unknown): boolean {
+  return JSON.stringify(sortedKeys(one)) === JSON.stringify(sortedKeys(other));
 }
 
 function sortedKeys(value: unknown): unknown {

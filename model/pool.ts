@@ -1,21 +1,14 @@
 import { z } from "zod";
-import { urlPath } from "./backend";
 import { duration } from "./duration";
 import { shown } from "./explain";
 import { absolutePath, hasControl, name, releaseId } from "./names";
 import { FIRST_UNPRIVILEGED_PORT } from "./pool-ports";
 import { poolProblems } from "./pool-problems";
 import { restartPolicy } from "./restart";
+import { account, health, lifecycle, limits, memory, output, text } from "./supervision";
 
 export { FIRST_UNPRIVILEGED_PORT, hasPort, portsPerRelease, takesFromRange } from "./pool-ports";
-
-const text = z
-  .string()
-  .max(65_536)
-  .refine((value) => !value.includes("\0"), {
-    // Without the value: it may be a secret of an environment.
-    error: "holds a NUL character: remove it",
-  });
+export type { Health } from "./supervision";
 
 const variable = z
   .string()
@@ -29,20 +22,6 @@ const variable = z
   });
 
 const signal = z.enum(["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"]);
-
-const health = z.strictObject({
-  /** Path that answers 2xx when the process is ready. */
-  path: urlPath,
-  /** Time after the start until the first probe. @default "0 seconds" */
-  startDelay: duration({ max: "1 hour" }).default("0 seconds"),
-  /** Between two probes. @default "250 milliseconds" */
-  interval: duration({ min: "10 milliseconds", max: "1 hour" }).default("250 milliseconds"),
-  /** For one probe. @default "2 seconds" */
-  timeout: duration({ min: "10 milliseconds", max: "5 minutes" }).default("2 seconds"),
-  /** From the start until it must have answered well; else the release has failed. @default "1 minute" */
-  deadline: duration({ min: "10 milliseconds", max: "1 hour" }).default("1 minute"),
-});
-export type Health = z.output<typeof health>;
 
 const processTemplate = z.strictObject({
   /**
@@ -67,22 +46,43 @@ const processTemplate = z.strictObject({
    * and listing. Change: new release.
    */
   env: z.record(variable, text).default({}),
-  /** Replicas, 1 to 64 (a singleton and a service have one). @default 1. Change: live. */
+  /** Replicas, 1 to 64 (a singleton, and what has a fixed port, has one). @default 1. Change: live. */
   replicas: z.int().min(1).max(64).default(1),
+  /** User to run as, by name or number; the agent must be root for another than its own. @default the agent's. Change: new release. */
+  user: account.optional(),
+  /** Group to run as. @default the user's own. Change: new release. */
+  group: account.optional(),
+  /** What the kernel lets it have. Change: new release. */
+  limits: limits.prefault({}),
   /** `true`: a port from the pool's range (a proxied process always has one); a number: this port (services only). @default none */
   port: z
     .union([z.boolean(), z.int().min(FIRST_UNPRIVILEGED_PORT).max(65_535)], {
       error: ({ input }) => `${shown(input)} is not a port: give true, or a service's own port as a number`,
     })
     .optional(),
-  /** HTTP health; required for a proxied process. Change: new release. */
+  /** How its health is known; required for a proxied process. Change: new release. */
   health: health.optional(),
   /** Signal that asks the process to stop. @default "SIGTERM". Change: live. */
   stopSignal: signal.default("SIGTERM"),
   /** Time from that signal until SIGKILL of its whole process group. @default "10 seconds". Change: live. */
   gracefulStop: duration({ max: "1 hour" }).default("10 seconds"),
+  /** How it drains, and what else ends it. Change: live. */
+  lifecycle: lifecycle.prefault({}),
+  /** Of a companion: drains as soon as its release retires, not after the proxied process of its release. @default false. Change: live. */
+  nonBlockingDrain: z.boolean().default(false),
+  /**
+   * Of a service: each release starts its own on the same port before the old one leaves, which it must allow for
+   * (SO_REUSEPORT). @default false: it outlives releases. Change: new release.
+   */
+  handoff: z.boolean().default(false),
   /** How it is started again when it exits by itself. Change: live. */
   restart: restartPolicy.prefault({}),
+  /** How much memory it may have. @default any. Change: live. */
+  memory: memory.optional(),
+  /** Its output's files. Change: live. */
+  output: output.prefault({}),
+  /** Lines of its last output that a failure quotes, 0 to 200. @default 10. Change: live. */
+  outputLines: z.int().min(0).max(200).default(10),
 });
 export type ProcessTemplate = z.output<typeof processTemplate>;
 

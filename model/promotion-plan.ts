@@ -1,5 +1,6 @@
-import type { PoolSpec, ProcessTemplate } from "./pool";
-import { replicaKeys, templateIdentity } from "./pool-state";
+import { shown } from "./explain";
+import type { Health, PoolSpec, ProcessTemplate } from "./pool";
+import { LIVE_PROPERTIES, replicaKeys, sameValue, templateIdentity } from "./pool-state";
 
 type Spec = Pick<PoolSpec, "release" | "processes" | "drainDeadline">;
 
@@ -26,6 +27,7 @@ export function promotionPlan(before: Spec | undefined, after: Spec): string[] {
     `${title}, side by side: ${keysOf(after, ["companion", "proxied"]).join(", ")} start beside what serves`,
     ...healthLines(after),
     "the edge switches by its runtime API; no request is dropped",
+    ...serviceLines(before, after),
     ...(singletons.length === 0 ? [] : [`${singletons.join(", ")}: the old one stops before the new one starts`]),
     `${before.release.id} drains up to ${after.drainDeadline} in the background, then stops`,
     "if anything fails before the end, everything is put back as it was and the update fails",
@@ -44,8 +46,15 @@ function keysOf({ processes }: Spec, policies: readonly ProcessTemplate["policy"
 
 function healthLines({ processes }: Spec): string[] {
   return Object.entries(processes).flatMap(([id, { health }]) =>
-    health === undefined ? [] : [`${id} must answer GET ${health.path} well within ${health.deadline} of its start`],
+    health === undefined ? [] : [`${id} must ${wellSaid(health)} within ${health.deadline} of its start`],
   );
+}
+
+function wellSaid({ path, tcp, command, line }: Health): string {
+  if (path !== undefined) return `answer GET ${path} well`;
+  if (tcp !== undefined) return "take connections on its port";
+  if (command !== undefined) return `be well as ${command[0]} says`;
+  return `print ${shown(line)}`;
 }
 
 /** Processes whose template differs in what is not live. */
@@ -56,11 +65,32 @@ function changedTemplates(before: Spec, after: Spec): string[] {
 }
 
 function liveLines(before: Spec, after: Spec): string[] {
-  const scaled = Object.entries(after.processes).flatMap(([id, { replicas }]) => {
-    const old = before.processes[id]?.replicas ?? replicas;
-    return old === replicas ? [] : [`${id}: ${old} -> ${replicas} replicas, live`];
+  const changed = Object.entries(after.processes).flatMap(([id, template]) => {
+    const old = before.processes[id] ?? template;
+    const scaled = old.replicas === template.replicas ? [] : [`${old.replicas} -> ${template.replicas} replicas`];
+    const settings = LIVE_PROPERTIES.filter(
+      (property) => property !== "replicas" && !sameValue(valueOf(old, property), valueOf(template, property)),
+    );
+    const parts = [...scaled, ...settings];
+    return parts.length === 0 ? [] : [`${id}: ${parts.join(", ")}, live`];
   });
-  return scaled.length === 0
+  return changed.length === 0
     ? ["applied live: no process is restarted"]
-    : [...scaled, "the other processes go on as they are"];
+    : [...changed, "no process that stays is restarted"];
+}
+
+function valueOf(template: ProcessTemplate, property: string): unknown {
+  return Object.entries(template).find(([key]) => key === property)?.[1];
+}
+
+/** What a promotion means for services, which outlive releases. */
+function serviceLines(before: Spec, after: Spec): string[] {
+  return Object.entries(after.processes).flatMap(([id, template]) => {
+    const old = before.processes[id];
+    if (template.policy !== "service" || old?.policy !== "service") return [];
+    if (template.handoff) return [`${id}: the new one takes its port over before the old one leaves`];
+    return templateIdentity(old) === templateIdentity(template)
+      ? []
+      : [`${id} goes on as it is: its change is in force from its next restart`];
+  });
 }

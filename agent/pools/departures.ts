@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Reason } from "../../model/process-state";
+import type { ProcessRecord } from "../processes/host";
 import { connectionsTo } from "./connections";
-import { fromLabels, type Labels, titleOf } from "./launch-spec";
+import { Hooks } from "./hooks";
+import { fromLabels, type Labels, titleOf } from "./labels";
 import type { Life } from "./ledger";
 import type { Subject } from "./lives";
 import { messageOf, type PoolHost } from "./slot";
@@ -24,8 +26,10 @@ export interface Traffic {
 }
 
 interface Leaving {
-  /** Ends the drain early when the process is wanted again; undefined once it is being stopped. */
-  drain?: AbortController | undefined;
+  /** Ends the drain early when the process is wanted again. */
+  drain: AbortController;
+  /** Whether it is past its drain. */
+  stopping: boolean;
   /** When its drain ends at the latest, by `performance.now()`. */
   deadline: number;
   /** Whether it ends to run again, so that it being wanted is no reason to stay. */
@@ -36,13 +40,22 @@ interface Leaving {
 /** The processes that end: each drains, then stops, in the background, until it is gone. */
 export class Departures {
   private readonly leaving = new Map<string, Leaving>();
+  private readonly hooks: Hooks;
   private closed = false;
 
   constructor(
     private readonly host: PoolHost,
-    /** Whether a process is wanted. */
-    private readonly isWanted: (id: string) => boolean,
-  ) {}
+    private readonly wishes: {
+      isWanted: (id: string) => boolean;
+      /** Whether a process that hands over its port must wait, since its successor is wanted and not up yet. */
+      awaitsSuccessor: (id: string, labels: Labels) => boolean;
+    },
+  ) {
+    this.hooks = new Hooks(host);
+    this.hooks
+      .sweep()
+      .catch((error: unknown) => host.events.emit(`commands of an earlier agent are left: ${messageOf(error)}`));
+  }
 
   has(id: string): boolean {
     return this.leaving.has(id);
@@ -65,20 +78,23 @@ export class Departures {
     const spent = Math.max(0, Date.now() - life.since);
     const entry: Leaving = {
       drain: new AbortController(),
+      stopping: false,
       deadline: performance.now() + Math.max(0, labels.drainMs - spent),
       again,
       done: Promise.resolve(),
     };
     this.leaving.set(id, entry);
     lives.note(id, { leaving: life });
-    lives.move(subjectOf(id, labels), "drain", { reason: life.reason });
+    lives.note(id, { reason: life.reason });
+    const waits = labels.policy === "companion" && !again && !labels.nonBlocking && labels.commands.quiet !== undefined;
+    if (!waits && !this.wishes.awaitsSuccessor(id, labels)) this.tellStart(id, labels, life.reason);
     entry.done = this.untilGone(id, labels, entry).finally(() => this.leaving.delete(id));
   }
 
   /** Lets a process stay that is wanted again, unless it is being stopped already, or ends to run again. */
   takeBack(id: string): void {
     const entry = this.leaving.get(id);
-    if (entry?.again === false) entry.drain?.abort();
+    if (entry?.again === false && !entry.stopping) entry.drain.abort();
   }
 
   /** Waits until a process has left, or stays. */
@@ -107,57 +123,143 @@ export class Departures {
         return await this.leave(id, labels, entry);
       } catch (error) {
         events.emit(`${titleOf(labels)} could not be stopped yet: ${messageOf(error)}`, {
-          ...labels,
+          ...about(labels),
           retryInMs: delay,
         });
       }
       await sleep(delay);
       if (this.stays(id, entry) || processes.get(id) === undefined) return;
       // What HAProxy can't tell any more must not keep the process beyond its deadline.
-      if (performance.now() >= entry.deadline) entry.drain = undefined;
+      if (performance.now() >= entry.deadline) entry.drain.abort();
     }
   }
 
+  private tellStart(id: string, labels: Labels, reason?: Reason): void {
+    this.host.lives.move(subjectOf(id, labels), labels.commands.quiet === undefined ? "drain" : "quiet", { reason });
+  }
+
+  /** Whether a process that was taken back may stay as it is: one that was told to take no more work may not. */
   private stays(id: string, { again }: Leaving): boolean {
-    return !again && this.isWanted(id);
+    return !again && this.wishes.isWanted(id) && this.host.lives.get(id)?.leaving?.quieted !== true;
   }
 
   private async leave(id: string, labels: Labels, entry: Leaving): Promise<void> {
     const { processes, lives } = this.host;
     const subject = subjectOf(id, labels);
-    if (labels.policy === "companion" && !entry.again)
+    await this.itsTurn(id, labels, entry);
+    if (!entry.drain.signal.aborted) await this.drain(id, labels, entry);
+    if (entry.drain.signal.aborted && this.stays(id, entry)) {
+      lives.move(subject, "keep", { note: { leaving: undefined } });
+      return;
+    }
+    entry.stopping = true;
+    lives.move(subject, "stop");
+    const record = await this.stop(id, labels);
+    lives.exited(id, record);
+    lives.move(subject, "gone", { data: { exit: record.exit }, note: { leaving: undefined } });
+    await this.hooks.clear(id);
+    await processes.remove(id);
+    if (!this.wishes.isWanted(id)) lives.forget(id);
+  }
+
+  /** Waits for those that need a process until they have left, or that take over from it. */
+  private async itsTurn(id: string, labels: Labels, { again, drain }: Leaving): Promise<void> {
+    if (labels.policy === "companion" && !again && !labels.nonBlocking)
       await this.allEnded(
         (_, { policy, pool, generation }) =>
           policy === "proxied" && pool === labels.pool && generation === labels.generation,
       );
-    const drain = entry.drain?.signal ?? AbortSignal.abort();
-    if (labels.policy === "proxied" && labels.port !== undefined && processes.get(id)?.state === "running")
-      await this.drained(labels, entry.deadline, drain);
-    if (drain.aborted && this.stays(id, entry)) {
-      lives.move(subject, "keep", { note: { leaving: undefined } });
-      return;
-    }
-    entry.drain = undefined;
-    lives.move(subject, "stop");
-    const record = await processes.stop(id, { signal: labels.stopSignal, graceMs: labels.graceMs });
-    lives.exited(id, record);
-    lives.move(subject, "gone", { data: { exit: record.exit }, note: { leaving: undefined } });
-    await processes.remove(id);
-    if (!this.isWanted(id)) lives.forget(id);
+    while (!again && !drain.signal.aborted && !this.closed && this.wishes.awaitsSuccessor(id, labels))
+      await sleep(DRAIN_POLL_MS);
+    if (!drain.signal.aborted) this.tellStart(id, labels);
   }
 
-  private async drained({ port = 0, ...labels }: Labels, deadline: number, signal: AbortSignal): Promise<void> {
+  /** Takes a process out of work: no more traffic, no more work, then what it has ends. */
+  private async drain(id: string, labels: Labels, { deadline, drain: { signal } }: Leaving): Promise<void> {
+    const { processes, lives } = this.host;
+    const runs = () => processes.get(id)?.state === "running";
+    const proxied = labels.policy === "proxied" && labels.port !== undefined;
+    if (proxied && runs())
+      await this.drained(labels, { deadline, signal, connections: labels.commands.quiet === undefined });
+    if (labels.commands.quiet !== undefined && runs() && !signal.aborted) {
+      const { leaving } = lives.get(id) ?? {};
+      // Noted before it runs: a command that was cut short may have done its work.
+      if (leaving !== undefined) lives.note(id, { leaving: { ...leaving, quieted: true } });
+      await this.hooks.run(id, "quiet", labels.quietMs, signal);
+      lives.move(subjectOf(id, labels), "drain");
+      if (proxied && runs()) await this.drained(labels, { deadline, signal, connections: true });
+    }
+    if (labels.workMs > 0 && runs() && !signal.aborted) await this.finishWork(id, labels, signal);
+  }
+
+  /** The drain command, or the process's own exit. */
+  private async finishWork(id: string, labels: Labels, signal: AbortSignal): Promise<void> {
+    const { processes, lives, events } = this.host;
+    const { leaving } = lives.get(id) ?? {};
+    const since = leaving?.workSince ?? Date.now();
+    if (leaving !== undefined) lives.note(id, { leaving: { ...leaving, workSince: since } });
+    const gone = new AbortController();
+    const left = since + labels.workMs - Date.now();
+    const command =
+      labels.commands.drain === undefined
+        ? undefined
+        : this.hooks.run(id, "drain", labels.workMs, AbortSignal.any([signal, gone.signal]));
+    const giveUpAt = performance.now() + left;
+    let done = false;
+    void command?.then(() => {
+      done = true;
+    });
+    while (processes.get(id)?.state === "running" && !done && !signal.aborted && performance.now() < giveUpAt)
+      await sleep(Math.min(DRAIN_POLL_MS, Math.max(1, giveUpAt - performance.now())));
+    if (command === undefined && processes.get(id)?.state === "running" && !signal.aborted)
+      events.emit(`${titleOf(labels)} did not end by itself within its drainTimeout`, { ...subjectOf(id, labels) });
+    gone.abort();
+    await command;
+  }
+
+  /** Its stop command or signal; what the command does not end within the time to stop is killed. */
+  private async stop(id: string, labels: Labels): Promise<ProcessRecord> {
+    const { processes } = this.host;
+    const { stopSignal, graceMs } = labels;
+    if (labels.commands.stop === undefined) return processes.stop(id, { signal: stopSignal, graceMs });
+    const gone = new AbortController();
+    let command: Promise<unknown> = Promise.resolve();
+    const ask = () => {
+      command = this.hooks.run(id, "stop", graceMs, gone.signal).then((good) => {
+        // What a command has failed to do, the signal may.
+        if (!good) processes.signal(id, stopSignal);
+      });
+    };
+    try {
+      return await processes.stop(id, { signal: ask, graceMs });
+    } finally {
+      gone.abort();
+      await command;
+    }
+  }
+
+  /**
+   * Waits until no edge gives a process requests any more.
+   *
+   * @param o.connections whether also until it has no connections; those that are left at the deadline are cut
+   */
+  private async drained(
+    { port = 0, ...labels }: Labels,
+    { deadline, signal, ...o }: { deadline: number; signal: AbortSignal; connections: boolean },
+  ): Promise<void> {
     const { traffic, events } = this.host;
     let said = false;
     while (!signal.aborted) {
       const { connections: known, mayReceive } = await traffic.usage("127.0.0.1", port);
       const connections = labels.inPlace ? Math.max(known, await connectionsTo(port)) : known;
-      if (connections === 0 && !mayReceive) return;
-      if (!said) events.emit(`${titleOf(labels)} still has ${connections} connections`, { ...labels, connections });
+      if ((connections === 0 || !o.connections) && !mayReceive) return;
+      if (!o.connections && performance.now() >= deadline) return;
+      if (!said)
+        events.emit(`${titleOf(labels)} still has ${connections} connections`, { ...about(labels), connections });
       said = true;
       if (performance.now() >= deadline) {
         events.emit(`${titleOf(labels)} still had ${connections} connections at its drain deadline`, {
-          ...labels,
+          ...about(labels),
           connections,
         });
         await traffic.cut("127.0.0.1", port);
@@ -166,6 +268,11 @@ export class Departures {
       await sleep(Math.min(DRAIN_POLL_MS, Math.max(1, deadline - performance.now())));
     }
   }
+}
+
+/** What an event says of a process. */
+function about({ pool, key, generation, release }: Omit<Labels, "port">): Record<string, unknown> {
+  return { pool, key, generation, release };
 }
 
 function subjectOf(id: string, { pool, key, generation, release }: Labels): Subject {

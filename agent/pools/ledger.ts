@@ -42,6 +42,8 @@ const life = z.strictObject({
       again: z.boolean(),
       /** Whether its quiet command has run, so that it takes no more work. */
       quieted: z.boolean(),
+      /** Since when it finishes its work. */
+      workSince: z.number().optional(),
     })
     .optional(),
 });

@@ -1,7 +1,7 @@
 import { nextState, type ProcessChange, type ProcessState, type Reason } from "../../model/process-state";
 import type { Events } from "../events";
 import type { ProcessRecord } from "../processes/host";
-import { type Labels, titleOf } from "./launch-spec";
+import { type Labels, titleOf } from "./labels";
 import { type LastExit, Ledger, type Life } from "./ledger";
 
 /** Who a life belongs to. */

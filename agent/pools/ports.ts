@@ -3,7 +3,7 @@ import { portsPerRelease } from "../../model/pool";
 import { type SplitSpec, takenPorts } from "../../model/pool-state";
 import type { Desired } from "../desired";
 import { Problem } from "../problem";
-import type { Labels } from "./launch-spec";
+import type { Labels } from "./labels";
 
 /** A port that is not free, and who has it. */
 interface Taken {

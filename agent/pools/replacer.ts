@@ -1,7 +1,8 @@
 import type { Reason } from "../../model/process-state";
 import { Problem } from "../problem";
 import type { Departures } from "./departures";
-import { fromLabels, toLabels } from "./launch-spec";
+import { fromLabels } from "./labels";
+import { labelsNow } from "./labels-now";
 import type { Restarts } from "./restarts";
 import { messageOf, type PoolHost, type Slot, subjectOf } from "./slot";
 import type { Starter } from "./starter";
@@ -36,20 +37,23 @@ export class Replacer {
    *
    * @returns undefined where it would, else why not
    */
-  async cutBy({ instance }: Slot): Promise<string | undefined> {
-    if (instance.template.policy !== "proxied") return undefined;
-    const others = (await this.taking(instance.pool)).filter((port) => port !== instance.port);
-    return others.length > 0 ? undefined : `${instance.key} is the only replica that takes the traffic`;
+  async cutBy({ instance: { id, template, pool, port, key, inPlace } }: Slot): Promise<string | undefined> {
+    if (template.policy !== "proxied") return undefined;
+    if (inPlace)
+      return this.host.processes.get(id)?.state === "running"
+        ? `${key} is reached by edges that this agent can't lead past it: only an update does`
+        : undefined;
+    const ports = await this.taking(pool);
+    const alone = port !== undefined && ports.includes(port) && ports.length === 1;
+    return alone ? `${key} is the only replica that takes the traffic` : undefined;
   }
 
-  /** Ports of a pool's servers that take requests now. */
-  taking(pool: string): Promise<number[]> {
-    return this.host.traffic.taking(pool);
-  }
-
-  /** Whether a process takes requests now. */
-  async takes({ instance: { pool, port } }: Slot): Promise<boolean> {
-    return port !== undefined && (await this.taking(pool)).includes(port);
+  /** Ports of a pool's servers that take requests, and will until somebody restarts them. */
+  async taking(pool: string): Promise<number[]> {
+    const ports = await this.host.traffic.taking(pool);
+    const { lives, processes } = this.host;
+    const leaving = new Set([...lives.offEdge()].map((id) => fromLabels(processes.get(id)?.labels ?? {})?.port));
+    return ports.filter((port) => !leaving.has(port));
   }
 
   private async replaceNow(slot: Slot, reason: Reason): Promise<void> {
@@ -58,21 +62,32 @@ export class Replacer {
     const { id, pool, template } = instance;
     const since = Date.parse(processes.get(id)?.startedAt ?? "");
     if (template.policy === "proxied") {
+      const cut = await this.cutBy(slot);
+      if (cut !== undefined)
+        throw new Problem(
+          409,
+          "would-cut",
+          `the restart of ${instance.key} would cut the traffic of pool ${pool}: ${cut}`,
+        );
+      // In the same turn as the look: two restarts at once must not both count on each other.
       lives.note(id, { offEdge: true });
       await traffic.converge(pool);
     }
     if (processes.get(id)?.state === "running" && !this.parts.departures.has(id)) {
-      const labels = fromLabels(toLabels(instance, slot.drainMs));
+      const labels = labelsNow(slot, this.host);
       if (labels !== undefined) this.parts.departures.start(id, labels, { reason, again: true });
     }
-    await this.parts.departures.ended(id);
-    if (!this.parts.isCurrent(slot)) return;
-    slot.reason = reason;
-    if (reason === "memory" || reason === "unhealthy") {
-      const ranForMs = Number.isNaN(since) ? 0 : Date.now() - since;
-      this.parts.restarts.later(slot, { ranForMs, reason, ended: `stopped (${reason})` });
-      return;
-    }
+    const gone = this.parts.departures.ended(id).then(() => {
+      slot.reason = reason;
+      if (this.parts.isCurrent(slot) && (reason === "memory" || reason === "unhealthy")) {
+        const ranForMs = Number.isNaN(since) ? 0 : Date.now() - since;
+        this.parts.restarts.later(slot, { ranForMs, reason, ended: `stopped (${reason})` });
+      }
+    });
+    // Whoever wants it to run meanwhile comes after this.
+    slot.turn = Promise.allSettled([slot.turn, gone]);
+    await gone;
+    if (reason === "memory" || reason === "unhealthy" || !this.parts.isCurrent(slot)) return;
     lives.note(id, { history: [] });
     try {
       await this.parts.starter.ensure(slot, true, new AbortController().signal);

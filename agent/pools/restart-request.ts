@@ -40,8 +40,6 @@ export async function restartProcesses(
   await assertNotCut(supervisor, pool, chosen, request.rolling);
   const restarted: string[] = [];
   const restart = async (slot: Slot) => {
-    const cut = request.rolling ? await supervisor.replacer.cutBy(slot) : undefined;
-    if (cut !== undefined && (await supervisor.replacer.takes(slot))) throw wouldCut(pool, `${cut} by now`, restarted);
     await supervisor.replacer.replace(slot, "manual");
     restarted.push(slot.instance.key);
   };
@@ -99,6 +97,6 @@ async function assertNotCut(supervisor: Supervisor, pool: string, chosen: Slot[]
     );
 }
 
-function wouldCut(pool: string, why: string, restarted: string[] = []): Problem {
-  return new Problem(409, "would-cut", `the restart would cut the traffic of pool ${pool}: ${why}`, { restarted });
+function wouldCut(pool: string, why: string): Problem {
+  return new Problem(409, "would-cut", `the restart would cut the traffic of pool ${pool}: ${why}`);
 }

@@ -27,6 +27,8 @@ export interface Slot {
   starting: boolean;
   /** Whether it was started and has not been seen to come up. */
   unproven?: boolean;
+  /** The wait for that, while it is under way. */
+  proving?: Promise<void> | undefined;
   /** Its next start. */
   timer?: NodeJS.Timeout | undefined;
   /** Attempts to start it, one at a time; never rejects. */

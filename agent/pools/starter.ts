@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { accountOf } from "./account";
 import { comesUp } from "./coming-up";
 import type { Departures } from "./departures";
-import { launchSpec, titleOf } from "./launch-spec";
+import { titleOf } from "./labels";
+import { launchSpec } from "./launch-spec";
 import { messageOf, type PoolHost, type Slot, subjectOf, unlessAborted } from "./slot";
 
 /** Pause between two tries to give a process its traffic back, in milliseconds. */
@@ -19,6 +21,7 @@ export class Starter {
       failed: (slot: Slot, why: string) => void;
       /** A process that nobody waits for is not healthy within its deadline. */
       late: (slot: Slot, why: string) => void;
+      up: (slot: Slot) => void;
     },
   ) {}
 
@@ -44,11 +47,12 @@ export class Starter {
     if (processes.get(id)?.state === "running") {
       // Work in the background may have started it, which does not wait for it to come up.
       if (strict && slot.unproven) await this.proven(slot, signal);
+      else if (slot.unproven && slot.proving === undefined) this.watch(slot);
       return;
     }
     if (!strict && (slot.timer !== undefined || lives.state(id) === "failed")) return;
     if (template.policy === "singleton") await unlessAborted(signal, this.otherSingletonsGone(slot));
-    if (slot.instance.inPlace) await unlessAborted(signal, this.predecessorsGone(slot));
+    if (slot.instance.inPlace && !template.handoff) await unlessAborted(signal, this.predecessorsGone(slot));
     if (processes.get(id)?.state === "exited") await processes.remove(id);
     signal.throwIfAborted();
     // It may have become unwanted while others were waited for; nobody would stop it then.
@@ -57,6 +61,7 @@ export class Starter {
     slot.timer = undefined;
     slot.starting = strict;
     slot.unproven = true;
+    slot.proving = undefined;
     try {
       await this.launch(slot);
       if (strict) await this.proven(slot, signal);
@@ -76,20 +81,33 @@ export class Starter {
 
   /** Sees to it that a process which nobody waits for comes up. */
   watch(slot: Slot): void {
-    const { events, processes } = this.host;
+    const { processes } = this.host;
     this.proven(slot, new AbortController().signal).catch((error: unknown) => {
       const runs = processes.get(slot.instance.id)?.state === "running";
       if (!this.parts.isCurrent(slot) || !runs || this.parts.departures.has(slot.instance.id)) return;
-      events.emit(messageOf(error), { ...subjectOf(slot.instance) });
       this.parts.late(slot, messageOf(error));
     });
   }
 
+  /** Waits until a process is up; all who do so share one look at it. */
   private async proven(slot: Slot, signal: AbortSignal): Promise<void> {
-    await comesUp(slot.instance, this.host, signal);
-    slot.unproven = false;
-    this.host.lives.move(subjectOf(slot.instance), "up");
+    const proving = slot.proving ?? this.prove(slot);
+    slot.proving = proving;
+    const settled = () => {
+      if (slot.proving === proving) slot.proving = undefined;
+    };
+    // Who gives up waiting leaves it to the others, or to nobody.
+    proving.then(settled, settled);
+    await unlessAborted(signal, proving);
     await this.backOnEdge(slot, signal);
+  }
+
+  private async prove(slot: Slot): Promise<void> {
+    await comesUp(slot.instance, this.host);
+    const { pid } = this.host.processes.get(slot.instance.id) ?? {};
+    slot.unproven = false;
+    this.host.lives.move(subjectOf(slot.instance), "up", { data: { pid } });
+    this.parts.up(slot);
   }
 
   /** Gives a process that had restarted its traffic back. */
@@ -127,7 +145,9 @@ export class Starter {
     const { id, pool } = instance;
     // A process may be up, or gone, before its launch is known here.
     lives.move(subjectOf(instance), "launch", { reason, note: { dueAt: undefined } });
+    const { user, group } = instance.template;
     const spec = launchSpec(instance, {
+      account: user === undefined ? undefined : await accountOf(user, group),
       edgeAddress: edgeAddress(pool),
       drainMs: drainMs(pool),
       secretEnv: secretEnv(instance),

@@ -1,7 +1,7 @@
 import type { ProcessState, Reason } from "../../model/process-state";
 import { restartsWithin } from "../../model/restart";
 import type { ProcessRecord } from "../processes/host";
-import { fromLabels, type Labels } from "./launch-spec";
+import { fromLabels, type Labels } from "./labels";
 import type { LastExit } from "./ledger";
 import type { PoolHost, Slot } from "./slot";
 

@@ -2,8 +2,11 @@ import type { Instance } from "../../model/pool-state";
 import type { Reason } from "../../model/process-state";
 import type { ProcessRecord } from "../processes/host";
 import { Departures } from "./departures";
-import { fromLabels, type Labels, titleOf, toLabels } from "./launch-spec";
+import { HealthWatch } from "./health-watch";
+import { fromLabels, type Labels, titleOf } from "./labels";
+import { labelsNow } from "./labels-now";
 import { MemorySamples } from "./memory-samples";
+import { MemoryWatch } from "./memory-watch";
 import { Replacer } from "./replacer";
 import { Restarts } from "./restarts";
 import { exitText, messageOf, type PoolHost, type Slot, subjectOf } from "./slot";
@@ -26,22 +29,41 @@ export class Supervisor {
   private readonly starter: Starter;
   private readonly restarts: Restarts;
   private readonly memory: MemorySamples;
+  private readonly memoryWatch: MemoryWatch;
+  private readonly health: HealthWatch;
+  /** Processes of which it was said that they do not come up. */
+  private readonly saidLate = new Set<string>();
   private closed = false;
 
   constructor(private readonly host: PoolHost) {
     const isCurrent = (slot: Slot) => !this.closed && this.slots.get(slot.instance.id) === slot;
-    this.departures = new Departures(host, (id) => this.slots.has(id));
+    this.departures = new Departures(host, {
+      isWanted: (id) => this.slots.has(id),
+      awaitsSuccessor: (id, labels) => labels.handoff && this.awaitsSuccessor(id, labels),
+    });
     this.restarts = new Restarts(host, (slot) => this.startLater(slot));
     this.starter = new Starter(host, {
       departures: this.departures,
       isCurrent,
       failed: (slot, why) =>
         this.restarts.later(slot, { ranForMs: 0, reason: "crash", ended: `did not start: ${why}` }),
-      late: (slot) => this.starter.watch(slot),
+      late: (slot, why) => this.late(slot, why),
+      up: (slot) => this.health.begin(slot),
     });
     const { departures, starter, restarts } = this;
     this.replacer = new Replacer(host, { departures, starter, restarts, isCurrent });
+    this.health = new HealthWatch(host, (slot) => {
+      // Others are shown as they are: their restart may help nobody, and their own exit is up to them.
+      if (slot.instance.template.policy === "service") this.replace(slot, "unhealthy");
+    });
     this.memory = new MemorySamples(host);
+    this.memoryWatch = new MemoryWatch(host, {
+      samples: this.memory,
+      slots: () => this.slots.values(),
+      cutBy: (slot) => this.replacer.cutBy(slot),
+      restart: (slot) => this.replace(slot, "memory"),
+    });
+    this.memoryWatch.start();
     host.processes.on("exit", (record) => this.exited(record));
   }
 
@@ -66,8 +88,7 @@ export class Supervisor {
     for (const { id, labels } of this.unwanted(pool)) {
       const slot = dropped.get(id);
       // How it stops may have been changed since it was started.
-      const now = { ...labels, ...(slot && fromLabels(toLabels(slot.instance, slot.drainMs))) };
-      this.departures.start(id, now, { reason });
+      this.departures.start(id, (slot && labelsNow(slot, this.host)) ?? labels, { reason });
     }
     this.forgetUnknown(pool, wanted);
   }
@@ -98,14 +119,16 @@ export class Supervisor {
     const again = life?.leaving;
     if (again !== undefined && (again.again || again.quieted || life?.state === "stopping")) {
       lives.adopt(subject, life?.state ?? "stopping", { pid: record.pid });
-      void this.replacer.replace(slot, again.reason).catch((error: unknown) => this.say(slot, error));
+      this.replace(slot, again.reason);
       return;
     }
     lives.adopt(subject, life?.state === "starting" ? "starting" : "running", { pid: record.pid });
     lives.note(instance.id, { leaving: undefined });
     slot.unproven = life?.state === "starting";
     if (slot.unproven) this.starter.watch(slot);
-    else void this.starter.backOnEdge(slot, new AbortController().signal).catch((error) => this.say(slot, error));
+    else this.health.begin(slot);
+    if (!slot.unproven)
+      void this.starter.backOnEdge(slot, new AbortController().signal).catch((error) => this.say(slot, error));
   }
 
   /** Goes on with a start that an earlier agent had planned; a process that has failed stays so. */
@@ -139,6 +162,16 @@ export class Supervisor {
     const labels = fromLabels(this.host.processes.get(id)?.labels ?? {});
     if (labels !== undefined && !this.departures.has(id))
       this.departures.start(id, labels, { reason: "undo", again: true });
+  }
+
+  private awaitsSuccessor(id: string, { pool, process }: Labels): boolean {
+    return this.slotsOf(pool).some(
+      ({ instance, unproven }) =>
+        instance.process === process &&
+        instance.id !== id &&
+        instance.template.handoff &&
+        (unproven === true || this.host.processes.get(instance.id)?.state !== "running"),
+    );
   }
 
   private unwanted(pool: string): { id: string; labels: Labels }[] {
@@ -185,6 +218,9 @@ export class Supervisor {
 
   private exited(record: ProcessRecord): void {
     this.memory.forget(record.id);
+    this.memoryWatch.forget(record.id);
+    this.health.end(record.id);
+    this.saidLate.delete(record.id);
     const slot = this.slots.get(record.id);
     if (this.closed) return;
     if (slot !== undefined || this.departures.has(record.id)) this.host.lives.exited(record.id, record);
@@ -197,6 +233,22 @@ export class Supervisor {
     const ranForMs = endedAt - Date.parse(record.startedAt);
     const data = { exit: record.exit };
     this.restarts.later(slot, { ranForMs, reason: "crash", ended: exitText(record), data });
+  }
+
+  /** Restarts a process that runs, in the background. */
+  private replace(slot: Slot, reason: Reason): void {
+    this.health.end(slot.instance.id);
+    this.replacer.replace(slot, reason).catch((error: unknown) => this.say(slot, error));
+  }
+
+  /** A process that nobody waits for is not healthy within its deadline: a service is tried again, others may come up yet. */
+  private late(slot: Slot, why: string): void {
+    const { template, id } = slot.instance;
+    if (template.policy === "service") this.replace(slot, "unhealthy");
+    else this.starter.watch(slot);
+    const said = this.saidLate.has(id);
+    this.saidLate.add(id);
+    if (!said) this.host.events.emit(why, { ...subjectOf(slot.instance) });
   }
 
   private say({ instance }: Slot, error: unknown): void {
@@ -212,7 +264,11 @@ export class Supervisor {
   async status(pool: string): Promise<InstanceStatus[]> {
     const statuses = statusesOf(pool, this.host, this.slots.values());
     const memory = await this.memory.of(statuses.map(({ id }) => id));
-    return statuses.map((status) => ({ ...status, memoryBytes: memory.get(status.id) }));
+    return statuses.map((status) => ({
+      ...status,
+      memoryBytes: memory.get(status.id),
+      health: this.health.of(status.id),
+    }));
   }
 
   /** Ports that processes of this host hold, including those which are draining. */
@@ -244,6 +300,8 @@ export class Supervisor {
   close(): void {
     this.closed = true;
     this.departures.close();
+    this.memoryWatch.close();
+    this.health.close();
     for (const { timer } of this.slots.values()) clearTimeout(timer);
   }
 }

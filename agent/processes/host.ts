@@ -141,6 +141,11 @@ export class ProcessHost {
     return this.managedOf(id).stop(options);
   }
 
+  /** Signals a process, if it still runs. @returns whether it did */
+  signal(id: string, signal: NodeJS.Signals): boolean {
+    return this.processes.get(id)?.signal(signal) ?? false;
+  }
+
   /** Forgets an exited process and deletes its folder. @throws when there is no such process, or it has not exited */
   async remove(id: string): Promise<void> {
     const managed = this.managedOf(id);

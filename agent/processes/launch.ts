@@ -16,6 +16,11 @@ const POLL_MS = 1;
 export interface ProcessSpec {
   /** The program, by its path or found along PATH of `env`, and its arguments. */
   argv: string[];
+  /**
+   * Programs that set up what the command runs in (its user, its limits) and become it: their paths and arguments, before
+   * `argv`. @default none
+   */
+  wrap?: string[];
   /** Absolute path of an existing folder. */
   cwd: string;
   /** The complete environment: nothing is inherited. PWD is set to `cwd`, and the two variables of the marker are added. */
@@ -77,7 +82,8 @@ async function spawnAndWait(launch: Launch, env: Record<string, string>): Promis
     handles.push(output);
     const status = await open(statusPath, "a");
     handles.push(status);
-    const child = await spawnShim({ argv: spec.argv, cwd: spec.cwd, env, output: output.fd, status: status.fd });
+    const argv = [...(spec.wrap ?? []), ...spec.argv];
+    const child = await spawnShim({ argv, cwd: spec.cwd, env, output: output.fd, status: status.fd });
     child.once("exit", () => {
       shim.ended = true;
       launch.onShimExit();
@@ -104,7 +110,7 @@ async function executed({ spec, statusPath, outputPath }: Launch, shim: { ended:
   for (const giveUpAt = performance.now() + EXEC_DEADLINE_MS; ; await sleep(POLL_MS)) {
     const { ended } = shim;
     const { app, shim: identity, code } = readStatus(statusPath) ?? {};
-    if (app !== undefined && identity !== undefined && (hasExecuted(app.pid) || hasRun(code)))
+    if (app !== undefined && identity !== undefined && (hasExecuted(app.pid, spec.wrap ?? []) || hasRun(code)))
       return { app, shim: identity, watched: true };
     if (code !== undefined || ended) {
       const [said] = await tailOf(outputPath, 1);

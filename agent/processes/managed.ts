@@ -47,8 +47,9 @@ export interface ProcessEvent {
 }
 
 export interface StopOptions {
-  signal: NodeJS.Signals;
-  /** How long the app may take to end by itself after the signal, in milliseconds. */
+  /** How it is asked to end: by a signal, or otherwise. */
+  signal: NodeJS.Signals | (() => void);
+  /** How long the app may take to end by itself after that, in milliseconds. */
   graceMs: number;
 }
 
@@ -166,6 +167,11 @@ export class ManagedProcess {
     return this.stopping;
   }
 
+  /** Signals the app alone. @returns whether it lives */
+  signal(signal: NodeJS.Signals): boolean {
+    return this.record.state === "running" && this.app !== undefined && signalProcess(this.app, signal);
+  }
+
   /** Resolves when no stop is under way and nothing is left of the group of an app that is gone. */
   async settled(): Promise<void> {
     await this.stopping?.catch(() => undefined);
@@ -177,9 +183,11 @@ export class ManagedProcess {
     const { id, app, group } = this;
     if (this.record.state === "starting") throw new Error(`process ${id} failed to start; there is nothing to stop`);
     if (this.record.state === "running" && app !== undefined && group !== undefined) {
-      signalProcess(app, signal);
+      if (typeof signal === "string") signalProcess(app, signal);
+      else signal();
       if (!(await this.exits(graceMs))) {
-        this.killReason = `killed with its whole group, ${graceMs} ms after ${signal}`;
+        const asked = typeof signal === "string" ? signal : "it was asked to stop";
+        this.killReason = `killed with its whole group, ${graceMs} ms after ${asked}`;
         await killGroup(group);
         signalProcess(app, "SIGKILL");
         if (!(await this.exits(KILL_DEADLINE_MS)))

@@ -66,11 +66,16 @@ export async function spawnShim(o: {
 /**
  * Whether the process with this pid, a shim's child, has become the app: until then its command line is the shim's. An
  * empty one is that of a program which has cleared it, or of a process that is ending and has no program any more.
+ *
+ * @param wrap programs with their arguments that it is before it is the app
  */
-export function hasExecuted(pid: number): boolean {
+export function hasExecuted(pid: number, wrap: readonly string[] = []): boolean {
   try {
     const commandLine = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-    return commandLine === "" ? existsSync(`/proc/${pid}/exe`) : !commandLine.startsWith(OWN_COMMAND_LINE);
+    if (commandLine === "") return existsSync(`/proc/${pid}/exe`);
+    const isWrapper = (first: string, index: number) =>
+      first.startsWith("/") && commandLine.startsWith(`${wrap.slice(index).join("\0")}\0`);
+    return !commandLine.startsWith(OWN_COMMAND_LINE) && !wrap.some(isWrapper);
   } catch (error) {
     if (codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH") return false;
     throw error;

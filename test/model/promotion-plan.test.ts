@@ -50,14 +50,58 @@ for (const [what, after, subject] of anew)
 test("scaling is live", () => {
   assert.deepEqual(promotionPlan(pool("v1"), pool("v1", { replicas: 3 })), [
     "web: 1 -> 3 replicas, live",
-    "the other processes go on as they are",
+    "no process that stays is restarted",
   ]);
 });
 
-test("settings are live, and the order of keys is no change", () => {
-  const live = ["applied live: no process is restarted"];
-  assert.deepEqual(promotionPlan(pool("v1"), pool("v1", { stopSignal: "SIGINT", gracefulStop: "1 minute" })), live);
+test("settings are live, each by its name", () => {
+  const settings = {
+    stopSignal: "SIGINT",
+    gracefulStop: "1 minute",
+    lifecycle: { drainTimeout: "1 minute" },
+    restart: { maxRestarts: 1 },
+    output: { keep: 3 },
+    outputLines: 20,
+  };
+  assert.deepEqual(promotionPlan(pool("v1"), pool("v1", { replicas: 2, ...settings })), [
+    "web: 1 -> 2 replicas, stopSignal, gracefulStop, lifecycle, restart, output, outputLines, live",
+    "no process that stays is restarted",
+  ]);
+  const memory = { limit: "1 GiB" };
+  assert.equal(promotionPlan(pool("v1", { replicas: 2 }), pool("v1", { replicas: 2, memory }))[0], "web: memory, live");
+});
+
+test("the order of keys is no change", () => {
   const ordered = pool("v1", { env: { A: "1", B: "2" } });
   const { policy, ...rest } = pool("v1", { env: { B: "2", A: "1" } }).processes.web ?? assert.fail();
-  assert.deepEqual(promotionPlan(ordered, { ...ordered, processes: { web: { ...rest, policy } } }), live);
+  assert.deepEqual(promotionPlan(ordered, { ...ordered, processes: { web: { ...rest, policy } } }), [
+    "applied live: no process is restarted",
+  ]);
 });
+
+test("what a promotion means for services is said", () => {
+  const redis = (port: number, parts: object = {}): PoolInput["processes"] => ({
+    redis: { policy: "service", command: ["redis-server", "--port", String(port)], ...parts },
+  });
+  const line = (before: PoolInput["processes"], after: PoolInput["processes"]) =>
+    promotionPlan(pool("v1", {}, before), pool("v2", {}, after)).filter((each) => each.startsWith("redis"));
+  assert.deepEqual(line(redis(1), redis(1)), []);
+  assert.deepEqual(line(redis(1), redis(2)), ["redis goes on as it is: its change is in force from its next restart"]);
+  const handoff = { port: 6379, handoff: true };
+  assert.deepEqual(line(redis(1, handoff), redis(1, handoff)), [
+    "redis: the new one takes its port over before the old one leaves",
+  ]);
+});
+
+const kinds: [object, string][] = [
+  [{ path: "/up" }, "answer GET /up well"],
+  [{ tcp: true }, "take connections on its port"],
+  [{ command: ["bin/check", "it"] }, "be well as bin/check says"],
+  [{ line: "ready to go" }, 'print "ready to go"'],
+];
+for (const [health, said] of kinds)
+  test(`health by ${Object.keys(health)[0]} is said`, () =>
+    assert.equal(
+      promotionPlan(undefined, pool("v1", { health: { ...health, deadline: "5 seconds" } }))[1],
+      `web must ${said} within 5 seconds of its start`,
+    ));

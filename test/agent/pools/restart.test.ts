@@ -2,37 +2,13 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { AgentClient } from "../../../agent/client/client";
 import { until } from "../../support/until";
+import { load } from "./support/load";
 import { app, startWorld, web } from "./support/world";
 
 async function processOf(client: AgentClient, pool: string, key: string) {
   const found = (await client.pool(pool))?.processes.find((each) => each.key === key && each.state !== "stopped");
   assert(found, `${key} of pool ${pool}`);
   return found;
-}
-
-/** Asks a pool's edge all the time; ends with what did not succeed. */
-function load(url: string): () => Promise<{ requests: number; failures: string[] }> {
-  const failures: string[] = [];
-  let requests = 0;
-  let on = true;
-  const worker = async () => {
-    while (on) {
-      requests += 1;
-      try {
-        const response = await fetch(`${url}/slow?ms=5`);
-        const text = await response.text();
-        if (response.status !== 200) failures.push(`${response.status} ${text}`);
-      } catch (error) {
-        failures.push(String((error as Error).cause ?? error));
-      }
-    }
-  };
-  const workers = [worker(), worker()];
-  return async () => {
-    on = false;
-    await Promise.all(workers);
-    return { requests, failures };
-  };
 }
 
 test("restarts", async (t) => {

@@ -116,8 +116,11 @@ async function releasesOf(processes: Marked[]): Promise<string[]> {
 
 /** The records on disk are those of what runs, and nothing half written is left. */
 async function lookAtFiles({ directory }: Subject, wanted: string[]): Promise<void> {
-  const records = (await readdir(join(directory, "processes"))).filter((name) => name !== ".status");
+  const records = (await readdir(join(directory, "processes"))).filter((name) => !name.startsWith("."));
   assert.deepEqual(records.toSorted(), wanted, "process records");
+  const lives = await readdir(join(directory, "processes", ".lives"));
+  const own = wanted.filter((id) => !id.startsWith("edge.")).map((id) => `${id}.json`);
+  assert.deepEqual(lives.toSorted(), own.toSorted(), "lives of processes");
   assert.deepEqual((await readdir(join(directory, "processes", ".status"))).toSorted(), wanted, "status files");
   const half = (await readdir(directory, { recursive: true })).filter((name) => name.endsWith(".tmp"));
   assert.deepEqual(half, [], "half-written files");

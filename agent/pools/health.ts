@@ -1,0 +1,59 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { milliseconds } from "../../model/duration";
+import type { Instance } from "../../model/pool-state";
+import type { Health } from "../../model/supervision";
+import type { ProcessHost } from "../processes/host";
+import { fromLabels } from "./labels";
+import { type ProbeResult, probe, probePort } from "./probe";
+import { probeCommand } from "./probe-command";
+import { LineProbe } from "./probe-line";
+
+/** Time that a probe must have had, less where its own timeout is, for its failure to say something, in milliseconds. */
+const TELLING_MS = 250;
+
+/** One look at a process: nothing when it is well, else why it is not. */
+export type Look = (ms: number, signal: AbortSignal) => Promise<ProbeResult>;
+
+/** How to look at a process of a pool; undefined for one without a health check. */
+export function lookOf(instance: Instance, processes: ProcessHost): Look | undefined {
+  const { id, port, template } = instance;
+  const { health } = template;
+  if (health === undefined) return undefined;
+  const { path, tcp, line } = health;
+  if (path !== undefined && port !== undefined) return (ms, signal) => probe(port, { path, ms }, signal);
+  if (tcp === true && port !== undefined) return (ms, signal) => probePort(port, ms, signal);
+  if (line !== undefined) {
+    const reader = new LineProbe(processes.outputPath(id), line);
+    return () => reader.probe();
+  }
+  return async (ms, signal) => {
+    const record = processes.get(id);
+    if (record?.state !== "running") return "it does not run";
+    const { commands, asUser = [] } = fromLabels(record.labels) ?? {};
+    return probeCommand([...asUser, ...(commands?.health ?? [])], record, ms, signal);
+  };
+}
+
+/**
+ * Waits until a process is well. Rejects when the deadline passes, with the last probe's reason, or when `signal` aborts.
+ */
+export async function untilHealthy(look: Look, health: Health, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + milliseconds(health.deadline);
+  await sleep(milliseconds(health.startDelay), undefined, { signal });
+  const timeout = milliseconds(health.timeout);
+  let last: ProbeResult;
+  let good = 0;
+  while (performance.now() < deadline) {
+    const left = Math.ceil(deadline - performance.now());
+    const result = await look(Math.min(timeout, left), signal);
+    signal.throwIfAborted();
+    good = result === undefined ? good + 1 : 0;
+    if (good >= health.rise) return;
+    // A probe that the deadline cuts short tells less than the one before it.
+    if (result !== undefined && (last === undefined || left >= Math.min(timeout, TELLING_MS))) last = result;
+    await sleep(Math.min(milliseconds(health.interval), Math.max(1, deadline - performance.now())), undefined, {
+      signal,
+    });
+  }
+  throw new Error(`not healthy within ${health.deadline}: ${last ?? "not probed often enough yet"}`);
+}

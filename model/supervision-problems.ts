@@ -1,0 +1,112 @@
+import { type Duration, milliseconds } from "./duration";
+import { shown } from "./explain";
+import type { Problem } from "./pool-problems";
+import { bytes, type Size } from "./size";
+import { HEALTH_KINDS } from "./supervision";
+
+/**
+ * What is wrong with how one process is to be looked after, across its properties.
+ *
+ * @param raw the process, of which any part may be anything: what is malformed is told by its own schema, and nothing is
+ *   concluded from it
+ */
+export function supervisionProblems(id: string, raw: Record<string, unknown>): Problem[] {
+  return [
+    ...healthProblems(asObject(raw.health)),
+    ...lifecycleProblems(asObject(raw.lifecycle), raw.stopSignal),
+    ...memoryProblems(raw),
+    ...policyProblems(raw),
+  ].map(({ path, message }) => ({ path: ["processes", id, ...path], message }));
+}
+
+function healthProblems(health: Record<string, unknown> | undefined): Problem[] {
+  if (health === undefined) return [];
+  const given = HEALTH_KINDS.filter((kind) => health[kind] !== undefined);
+  const problems: Problem[] = [];
+  if (given.length !== 1) {
+    const found = given.length === 0 ? "says not how to look" : `has ${given.join(" and ")}`;
+    problems.push({ path: ["health"], message: `${found}: give one of ${HEALTH_KINDS.join(", ")}` });
+  }
+  const startDelay = durationOf(health.startDelay);
+  const deadline = durationOf(health.deadline);
+  if (startDelay !== undefined && deadline !== undefined && startDelay >= deadline)
+    problems.push({
+      path: ["health", "startDelay"],
+      message: `${shown(health.startDelay)} leaves no time for a probe before the deadline of ${health.deadline}: make it shorter, or the deadline longer`,
+    });
+  return problems;
+}
+
+function lifecycleProblems(lifecycle: Record<string, unknown> | undefined, stopSignal: unknown): Problem[] {
+  if (lifecycle === undefined) return [];
+  const problems: Problem[] = [];
+  if (lifecycle.drain !== undefined && (durationOf(lifecycle.drainTimeout) ?? 0) === 0)
+    problems.push({
+      path: ["lifecycle", "drain"],
+      message: 'a drain command needs its time: add drainTimeout, such as "1 minute"',
+    });
+  if (lifecycle.stop !== undefined && typeof stopSignal === "string" && stopSignal !== "SIGTERM")
+    problems.push({
+      path: ["stopSignal"],
+      message: `${shown(stopSignal)} is never sent where lifecycle.stop ends the process: leave out one of the two`,
+    });
+  return problems;
+}
+
+function memoryProblems({ memory, policy, replicas }: Record<string, unknown>): Problem[] {
+  const { limit, warning } = asObject(memory) ?? {};
+  if (memory === undefined) return [];
+  const problems: Problem[] = [];
+  const [at, from] = [sizeOf(limit), sizeOf(warning)];
+  if (at !== undefined && from !== undefined && from >= at)
+    problems.push({
+      path: ["memory", "warning"],
+      message: `${shown(warning)} is not below the limit of ${limit}: make it smaller`,
+    });
+  if (policy === "proxied" && (replicas === undefined || replicas === 1))
+    problems.push({
+      path: ["memory"],
+      message:
+        "a proxied process with one replica would cut its traffic when it restarts for its memory: declare replicas: 2 or more, or leave memory out",
+    });
+  return problems;
+}
+
+function policyProblems({ policy, handoff, port, nonBlockingDrain, group, user }: Record<string, unknown>): Problem[] {
+  const problems: Problem[] = [];
+  if (handoff === true && typeof policy === "string" && policy !== "service")
+    problems.push({ path: ["handoff"], message: `a ${policy} is replaced per release anyway: leave handoff out` });
+  if (handoff === true && policy === "service" && typeof port !== "number")
+    problems.push({ path: ["handoff"], message: "hands its port over, but has none: add its port as a number" });
+  if (nonBlockingDrain === true && typeof policy === "string" && policy !== "companion")
+    problems.push({
+      path: ["nonBlockingDrain"],
+      message: `a ${policy} does not wait for others to drain: leave nonBlockingDrain out`,
+    });
+  if (group !== undefined && user === undefined)
+    problems.push({ path: ["group"], message: "a group goes with a user: add user" });
+  return problems;
+}
+
+function asObject(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : undefined;
+}
+
+function durationOf(value: unknown): number | undefined {
+  return parsed(() => (typeof value === "string" ? milliseconds(value as Duration) : undefined));
+}
+
+function sizeOf(value: unknown): number | undefined {
+  return parsed(() => (typeof value === "string" ? bytes(value as Size) : undefined));
+}
+
+/** What is malformed is told by its own schema. */
+function parsed(parse: () => number | undefined): number | undefined {
+  try {
+    return parse();
+  } catch {
+    return undefined;
+  }
+}
