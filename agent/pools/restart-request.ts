@@ -81,6 +81,11 @@ function choose(slots: Slot[], pool: string, { process, replica, policy }: Resta
 }
 
 async function assertNotCut(supervisor: Supervisor, pool: string, chosen: Slot[], rolling: boolean): Promise<void> {
+  // Before anything is restarted, not in the middle of it.
+  for (const slot of chosen.filter(({ instance }) => instance.inPlace)) {
+    const cutting = await supervisor.replacer.cutBy(slot);
+    if (cutting !== undefined) throw wouldCut(pool, cutting);
+  }
   const taking = new Set(await supervisor.replacer.taking(pool));
   const cut = chosen.filter(({ instance: { port } }) => port !== undefined && taking.has(port));
   if (cut.length === 0 || cut.length < taking.size) return;
