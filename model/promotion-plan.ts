@@ -69,7 +69,7 @@ function liveLines(before: Spec, after: Spec): string[] {
     const old = before.processes[id] ?? template;
     const scaled = old.replicas === template.replicas ? [] : [`${old.replicas} -> ${template.replicas} replicas`];
     const settings = LIVE_PROPERTIES.filter(
-      (property) => property !== "replicas" && !sameValue(valueOf(old, property), valueOf(template, property)),
+      (property) => property !== "replicas" && !sameValue(propertyOf(old, property), propertyOf(template, property)),
     );
     const parts = [...scaled, ...settings];
     return parts.length === 0 ? [] : [`${id}: ${parts.join(", ")}, live`];
@@ -79,7 +79,7 @@ function liveLines(before: Spec, after: Spec): string[] {
     : [...changed, "no process that stays is restarted"];
 }
 
-function valueOf(template: ProcessTemplate, property: string): unknown {
+function propertyOf(template: ProcessTemplate, property: string): unknown {
   return Object.entries(template).find(([key]) => key === property)?.[1];
 }
 
