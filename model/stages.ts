@@ -192,8 +192,8 @@ export function soakWarning(
   const stage = legs[0]?.stage;
   if (stage === undefined) return undefined;
   const held = heldSince === undefined ? 0 : now - heldSince;
-  const soak = partGates(stage.gates).before.find(({ duration }) => milliseconds(duration) > held);
-  if (soak === undefined) return undefined;
+  const soak = stage.gates.find((gate) => gate.kind === "soak" && milliseconds(gate.duration) > held);
+  if (soak?.kind !== "soak") return undefined;
   const missing = formatMilliseconds(milliseconds(soak.duration) - held);
   return `stage ${stage.name} can't be entered yet: its gate ${nameOf(soak)} wants the route to be held for ${soak.duration} as it is, and ${missing} are missing`;
 }
