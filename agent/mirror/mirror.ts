@@ -139,22 +139,12 @@ export class Mirror {
     this.child = child;
     const began = performance.now();
     child.on("message", (report: Report) => this.take(report));
-    // What can't be sent is told again once it is started again.
-    child.on("error", (error) => log(`the mirror's process: ${error.message}`));
-    child.once("exit", (code, signal) => {
-      if (this.child !== child) return;
-      this.child = undefined;
-      clearInterval(this.looking);
-      if (performance.now() - began > RESTART_CAP_MS) this.restartMs = RESTART_FIRST_MS;
-      log(`the mirror's process ended (${signal ?? code}): it is started again; requests go on`, {
-        inMs: this.restartMs,
-      });
-      this.restarting = setTimeout(() => {
-        this.restarting = undefined;
-        if (!this.closed) this.start();
-      }, this.restartMs);
-      this.restartMs = Math.min(this.restartMs * 2, RESTART_CAP_MS);
+    child.on("error", (error) => {
+      log(`the mirror's process: ${error.message}`);
+      // One that could not be started has no exit.
+      if (child.pid === undefined) this.startAgain(child, began, "it could not be started");
     });
+    child.once("exit", (code, signal) => this.startAgain(child, began, String(signal ?? code)));
     this.listening = new Promise((resolve) => {
       this.heard = resolve;
     });
@@ -165,6 +155,21 @@ export class Mirror {
       group: group === undefined ? undefined : groupId(group),
     });
     this.looking = setInterval(() => void this.look(), LOOK_MS);
+  }
+
+  private startAgain(child: ChildProcess, began: number, why: string): void {
+    if (this.child !== child) return;
+    this.child = undefined;
+    clearInterval(this.looking);
+    if (performance.now() - began > RESTART_CAP_MS) this.restartMs = RESTART_FIRST_MS;
+    this.options.log(`the mirror's process ended (${why}): it is started again; requests go on`, {
+      inMs: this.restartMs,
+    });
+    this.restarting = setTimeout(() => {
+      this.restarting = undefined;
+      if (!this.closed) this.start();
+    }, this.restartMs);
+    this.restartMs = Math.min(this.restartMs * 2, RESTART_CAP_MS);
   }
 
   private send(order: Order): void {

@@ -88,6 +88,8 @@ test("the edges of a route move in step, and an abort, a lost lease or the agent
     (await Promise.all(EDGES.map((edge) => splitIn(agent, edge)))).every((split) => split === 0),
   );
   assert.deepEqual(await answers(), ["blue", "blue"]);
+  // It puts back before it listens.
+  await until("the next agent answers", () => client.about().catch(() => undefined), { deadlineMs: 60_000 });
   // It has been held for all that time: what was undone did not change it, and neither does the same once more.
   await change("route/api", route(0));
   assert.equal(await since(), made);
