@@ -56,6 +56,7 @@ export interface Relation {
   readonly temporary: boolean;
   /** Its columns and constraints are all known. */
   readonly complete: boolean;
+  /** Only `own` gives one whose collections may be changed. */
   readonly columns: ReadonlyMap<string, Column>;
   readonly constraints: ReadonlyMap<string, ConstraintFact>;
   readonly index?: IndexFact;
@@ -71,6 +72,16 @@ export interface Relation {
   readonly granted: ReadonlySet<string>;
   /** Of a sequence: the key of the table that owns it. */
   readonly owner?: string;
+  /** Of the catalogue when its collections were last copied. */
+  readonly generation: number;
+}
+
+/** A relation whose collections nobody else sees. */
+export interface OwnRelation extends Relation {
+  readonly columns: Map<string, Column>;
+  readonly constraints: Map<string, ConstraintFact>;
+  readonly pinned: Set<string>;
+  readonly granted: Set<string>;
 }
 
 export interface TypeFact {
@@ -79,8 +90,6 @@ export interface TypeFact {
   /** Of a domain: whether it, or what it is over, checks its values. */
   checked?: boolean;
   base?: TypeRef;
-  /** Of an enum, the transaction that made it: its new values may be used in the same one. */
-  transaction?: number;
 }
 
 export interface FunctionFact {
@@ -113,7 +122,9 @@ export interface Resolved {
   certain: boolean;
 }
 
-/** What is known of the database at one moment. Facts are replaced, never changed, so a copy is shallow. */
+let generations = 0;
+
+/** What is known of the database at one moment. A copy is shallow: what is shared is copied before it is changed. */
 export class Catalogue {
   readonly relations: Map<string, Relation>;
   readonly types: Map<string, TypeFact>;
@@ -122,8 +133,10 @@ export class Catalogue {
   readonly others: Map<string, Birth>;
   /** What a schema file made is all there is. */
   whole = false;
+  private generation = ++generations;
 
   constructor(from?: Catalogue) {
+    if (from) from.generation = ++generations;
     this.relations = new Map(from?.relations);
     this.types = new Map(from?.types);
     this.functions = new Map(from?.functions);
@@ -139,6 +152,7 @@ export class Catalogue {
       for (const [key, value] of other[part]) mine.set(key, value);
     }
     this.whole = other.whole;
+    this.generation = ++generations;
   }
 
   relation(name: Name, searchPath: readonly string[]): Resolved {
@@ -185,6 +199,23 @@ export class Catalogue {
     return next;
   }
 
+  /** The relation with collections that may be changed: many statements about a large table must not copy it each time. */
+  own(key: string): OwnRelation | undefined {
+    const relation = this.relations.get(key);
+    if (relation === undefined || relation.generation === this.generation) return relation as OwnRelation | undefined;
+    const { columns, constraints, pinned, granted } = relation;
+    const own: OwnRelation = {
+      ...relation,
+      columns: new Map(columns),
+      constraints: new Map(constraints),
+      pinned: new Set(pinned),
+      granted: new Set(granted),
+      generation: this.generation,
+    };
+    this.relations.set(key, own);
+    return own;
+  }
+
   /** Makes room for facts about a relation that was not heard of before. */
   ensure(resolved: Resolved, kind: RelationKind = "table"): void {
     if (!this.relations.has(resolved.key)) this.relations.set(resolved.key, blankRelation(resolved, kind));
@@ -210,5 +241,6 @@ export function blankRelation({ schema, name }: { schema: string; name: string }
     constraints: new Map(),
     pinned: new Set(),
     granted: new Set(),
+    generation: 0,
   };
 }

@@ -1,4 +1,4 @@
-import type { FuncCall, MergeStmt, Node, RangeVar, SelectStmt } from "libpg-query";
+import type { FuncCall, MergeStmt, Node, RangeVar, SelectStmt, TypeName } from "libpg-query";
 import type { Action, WriteVerb } from "./actions";
 import { columnOf, stripCasts, unwrap, walk } from "./ast";
 import { isSmall, namesIn, restricts, type WriteScope } from "./bounds";
@@ -7,6 +7,7 @@ import { type Name, nameOfParts, nameOfRangeVar, stringsOf } from "./names";
 import { conjuncts } from "./proofs";
 import { readSelectInto } from "./read-create";
 import type { Scene } from "./scene";
+import { isBuiltin, typeOf } from "./types";
 
 /** Of pg_catalog, but only to be read. */
 const CATALOGUE_TABLE = /^(?:pg_|sql_)/;
@@ -53,6 +54,9 @@ export function readData(node: Node, scene: Scene, enumValues: ReadonlyMap<strin
 export function literalsIn(node: Node, enumValues: ReadonlyMap<string, string>): Action[] {
   const found: Action[] = [];
   walk(node, (kind, body) => {
+    // A text that stays one, as a default of a text column does, is no value of an enum.
+    if ((kind === "ColumnDef" || kind === "TypeCast") && isBuiltin(typeOf(body.typeName as TypeName | undefined)))
+      return false;
     const text = kind === "A_Const" ? (body.sval as { sval?: string } | undefined)?.sval : undefined;
     const type = text === undefined ? undefined : enumValues.get(text);
     if (text !== undefined && type !== undefined) found.push({ kind: "new-enum-value", value: text, type });

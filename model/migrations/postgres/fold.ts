@@ -2,7 +2,6 @@ import type { Node } from "libpg-query";
 import type { Action, CreateIndex, CreateRelation, TableAction } from "./actions";
 import { columnsIn, walk } from "./ast";
 import {
-  type Birth,
   blankRelation,
   type Catalogue,
   type Column,
@@ -11,18 +10,8 @@ import {
   type Relation,
   type Resolved,
 } from "./catalogue";
+import { addConstraint, alterTable, columnFact, type FoldContext, ownSequence } from "./fold-table";
 import { derivedName, type Name, nameOfRangeVar } from "./names";
-import type { ColumnSpec, ConstraintSpec } from "./specs";
-
-export interface FoldContext {
-  catalogue: Catalogue;
-  searchPath: readonly string[];
-  /** Undefined where it may not happen at all, as inside of an IF: such things are not known to be born here. */
-  birth: Birth;
-  transaction: number;
-  /** What may not happen must not be counted on. */
-  certain: boolean;
-}
 
 /** What the database looks like after an action. */
 export function fold(action: Action, context: FoldContext): void {
@@ -55,7 +44,6 @@ export function fold(action: Action, context: FoldContext): void {
       catalogue.types.set(keyOf(schema, action.name.name), {
         kind: action.type,
         birth,
-        transaction: context.transaction,
         ...(domain && { checked: domain.constrained, base: domain.base }),
       });
       return;
@@ -74,14 +62,12 @@ export function fold(action: Action, context: FoldContext): void {
     case "create-trigger": {
       const table = resolve(action.table);
       catalogue.others.set(`trigger ${table.key} ${action.name}`, birth);
-      catalogue.update(table.key, ({ pinned }) => ({ pinned: new Set([...pinned, ...action.columns]) }));
+      for (const column of action.columns) catalogue.own(table.key)?.pinned.add(column);
       return;
     }
     case "grant":
       for (const name of action.objects)
-        catalogue.update(resolve(name).key, ({ granted }) => ({
-          granted: new Set([...granted, ...action.privileges]),
-        }));
+        for (const privilege of action.privileges) catalogue.own(resolve(name).key)?.granted.add(privilege);
       return;
     case "publication":
       catalogue.others.set(`publication ${action.name}`, birth);
@@ -139,27 +125,6 @@ function createRelation(action: CreateRelation, context: FoldContext): void {
   if (action.relation === "view" || action.relation === "matview") pinBy(action.query, context);
 }
 
-function columnFact(spec: ColumnSpec, birth: Birth): Column {
-  const generated = spec.identity ?? (spec.generated ? "stored" : undefined);
-  return {
-    name: spec.name,
-    type: spec.type,
-    notNull: spec.notNull,
-    hasDefault: spec.default !== undefined || spec.serial,
-    ...(spec.default && { default: spec.default }),
-    ...(generated && { generated }),
-    birth,
-  };
-}
-
-function ownSequence(table: string, column: string, { catalogue, birth }: FoldContext): void {
-  const relation = catalogue.relations.get(table);
-  if (relation === undefined) return;
-  const name = derivedName(relation.name, column, "seq");
-  const { schema } = relation;
-  catalogue.relations.set(keyOf(schema, name), { ...blankRelation({ schema, name }, "sequence"), birth, owner: table });
-}
-
 /** A view holds fast the types of the columns of what it shows; which ones is not looked into. */
 function pinBy(query: unknown, { catalogue, searchPath }: FoldContext): void {
   const named = columnsIn(query);
@@ -171,79 +136,7 @@ function pinBy(query: unknown, { catalogue, searchPath }: FoldContext): void {
     return undefined;
   });
   for (const table of tables)
-    catalogue.update(table, ({ pinned }) => ({ pinned: new Set([...pinned, ...(star ? ["*"] : []), ...named]) }));
-}
-
-/** The name that PostgreSQL gives a constraint that has none. */
-export function constraintName(
-  table: string,
-  { kind, columns, name, usingIndex }: ConstraintSpec,
-  taken: ReadonlyMap<string, unknown>,
-): string {
-  if (name !== undefined) return name;
-  if (usingIndex !== undefined) return usingIndex;
-  const inner = kind === "check" && columns.length !== 1 ? [] : columns;
-  const parts = {
-    primary: [table, "pkey"],
-    unique: [table, ...inner, "key"],
-    foreign: [table, ...inner, "fkey"],
-    check: [table, ...inner, "check"],
-    exclude: [table, ...inner, "excl"],
-    "not-null": [table, ...inner, "not_null"],
-  }[kind];
-  const plain = derivedName(...parts);
-  let chosen = plain;
-  for (let number = 1; taken.has(chosen); number++) chosen = `${plain}${number}`;
-  return chosen;
-}
-
-function addConstraint(key: string, spec: ConstraintSpec, context: FoldContext): void {
-  const { catalogue, searchPath, birth, transaction } = context;
-  const relation = catalogue.relations.get(key);
-  if (relation === undefined) return;
-  const name = constraintName(relation.name, spec, relation.constraints);
-  const index = spec.usingIndex === undefined ? undefined : keyOf(relation.schema, spec.usingIndex);
-  const columns = index === undefined ? spec.columns : (catalogue.relations.get(index)?.index?.columns ?? []);
-  const fact: ConstraintFact = {
-    kind: spec.kind,
-    name,
-    columns,
-    valid: !spec.notValid && !spec.notEnforced && context.certain,
-    birth,
-    transaction,
-    ...(spec.expression && { expression: spec.expression }),
-    ...(spec.references && { references: catalogue.relation(spec.references.table, searchPath).key }),
-  };
-  catalogue.update(key, ({ constraints, columns: known }) => ({
-    constraints: new Map(constraints).set(name, fact),
-    ...(spec.kind === "primary" && context.certain && { columns: withNotNull(known, columns) }),
-  }));
-  if (spec.kind !== "unique" && spec.kind !== "primary") return;
-  if (index !== undefined) catalogue.relations.delete(index);
-  const { schema } = relation;
-  catalogue.relations.set(keyOf(schema, name), {
-    ...blankRelation({ schema, name }, "index"),
-    birth,
-    index: {
-      table: key,
-      unique: true,
-      columns,
-      uses: columns,
-      partial: false,
-      expressions: false,
-      partitioned: relation.partitionKey !== undefined,
-      constraint: name,
-    },
-  });
-}
-
-function withNotNull(known: ReadonlyMap<string, Column>, names: readonly string[]): Map<string, Column> {
-  const columns = new Map(known);
-  for (const name of names) {
-    const column = columns.get(name);
-    if (column) columns.set(name, { ...column, notNull: true });
-  }
-  return columns;
+    for (const column of star ? ["*", ...named] : named) catalogue.own(table)?.pinned.add(column);
 }
 
 function createIndex(action: CreateIndex, { catalogue, searchPath, birth }: FoldContext): void {
@@ -279,7 +172,7 @@ function createOther(
   const table = catalogue.relation(action.table, searchPath);
   catalogue.others.set(`${action.kind === "create-policy" ? "policy" : "rule"} ${table.key} ${action.name}`, birth);
   // A policy's expressions hold columns fast as a view does.
-  catalogue.update(table.key, ({ pinned }) => ({ pinned: new Set([...pinned, "*"]) }));
+  catalogue.own(table.key)?.pinned.add("*");
 }
 
 function drop(action: Extract<Action, { kind: "drop" }>, { catalogue, searchPath }: FoldContext): void {
@@ -320,12 +213,10 @@ function rename(action: Extract<Action, { kind: "rename" }>, { catalogue, search
   }
   if (object === "constraint") {
     const { key, schema } = catalogue.relation(name, searchPath);
-    catalogue.update(key, ({ constraints }) => {
-      const fact = constraints.get(part ?? "");
-      const next = new Map(constraints);
-      next.delete(part ?? "");
-      return { constraints: fact ? next.set(to, { ...fact, name: to }) : next };
-    });
+    const constraints = catalogue.own(key)?.constraints;
+    const fact = constraints?.get(part ?? "");
+    constraints?.delete(part ?? "");
+    if (fact) constraints?.set(to, { ...fact, name: to });
     const index = catalogue.relations.get(keyOf(schema, part ?? ""));
     if (index?.index?.constraint !== undefined)
       move({ key: keyOf(schema, part ?? ""), relation: index }, { name: to }, catalogue);
@@ -409,116 +300,4 @@ function renamedIn(expression: Node, from: string, to: string): Node {
     return undefined;
   });
   return copy;
-}
-
-function alterTable(action: { table: Name } & TableAction, context: FoldContext): void {
-  const { catalogue, searchPath, birth } = context;
-  const resolved = catalogue.relation(action.table, searchPath);
-  const { key } = resolved;
-  const set = (name: string, change: Partial<Column>) => {
-    catalogue.ensure(resolved);
-    catalogue.update(key, ({ columns }) => {
-      const column = columns.get(name) ?? { name, birth: undefined };
-      return { columns: new Map(columns).set(name, { ...column, ...change }) };
-    });
-  };
-  switch (action.kind) {
-    case "add-column": {
-      const { column, ifNotExists } = action;
-      catalogue.ensure(resolved);
-      if (ifNotExists && resolved.relation?.columns.has(column.name)) return;
-      catalogue.update(key, ({ columns }) => ({
-        columns: new Map(columns).set(column.name, columnFact(column, ifNotExists ? undefined : birth)),
-      }));
-      for (const constraint of column.constraints) addConstraint(key, constraint, context);
-      if (column.serial) ownSequence(key, column.name, context);
-      return;
-    }
-    case "drop-column":
-      catalogue.update(key, ({ columns, constraints }) => {
-        const left = new Map(columns);
-        left.delete(action.column);
-        const kept = [...constraints].filter(([, fact]) => !fact.columns.includes(action.column));
-        return { columns: left, constraints: new Map(kept) };
-      });
-      for (const [index, relation] of catalogue.indexesOf(key))
-        if (relation.index.uses.includes(action.column)) catalogue.relations.delete(index);
-      return;
-    case "set-default":
-      set(action.column, { hasDefault: true, default: action.value });
-      return;
-    case "drop-default":
-      set(action.column, { hasDefault: false });
-      return;
-    case "set-not-null":
-      if (context.certain) set(action.column, { notNull: true });
-      return;
-    case "drop-not-null":
-      set(action.column, { notNull: false });
-      return;
-    case "change-type":
-      set(action.column, { type: action.type });
-      return;
-    case "add-constraint":
-      catalogue.ensure(resolved);
-      addConstraint(key, action.constraint, context);
-      return;
-    case "validate-constraint":
-      if (!context.certain) return;
-      catalogue.update(key, ({ constraints }) => {
-        const fact = constraints.get(action.name);
-        return fact ? { constraints: new Map(constraints).set(action.name, { ...fact, valid: true }) } : {};
-      });
-      return;
-    case "drop-constraint": {
-      catalogue.update(key, ({ constraints }) => {
-        const left = new Map(constraints);
-        left.delete(action.name);
-        return { constraints: left };
-      });
-      const index = keyOf(resolved.schema, action.name);
-      if (catalogue.relations.get(index)?.index?.constraint !== undefined) catalogue.relations.delete(index);
-      return;
-    }
-    case "add-identity":
-      set(action.column, { generated: action.always ? "always" : "by-default" });
-      return;
-    case "set-identity":
-      if (action.always !== undefined) set(action.column, { generated: action.always ? "always" : "by-default" });
-      return;
-    case "drop-identity":
-    case "drop-expression":
-      catalogue.update(key, ({ columns }) => {
-        const column = columns.get(action.column);
-        if (column === undefined) return {};
-        const { generated: _, ...plain } = column;
-        return { columns: new Map(columns).set(action.column, plain) };
-      });
-      return;
-    case "replica-identity":
-      catalogue.ensure(resolved);
-      catalogue.update(key, () => ({ replicaIdentity: action.to }));
-      return;
-    case "attach-partition": {
-      const partition = catalogue.relation(action.partition, searchPath);
-      catalogue.update(partition.key, () => ({ partitionOf: key, bound: action.bound }));
-      if (action.bound.is_default) catalogue.update(key, () => ({ defaultPartition: partition.key }));
-      return;
-    }
-    case "detach-partition": {
-      const partition = catalogue.relation(action.partition, searchPath);
-      const detached = catalogue.relations.get(partition.key);
-      if (detached) {
-        const { partitionOf: _, bound: __, ...alone } = detached;
-        catalogue.relations.set(partition.key, alone);
-      }
-      const parent = catalogue.relations.get(key);
-      if (parent?.defaultPartition === partition.key) {
-        const { defaultPartition: _, ...rest } = parent;
-        catalogue.relations.set(key, rest);
-      }
-      return;
-    }
-    default:
-  }
 }

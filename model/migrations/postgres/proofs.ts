@@ -72,16 +72,37 @@ function isWithinRange(
   column: string,
   { lowerdatums = [], upperdatums = [] }: PartitionBoundSpec,
 ): boolean {
-  if (lowerdatums.length !== 1 || upperdatums.length !== 1) return false;
+  const [lower, upper] = [lowerdatums[0], upperdatums[0]];
+  if (lowerdatums.length !== 1 || upperdatums.length !== 1 || lower === undefined || upper === undefined) return false;
   const comparisons = parts.flatMap(comparisonsIn).filter((found) => found.column === column);
-  const holds = (datum: Node | undefined, operator: string) => {
-    if (datum === undefined) return false;
-    // MINVALUE and MAXVALUE look like columns to the parser.
-    if (OPEN_ENDS.has(columnOf(datum) ?? "")) return true;
-    const text = valueText(datum);
-    return comparisons.some((found) => found.operator === operator && found.value === text);
-  };
-  return holds(lowerdatums[0], ">=") && holds(upperdatums[0], "<");
+  // MINVALUE and MAXVALUE look like columns to the parser.
+  const isOpen = (datum: Node) => OPEN_ENDS.has(columnOf(datum) ?? "");
+  const [from, to] = [valueText(lower), valueText(upper)];
+  const above = comparisons.some(({ operator, value }) => {
+    const order = compareValues(value, from);
+    return order !== undefined && order >= 0 && [">=", ">", "="].includes(operator);
+  });
+  const below = comparisons.some(({ operator, value }) => {
+    const order = compareValues(value, to);
+    return (
+      order !== undefined && (order < 0 || (order === 0 && operator === "<")) && ["<", "<=", "="].includes(operator)
+    );
+  });
+  return (isOpen(lower) || above) && (isOpen(upper) || below);
+}
+
+const ISO_DATE = /^'\d{4}-\d\d-\d\d$/;
+const NUMBER = /^:-?\d+(?:\.\d+)?$/;
+
+/** Of a column of numbers, '1' and 1 are the same value. */
+const sameValue = (left: string, right: string): boolean => left === right || left.slice(1) === right.slice(1);
+
+/** The order of two values, where no type or collation of the column could make it another. */
+function compareValues(left: string, right: string): number | undefined {
+  if (sameValue(left, right)) return 0;
+  if (NUMBER.test(left) && NUMBER.test(right)) return Number(left.slice(1)) - Number(right.slice(1));
+  if (ISO_DATE.test(left) && ISO_DATE.test(right)) return left < right ? -1 : 1;
+  return undefined;
 }
 
 function isWithinList(
@@ -90,13 +111,13 @@ function isWithinList(
   { listdatums = [] }: PartitionBoundSpec,
   present: boolean,
 ): boolean {
-  const allowed = new Set(listdatums.map(valueText));
-  const takesNull = listdatums.some((datum) => valueText(datum) === NULL_VALUE);
+  const allowed = listdatums.map(valueText);
+  const takesNull = allowed.includes(NULL_VALUE);
   return (
     (present || takesNull) &&
     parts.some((part) => {
       const values = valuesOf(part, column);
-      return values?.every((value) => allowed.has(value)) === true;
+      return values?.every((value) => allowed.some((other) => sameValue(value, other))) === true;
     })
   );
 }
@@ -107,6 +128,7 @@ function valuesOf(node: Node, column: string): string[] | undefined {
   const { kind, rexpr } = node.A_Expr;
   if (operatorOf(node.A_Expr) !== "=" || rexpr === undefined) return undefined;
   if (kind === "AEXPR_OP") return [valueText(rexpr)];
+  if (kind === "AEXPR_OP_ANY" && "A_ArrayExpr" in rexpr) return (rexpr.A_ArrayExpr.elements ?? []).map(valueText);
   if (kind === "AEXPR_IN" && "List" in rexpr) return (rexpr.List.items ?? []).map(valueText);
   return undefined;
 }
@@ -114,6 +136,15 @@ function valuesOf(node: Node, column: string): string[] | undefined {
 function comparisonsIn(node: Node): Comparison[] {
   if (!("A_Expr" in node)) return [];
   const { kind, lexpr, rexpr } = node.A_Expr;
+  if (kind === "AEXPR_BETWEEN" && rexpr && "List" in rexpr) {
+    const column = columnOf(lexpr);
+    const [low, high] = (rexpr.List.items ?? []).map(valueText);
+    if (column === undefined || low === undefined || high === undefined) return [];
+    return [
+      { column, operator: ">=", value: low },
+      { column, operator: "<=", value: high },
+    ];
+  }
   if (kind !== "AEXPR_OP" || lexpr === undefined || rexpr === undefined) return [];
   const operator = operatorOf(node.A_Expr);
   const flipped = FLIPPED[operator];
@@ -134,9 +165,8 @@ function valueText(node: Node | undefined): string {
   if ("A_Const" in inner) {
     const { isnull, ival, sval, fval, boolval } = inner.A_Const;
     if (isnull) return NULL_VALUE;
-    // '1' and 1 are the same value of a column of numbers.
     if (ival) return `:${ival.ival ?? 0}`;
-    if (sval) return `:${sval.sval ?? ""}`;
+    if (sval) return `'${sval.sval ?? ""}`;
     if (fval) return `:${fval.fval ?? ""}`;
     if (boolval) return `:${boolval.boolval ?? false}`;
   }

@@ -1,6 +1,6 @@
 import type * as Pg from "libpg-query";
 import type { Action, DomainChange, ObjectKind } from "./actions";
-import { isOn, optionsOf, optionText, unwrap } from "./ast";
+import { columnsIn, isOn, optionsOf, optionText, unwrap } from "./ast";
 import { type Name, nameOfParts, nameOfRangeVar, stringsOf } from "./names";
 import { readAlterTable } from "./read-alter";
 import { readDrop, readRename, readSetSchema } from "./read-change";
@@ -86,8 +86,13 @@ const READERS: Record<string, Reader> = {
     outside("DROP TABLESPACE"),
     dropOf("tablespace", { name: tablespacename }),
   ]),
-  CreateTrigStmt: read(({ relation, trigname = "", columns }: Pg.CreateTrigStmt): Action[] => [
-    { kind: "create-trigger", table: nameOfRangeVar(relation ?? {}), name: trigname, columns: stringsOf(columns) },
+  CreateTrigStmt: read(({ relation, trigname = "", columns, whenClause }: Pg.CreateTrigStmt): Action[] => [
+    {
+      kind: "create-trigger",
+      table: nameOfRangeVar(relation ?? {}),
+      name: trigname,
+      columns: [...stringsOf(columns), ...columnsIn(whenClause)],
+    },
   ]),
   RuleStmt: read(({ relation, rulename = "" }: Pg.RuleStmt): Action[] => [
     { kind: "create-rule", table: nameOfRangeVar(relation ?? {}), name: rulename },

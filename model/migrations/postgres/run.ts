@@ -234,7 +234,9 @@ export class Run {
 
   /** A default, check or view that holds a value which this transaction added to an enum. */
   private newEnumValuesIn(node: Pg.Node): Action[] {
-    return this.session.enumValues.size === 0 ? [] : literalsIn(node, this.session.enumValues);
+    const { enumValues } = this.session;
+    // IF NOT EXISTS and the value itself are no uses of it.
+    return enumValues.size === 0 || "AlterEnumStmt" in node ? [] : literalsIn(node, enumValues);
   }
 
   private perform(actions: readonly Action[], at: At, context: CodeContext): void {
@@ -245,7 +247,9 @@ export class Run {
     for (const action of actions) this.judge(action, at, context);
     this.session.held = before;
     for (const action of actions) this.hold(action, at);
-    for (const action of actions) if (action.kind === "enum-value") this.noteEnumValue(action.name, action.value);
+    // PostgreSQL 15 refuses it even where the same transaction made the type.
+    for (const action of actions)
+      if (action.kind === "enum-value") this.session.enumValues.set(action.value, quoteName(action.name));
   }
 
   /** Judges one action over the catalogue as it is, and then folds it in. */
@@ -307,12 +311,6 @@ export class Run {
   private isBorn(name: Name): boolean {
     const { relation, certain } = this.catalogue.relation(name, this.session.searchPath);
     return relation !== undefined && certain && (relation.birth === this.options.number || relation.temporary);
-  }
-
-  private noteEnumValue(name: Name, value: string): void {
-    const { type } = this.catalogue.type(name, this.session.searchPath);
-    // In the transaction that made the type, its new values may be used.
-    if (type?.transaction !== this.session.transaction) this.session.enumValues.set(value, quoteName(name));
   }
 
   scene({ text, indexOf }: At, context: CodeContext): Scene {

@@ -1,5 +1,6 @@
 import type { TypeName } from "libpg-query";
 import { constantOf } from "./ast";
+import { BUILTIN_TYPES } from "./builtins";
 import { quoteIdentifier, stringsOf } from "./names";
 
 /** A type as a column has it. */
@@ -55,6 +56,8 @@ export function typeOf(type: TypeName | undefined): TypeRef {
 /** Whether it names a type of pg_catalog: with that schema, or with none. */
 export const mayBeBuiltin = ({ schema }: TypeRef): boolean => schema === undefined || schema === "pg_catalog";
 
+export const isBuiltin = (type: TypeRef): boolean => mayBeBuiltin(type) && BUILTIN_TYPES.has(type.name);
+
 export function typeText({ schema, name, mods, array }: TypeRef): string {
   const base =
     schema === undefined || schema === "pg_catalog"
@@ -78,6 +81,9 @@ function modsOf({ name, mods }: TypeRef): readonly number[] {
   return mods.length === 0 && (name === "bpchar" || name === "bit") ? [1] : mods;
 }
 
+/** Digits of a second that times hold at most. */
+const FULL_PRECISION = 6;
+
 /** How a change of type acts on what is stored; anything not known to be one of the first two is the last. */
 export type TypeChange = "same" | "widened" | "other";
 
@@ -99,10 +105,12 @@ export function typeChange(from: TypeRef, to: TypeRef): TypeChange {
       return next === undefined ? "widened" : "other";
     case "varchar>varchar":
     case "varbit>varbit":
+      return next === undefined || (old !== undefined && next >= old) ? "widened" : "other";
     case "timestamp>timestamp":
     case "timestamptz>timestamptz":
     case "time>time":
     case "timetz>timetz":
+      if (next === FULL_PRECISION) return "widened";
       return next === undefined || (old !== undefined && next >= old) ? "widened" : "other";
     case "numeric>numeric":
       return numericWidened(from.mods, to.mods) ? "widened" : "other";

@@ -1,9 +1,9 @@
 import type { FuncCall, Node } from "libpg-query";
 import { walk } from "./ast";
-import { BUILTIN_TYPES, EXTENSION_TYPES, STEADY_FUNCTIONS, VOLATILE_FUNCTIONS } from "./builtins";
+import { EXTENSION_TYPES, STEADY_FUNCTIONS, VOLATILE_FUNCTIONS } from "./builtins";
 import type { Catalogue } from "./catalogue";
 import { nameOfParts, stringsOf } from "./names";
-import { mayBeBuiltin, type TypeRef } from "./types";
+import { isBuiltin, type TypeRef } from "./types";
 
 /**
  * Why a default has to be computed for every row that is there, such as `random()`; undefined where PostgreSQL computes
@@ -41,7 +41,7 @@ function isVolatile(
 export type TypeNature = "plain" | "constrained-domain" | "unknown";
 
 export function natureOf(type: TypeRef, catalogue: Catalogue, searchPath: readonly string[]): TypeNature {
-  if (mayBeBuiltin(type) && BUILTIN_TYPES.has(type.name)) return "plain";
+  if (isBuiltin(type)) return "plain";
   const name = type.schema === undefined ? { name: type.name } : { schema: type.schema, name: type.name };
   const { type: fact } = catalogue.type(name, searchPath);
   if (fact === undefined) {

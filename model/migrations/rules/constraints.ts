@@ -1,5 +1,5 @@
 import { clauseFrom, parenthesesAfter } from "../postgres/clause";
-import { constraintName } from "../postgres/fold";
+import { constraintName } from "../postgres/fold-table";
 import type { Name } from "../postgres/names";
 import { isRedundantCheck } from "../postgres/proofs";
 import type { Scene } from "../postgres/scene";

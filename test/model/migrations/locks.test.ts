@@ -315,6 +315,8 @@ table("writes", [
 ]);
 
 table("enums", [
+  ["ALTER TYPE mood ADD VALUE 'calm'; CREATE TABLE t (a text DEFAULT 'calm');", ""],
+  ["ALTER TYPE mood ADD VALUE 'calm'; CREATE TABLE t (a mood DEFAULT 'calm');", "enum-value-in-transaction"],
   ["ALTER TYPE mood ADD VALUE 'calm';", "warn:add-enum-value"],
   ["ALTER TYPE mood ADD VALUE IF NOT EXISTS 'calm' BEFORE 'sad';", "warn:add-enum-value"],
   ["ALTER TYPE mood ADD VALUE 'calm'; INSERT INTO t VALUES ('calm');", "enum-value-in-transaction"],
@@ -323,6 +325,9 @@ table("enums", [
   ["ALTER TYPE mood ADD VALUE 'calm'; ALTER TABLE t ALTER COLUMN m SET DEFAULT 'calm';", "enum-value-in-transaction"],
   ["ALTER TYPE mood ADD VALUE 'calm'; ALTER TABLE t ADD COLUMN m2 text DEFAULT 'x';", ""],
   ["ALTER TYPE mood ADD VALUE 'calm'; INSERT INTO t VALUES ('sad');", ""],
-  ["CREATE TYPE mood AS ENUM ('sad'); ALTER TYPE mood ADD VALUE 'calm'; CREATE TABLE t (m mood DEFAULT 'calm');", ""],
+  [
+    "CREATE TYPE mood AS ENUM ('sad'); ALTER TYPE mood ADD VALUE 'calm'; CREATE TABLE t (m mood DEFAULT 'calm');",
+    "enum-value-in-transaction",
+  ],
   ["BEGIN; ALTER TYPE mood ADD VALUE 'calm'; COMMIT; INSERT INTO t VALUES ('calm');", "", none],
 ]);

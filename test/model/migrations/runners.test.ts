@@ -181,7 +181,7 @@ table("what runners take from a file", [
   ["DROP TABLE users;", "", { path: "U1__x.sql" }],
   ["DROP TABLE users;", "drop-table", { path: "V1__x.sql" }],
   ["DROP TABLE users;", "drop-table", { path: "R__x.sql" }],
-  ["SELECT '${name}';", "dynamic-sql", { path: "V1__x.sql" }],
+  ["SELECT '$" + "{name}';", "dynamic-sql", { path: "V1__x.sql" }],
   ["SELECT 1;\n-- +goose Down\nDROP TABLE users;", "drop-table"],
   [`${GOOSE}SELECT 1;\n-- +goose Down\nDROP TABLE users;`, ""],
   [`${GOOSE}DROP TABLE users;\n-- +goose Down\nSELECT 1;`, "drop-table"],
