@@ -133,7 +133,7 @@ async function start(
     directory: join(directory, "evidence"),
     host,
     events,
-    ask: (query) => meter.query(query),
+    meter,
     secrets: () => secrets.known(),
     agent: { version, host: hostname() },
   });

@@ -4,11 +4,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { eventQuery } from "../model/event";
 import { notesRequest } from "../model/evidence/note";
+import { evidenceQuery } from "../model/evidence/record";
 import { explain } from "../model/explain";
 import { outputQuery } from "../model/output";
 import { sliQuery } from "../model/sli";
 import { openRequest, PROTOCOL, step } from "../model/transaction";
-import type { About, AgentStatus, EvidenceAnswer, EvidenceList, NotObserved } from "./api";
+import type { About, AgentStatus, EvidenceAnswer, NotObserved } from "./api";
 import type { Events } from "./events";
 import type { Evidence } from "./evidence/evidence";
 import type { Host } from "./host";
@@ -27,9 +28,6 @@ import { ABORT_PATIENCE_MS, ownedByOther, type Transactions } from "./transactio
 
 /** Largest request body, in bytes. */
 export const MAX_BODY = 1024 * 1024;
-
-/** Most transactions of one list of evidence. */
-const MAX_EVIDENCE = 500;
 
 /** Time for a look at everything on the host, in milliseconds: less than clients wait for an answer. */
 const OBSERVE_DEADLINE_MS = 8000;
@@ -102,7 +100,13 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
   ],
   ["POST", new RegExp(`^/v1/transactions/${ID}/abort$`), abort],
   ["POST", new RegExp(`^/v1/transactions/${ID}/notes$`), takeNotes],
-  ["GET", /^\/v1\/evidence$/, listEvidence],
+  [
+    "GET",
+    /^\/v1\/evidence$/,
+    async ({ parts, request }) => ({
+      evidence: await parts.evidence.list(parse(evidenceQuery, queryOf(request)).limit),
+    }),
+  ],
   ["GET", new RegExp(`^/v1/evidence/${ID}$`), oneEvidence],
   ["POST", new RegExp(`^/v1/pools/${NAME}/settle$`), settle],
   ["POST", new RegExp(`^/v1/pools/${NAME}/restart$`), restart],
@@ -339,29 +343,17 @@ async function abort({ parts, params, body }: Call) {
 }
 
 /** Takes what the deploying side knows of a transaction, for its evidence. */
-async function takeNotes({ parts, params, body }: Call) {
-  const id = params[0] ?? "";
+async function takeNotes({ parts, params: [id = ""], body }: Call) {
   const { notes } = parse(notesRequest, body);
   parts.transactions.status(id);
   await parts.evidence.notes(id, notes);
   return {};
 }
 
-async function listEvidence({ parts, request }: Call): Promise<EvidenceList> {
-  const { searchParams } = new URL(request.url ?? "", "http://agent");
-  const query = z.strictObject({ limit: z.coerce.number().int().min(1).max(MAX_EVIDENCE).default(MAX_EVIDENCE) });
-  const { limit } = parse(query, Object.fromEntries(searchParams));
-  return { evidence: await parts.evidence.list(limit) };
-}
-
-async function oneEvidence({ parts, params }: Call): Promise<EvidenceAnswer> {
-  const found = await parts.evidence.get(params[0] ?? "");
+async function oneEvidence({ parts, params: [id = ""] }: Call): Promise<EvidenceAnswer> {
+  const found = await parts.evidence.get(id);
   if (found !== undefined) return found;
-  throw new Problem(
-    404,
-    "not-found",
-    `there is no evidence of transaction ${params[0]} on this agent: list what there is`,
-  );
+  throw new Problem(404, "not-found", `there is no evidence of transaction ${id} on this agent: list what there is`);
 }
 
 /** Answers once nothing of a pool that is not wanted runs any more. */

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { AgentClient } from "../agent/client/client";
 import { formatMilliseconds } from "../model/duration";
 import { renderPage } from "../model/evidence/page";
-import { type EvidenceSummary, evidenceRecord, evidenceSummary } from "../model/evidence/record";
+import { type EvidenceSummary, evidenceRecord, evidenceSummary, MAX_LISTED } from "../model/evidence/record";
 import { changeInWords, evidenceText, formatTime } from "../model/evidence/words";
 import { withAgent } from "./common/agent";
 import { type AgentGiven, withAgentOptions } from "./common/options";
@@ -13,8 +13,6 @@ import { openPage, writePage } from "./evidence/open";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./exit";
 
 const DEFAULT_LAST = 20;
-/** What an agent lists at most. */
-const MAX_LAST = 500;
 /** Fewest characters of an id that stand for it, and how many the list shows. */
 const LEAST_PREFIX = 4;
 const SHOWN_ID = 8;
@@ -61,8 +59,8 @@ export function evidenceCommand(terminal: Terminal, finish: (code: ExitCode) => 
 }
 
 async function list({ last, target, json }: Given, client: AgentClient, agent: string, terminal: Terminal) {
-  const count = last === undefined ? DEFAULT_LAST : parseCount("--last", last, MAX_LAST);
-  const all = await client.evidence(target === undefined ? Math.max(1, count) : MAX_LAST);
+  const count = last === undefined ? DEFAULT_LAST : parseCount("--last", last, MAX_LISTED);
+  const all = await client.evidence(target === undefined ? Math.max(1, count) : MAX_LISTED);
   const evidence = all.filter((each) => target === undefined || each.target === target).slice(0, count);
   if (json) terminal.stdout.write(`${JSON.stringify({ agent, evidence }, null, 2)}\n`);
   else if (evidence.length === 0)
@@ -123,7 +121,7 @@ async function show(
 
 /** The id that its first characters mean. */
 async function resolveId(wanted: string, client: AgentClient): Promise<string> {
-  const all = await client.evidence(MAX_LAST);
+  const all = await client.evidence(MAX_LISTED);
   const matching = wanted === NEWEST ? all.slice(0, 1) : all.filter(({ id }) => id.startsWith(wanted));
   const [first, second] = matching;
   if (wanted.length < LEAST_PREFIX)

@@ -18,7 +18,7 @@ import { deeplyMasked } from "../mask";
 import { describeChange } from "./change";
 import { EvidenceFolders } from "./folder";
 import { lookAt } from "./look";
-import { type Ask, measureSides } from "./measure";
+import { type Counted, measureSides } from "./measure";
 import { type Left, leftBehind } from "./recovery";
 
 /** Longest time that a transaction's first step waits for the look before it, in milliseconds. */
@@ -35,8 +35,7 @@ export interface EvidenceParts {
   directory: string;
   host: Host;
   events: Events;
-  /** Asks the meter. */
-  ask: Ask;
+  meter: Counted;
   /** Values that must not get into it. */
   secrets: () => string[];
   agent: EvidenceRecord["agent"];
@@ -50,6 +49,8 @@ interface Open {
   /** The desired state before it. */
   before: Desired;
   looked: Promise<void>;
+  /** Whether a step has waited for the look, as only the first one does. */
+  waitedFor: boolean;
   /** What the log does not have yet. */
   pending: string[];
   logSize: number;
@@ -95,9 +96,12 @@ export class Evidence {
 
   /** Resolves once it was seen how everything was before the change, or when that has taken too long. Never rejects. */
   async lookedBefore(id: string): Promise<void> {
+    const open = this.open.get(id);
+    if (open === undefined || open.waitedFor) return;
+    open.waitedFor = true;
     const enough = new AbortController();
     const patience = sleep(LOOK_PATIENCE_MS, undefined, { signal: enough.signal }).catch(() => undefined);
-    await Promise.race([this.open.get(id)?.looked, patience]);
+    await Promise.race([open.looked, patience]);
     enough.abort();
   }
 
@@ -175,7 +179,7 @@ export class Evidence {
   async get(id: string): Promise<{ record: EvidenceRecord; folder: string } | undefined> {
     const open = this.open.get(id);
     if (open !== undefined) {
-      const measured = await measureSides(open.record, this.parts.ask, Date.now());
+      const measured = await measureSides(open.record, this.parts.meter, Date.now());
       return { record: { ...open.record, ...measured }, folder: this.folders.pathOf(open.name) };
     }
     const name = await this.folders.find(id);
@@ -194,7 +198,14 @@ export class Evidence {
 
   private track(record: EvidenceRecord, before: Desired): Open {
     const open: Open = {
-      ...{ record, name: EvidenceFolders.nameOf(record), before, looked: Promise.resolve(), pending: [] },
+      ...{
+        record,
+        name: EvidenceFolders.nameOf(record),
+        before,
+        looked: Promise.resolve(),
+        waitedFor: false,
+        pending: [],
+      },
       ...{ logSize: 0, compactAt: COMPACT_AT, writing: Promise.resolve(), failing: false },
     };
     this.open.set(record.id, open);
@@ -235,11 +246,11 @@ export class Evidence {
   }
 
   private async publish(open: Open, { complete }: { complete: boolean }): Promise<void> {
-    const { host, ask, secrets } = this.parts;
+    const { host, meter, secrets } = this.parts;
     const { record, before } = open;
     await open.looked;
     record.after ??= deeplyMasked(await lookAt(host, record.target, [before, host.committed]), secrets());
-    Object.assign(record, await measureSides(record, ask, Date.now()));
+    Object.assign(record, await measureSides(record, meter, Date.now()));
     await this.write(open, async () => {
       await this.folders.publish(open.name, record, { complete });
       open.failing = false;

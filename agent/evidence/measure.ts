@@ -17,45 +17,63 @@ const TAIL_MS = 10_000;
 const SHORTEST_MS = 2000;
 /** Most stages of which figures are summed up. */
 const MAX_STRETCHES = 60;
-/** The agent answers others after this many queries. */
-const QUERIES_PER_TURN = 10;
+/** Longest time that is summed up at once, in milliseconds: whole slots of the meter. */
+const PART_MS = 20 * 60_000;
 
-export type Ask = (query: SliQuery) => SliAnswer;
+/** Whoever has counted requests: the meter. */
+export interface Counted {
+  query(query: SliQuery): SliAnswer;
+  history(query: SliQuery, ms: number): (() => SliAnswer)[];
+}
 
-/** What the meter has counted of each side over a transaction's time: points for charts, and sums by stage. */
+/**
+ * What the meter has counted of each side over a transaction's time: points for charts, and sums by stage. The agent does
+ * what else it has to do meanwhile.
+ */
 export async function measureSides(
   record: EvidenceRecord,
-  ask: Ask,
+  meter: Counted,
   clock: number,
 ): Promise<Pick<EvidenceRecord, "series" | "stretches">> {
   const sides = record.sides.filter(({ edges }) => edges.length > 0);
-  if (sides.length === 0) return { series: [], stretches: [] };
   const now = Math.min(clock, (record.endedAt ?? clock) + TAIL_MS);
   const { from, ms } = windowOf(record, now, clock);
-  let queries = 0;
-  const figures = async (side: Side, window: { from: number; to: number }) => {
-    queries += 1;
-    if (queries % QUERIES_PER_TURN === 0) await turn();
-    return answerOf(side, window, ask);
-  };
   const series: EvidenceRecord["series"] = [];
   for (const side of sides) {
+    const windows = queriesOf(side, from, now).map((query) => meter.history(query, ms));
     const points: Point[] = [];
-    for (let at = from; at < now; at += ms) {
-      const answer = await figures(side, { from: at, to: at + ms });
-      // The last one may not be over, and a part of one would look like a loss of requests.
-      if (answer.to < at + ms) break;
-      points.push({ at, ms, covered: answer.coveredMs > 0, ...figuresOf(answer) });
+    for (let index = 0; windows.every((edge) => index < edge.length); index++) {
+      await turn();
+      const answer = mergeAnswers(windows.map((edge) => (edge[index] as () => SliAnswer)()) as [SliAnswer]);
+      points.push({ at: from + index * ms, ms, covered: answer.coveredMs > 0, ...figuresOf(answer) });
     }
     series.push({ role: side.role, points });
   }
+  return { series, stretches: await stretchesOf(record, sides, meter, { from, now }) };
+}
+
+async function stretchesOf(
+  record: EvidenceRecord,
+  sides: readonly Side[],
+  meter: Counted,
+  { from, now }: { from: number; now: number },
+): Promise<Stretch[]> {
   const stretches: Stretch[] = [];
-  for (const stretch of stretchesOf(record, from, now)) {
-    const found: Stretch["figures"] = [];
-    for (const side of sides) found.push({ role: side.role, ...figuresOf(await figures(side, stretch)) });
-    stretches.push({ ...stretch, figures: found });
+  for (const stretch of timesOf(record, from, now)) {
+    const figures: Stretch["figures"] = [];
+    for (const side of sides) {
+      const answers: SliAnswer[] = [];
+      // A long time is summed up in parts, or it would keep the agent from all else.
+      for (let at = stretch.from, next = 0; at < stretch.to; at = next) {
+        next = Math.min(Math.floor(at / PART_MS + 1) * PART_MS, stretch.to);
+        await turn();
+        answers.push(...queriesOf(side, at, next).map((query) => meter.query(query)));
+      }
+      figures.push({ role: side.role, ...figuresOf(mergeAnswers(answers as [SliAnswer])) });
+    }
+    stretches.push({ ...stretch, figures });
   }
-  return { series, stretches };
+  return stretches;
 }
 
 function windowOf({ begunAt, endedAt }: EvidenceRecord, now: number, clock: number): { from: number; ms: number } {
@@ -68,11 +86,7 @@ function windowOf({ begunAt, endedAt }: EvidenceRecord, now: number, clock: numb
 }
 
 /** The time before, each stage (or the whole change, where it has none), and the time after. */
-function stretchesOf(
-  { marks, begunAt, endedAt = Number.POSITIVE_INFINITY }: EvidenceRecord,
-  from: number,
-  now: number,
-) {
+function timesOf({ marks, begunAt, endedAt = Number.POSITIVE_INFINITY }: EvidenceRecord, from: number, now: number) {
   const end = Math.min(endedAt, now);
   const stages = marks.filter(({ kind }) => kind === "stage").slice(0, MAX_STRETCHES);
   const undo = marks.find(({ kind }) => kind === "undo")?.at ?? end;
@@ -90,17 +104,9 @@ function stretchesOf(
   });
 }
 
-function answerOf({ edges, route, backend, release }: Side, window: { from: number; to: number }, ask: Ask): SliAnswer {
-  const selector = {
-    ...(route === undefined ? {} : { route }),
-    ...(backend === undefined ? {} : { backend }),
-    ...(release === undefined ? {} : { release }),
-  };
-  const [first, ...rest] = edges.map((edge) =>
-    ask({ edge, ...selector, from: Math.floor(window.from), to: Math.ceil(window.to) }),
-  );
-  if (first === undefined) throw new Error("a side without a metered edge has nothing to ask");
-  return mergeAnswers([first, ...rest]);
+/** A query for each edge that a side is on. */
+function queriesOf({ edges, route, backend, release }: Side, from: number, to: number): SliQuery[] {
+  return edges.map((edge) => ({ edge, route, backend, release, from: Math.floor(from), to: Math.ceil(to) }));
 }
 
 function figuresOf(answer: SliAnswer): Figures {

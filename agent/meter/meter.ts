@@ -84,6 +84,12 @@ export class Meter {
     return this.recorder.query(query);
   }
 
+  /** The same for windows of a length in milliseconds, each to be called for. */
+  history(query: SliQuery, ms: number): (() => SliAnswer)[] {
+    if (this.timer !== undefined) this.recorder.tick(this.now());
+    return this.recorder.history(query, ms);
+  }
+
   /** Counters since the agent's start, in Prometheus' text format. */
   exposition(): string {
     const rows = [...this.recorder.series.all()].flatMap(([number, series]) => {

@@ -198,17 +198,26 @@ export class Recorder {
    * coarse slot; the answer says from when to when it is.
    */
   query({ from, to, ...selector }: SliQuery): SliAnswer {
-    const wanted = this.series.matching(selector);
-    const sum = new Cell();
-    let [coveredMs, lost] = [0, 0];
     const { slots, since, until } = this.slotsWithin(from, to);
-    for (const slot of slots) {
-      addSlot(slot, (number) => (wanted.has(number) ? sum : undefined));
-      coveredMs += slot.coveredMs;
-      lost += slot.lost[selector.edge] ?? 0;
+    return sumOf(slots, this.series.matching(selector), { edge: selector.edge, from: since, to: until });
+  }
+
+  /**
+   * What was counted in windows of one length, one after the other, as far as they are complete. To sum up a day takes long:
+   * each window is computed when it is called for, so that the caller can do other things in between.
+   */
+  history({ from, to, ...selector }: SliQuery, ms: number): (() => SliAnswer)[] {
+    const wanted = this.series.matching(selector);
+    const { slots, until } = this.slotsWithin(from, to);
+    const windows: (() => SliAnswer)[] = [];
+    let next = 0;
+    for (let start = from; start + ms <= until; start += ms) {
+      const first = next;
+      while ((slots[next]?.start ?? until) < start + ms) next++;
+      const [within, window] = [slots.slice(first, next), { edge: selector.edge, from: start, to: start + ms }];
+      windows.push(() => sumOf(within, wanted, window));
     }
-    const [counts, head, total] = [sum.toCounts(), sparse(sum.head), sparse(sum.total)];
-    return { from: since, to: until, coveredMs, lost, counts, head, total };
+    return windows;
   }
 
   private slotsWithin(from: number, to: number): { slots: Slot[]; since: number; until: number } {
@@ -227,6 +236,22 @@ export class Recorder {
   get bytes(): number {
     return this.coarseBytes + this.fine.reduce((sum, slot) => sum + sizeOf(slot), 0);
   }
+}
+
+function sumOf(
+  slots: readonly Slot[],
+  wanted: ReadonlySet<number>,
+  { edge, from, to }: { edge: string; from: number; to: number },
+): SliAnswer {
+  const sum = new Cell();
+  let [coveredMs, lost] = [0, 0];
+  for (const slot of slots) {
+    addSlot(slot, (number) => (wanted.has(number) ? sum : undefined));
+    coveredMs += slot.coveredMs;
+    lost += slot.lost[edge] ?? 0;
+  }
+  const [counts, head, total] = [sum.toCounts(), sparse(sum.head), sparse(sum.total)];
+  return { from, to, coveredMs, lost, counts, head, total };
 }
 
 function floor(at: number, to: number): number {

@@ -141,6 +141,12 @@ export const evidenceRecord = z.object({
 });
 export type EvidenceRecord = z.output<typeof evidenceRecord>;
 
+/** Most transactions of one list. */
+export const MAX_LISTED = 500;
+export const evidenceQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(MAX_LISTED).default(MAX_LISTED),
+});
+
 /** One transaction in a list, newest first. */
 export const evidenceSummary = evidenceRecord
   .pick({

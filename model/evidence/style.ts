@@ -30,7 +30,7 @@ td.path{width:34%}td .old{background:var(--removed)}td .new{background:var(--add
 .tag.pass,.tag.end.committed{background:var(--good-back);color:var(--good)}.tag.breach,.tag.fail,.tag.undo,.tag.end.undone{background:var(--bad-back);color:var(--bad)}
 .tag.stage,.tag.watching{background:var(--busy-back);color:var(--busy)}.tag.insufficient,.tag.unavailable{background:var(--warn-back);color:var(--warn)}
 ol.timeline{list-style:none;margin:0;padding:0}ol.timeline li{display:grid;grid-template-columns:82px 84px 1fr;gap:0 10px;padding:4px 0;align-items:baseline}
-ol.timeline time{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;font-size:13.5px}ol.timeline span.text{overflow-wrap:anywhere}
+ol.timeline time{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;font-size:13.5px}ol.timeline span.text{overflow-wrap:anywhere;white-space:pre-wrap}
 figure{margin:0 0 22px}figure:last-of-type{margin-bottom:4px}figcaption{display:flex;flex-wrap:wrap;gap:2px 18px;align-items:baseline;margin-bottom:4px}
 .key{display:inline-flex;align-items:center;gap:6px;font-size:13px;color:var(--soft)}.key svg{width:26px;height:10px}
 svg.chart{display:block;width:100%;height:auto}svg text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;fill:var(--soft)}

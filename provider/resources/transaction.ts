@@ -1,5 +1,6 @@
 import { hostname, userInfo } from "node:os";
 import type { AgentClient } from "../../agent/client/client";
+import { MAX_NOTE_TEXT } from "../../model/evidence/note";
 import { DEFAULT_LEASE_MS, type StepInput, type Target } from "../../model/transaction";
 import { type Tell, tellAgents } from "../evidence/teller";
 import type { Context } from "../server";
@@ -91,6 +92,8 @@ export async function inTransactions<P extends Part>(
       hold.committed = true;
     }
   } catch (error) {
+    // Reasons of undos are one line; what an app printed as it failed is here.
+    tell({ kind: "remark", at: Date.now(), text: messageOf(error).slice(0, MAX_NOTE_TEXT) });
     if (committing === undefined && options.retreat !== undefined)
       await options.retreat(holds.map((hold) => ({ ...hold.part, run: runner(hold) }))).catch((failed: unknown) => {
         context.log.warn(`before the undo, ${messageOf(failed)}`);

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import test, { type TestContext } from "node:test";
+import type { EvidenceRecord } from "../../model/evidence/record";
 import { until } from "../support/until";
 import { HostedStack } from "./support/hosted";
 
@@ -20,6 +22,25 @@ async function server(t: TestContext, name: string): Promise<object> {
 
 function stages(window: string, windows: Record<string, string> = {}) {
   return ["1%", "10%", "100%"].map((split) => ({ split, window: windows[split] ?? window }));
+}
+
+/** The stages that a walk has entered. */
+function stagesOf(record: EvidenceRecord | undefined): string[] {
+  const stages = record?.marks.filter(({ kind }) => kind === "stage") ?? [];
+  return stages.map(({ text }) => text.split(",")[0] ?? "");
+}
+
+/** Makes a folder a repository; returns its commit. */
+function commitAll(cwd: string): string {
+  const git = (...args: string[]) =>
+    execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@t", ...args], {
+      cwd,
+      encoding: "utf8",
+      stdio: "pipe",
+    });
+  git("init", "-q");
+  git("commit", "-q", "--allow-empty", "-m", "program");
+  return git("rev-parse", "HEAD").trim();
 }
 
 /** Splits in the order in which they were wanted, from the agent's events. */
@@ -41,6 +62,7 @@ async function splitsSince(hosted: HostedStack, from: string): Promise<number[]>
 test("a route walks up through every stage, goes down at once, and survives whoever changes it", async (t) => {
   const hosted = await HostedStack.create(t);
   const { stack, client } = hosted;
+  const revision = commitAll(stack.folder);
   const backends = {
     blue: { edge: "main", ...(await server(t, "blue")) },
     green: { edge: "main", ...(await server(t, "green")) },
@@ -85,6 +107,15 @@ test("a route walks up through every stage, goes down at once, and survives whoe
     assert.deepEqual(await splitsSince(hosted, from), [1, 10, 100]);
     assert.equal((await hosted.ask()).release, "green");
     assert.equal((await client.status()).transactions.length, 0);
+  });
+
+  await t.test("its evidence names the stack, the revision of the program's folder, and each stage", async () => {
+    const walk = (await client.evidence(10)).find(({ target }) => target === ROUTE);
+    assert.deepEqual([walk?.target, walk?.verdict, walk?.summary], [ROUTE, "committed", { from: "0%", to: "100%" }]);
+    const record = (await client.evidenceOf(walk?.id ?? ""))?.record;
+    const { stack: name, type, git } = record?.program ?? {};
+    assert.deepEqual([name, type, git?.revision], ["dev", "sluice:index:Route", revision]);
+    assert.deepEqual(stagesOf(record), ["stage 1%", "stage 10%", "stage 100%"]);
   });
 
   await t.test("down is one step, without any window", async () => {
@@ -134,6 +165,15 @@ test("a route walks up through every stage, goes down at once, and survives whoe
       await until("the split is back", async () => (await split()) === 100, { deadlineMs: 10_000 });
       const took = performance.now() - killed;
       assert.ok(took < 6500, `${took} ms`);
+      // Nothing of what the deployer knew is lost with it.
+      const left = await until("the evidence of its end", async () => {
+        const record = (await client.evidenceOf(transaction?.id ?? ""))?.record;
+        return record?.verdict === "undone" ? record : undefined;
+      });
+      assert.equal(left.ending, "lease");
+      assert.match(left.reason ?? "", /was silent for 5000 ms$/);
+      assert.deepEqual(stagesOf(left), ["stage 10%", "stage 100%"]);
+      assert.equal(left.program?.git?.revision, revision);
       up.signal("SIGKILL");
       await up.finished;
       await stack.cancel();

@@ -191,7 +191,7 @@ test("the evidence of a walk holds its program, stages, what gates measured, and
         assert.deepEqual({ ...chart, lines: 2 }, { breach: 1, bands: ["10%", "50%"], lines: 2, inside: true });
       assert.ok(drawn.every(({ lines }) => lines >= 2));
       assert.equal(drawn.length, 5);
-      assert.ok((await texts(".limit text")).includes("limit 2000 ms"));
+      assert.ok((await texts(".limit text")).includes("limit 2000 ms, above this chart"));
       assert.equal(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), true);
       assert.ok((await page.pdf()).length > 10_000);
       assert.deepEqual(page.complaints, []);

@@ -238,3 +238,29 @@ test("a clock that is set back or far ahead does not end the counting", () => {
     assert.equal(meter.query({ edge: "edge", from: jump, to: jump + 3000 }).counts.requests, 1);
   }
 });
+
+test("a history is the same as a query for each of its windows, also where old slots meet new ones", () => {
+  const meter = recorder();
+  const end = START + 15 * 60_000;
+  for (let now = START; now < end; now += 1000) {
+    meter.tick(now);
+    const status = now % 7000 === 0 ? 500 : 200;
+    feed(meter, `${now} ${status} -- 0 0 ${(now / 1000) % 90} 95 100 edge - web web-1-0`);
+  }
+  meter.tick(end);
+  for (const [from, ms] of [
+    [START + 60_000, 10_000],
+    [START + 60_000, 60_000],
+    [end - 5 * 60_000, 1000],
+    [end - 5 * 60_000, 7000],
+  ] as const) {
+    const windows = meter.history({ edge: "edge", backend: "web", from, to: end }, ms);
+    assert.ok(windows.length >= Math.floor((end - from - 5000) / ms));
+    for (const [index, window] of windows.entries()) {
+      const start = from + index * ms;
+      const { counts, head, coveredMs } = meter.query({ edge: "edge", backend: "web", from: start, to: start + ms });
+      const found = window();
+      assert.deepEqual([found.from, found.counts, found.head, found.coveredMs], [start, counts, head, coveredMs]);
+    }
+  }
+});
