@@ -83,7 +83,7 @@ export function routeChange(before: Route | undefined, after: Route): RouteChang
     const stable = { from: "", to: after.stable, had: formatSplit(0), before: "" };
     return { kind: to > 0 ? "promotion" : "create", from: formatSplit(0), to: formatSplit(to), stable };
   }
-  const from = before.candidate === after.candidate ? shareOf(before) : 0;
+  const from = shareBefore(before, after.candidate);
   const earlier = before.change?.stable?.before ?? "";
   const moved = before.stable !== after.stable;
   const had = before.candidate === after.stable ? shareOf(before) : 0;
@@ -97,6 +97,13 @@ export function routeChange(before: Route | undefined, after: Route): RouteChang
   if (moved && after.stable === earlier) return { kind: "rollback", ...change };
   if ((moved && had < SPLIT_PARTS) || to > from) return { kind: "promotion", ...change };
   return { kind: to < from ? "rollback" : "none", ...change };
+}
+
+/** Share that a backend had, whichever side it was on, in 1/10,000. */
+function shareBefore(before: Route, backend: string | undefined): number {
+  if (backend === undefined) return 0;
+  if (backend === before.candidate) return shareOf(before);
+  return backend === before.stable ? SPLIT_PARTS - shareOf(before) : 0;
 }
 
 /** The candidate's share that a route declares, in 1/10,000. */

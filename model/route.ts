@@ -4,7 +4,7 @@ import { shown } from "./explain";
 import { mirror, sample } from "./mirror";
 import { name } from "./names";
 import { split } from "./split";
-import { STABLE, splitOf, staged, unknownStage } from "./stages";
+import { type Place, STABLE, splitOf, staged, stageName, unknownStage } from "./stages";
 
 /** Most headers that one match looks at. */
 const MAX_HEADERS = 8;
@@ -125,6 +125,13 @@ export const declaredRoute = fields.extend(staged.shape).superRefine((route, con
       path: ["stage"],
       message: `${shown(route.stage)} needs a candidate: name one, or use "${STABLE}"`,
     });
+  for (const [stage, { mirror }] of route.stages.entries())
+    if (mirror !== undefined && route.mirror === undefined)
+      context.addIssue({
+        code: "custom",
+        path: ["stages", stage, "mirror"],
+        message: "has no mirror to lead to: declare `mirror` on the route, or remove this",
+      });
   for (const [stage, { gates }] of route.stages.entries())
     for (const [index, gate] of gates.entries())
       if (gate.kind === "parity" && gate.requests === undefined && route.sample === undefined)
@@ -138,20 +145,32 @@ export const declaredRoute = fields.extend(staged.shape).superRefine((route, con
 export type DeclaredRoute = z.output<typeof declaredRoute>;
 export type DeclaredRouteInput = z.input<typeof declaredRoute>;
 
-/** The route that a stage's split makes of a declared one. */
+/** The route that a declared one is at a place: with its split, and with what its stage has mirrored. */
 export function routeAt(
-  { stages: _stages, stage: _stage, onBreach: _onBreach, ...rest }: DeclaredRoute,
-  split: number,
+  { stages, stage: _stage, onBreach: _onBreach, mirror, ...rest }: DeclaredRoute,
+  { split, stage }: Place,
 ): RouteSpec {
-  return { ...rest, split };
+  const share = stages.find(({ name }) => name === stage)?.mirror;
+  return {
+    ...rest,
+    ...(mirror !== undefined && { mirror: { ...mirror, share: share ?? mirror.share } }),
+    split,
+    ...(stage !== undefined && { stage }),
+  };
 }
 
 /** A route as an agent has it. */
-export const routeSpec = fields.extend({ split }).superRefine((route, context) => {
-  for (const issue of backendIssues(route)) context.addIssue({ code: "custom", ...issue });
-  if (route.candidate === undefined && route.split !== 0)
-    context.addIssue({ code: "custom", path: ["split"], message: "needs a candidate to lead to: name one" });
-});
+export const routeSpec = fields
+  .extend({
+    split,
+    /** Name of its stage, by which those without requests for the candidate are told apart. @default not known */
+    stage: stageName.optional(),
+  })
+  .superRefine((route, context) => {
+    for (const issue of backendIssues(route)) context.addIssue({ code: "custom", ...issue });
+    if (route.candidate === undefined && route.split !== 0)
+      context.addIssue({ code: "custom", path: ["split"], message: "needs a candidate to lead to: name one" });
+  });
 export type RouteSpec = z.output<typeof routeSpec>;
 export type RouteInput = z.input<typeof routeSpec>;
 

@@ -17,18 +17,20 @@ export const DEFAULT_SPLITS: readonly Percent[] = ["1%", "10%", "50%", "100%"];
 const MAX_STAGES = 50;
 const MAX_GATES = 50;
 
-const stageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9 ._%-]{0,39}$/, {
+export const stageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9 ._%-]{0,39}$/, {
   error: ({ input }) =>
     `${shown(input)} is not the name of a stage: use letters, digits, spaces, ".", "_", "%" and "-", at most 40 characters`,
 });
 
 const stageFields = z.strictObject({
-  /** Share of the requests that goes to the candidate. */
+  /** Share of the requests that goes to the candidate. The first stages may have `0%`, each with a name: nobody moves there. */
   split: percent,
   /** Name of the stage. @default the split, such as "10%" */
   name: stageName.optional(),
   /** Time for which the stage is held and its gates are watched before the next one. @default "5 minutes" */
   window: duration({ max: "7 days" }).default(DEFAULT_WINDOW),
+  /** Share that goes to the route's mirror while it is in this stage. @default the mirror's own share. Change: live */
+  mirror: percent.optional(),
   /**
    * What must hold: `soak` and `parity` before any request goes to this stage, all others through the window.
    * @default nothing: the window is only waited for
@@ -40,7 +42,7 @@ export const stage = stageFields.transform(({ name, ...rest }) => ({ name: name 
 export type Stage = z.output<typeof stage>;
 export type StageInput = z.input<typeof stage>;
 
-/** The stages that a split walks up, each higher than the one before. */
+/** The stages that a split walks up, each higher than the one before; the first ones may be without requests for the candidate. */
 export const stages = z
   .array(stage)
   .min(1)
@@ -53,14 +55,20 @@ export const stages = z
         context.addIssue({ code: "custom", path: [index, "gates", ...at], message });
       const before = list[index - 1];
       const twin = list.slice(0, index).findIndex((other) => other.name === name);
-      if (parts(split) === 0) issue("split", `${split} is the stage "${STABLE}", which is always there: remove it`);
-      else if (before !== undefined && parts(split) <= parts(before.split))
+      if (parts(split) === 0 && name === split)
+        issue("split", `${split} is the stage "${STABLE}", which is always there: remove it, or give it a name`);
+      else if (before !== undefined && !rises(before, stage))
         issue("split", `${split} does not rise: it comes after ${before.split}, put the stages in rising order`);
       if (twin >= 0) issue("name", `${shown(name)} is the name of stages[${twin}] already: use another`);
       else if (isStable(name)) issue("name", `${shown(name)} is the stage without a candidate: use another name`);
     }
   })
   .prefault(DEFAULT_SPLITS.map((split) => ({ split })));
+
+/** Whether a stage may come after another one. */
+function rises(before: Stage, { split }: Stage): boolean {
+  return parts(split) > parts(before.split) || parts(split) + parts(before.split) === 0;
+}
 
 /** What a program says of a route's stages. */
 export const staged = z.strictObject({
@@ -118,16 +126,36 @@ export function unknownStage(stages: readonly Stage[], name: string): string | u
   return `${shown(name)} is not a stage: use one of ${[STABLE, ...stages.map((stage) => stage.name)].map(shown).join(", ")}`;
 }
 
+/** Where a route is: several stages may have the same split, if that is 0. */
+export interface Place {
+  /** The candidate's share, in 1/10,000. */
+  split: number;
+  /** Name of the stage. @default what the split alone says */
+  stage?: string | undefined;
+}
+
+/** Where the stage of a name is; nothing where there is no such stage. */
+export function placeOf(stages: readonly Stage[], name: string): Place | undefined {
+  const split = splitOf(stages, name);
+  return split === undefined ? undefined : { split, stage: isStable(name) ? STABLE : name };
+}
+
+/** Number of the last stage that a place has reached; -1 below all, as for a share of 0 % of which no stage is known. */
+function reached(stages: readonly Stage[], { split, stage }: Place): number {
+  const named = stages.findIndex((each) => each.name === stage && parts(each.split) === split);
+  return named >= 0 ? named : stages.findLastIndex((each) => parts(each.split) <= split && split > 0);
+}
+
 /** One stage of a walk, with its split in 1/10,000. */
 export interface Leg {
   stage: Stage;
   split: number;
 }
 
-/** How a split gets from where it is to where it should be, in 1/10,000. */
+/** How a route gets from where it is to where it should be. */
 export interface Walk {
-  from: number;
-  to: number;
+  from: Place;
+  to: Place;
   /** Stages to walk through, each through its window and gates. None on the way down, which is one step at once. */
   legs: Leg[];
   /** Least time that it takes, in milliseconds: all windows. */
@@ -166,16 +194,15 @@ export function walkProblem({ legs }: Pick<Walk, "legs">): string | undefined {
 /**
  * Plans the way to a stage. Up, no stage between is left out; down, nothing is waited for.
  *
- * @param from split now, in 1/10,000
  * @param target name of a stage
  * @throws where there is no such stage
  */
-export function planWalk(stages: readonly Stage[], from: number, target: string): Walk {
-  const to = splitOf(stages, target);
+export function planWalk(stages: readonly Stage[], from: Place, target: string): Walk {
+  const to = placeOf(stages, target);
   if (to === undefined) throw new Error(unknownStage(stages, target));
   const legs = stages
-    .map((stage) => ({ stage, split: parts(stage.split) }))
-    .filter(({ split }) => split > from && split <= to);
+    .slice(reached(stages, from) + 1, reached(stages, to) + 1)
+    .map((stage) => ({ stage, split: parts(stage.split) }));
   return { from, to, legs, ms: legs.reduce((sum, { stage }) => sum + heldMs(stage), 0) };
 }
 
@@ -200,10 +227,13 @@ export function soakWarning(
 
 /** What a walk does, in sentences for a preview. */
 export function explainWalk({ from, to, legs, ms }: Walk, { onBreach }: Pick<Staged, "onBreach">): string[] {
-  const [before, after] = [formatSplit(from), formatSplit(to)];
-  if (to === from) return [`the candidate keeps ${after} of the requests`];
-  if (to < from) return [`the candidate goes from ${before} to ${after} of the requests at once, without gates`];
-  const back = onBreach === "back" ? `goes back to ${before}` : `goes back to ${before}, and then to 0%`;
+  const [before, after] = [formatPlace(from), formatPlace(to)];
+  if (legs.length === 0 && to.split < from.split)
+    return [`the candidate goes from ${before} to ${after} of the requests at once, without gates`];
+  if (legs.length === 0 && before !== after)
+    return [`the route goes from ${before} to ${after} at once, without gates; nobody moves`];
+  if (legs.length === 0) return [`the candidate keeps ${after} of the requests`];
+  const back = onBreach === "back" ? `goes back to ${before}` : `goes back to ${before}, and then to ${NONE}`;
   return [
     `the candidate goes from ${before} to ${after} of the requests in ${legs.length} stage${legs.length === 1 ? "" : "s"}, at least ${formatMilliseconds(ms)} in all:`,
     ...legs.flatMap(({ stage }) => explainStage(stage).map((line) => `  ${line}`)),
@@ -211,9 +241,16 @@ export function explainWalk({ from, to, legs, ms }: Walk, { onBreach }: Pick<Sta
   ];
 }
 
+/** The share, with the name of its stage where that says more. */
+function formatPlace({ split, stage }: Place): string {
+  const share = formatSplit(split);
+  return stage === undefined || stage === share || isStable(stage) ? share : `${share} (${stage})`;
+}
+
 function explainStage(stage: Stage): string[] {
-  const { name, split, gates } = stage;
-  const title = name === split ? name : `${name} (${split})`;
+  const { name, split, gates, mirror } = stage;
+  const shadow = mirror === undefined ? "" : `, ${mirror} mirrored`;
+  const title = `${name === split ? name : `${name} (${split})`}${shadow}`;
   const held = heldMs(stage) === milliseconds(stage.window) ? stage.window : formatMilliseconds(heldMs(stage));
   if (gates.length === 0) return [`${title} for ${held}: no gates`];
   return [`${title} for ${held}, if it passes:`, ...gates.map((gate) => `  ${describeGate(gate)}`)];

@@ -45,8 +45,9 @@ function jump({ at, split }: Step, before: number, { first, factor }: { first: n
   ];
 }
 
-function skipped({ at, stage }: Step): Finding[] {
-  if (milliseconds(stage.window) > 0) return [];
+/** A stage without requests for the candidate, or copies of any, has nothing to be watched for. */
+function skipped({ at, stage, split }: Step): Finding[] {
+  if (milliseconds(stage.window) > 0 || (split === 0 && stage.mirror === undefined)) return [];
   return [
     {
       at: `${at}.window`,

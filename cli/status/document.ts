@@ -72,6 +72,8 @@ function routeOf({ name, spec, committed, splits }: RouteAnswer): RouteStatus {
     ...(spec.candidate === undefined ? {} : { candidate: spec.candidate }),
     split: formatSplit(spec.split),
     committed: formatSplit(committed),
+    ...(spec.stage === undefined ? {} : { stage: spec.stage }),
+    ...(spec.mirror === undefined ? {} : { mirror: { to: spec.mirror.to, share: spec.mirror.share } }),
     edges: Object.entries(splits).map(([edge, split]) => ({
       edge,
       ...(split === null ? {} : { split: formatSplit(split) }),

@@ -68,6 +68,11 @@ export const routeStatus = z.strictObject({
   committed: z
     .string()
     .describe("the share that was committed; another one than `split` while a promotion is under way"),
+  stage: z.string().optional().describe("its name, where it is at one"),
+  mirror: z
+    .strictObject({ to: z.string(), share: z.string() })
+    .optional()
+    .describe("backend that gets copies of its requests, and the share as it should be now"),
   edges: z
     .array(z.strictObject({ edge: z.string(), split: z.string().optional() }))
     .describe("what each edge's HAProxy has; without a share where it does not run"),

@@ -87,15 +87,17 @@ function routes({ routes: all }: StatusDocument, look: Look): string[] {
     { title: "STABLE", least: 8 },
     { title: "CANDIDATE", least: 8 },
     { title: "SHARE", align: "right" },
+    { title: "STAGE", expendable: 1 },
     { title: "ON EDGES", least: 8 },
   ];
-  const rows = all.map(({ name, stable, candidate, split, committed, edges: on }): Cell[] => [
+  const rows = all.map(({ name, stable, candidate, split, committed, stage = "", mirror, edges: on }): Cell[] => [
     { text: name, tone: "strong" },
     stable,
     candidate ?? "",
     candidate === undefined
       ? ""
       : { text: split === committed ? split : `${committed} > ${split}`, tone: split === committed ? "plain" : "warn" },
+    mirror === undefined ? stage : `${stage} (${mirror.share} mirrored)`.trimStart(),
     {
       text: on
         .map((each) => (each.split === split ? each.edge : `${each.edge} ${each.split ?? "not running"}`))

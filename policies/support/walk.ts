@@ -24,7 +24,7 @@ export function wayOf({ stages, stage, change }: Unsure<Judged["Route"]>): Way {
   // A change that is known was computed from stages that are known.
   const declared = stages as Stage[];
   if (splitOf(declared, stage) === undefined) return { from, steps: [] };
-  const { legs } = planWalk(declared, from, stage);
+  const { legs } = planWalk(declared, { split: from }, stage);
   return {
     from,
     steps: legs.map((leg) => ({ ...leg, at: `stages[${declared.indexOf(leg.stage)}]` })),

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { AgentClient } from "../../agent/client/client";
 import { type DeclaredRoute, declaredRoute, routeAt } from "../../model/route";
+import type { Place } from "../../model/stages";
 import { type AgentRef, agentRef } from "./agent-ref";
 
 /** Edges of one agent. */
@@ -47,9 +48,9 @@ export function edgeKeys(hosts: readonly RouteHost[]): { host: RouteHost; edge: 
   });
 }
 
-/** The step that gives one agent's edges a split. */
-export function setStep(route: string, declared: DeclaredRoute, edges: string[], split: number) {
-  return { verb: "route.set" as const, route, spec: { ...routeAt(declared, split), edges } };
+/** The step that brings a route on one agent's edges to a place. */
+export function setStep(route: string, declared: DeclaredRoute, edges: string[], place: Place) {
+  return { verb: "route.set" as const, route, spec: { ...routeAt(declared, place), edges } };
 }
 
 /** Runs work with clients of all agents, and closes them. */

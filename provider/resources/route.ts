@@ -3,9 +3,9 @@ import { type RouteChange, routeChange } from "../../model/change";
 import { forAgent, routeDeclarations } from "../../model/declared";
 import { expectedRoute, type RouteLive } from "../../model/live";
 import { name } from "../../model/names";
-import { type DeclaredRoute, declaredRoute } from "../../model/route";
+import { type DeclaredRoute, declaredRoute, routeAt } from "../../model/route";
 import { formatSplit } from "../../model/split";
-import { explainWalk, soakWarning, splitOf, walkProblem } from "../../model/stages";
+import { explainWalk, type Place, placeOf, soakWarning, walkProblem } from "../../model/stages";
 import { type Context, containsUnknown, type Failure, type Properties, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
 import { gateFailures } from "./gate-checks";
@@ -14,9 +14,10 @@ import { meterFailures } from "./metered";
 import { onAll } from "./on-all";
 import { sayPlan } from "./plan";
 import { edgeKeys, hostsOf, otherHosts, type RouteHost, setStep, withHosts } from "./route-hosts";
+import { heldBy, replacementProblem, walkFrom } from "./route-place";
 import { runGates } from "./stage-gates";
 import { inTransactions } from "./transaction";
-import { heldBy, walkFrom, walkRoute } from "./walk";
+import { walkRoute } from "./walk";
 
 interface Inputs extends DeclaredRoute {
   /** The agent of `edges`. */
@@ -132,14 +133,15 @@ function declaredOf(inputs: Properties): DeclaredRoute {
   return forAgent(declared, routeDeclarations) as DeclaredRoute;
 }
 
-/** The split of the stage to be in. */
-function target({ stages, stage }: Pick<DeclaredRoute, "stages" | "stage">): number {
-  return splitOf(stages, stage) ?? 0;
+/** Where the route is to be. */
+function target({ stages, stage }: Pick<DeclaredRoute, "stages" | "stage">): Place {
+  return placeOf(stages, stage) ?? { split: 0 };
 }
 
 function expectedLive(inputs: Inputs): RouteLive {
   const edges = edgeKeys(hostsOf(inputs)).map(({ key }) => key);
-  return expectedRoute({ edges, mirror: inputs.mirror }, target(inputs));
+  const { mirror, split } = routeAt(inputs, target(inputs));
+  return expectedRoute({ edges, mirror }, split);
 }
 
 function isElsewhere(before: Properties, after: Properties): boolean {
@@ -208,7 +210,7 @@ async function sayWalk(inputs: Properties, context: Context): Promise<void> {
     ),
   );
   const walk = walkFrom(now, declared);
-  const problem = walkProblem(walk);
+  const problem = replacementProblem(now, declared) ?? walkProblem(walk);
   if (problem !== undefined) throw new Error(`route ${route}: ${problem}`);
   context.log.info(explainWalk(walk, declared).join("\n  "));
   const since = heldBy(
@@ -218,7 +220,7 @@ async function sayWalk(inputs: Properties, context: Context): Promise<void> {
   );
   const early = soakWarning(walk, since, Date.now());
   if (early !== undefined && !now.includes(undefined)) context.log.warn(early);
-  if (now.includes(undefined) && recorded.from !== formatSplit(walk.from))
+  if (now.includes(undefined) && recorded.from !== formatSplit(walk.from.split))
     context.log.warn(
       `the agent can't be asked where route ${route} is: it was at ${recorded.from} after the last update`,
     );

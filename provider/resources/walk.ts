@@ -1,15 +1,15 @@
-import { isDeepStrictEqual } from "node:util";
 import type { RouteAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import { milliseconds } from "../../model/duration";
 import { type DeclaredRoute, type RouteSpec, routeAt } from "../../model/route";
-import { formatSplit } from "../../model/split";
-import { partGates, planWalk, type Stage, type Walk, walkProblem } from "../../model/stages";
+import { formatSplit, parsePercent } from "../../model/split";
+import { type Place, partGates, STABLE, type Stage, walkProblem } from "../../model/stages";
 import type { Target } from "../../model/transaction";
 import type { Context } from "../server";
 import { unmeteredProblem } from "./metered";
 import { onAll } from "./on-all";
 import { setStep } from "./route-hosts";
+import { heldBy, isNew, lowestShare, replacementProblem, walkFrom } from "./route-place";
 import type { RunGates } from "./stage-gates";
 import { inTransaction, inTransactions, type OpenPart, type Part } from "./transaction";
 
@@ -84,8 +84,9 @@ export async function walkRoute(
             );
           const { before: entry, within } = partGates(stage.gates);
           if (entry.length > 0) await watch({ gates: entry, window: "0 seconds" });
-          await to(split);
-          held = { spec: routeAt(declared, split), heldSince: Date.now() };
+          const place = { split, stage: stage.name };
+          await to(place);
+          held = { spec: routeAt(declared, place), heldSince: Date.now() };
           tell({ kind: "stage", at: Date.now(), stage: stage.name, split, windowMs: milliseconds(stage.window) });
           await watch({ gates: within }).catch((error: unknown) => {
             // One that is only refused entry to a stage leaves the others to those who have them.
@@ -102,52 +103,19 @@ export async function walkRoute(
       const spec = before.get(part.client)?.spec;
       return spec === undefined ? [] : [{ ...part, create: false, spec }];
     });
-    if (!breached || declared.onBreach !== "stable" || from.every(({ spec }) => spec.split === 0)) throw error;
-    throw await afterBreach(from, name, error as Error, context);
+    if (!breached || declared.onBreach !== "stable" || from.every(isAtStable)) throw error;
+    throw await afterBreach(from, name, { breach: error as Error, declared }, context);
   }
 }
 
 /** Refuses, before anything is changed, a walk that can't come to its end. */
 async function assertWalk(parts: readonly RoutePart[], name: string, declared: DeclaredRoute): Promise<void> {
-  const walk = walkFrom(await Promise.all(parts.map(({ client }) => client.route(name))), declared);
+  const now = await Promise.all(parts.map(({ client }) => client.route(name)));
+  const walk = walkFrom(now, declared);
   const unmetered = await Promise.all(parts.map(({ client, edges }) => unmeteredProblem(client, edges, walk)));
-  const problem = walkProblem(walk) ?? unmetered.find((each) => each !== undefined);
+  const problem =
+    replacementProblem(now, declared) ?? walkProblem(walk) ?? unmetered.find((each) => each !== undefined);
   if (problem !== undefined) throw new Error(`route ${name}: ${problem}`);
-}
-
-/**
- * Since when a route has been on all of its agents as it is declared, but for its split; nothing where it is not yet.
- *
- * @param edges the route's edges on each agent
- */
-export function heldBy(
-  now: readonly (RouteAnswer | undefined)[],
-  declared: DeclaredRoute,
-  edges: readonly string[][],
-): number | undefined {
-  if (now.some((answer, index) => isNew(answer, declared, edges[index] ?? []))) return undefined;
-  const since = now.flatMap((answer) => answer?.since ?? []);
-  return since.length === now.length ? Math.max(...since) : undefined;
-}
-
-/** The way from how a route is on its agents to its declared stage; a candidate that is new begins without requests. */
-export function walkFrom(now: readonly (RouteAnswer | undefined)[], declared: DeclaredRoute): Walk {
-  // An agent whose edges are new follows the others.
-  const known = now.filter((answer) => answer !== undefined);
-  const same = known.length > 0 && known.every(({ spec }) => spec.candidate === declared.candidate);
-  return planWalk(declared.stages, same ? lowest(known) : 0, declared.stage);
-}
-
-/** What was committed or, where somebody took requests off the candidate by hand, what is left of it; of all agents the least. */
-function lowest(now: readonly RouteAnswer[]): number {
-  return Math.min(
-    ...now.flatMap(({ committed, splits }) => [committed, ...Object.values(splits).filter((split) => split !== null)]),
-  );
-}
-
-function isNew(now: RouteAnswer | undefined, declared: DeclaredRoute, edges: string[]): boolean {
-  if (now === undefined) return true;
-  return !isDeepStrictEqual({ ...routeAt(declared, 0), edges }, { ...now.spec, split: 0 });
 }
 
 /**
@@ -164,28 +132,36 @@ async function adopt(
   const known = all.flatMap(({ now, ...part }) => (now === undefined ? [] : [{ ...part, create: false, now }]));
   const now = known.map((part) => part.now);
   if (now.length === 0 || now.some(({ spec }) => spec.candidate !== declared.candidate)) return;
-  const split = lowest(now);
+  const split = lowestShare(now, declared.candidate);
   const above = known.filter((part) => part.now.committed > split);
   if (above.length === 0 || walkFrom(now, declared).legs.length === 0) return;
   const highest = Math.max(...now.map(({ committed }) => committed));
   context.log.info(`the candidate was taken from ${formatSplit(highest)} to ${formatSplit(split)} by hand`);
   await inTransactions(above, context, (open) =>
-    onAll(open, ({ now: { spec } }) => ({ verb: "route.set", route: name, spec: { ...spec, split } })),
+    onAll(open, ({ now: { spec } }) => {
+      const { stage: _left, ...rest } = spec;
+      return { verb: "route.set", route: name, spec: { ...rest, split } };
+    }),
   );
 }
 
-/** Sets a split on all agents and reads back on every edge that it holds. */
+/** Brings the route to a place on all agents, and reads back on every edge that it holds. */
 function stepper(open: readonly OpenPart<RoutePart>[], name: string, declared: DeclaredRoute) {
-  return async (split: number): Promise<void> => {
-    await onAll(open, ({ edges }) => setStep(name, declared, edges, split));
+  return async (place: Place): Promise<void> => {
+    await onAll(open, ({ edges }) => setStep(name, declared, edges, place));
+    const { split, mirror } = routeAt(declared, place);
     const answers = await Promise.all(open.map(({ client }) => client.route(name)));
-    const other = answers
-      .flatMap((answer) => Object.entries(answer?.splits ?? {}))
-      .find(([, has]) => has !== null && has !== split);
-    if (other !== undefined)
-      throw new Error(
-        `edge ${other[0]} gives ${formatSplit(other[1] ?? 0)} of route ${name} to the candidate, not ${formatSplit(split)}: does somebody else change it?`,
-      );
+    const assert = (part: "splits" | "mirrors", wanted: number, to: string) => {
+      const other = answers
+        .flatMap((answer) => Object.entries(answer?.[part] ?? {}))
+        .find(([, has]) => has !== null && has !== wanted);
+      if (other !== undefined)
+        throw new Error(
+          `edge ${other[0]} gives ${formatSplit(other[1] ?? 0)} of route ${name} to ${to}, not ${formatSplit(wanted)}: does somebody else change it?`,
+        );
+    };
+    assert("splits", split, "the candidate");
+    if (mirror !== undefined) assert("mirrors", parsePercent(mirror.share) ?? 0, `its mirror ${mirror.to}`);
   };
 }
 
@@ -197,17 +173,28 @@ async function setTo(client: AgentClient, name: string, spec: RouteSpec | undefi
   });
 }
 
-/** Takes the candidate off the route as it is again after the undo. */
+/** Whether a route has neither a candidate's share nor a stage that has anything mirrored. */
+function isAtStable({ spec: { split, stage = STABLE } }: { spec: RouteSpec }): boolean {
+  return split === 0 && stage === STABLE;
+}
+
+/** Takes the candidate off the route as it is again after the undo, and its mirror back to its own share. */
 async function afterBreach(
   parts: (RoutePart & { spec: RouteSpec })[],
   name: string,
-  breach: Error,
+  { breach, declared }: { breach: Error; declared: DeclaredRoute },
   context: Context,
 ): Promise<Error> {
   const stable = parts[0]?.spec.stable ?? "";
+  const retreat = ({ mirror, ...rest }: RouteSpec): RouteSpec => ({
+    ...rest,
+    ...(mirror !== undefined && { mirror: { ...mirror, share: declared.mirror?.share ?? mirror.share } }),
+    split: 0,
+    stage: STABLE,
+  });
   try {
     await inTransactions(parts, context, (open) =>
-      onAll(open, ({ spec }) => ({ verb: "route.set", route: name, spec: { ...spec, split: 0 } })),
+      onAll(open, ({ spec }) => ({ verb: "route.set", route: name, spec: retreat(spec) })),
     );
     return new Error(`${breach.message}\nThen all requests of route ${name} went to ${stable}, as onBreach says.`);
   } catch (error) {

@@ -73,4 +73,6 @@ test("a route's way up, down, and to another stable backend are told apart", () 
   assert.deepEqual(told(route("red", "stable", "green")), ["none", "0%", "0%", "100%"]);
   assert.deepEqual(told(route("blue", "stable", "green")), ["rollback", "0%", "0%", "0%"]);
   assert.deepEqual(told(route("green", "stable")), ["promotion", "0%", "0%", "0%"]);
+  // Back to the walk that ended with it: as the candidate it has all requests at first.
+  assert.deepEqual(told(route("blue", "10%", "green")), ["rollback", "100%", "10%", "0%"]);
 });

@@ -42,8 +42,15 @@ test("what is wrong with stages is said, each with its path", () => {
     [
       [{ split: "0%" }],
       [
-        '[0].split: 0% is the stage "stable", which is always there: remove it',
+        '[0].split: 0% is the stage "stable", which is always there: remove it, or give it a name',
         '[0].name: "0%" is the stage without a candidate: use another name',
+      ],
+    ],
+    [
+      [{ split: "0%", name: "dark" }, { split: "0%", name: "dark" }, { split: "1%" }, { split: "0%", name: "late" }],
+      [
+        '[1].name: "dark" is the name of stages[0] already: use another',
+        "[3].split: 0% does not rise: it comes after 1%, put the stages in rising order",
       ],
     ],
     [[{ split: "1%", name: "stable" }], ['[0].name: "stable" is the stage without a candidate: use another name']],
@@ -74,27 +81,61 @@ test("a walk up goes through every stage between, and a walk down is one step", 
     { split: "50%", window: "1 hour", gates: [{ kind: "sli", thresholds: ["p95 < 500 ms"] }] },
     { split: "100%", window: "0 seconds" },
   ]);
-  const names = (from: number, to: string) => planWalk(list, from, to).legs.map(({ stage }) => stage.name);
+  const names = (split: number, to: string) => planWalk(list, { split }, to).legs.map(({ stage }) => stage.name);
   assert.deepEqual(names(0, "100%"), ["1%", "early", "50%", "100%"]);
   assert.deepEqual(names(100, "50%"), ["early", "50%"]);
   assert.deepEqual(names(500, "early"), ["early"]);
   assert.deepEqual(names(1000, "early"), []);
   assert.deepEqual(names(10_000, "1%"), []);
   assert.throws(
-    () => planWalk(list, 0, "5%"),
+    () => planWalk(list, { split: 0 }, "5%"),
     /"5%" is not a stage: use one of "stable", "1%", "early", "50%", "100%"/,
   );
   assert.deepEqual([splitOf(list, "stable"), splitOf(list, "0%"), splitOf(list, "early")], [0, 0, 1000]);
-  assert.deepEqual(explainWalk(planWalk(list, 100, "50%"), { onBreach: "stable" }), [
+  assert.deepEqual(explainWalk(planWalk(list, { split: 100 }, "50%"), { onBreach: "stable" }), [
     "the candidate goes from 1% to 50% of the requests in 2 stages, at least 1 h in all:",
     "  early (10%) for 2 minutes: no gates",
     "  50% for 1 hour, if it passes:",
     "    sli: p95 < 500 ms, at least 200 requests",
     "a gate that fails at any of them undoes the whole walk: it goes back to 1%, and then to 0%, and the update fails",
   ]);
-  assert.deepEqual(explainWalk(planWalk(list, 5000, "0%"), { onBreach: "back" }), [
+  assert.deepEqual(explainWalk(planWalk(list, { split: 5000 }, "0%"), { onBreach: "back" }), [
     "the candidate goes from 50% to 0% of the requests at once, without gates",
   ]);
+});
+
+test("stages without requests for the candidate are told apart by their names", () => {
+  const list = stages.parse([
+    { split: "0%", name: "parity", window: "0 seconds" },
+    { split: "0%", name: "shadow", window: "1 hour", mirror: "100%" },
+    { split: "1%" },
+    { split: "100%" },
+  ]);
+  const names = (split: number, stage: string | undefined, to: string) =>
+    planWalk(list, { split, stage }, to).legs.map((leg) => leg.stage.name);
+  assert.deepEqual(names(0, "stable", "1%"), ["parity", "shadow", "1%"]);
+  assert.deepEqual(names(0, undefined, "shadow"), ["parity", "shadow"]);
+  assert.deepEqual(names(0, "parity", "100%"), ["shadow", "1%", "100%"]);
+  assert.deepEqual(names(0, "shadow", "1%"), ["1%"]);
+  for (const to of ["parity", "shadow", "stable", "0%"]) assert.deepEqual(names(0, "shadow", to), [], to);
+  // Where the split is not the stage's, it counts alone: a change by hand, or another list of stages.
+  assert.deepEqual(names(0, "1%", "1%"), ["parity", "shadow", "1%"]);
+  assert.deepEqual(names(100, "shadow", "100%"), ["100%"]);
+  assert.deepEqual(names(0, "gone", "parity"), ["parity"]);
+  assert.deepEqual(names(50, undefined, "1%"), ["1%"]);
+
+  const said = (stage: string, to: string) =>
+    explainWalk(planWalk(list, { split: 0, stage }, to), { onBreach: "back" });
+  assert.deepEqual(said("parity", "1%"), [
+    "the candidate goes from 0% (parity) to 1% of the requests in 2 stages, at least 1.1 h in all:",
+    "  shadow (0%), 100% mirrored for 1 hour: no gates",
+    "  1% for 5 minutes: no gates",
+    "a gate that fails at any of them undoes the whole walk: it goes back to 0% (parity), and the update fails",
+  ]);
+  assert.deepEqual(said("shadow", "stable"), [
+    "the route goes from 0% (shadow) to 0% at once, without gates; nobody moves",
+  ]);
+  assert.deepEqual(said("shadow", "shadow"), ["the candidate keeps 0% (shadow) of the requests"]);
 });
 
 test("a walk that a soak on the way must stop is told before it begins", () => {
@@ -110,19 +151,19 @@ test("a walk that a soak on the way must stop is told before it begins", () => {
     },
     { split: "50%", gates: [{ kind: "soak", name: "a day", duration: "24 hours", thresholds: ["5xx < 1 %"] }] },
   ]);
-  assert.equal(walkProblem(planWalk(list, 0, "10%")), undefined);
-  assert.equal(walkProblem(planWalk(list, 1000, "50%")), undefined);
+  assert.equal(walkProblem(planWalk(list, { split: 0 }, "10%")), undefined);
+  assert.equal(walkProblem(planWalk(list, { split: 1000 }, "50%")), undefined);
   assert.equal(
-    walkProblem(planWalk(list, 100, "50%")),
+    walkProblem(planWalk(list, { split: 100 }, "50%")),
     "stage 50% can't be reached in one walk: its gate a day wants 10% to be held for 24 hours, and the walk holds that for 1 h; go to stage 10% first, and on once it was held",
   );
   const day = 86_400_000;
   const early = (held: number | undefined) =>
-    soakWarning(planWalk(list, 1000, "50%"), held === undefined ? undefined : day - held, day);
+    soakWarning(planWalk(list, { split: 1000 }, "50%"), held === undefined ? undefined : day - held, day);
   assert.match(early(5_400_000) ?? "", /^stage 50% can't be entered yet: its gate a day wants .* 22\.5 h are missing$/);
   assert.match(early(undefined) ?? "", /24 h are missing/);
   assert.equal(early(day), undefined);
-  assert.deepEqual(explainWalk(planWalk(list, 100, "10%"), { onBreach: "back" }), [
+  assert.deepEqual(explainWalk(planWalk(list, { split: 100 }, "10%"), { onBreach: "back" }), [
     "the candidate goes from 1% to 10% of the requests in 1 stage, at least 1 h in all:",
     "  10% for 1 h, if it passes:",
     "    health: all servers up for 1 hour",
@@ -178,7 +219,7 @@ test("a walk rises strictly, ends at its target, skips nothing, and takes the su
         sorted.map((split, index) => ({ split: formatSplit(split), window: `${index} seconds` })),
       );
       const to = sorted[pick % sorted.length] ?? 0;
-      const walk = planWalk(list, from, formatSplit(to));
+      const walk = planWalk(list, { split: from }, formatSplit(to));
       const legs = walk.legs.map(({ split }) => split);
       assert.deepEqual(
         legs,

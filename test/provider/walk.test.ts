@@ -124,3 +124,91 @@ test("a breach at any stage undoes the whole walk; onBreach leads on to the stab
   );
   assert.equal(await split(), 1000);
 });
+
+test("a route remembers in which of the stages without requests it is, and what that has mirrored", async (t) => {
+  const { walk, client } = await world(t);
+  const walked: string[] = [];
+  const pass: RunGates = async ({ name }) => {
+    walked.push(name);
+  };
+  const more = {
+    mirror: { to: "green", share: "0%" },
+    stages: [
+      { split: "0%", name: "parity", gates: [{ kind: "health" }] },
+      { split: "0%", name: "shadow", mirror: "100%" },
+      { split: "1%" },
+      { split: "100%" },
+    ],
+  } satisfies Partial<DeclaredRouteInput>;
+  const place = async () => {
+    const { spec, mirrors, splits } = (await client.route("api")) ?? {};
+    return [spec?.stage, splits?.main, mirrors?.main];
+  };
+  await walk("parity", pass, more);
+  assert.deepEqual([walked.splice(0), await place()], [["parity"], ["parity", 0, 0]]);
+  await walk("shadow", pass, more);
+  assert.deepEqual([walked.splice(0), await place()], [["shadow"], ["shadow", 0, 10_000]]);
+  await assert.rejects(
+    walk(
+      "1%",
+      async () => {
+        throw new Error("slow");
+      },
+      more,
+    ),
+    /stage 1% of route api: slow/,
+  );
+  assert.deepEqual(await place(), ["shadow", 0, 10_000]);
+  // A breach that leads on to stable ends the copies as well.
+  await assert.rejects(
+    walk(
+      "1%",
+      async () => {
+        throw new Error("slow");
+      },
+      { ...more, onBreach: "stable" },
+    ),
+    /Then all requests of route api went to blue/,
+  );
+  assert.deepEqual(await place(), ["stable", 0, 0]);
+  await walk("1%", pass, more);
+  assert.deepEqual(
+    [walked.splice(0), await place()],
+    [
+      ["parity", "shadow", "1%"],
+      ["1%", 100, 0],
+    ],
+  );
+  await walk("shadow", pass, more);
+  await walk("stable", pass, more);
+  assert.deepEqual([walked.splice(0), await place()], [[], ["stable", 0, 0]]);
+});
+
+test("a candidate becomes the stable side only with all requests, and comes back with all of them", async (t) => {
+  const { walk, client, split } = await world(t);
+  const walked: string[] = [];
+  const pass: RunGates = async ({ name }) => {
+    walked.push(name);
+  };
+  const finish = () => walk("stable", pass, { stable: "green", candidate: undefined });
+  await walk("10%", pass);
+  await assert.rejects(
+    finish(),
+    /^Error: route api: green can't become the stable side yet: as the candidate it has 10% of the requests, and would have 100% at once, without gates; go to its last stage first, with 100%/,
+  );
+  // With the sides swapped, 90 % would move all the same.
+  await assert.rejects(walk("stable", pass, { stable: "green", candidate: "blue" }), /it has 10% of the requests/);
+  assert.equal(await split(), 1000);
+  await walk("100%", pass);
+  walked.length = 0;
+  await finish();
+  assert.deepEqual([(await client.route("api"))?.spec.stable, walked], ["green", []]);
+
+  // Back to the last stage nobody moves, and no gate is asked; below it, it is a rollback.
+  const forbidden: RunGates = async ({ name }) => assert.fail(`the gates of ${name} were asked`);
+  await walk("100%", forbidden);
+  assert.equal(await split(), 10_000);
+  await finish();
+  await walk("10%", forbidden);
+  assert.equal(await split(), 1000);
+});
