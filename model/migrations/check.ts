@@ -40,8 +40,9 @@ class PostgresCheck {
     schema: string | undefined,
   ) {
     if (schema === undefined) return;
-    this.run({ path: "schema", sql: schema }, SCHEMA_FILE, readLayout("schema", schema, "none"), true);
-    this.catalogue.whole = true;
+    const left = this.run({ path: "schema", sql: schema }, SCHEMA_FILE, readLayout("schema", schema, "none"), true);
+    // Its psql commands make no tables; statements that can't be read may.
+    this.catalogue.whole = left.every(({ rule }) => rule === "psql-command");
   }
 
   judgeAll(files: readonly MigrationFile[]): FileResult[] {
@@ -76,12 +77,10 @@ class PostgresCheck {
       rollsBack(statements),
     );
     run.runFile(sentOf(layout, statements));
-    const more = silent
-      ? []
-      : [
-          ...problems.map((problem) => problemFinding(file, problem)),
-          ...layout.problems.map((problem) => layoutFinding(file, source, problem)),
-        ];
+    const more = [
+      ...problems.map((problem) => problemFinding(file, problem)),
+      ...layout.problems.map((problem) => layoutFinding(file, source, problem)),
+    ];
     return [...run.findings, ...more];
   }
 }

@@ -7,6 +7,8 @@ import { stringsOf } from "./names";
 export interface WriteScope {
   /** Facts on the table that is written. */
   target: Relation | undefined;
+  /** The table's own name, without its schema. */
+  table: string | undefined;
   /** By which its columns are qualified. */
   names: ReadonlySet<string>;
   /** Other tables of the statement that may hold as many rows as the target, by alias or name. */
@@ -123,16 +125,27 @@ const isEveryPattern = (pattern: Node | undefined): boolean =>
 function subqueryRestricts(body: Record<string, unknown>, scope: WriteScope): boolean {
   const [, select] = unwrap((body.subselect ?? {}) as Node);
   const query = select as SelectStmt;
+  const from = query.fromClause ?? [];
   if (body.subLinkType === "EXISTS_SUBLINK") {
-    const from = query.fromClause ?? [];
     if (from.length === 0) return restricts(query.whereClause, scope);
-    // How many rows it finds is of no matter, so neither is a limit.
+    // How many rows it finds is of no matter, so neither is a limit; that it looks for this row's own ones is.
+    if (query.whereClause === undefined) return false;
     return (
-      from.every((node) => !scope.isLarge(node)) || restrictsWithin(query.whereClause, new Set(from.flatMap(namesIn)))
+      !from.some((node) => isTarget(node, scope)) || restrictsWithin(query.whereClause, new Set(from.flatMap(namesIn)))
     );
   }
-  // One value, or all of them, that the target is compared with.
-  return body.subLinkType !== "ANY_SUBLINK" || isSmall(query, scope);
+  // One value, or all of them, that the target is compared with; or those that another table lists.
+  return body.subLinkType !== "ANY_SUBLINK" || !from.some((node) => isTarget(node, scope)) || isSmall(query, scope);
+}
+
+/** Whether a subquery reads the very table that is written, wherever in it. */
+function isTarget(node: Node, { table }: WriteScope): boolean {
+  let found = false;
+  walk(node, (kind, body) => {
+    if (kind === "RangeVar" && body.relname === table) found = true;
+    return undefined;
+  });
+  return found;
 }
 
 function subqueryIn(node: Node): Record<string, unknown> | undefined {
@@ -159,7 +172,13 @@ export function isSmall(query: SelectStmt, scope: Pick<WriteScope, "isLarge">): 
 }
 
 function restrictsWithin(where: Node | undefined, names: ReadonlySet<string>): boolean {
-  return restricts(where, { target: undefined, names, unbounded: new Set(["*"]), isLarge: () => true });
+  return restricts(where, {
+    target: undefined,
+    table: undefined,
+    names,
+    unbounded: new Set(["*"]),
+    isLarge: () => true,
+  });
 }
 
 /** How the tables of a FROM list are called. */

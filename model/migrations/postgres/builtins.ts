@@ -228,7 +228,7 @@ export const VOLATILE_FUNCTIONS = words(`
 export const BUILTIN_TYPES = words(`
   aclitem bit bool box bpchar bytea char cid cidr circle date datemultirange daterange float4 float8 inet int2
   int2vector int4 int4multirange int4range int8 int8multirange int8range interval json jsonb jsonpath line
-  lseg macaddr macaddr8 money name numeric nummultirange numrange oid oidvector path point polygon record
+  lseg macaddr macaddr8 money name numeric nummultirange numrange oid oidvector path pg_lsn pg_snapshot point polygon record
   refcursor regclass regcollation regconfig regdictionary regnamespace regoper regoperator regproc
   regprocedure regrole regtype text tid time timestamp timestamptz timetz tsquery tsrange tstzmultirange
   tstzrange tsvector txid_snapshot uuid varbit varchar xid xid8 xml

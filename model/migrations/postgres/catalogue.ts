@@ -156,38 +156,18 @@ export class Catalogue {
   }
 
   relation(name: Name, searchPath: readonly string[]): Resolved {
-    const found = this.find(this.relations, name, searchPath);
-    return { ...found, name: name.name, ...(found.value && { relation: found.value }) };
+    const { key, schema, certain, value } = find(this, this.relations, name, searchPath);
+    const resolved = { key, schema, name: name.name, certain };
+    return value === undefined ? resolved : { ...resolved, relation: value };
   }
 
   type(name: Name, searchPath: readonly string[]): { key: string; type?: TypeFact; certain: boolean } {
-    const { key, value, certain } = this.find(this.types, name, searchPath);
-    return { key, certain, ...(value && { type: value }) };
+    const { key, value, certain } = find(this, this.types, name, searchPath);
+    return value === undefined ? { key, certain } : { key, certain, type: value };
   }
 
   functionsNamed(name: Name, searchPath: readonly string[]): readonly FunctionFact[] {
-    return this.find(this.functions, name, searchPath).value ?? [];
-  }
-
-  private find<Fact>(
-    facts: ReadonlyMap<string, Fact>,
-    { schema, name }: Name,
-    searchPath: readonly string[],
-  ): { key: string; schema: string; value?: Fact; certain: boolean } {
-    const at = (place: string, certain: boolean) => {
-      const key = keyOf(place, name);
-      const value = facts.get(key);
-      return { key, schema: place, certain, ...(value !== undefined && { value }) };
-    };
-    if (schema !== undefined) return at(schema.startsWith("pg_temp") ? TEMPORARY_SCHEMA : schema, true);
-    if (facts.has(keyOf(TEMPORARY_SCHEMA, name))) return at(TEMPORARY_SCHEMA, true);
-    let certain = true;
-    for (const place of searchPath) {
-      if (facts.has(keyOf(place, name))) return at(place, certain);
-      // In a schema that these files made, what is not known is not there.
-      if (!this.others.has(`schema ${place}`)) certain = false;
-    }
-    return at(searchPath[0] ?? "public", false);
+    return find(this, this.functions, name, searchPath).value ?? [];
   }
 
   /** @returns the relation as it is now; undefined where nothing is known of it, and then nothing changes */
@@ -227,6 +207,38 @@ export class Catalogue {
       if (relation.index?.table === table) found.push([key, relation as Relation & { index: IndexFact }]);
     return found;
   }
+}
+
+interface Found<Fact> {
+  key: string;
+  schema: string;
+  certain: boolean;
+  value: Fact | undefined;
+}
+
+/** What a name means: with its schema, or by the search path. */
+function find<Fact>(
+  { others }: Catalogue,
+  facts: ReadonlyMap<string, Fact>,
+  { schema, name }: Name,
+  searchPath: readonly string[],
+): Found<Fact> {
+  if (schema !== undefined) return at(facts, schema.startsWith("pg_temp") ? TEMPORARY_SCHEMA : schema, name, true);
+  const temporary = at(facts, TEMPORARY_SCHEMA, name, true);
+  if (temporary.value !== undefined) return temporary;
+  let certain = true;
+  for (const place of searchPath) {
+    const found = at(facts, place, name, certain);
+    if (found.value !== undefined) return found;
+    // In a schema that these files made, what is not known is not there.
+    if (!others.has(`schema ${place}`)) certain = false;
+  }
+  return at(facts, searchPath[0] ?? "public", name, false);
+}
+
+function at<Fact>(facts: ReadonlyMap<string, Fact>, schema: string, name: string, certain: boolean): Found<Fact> {
+  const key = keyOf(schema, name);
+  return { key, schema, certain, value: facts.get(key) };
 }
 
 export function blankRelation({ schema, name }: { schema: string; name: string }, kind: RelationKind): Relation {

@@ -41,7 +41,8 @@ export function readData(node: Node, scene: Scene, enumValues: ReadonlyMap<strin
           kind: "call",
           function: nameOfParts(stringsOf((body as FuncCall).funcname)),
           arguments: (body as FuncCall).args ?? [],
-          standalone: kind === "funccall" || isStandalone(node, body),
+          // Called for what it does, not to compute a value that is stored.
+          standalone: "SelectStmt" in node || "CallStmt" in node,
         });
         break;
     }
@@ -63,26 +64,6 @@ export function literalsIn(node: Node, enumValues: ReadonlyMap<string, string>):
     return undefined;
   });
   return found;
-}
-
-/** Called for what it does: as the whole of `SELECT f()` or `SELECT * FROM f()`, not to compute a value to be stored. */
-function isStandalone(node: Node, call: Record<string, unknown>): boolean {
-  const [kind, body] = unwrap(node);
-  if (kind !== "SelectStmt") return false;
-  const select = body as SelectStmt;
-  const targets = (select.targetList ?? []).map((target) => ("ResTarget" in target ? target.ResTarget.val : undefined));
-  if (
-    targets.some(
-      (value) => value !== undefined && "FuncCall" in stripCasts(value) && unwrap(stripCasts(value))[1] === call,
-    )
-  )
-    return true;
-  let inFrom = false;
-  walk(select.fromClause, (_, inner) => {
-    if (inner === call) inFrom = true;
-    return undefined;
-  });
-  return inFrom;
 }
 
 function commonTables(node: Node): Map<string, SelectStmt | undefined> {
@@ -138,6 +119,7 @@ function scopeOf(
   const isLarge = isLargeIn(scene, own);
   return {
     target: relation,
+    table: name.name,
     names: new Set(target.alias?.aliasname === undefined ? [name.name] : [target.alias.aliasname]),
     unbounded: new Set(from.filter(isLarge).flatMap(namesIn)),
     isLarge,

@@ -128,7 +128,7 @@ export function alterTable(action: { table: Name } & TableAction, context: FoldC
       if (ifNotExists && resolved.relation?.columns.has(column.name)) return;
       catalogue.own(key)?.columns.set(column.name, columnFact(column, ifNotExists ? undefined : birth));
       for (const constraint of column.constraints) addConstraint(key, constraint, context);
-      if (column.serial) ownSequence(key, column.name, context);
+      if (column.serial || column.identity) ownSequence(key, column.name, context);
       return;
     }
     case "drop-column": {
@@ -173,6 +173,7 @@ export function alterTable(action: { table: Name } & TableAction, context: FoldC
     }
     case "add-identity":
       set(action.column, { generated: action.always ? "always" : "by-default" });
+      ownSequence(key, action.column, context);
       return;
     case "set-identity":
       if (action.always !== undefined) set(action.column, { generated: action.always ? "always" : "by-default" });

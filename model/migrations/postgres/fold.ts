@@ -119,7 +119,7 @@ function createRelation(action: CreateRelation, context: FoldContext): void {
   }
   for (const spec of action.columns) {
     for (const constraint of spec.constraints) addConstraint(key, constraint, { ...context, birth: own });
-    if (spec.serial) ownSequence(key, spec.name, { ...context, birth: own });
+    if (spec.serial || spec.identity) ownSequence(key, spec.name, { ...context, birth: own });
   }
   for (const constraint of action.constraints) addConstraint(key, constraint, { ...context, birth: own });
   if (action.relation === "view" || action.relation === "matview") pinBy(action.query, context);

@@ -2,9 +2,9 @@ import type * as Pg from "libpg-query";
 import type { Finding } from "../finding";
 import type { Delivery } from "../layout";
 import { judgesOf } from "../rules";
-import type { Action } from "./actions";
+import type { Action, LockMode } from "./actions";
 import { constantOf, isOn, optionsOf, stripCasts, unwrap } from "./ast";
-import { type Catalogue, keyOf } from "./catalogue";
+import { type Catalogue, keyOf, type Resolved } from "./catalogue";
 import { readCode, registerFunction } from "./code";
 import { constantText } from "./constants";
 import { literalsIn, readData, readsLarge } from "./data";
@@ -13,7 +13,7 @@ import { locksOf, lockText } from "./locks";
 import { type Name, nameOfRangeVar, quoteName } from "./names";
 import type { ParsedStatement, Parser } from "./parser";
 import { readStatement } from "./read";
-import type { Scene } from "./scene";
+import type { HeldLock, Scene } from "./scene";
 import { DEFAULT_SEARCH_PATH, Session } from "./session";
 
 /** Where a statement stands, for people. */
@@ -26,7 +26,7 @@ export interface Place {
 export interface FileStatement extends ParsedStatement {
   /** In UTF-16 units of the file. */
   start: number;
-  place: Place;
+  readonly place: Place;
   text: string;
   /** Where the parser's places lead to in the text. */
   indexOf(location: number): number;
@@ -254,9 +254,10 @@ export class Run {
 
   /** Judges one action over the catalogue as it is, and then folds it in. */
   judge(action: Action, at: At, context: CodeContext): void {
-    if (!this.options.silent) {
+    const judges = this.options.silent ? [] : judgesOf(action.kind);
+    if (judges.length > 0) {
       const scene = this.scene(at, context);
-      for (const { rule, judge } of judgesOf(action.kind)) {
+      for (const { rule, judge } of judges) {
         const verdict = judge(action as never, scene);
         if (verdict === undefined) continue;
         const { message, fix, locks, level, question, affects } = verdict;
@@ -304,8 +305,7 @@ export class Run {
   }
 
   private hold(action: Action, at: At): void {
-    for (const { mode, on } of locksOf(action))
-      if (!this.isBorn(on)) this.session.held.push({ mode, on: quoteName(on), line: at.place.line });
+    for (const { mode, on } of locksOf(action)) if (!this.isBorn(on)) this.session.held.push(heldLock(mode, on, at));
   }
 
   private isBorn(name: Name): boolean {
@@ -316,6 +316,21 @@ export class Run {
   scene({ text, indexOf }: At, context: CodeContext): Scene {
     const { catalogue, session } = this;
     const upcoming = this.upcoming;
+    // Many rules ask for the same names.
+    const known = new Map<string, { resolved: Resolved; born: boolean }>();
+    const resolve = (name: Name) => {
+      const written = keyOf(name.schema ?? "", name.name);
+      const before = known.get(written);
+      if (before) return before;
+      const { relation, ...resolved } = catalogue.relation(name, session.searchPath);
+      const found = {
+        // Where another one may be meant, what is known of this one is not to be trusted.
+        resolved: relation && resolved.certain ? { ...resolved, relation } : resolved,
+        born: this.isBorn(name),
+      };
+      known.set(written, found);
+      return found;
+    };
     return {
       catalogue,
       searchPath: session.searchPath,
@@ -325,12 +340,8 @@ export class Run {
       text,
       indexOf,
       following: () => (session.block === undefined ? [] : actionsUntilEnd(upcoming)),
-      resolve: (name) => {
-        const { relation, ...resolved } = catalogue.relation(name, session.searchPath);
-        // Where another one may be meant, what is known of this one is not to be trusted.
-        return relation && resolved.certain ? { ...resolved, relation } : resolved;
-      },
-      born: (name) => this.isBorn(name),
+      resolve: (name) => resolve(name).resolved,
+      born: (name) => resolve(name).born,
       bornHere: (birth) => birth !== undefined && birth === this.options.number,
     };
   }
@@ -529,6 +540,15 @@ export class Run {
 const RUNNER_FIX = "Remove it, or tell the runner (and --transaction none) to run this file without a transaction.";
 /** Statements after one that are read to see whether they complete it. */
 const LOOK_AHEAD = 40;
+
+/** Its place is worked out only where a finding tells it. */
+const heldLock = (mode: LockMode, on: Name, at: At): HeldLock => ({
+  mode,
+  on: quoteName(on),
+  get line() {
+    return at.place.line;
+  },
+});
 
 const inCode = (what: string): Action => ({
   kind: "uninspectable",

@@ -40,7 +40,10 @@ function parsePart(parser: Parser, source: SourceText, from: number, to: number)
       start: from + own,
       text,
       indexOf: (location) => Math.max(0, part.unitOfByte(location) - own),
-      place: { ...source.position(from + own), statement: excerpt(text) },
+      // Most statements are found to be good, and then nobody asks where they stand.
+      get place() {
+        return { ...source.position(from + own), statement: excerpt(text) };
+      },
     };
   });
 }

@@ -41,7 +41,8 @@ function isVolatile(
 export type TypeNature = "plain" | "constrained-domain" | "unknown";
 
 export function natureOf(type: TypeRef, catalogue: Catalogue, searchPath: readonly string[]): TypeNature {
-  if (isBuiltin(type)) return "plain";
+  // An array of a domain is no domain: PostgreSQL does not look into it.
+  if (type.array || isBuiltin(type)) return "plain";
   const name = type.schema === undefined ? { name: type.name } : { schema: type.schema, name: type.name };
   const { type: fact } = catalogue.type(name, searchPath);
   if (fact === undefined) {
@@ -50,6 +51,6 @@ export function natureOf(type: TypeRef, catalogue: Catalogue, searchPath: readon
     return EXTENSION_TYPES.has(type.name) ? "plain" : "unknown";
   }
   if (fact.kind !== "domain") return "plain";
-  if (fact.checked || type.array) return fact.checked ? "constrained-domain" : "plain";
+  if (fact.checked) return "constrained-domain";
   return fact.base ? natureOf(fact.base, catalogue, searchPath) : "unknown";
 }

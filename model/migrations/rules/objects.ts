@@ -1,7 +1,7 @@
 import type { Node } from "libpg-query";
 import type { Birth } from "../postgres/catalogue";
 import { constantText } from "../postgres/constants";
-import { type Name, nameOfParts } from "../postgres/names";
+import { derivedName, type Name, nameOfParts } from "../postgres/names";
 import type { Scene } from "../postgres/scene";
 import { defineRules, LATER, q, qn } from "./support";
 
@@ -39,10 +39,14 @@ function sequenceOf(scene: Scene, argument: Node | undefined): Name | undefined 
   if ("TypeCast" in argument) return sequenceOf(scene, argument.TypeCast.arg);
   if (!("FuncCall" in argument)) return undefined;
   const [table, column] = (argument.FuncCall.args ?? []).map((inner) => constantText(inner, new Map()));
-  return table === undefined || column === undefined ? undefined : nameOfParts(table.split("."));
+  if (table === undefined || column === undefined) return undefined;
+  const { schema, name } = nameOfParts(table.split("."));
+  const sequence = derivedName(name, column, "seq");
+  return schema === undefined ? { name: sequence } : { schema, name: sequence };
 }
 
 function ownedByBorn(scene: Scene, name: Name): boolean {
+  // An identity's sequence is as old as the identity, which may be younger than its table.
   const owner = scene.resolve(name).relation?.owner;
   return scene.born(name) || (owner !== undefined && scene.bornHere(scene.catalogue.relations.get(owner)?.birth));
 }
