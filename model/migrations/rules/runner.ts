@@ -90,8 +90,9 @@ export const runnerRules = defineRules(
       why: "A function that no migration created, or that is written in a language that can't be read, may do anything.",
       instead: "Call functions that a migration created in SQL or PL/pgSQL, or write their statements out.",
       example: {
-        before: `${BEFORE} CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'DELETE FROM users';`,
-        unsafe: "SELECT f();",
+        before: "CREATE FUNCTION stop(integer) RETURNS boolean LANGUAGE internal STRICT AS 'pg_terminate_backend';",
+        unsafe:
+          "SELECT stop(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid();",
         safe: "SELECT now();",
       },
     },
