@@ -59,7 +59,10 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
     processes: Object.fromEntries(
       Object.keys(expected.processes).map((key) => {
         const mine = processes.filter((process) => process.key === key);
-        const current = mine.find(({ generation, policy }) => policy === "service" || generation === serving?.number);
+        const candidates = mine.filter(
+          ({ generation, policy }) => policy === "service" || generation === serving?.number,
+        );
+        const current = candidates.find(({ wanted }) => wanted) ?? candidates[0];
         return [key, current?.state ?? "missing"];
       }),
     ),

@@ -1,11 +1,11 @@
-import { access, constants, stat } from "node:fs/promises";
-import { isAbsolute } from "node:path";
+import { stat } from "node:fs/promises";
 import { collide, listensOn } from "../model/edge";
 import type { PoolSpec, SecretNames } from "../model/pool";
 import { templatesIn } from "../model/template";
 import type { Step } from "../model/transaction";
 import { backendsOf, routesOf } from "./desired";
 import type { Host } from "./host";
+import { processProblems } from "./process-problems";
 import { routeProblems, routesTo } from "./routes";
 import { serverProblems } from "./servers";
 
@@ -165,7 +165,8 @@ async function poolProblems(
   return [...problems, ...hostEnvProblems(spec, secrets), ...servicePortProblems(pool, spec, host)];
 }
 
-async function releaseProblems(pool: string, { release, processes }: PoolSpec, host: Host): Promise<StepProblem[]> {
+async function releaseProblems(pool: string, spec: PoolSpec, host: Host): Promise<StepProblem[]> {
+  const { release } = spec;
   const state = host.committed.pools[pool];
   const problem = await folderProblem(release.path);
   if (problem !== undefined) {
@@ -178,13 +179,7 @@ async function releaseProblems(pool: string, { release, processes }: PoolSpec, h
       },
     ];
   }
-  const checks = Object.entries(processes).map(async ([id, { command }]) => {
-    const first = Array.isArray(command) ? command[0]?.replaceAll("{{release.path}}", release.path) : undefined;
-    if (first === undefined || !isAbsolute(first) || templatesIn(first).length > 0) return [];
-    const message = await executableProblem(first);
-    return message === undefined ? [] : [{ path: `processes.${id}.command[0]`, message: `${first} ${message}` }];
-  });
-  return (await Promise.all(checks)).flat();
+  return processProblems(spec);
 }
 
 async function folderProblem(path: string): Promise<string | undefined> {
@@ -192,17 +187,6 @@ async function folderProblem(path: string): Promise<string | undefined> {
     return (await stat(path)).isDirectory() ? undefined : "is not a folder";
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "ENOENT" ? MISSING : `can't be read (${(error as Error).message})`;
-  }
-}
-
-async function executableProblem(path: string): Promise<string | undefined> {
-  try {
-    await access(path, constants.X_OK);
-    return (await stat(path)).isFile() ? undefined : "is not a file: name the program";
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ENOENT"
-      ? "does not exist: check the path"
-      : "is not executable: run chmod +x on it";
   }
 }
 

@@ -54,7 +54,7 @@ export type PoolState = z.output<typeof poolState>;
 
 /** One process that should run. */
 export interface Instance {
-  /** Unique on the host: `<pool>.<generation>.<process>.<index>`, or `<pool>.service.<process>`. */
+  /** Unique on the host: `<pool>.<generation>.<process>.<index>`, or `<pool>.service.<process>` (`.<index>` from 1 on). */
   id: string;
   /** What people call it inside its pool: `web#0`, or `redis` for a singleton or a service. */
   key: string;
@@ -74,9 +74,14 @@ export interface Instance {
 /** A pool spec as the agent gets it: secret environment values taken out. */
 export type SplitSpec = Omit<PoolSpec, "processes"> & { processes: Record<string, TemplateState> };
 
-/** The key of a replica, such as `web#0`; a singleton and a service have their plain name. */
-export function replicaKey(process: string, index: number, { policy }: Pick<ProcessTemplate, "policy">): string {
-  return policy === "singleton" || policy === "service" ? process : `${process}#${index}`;
+/** The key of a replica, such as `web#0`; a singleton and a service of which there is one have their plain name. */
+export function replicaKey(
+  process: string,
+  index: number,
+  { policy, replicas }: Pick<ProcessTemplate, "policy" | "replicas">,
+): string {
+  const single = policy === "singleton" || (policy === "service" && replicas === 1);
+  return single ? process : `${process}#${index}`;
 }
 
 /** Keys of all replicas of a process. */
@@ -247,19 +252,21 @@ function servicesOf({ release, number, processes }: Generation): [string, PoolSt
 
 /** Every process that should run, in the order in which they start: services, companions, proxied, singletons. */
 export function instancesOf(pool: string, state: PoolState): Instance[] {
-  const services = Object.entries(state.services).map(([process, { release, generation: number, template }]) => ({
-    id: `${pool}.service.${process}`,
-    key: process,
-    pool,
-    inPlace: isInPlace(state),
-    process,
-    generation: number,
-    release,
-    index: 0,
-    template,
-    port: typeof template.port === "number" ? template.port : undefined,
-    ports: portsByProcess(state, undefined),
-  }));
+  const services = Object.entries(state.services).flatMap(([process, { release, generation: number, template }]) =>
+    replicaKeys(process, template).map((key, index) => ({
+      id: serviceId(pool, process, { generation: number, template }, index),
+      key,
+      pool,
+      inPlace: isInPlace(state),
+      process,
+      generation: number,
+      release,
+      index,
+      template,
+      port: typeof template.port === "number" ? template.port : undefined,
+      ports: portsByProcess(state, undefined),
+    })),
+  );
   // In place, the candidate has taken the current one's place.
   const both = isInPlace(state) ? [state.candidate ?? state.current] : [state.current, state.candidate];
   const sides = both.filter((side) => side !== undefined);
@@ -270,6 +277,17 @@ export function instancesOf(pool: string, state: PoolState): Instance[] {
   const lead = state[state.singletonsOf];
   const singletons = lead === undefined ? [] : replicas(pool, state, lead, "singleton");
   return [...services, ...byId.values(), ...singletons];
+}
+
+/** A service keeps its id, and so runs on, across releases, unless each release has its own. */
+function serviceId(
+  pool: string,
+  process: string,
+  { generation: number, template }: Pick<PoolState["services"][string], "generation" | "template">,
+  index: number,
+): string {
+  if (template.handoff) return `${pool}.${number}.${process}.${index}`;
+  return index === 0 ? `${pool}.service.${process}` : `${pool}.service.${process}.${index}`;
 }
 
 /** The replicas of one generation with one policy. */

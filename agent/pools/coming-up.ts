@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { milliseconds } from "../../model/duration";
 import type { Instance } from "../../model/pool-state";
 import { masked } from "../mask";
 import { Problem } from "../problem";
 import type { ProcessRecord } from "../processes/host";
 import { lookOf, untilHealthy } from "./health";
 import { titleOf } from "./labels";
+import { untilListening } from "./listening";
 import { exitText, messageOf, type PoolHost, subjectOf } from "./slot";
 
 /** Time that a process without a health check must stay up to count as started, in milliseconds. */
@@ -17,7 +19,7 @@ export const SETTLE_MS = 500;
  */
 export async function comesUp(instance: Instance, host: PoolHost): Promise<void> {
   const { processes } = host;
-  const { id, template } = instance;
+  const { id, template, port } = instance;
   const exit = new AbortController();
   const onExit = (record: ProcessRecord) => {
     if (record.id === id) exit.abort(new Error(exitText(record)));
@@ -30,6 +32,11 @@ export async function comesUp(instance: Instance, host: PoolHost): Promise<void>
     const look = lookOf(instance, processes);
     if (look !== undefined && template.health !== undefined) await untilHealthy(look, template.health, signal);
     else await sleep(SETTLE_MS, undefined, { signal });
+    // Its predecessor listens on the same port, and may be the one that answers.
+    if (template.handoff && port !== undefined) {
+      const deadlineMs = milliseconds(template.health?.deadline ?? "1 minute");
+      await untilListening(() => processes.get(id)?.group, port, deadlineMs, signal);
+    }
   } catch (error) {
     const reason = messageOf(exit.signal.aborted ? exit.signal.reason : error);
     throw new Problem(422, "not-up", `${titleOf(subjectOf(instance))} ${reason}${await lastOutput(instance, host)}`);

@@ -158,7 +158,8 @@ export class Departures {
     lives.exited(id, record);
     lives.move(subject, "gone", { data: { exit: record.exit }, note: { leaving: undefined } });
     await this.hooks.clear(id);
-    await processes.remove(id);
+    // What runs again leaves its last words: they may say why.
+    await processes.remove(id, { keepOutput: entry.again ? 1 : 0 });
     if (!this.wishes.isWanted(id)) lives.forget(id);
   }
 

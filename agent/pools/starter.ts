@@ -53,7 +53,7 @@ export class Starter {
     if (!strict && (slot.timer !== undefined || lives.state(id) === "failed")) return;
     if (template.policy === "singleton") await unlessAborted(signal, this.otherSingletonsGone(slot));
     if (slot.instance.inPlace && !template.handoff) await unlessAborted(signal, this.predecessorsGone(slot));
-    if (processes.get(id)?.state === "exited") await processes.remove(id);
+    if (processes.get(id)?.state === "exited") await processes.remove(id, { keepOutput: template.output.keep });
     signal.throwIfAborted();
     // It may have become unwanted while others were waited for; nobody would stop it then.
     if (!this.parts.isCurrent(slot)) return;

@@ -13,6 +13,8 @@ export interface InstanceStatus extends Pick<Labels, "key" | "process" | "policy
   since?: string | undefined;
   /** Why it is in this state, where that is known. */
   reason?: Reason | undefined;
+  /** Whether it should run, now that everything is as it is: others leave. */
+  wanted: boolean;
   /** 0, 1, ... of its replicas. */
   index: number;
   port?: number | undefined;
@@ -70,6 +72,7 @@ export function statusesOf(pool: string, { processes, lives }: PoolHost, slots: 
       policy: labels.policy,
       generation,
       release,
+      wanted: slot !== undefined,
       index: slot?.instance.index ?? Number(/#(\d+)$/.exec(labels.key)?.[1] ?? 0),
       port,
       state: life?.state ?? (isAlive(record) ? "running" : "stopped"),

@@ -7,6 +7,7 @@ import { fromLabels, type Labels, titleOf } from "./labels";
 import { labelsNow } from "./labels-now";
 import { MemorySamples } from "./memory-samples";
 import { MemoryWatch } from "./memory-watch";
+import { OutputWatch } from "./output-watch";
 import { Replacer } from "./replacer";
 import { Restarts } from "./restarts";
 import { exitText, messageOf, type PoolHost, type Slot, subjectOf } from "./slot";
@@ -30,6 +31,7 @@ export class Supervisor {
   private readonly restarts: Restarts;
   private readonly memory: MemorySamples;
   private readonly memoryWatch: MemoryWatch;
+  private readonly outputWatch: OutputWatch;
   private readonly health: HealthWatch;
   /** Processes of which it was said that they do not come up. */
   private readonly saidLate = new Set<string>();
@@ -64,6 +66,8 @@ export class Supervisor {
       restart: (slot) => this.replace(slot, "memory"),
     });
     this.memoryWatch.start();
+    this.outputWatch = new OutputWatch(host, (id) => this.slots.get(id)?.instance.template.output);
+    this.outputWatch.start();
     host.processes.on("exit", (record) => this.exited(record));
   }
 
@@ -301,6 +305,7 @@ export class Supervisor {
     this.closed = true;
     this.departures.close();
     this.memoryWatch.close();
+    this.outputWatch.close();
     this.health.close();
     for (const { timer } of this.slots.values()) clearTimeout(timer);
   }

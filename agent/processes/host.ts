@@ -10,6 +10,8 @@ import { commandOf, findMarked, instanceOf, isAlive, type Marked, readBootId, si
 import { launchShim, type ProcessSpec } from "./launch";
 import { ManagedProcess, type ProcessEvent, type ProcessRecord, type StopOptions } from "./managed";
 import { tailOf } from "./output";
+import { deleteRecord } from "./record";
+import { putAside } from "./rotation";
 
 export type { ProcessSpec } from "./launch";
 export type { ProcessEvent, ProcessRecord, StopOptions } from "./managed";
@@ -146,15 +148,24 @@ export class ProcessHost {
     return this.processes.get(id)?.signal(signal) ?? false;
   }
 
-  /** Forgets an exited process and deletes its folder. @throws when there is no such process, or it has not exited */
-  async remove(id: string): Promise<void> {
+  /**
+   * Forgets an exited process and deletes its folder.
+   *
+   * @param o.keepOutput how many files of older output stay for the next one with this id. @default 0
+   * @throws when there is no such process, or it has not exited
+   */
+  async remove(id: string, { keepOutput = 0 }: { keepOutput?: number } = {}): Promise<void> {
     const managed = this.managedOf(id);
     await managed.settled();
     const { state } = managed.record;
     if (state !== "exited") throw new Error(`process ${id} is ${state}; stop it before removing it`);
     // In this order: what a kill in between leaves is a record, which the next agent finds and removes.
     await rm(this.statusPathOf(id), { force: true });
-    await rm(this.folderOf(id), { recursive: true, force: true });
+    if (keepOutput === 0) await rm(this.folderOf(id), { recursive: true, force: true });
+    else {
+      await putAside(this.outputPath(id), keepOutput);
+      await deleteRecord(this.folderOf(id));
+    }
     this.processes.delete(id);
   }
 

@@ -295,6 +295,7 @@ test("replica keys are plain for what there is one of", () => {
   );
   assert.deepEqual(replicaKeys("x", { policy: "singleton", replicas: 1 }), ["x"]);
   assert.deepEqual(replicaKeys("x", { policy: "service", replicas: 1 }), ["x"]);
+  assert.deepEqual(replicaKeys("x", { policy: "service", replicas: 2 }), ["x#0", "x#1"]);
 });
 
 test("a state survives its file", () => {

@@ -126,26 +126,26 @@ test("what can't be is refused with its reason, and changes nothing", async (t) 
     "a program that is missing",
     "pool/web",
     process9(["{{release.path}}/none"]),
-    /processes\.web\.command\[0\]: .*\/srv\/v9\/none does not exist: check the path/,
+    /processes\.web\.command\[0\]: .*\/srv\/v9\/none does not exist; check the path/,
   );
   await refused(
     "a program that is not executable",
     "pool/web",
     process9(["{{release.path}}/app.cjs"]),
-    /app\.cjs is not executable: run chmod \+x on it/,
+    /app\.cjs is not executable; chmod \+x it/,
   );
   await refused(
     "a program that is nowhere on PATH",
     "pool/web",
     process9(["no-such-program"]),
-    /argv\[0\] no-such-program is in no folder of PATH/,
+    /no-such-program is in no folder of PATH/,
   );
   await mkdir(join(path, "folder"));
   await refused(
     "a program that is a folder",
     "pool/web",
     process9(["{{release.path}}/folder"]),
-    /folder is not a file: name the program/,
+    /folder is not a file; give the program/,
   );
 
   await t.test("a missing release names those that are kept", async () => {

@@ -96,8 +96,8 @@ test("a release", { concurrency: true }, async (t) => {
       const reasons = [
         /web#0 of pool failing \(release v2\) exited with code 7; its last output:\n {2}\| no database/,
         /side#0 of pool failing \(release v2\) exited with code 8; its last output:\n {2}\| no queue/,
-        /argv\[0\] \.\/missing does not exist/,
-        /app\.cjs is not executable: run chmod \+x on it/,
+        /processes\.web\.command\[0\]: .*\/missing does not exist; check the path/,
+        /app\.cjs is not executable; chmod \+x it/,
       ];
       for (const [index, processes] of failures.entries()) {
         await assert.rejects(pool.promote("v2", processes), reasons[index] ?? /unreachable/);

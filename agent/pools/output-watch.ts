@@ -1,0 +1,49 @@
+import { bytes } from "../../model/size";
+import type { Output } from "../../model/supervision";
+import { type OutputLimits, rotate } from "../processes/rotation";
+import { messageOf, type PoolHost } from "./slot";
+
+/** Between two looks at the sizes of all outputs, in milliseconds: what a flood writes meanwhile is above the bound. */
+const LOOK_MS = 250;
+/** Of what declares nothing: an edge's HAProxy, commands beside processes, processes that leave. */
+const DEFAULT: OutputLimits = { maxBytes: 8 * 1024 * 1024, keep: 1 };
+
+export function limitsOf(output: Output | undefined): OutputLimits {
+  return output === undefined ? DEFAULT : { maxBytes: bytes(output.maxSize), keep: output.keep };
+}
+
+/** Keeps the output of all processes within its bounds. */
+export class OutputWatch {
+  private timer: NodeJS.Timeout | undefined;
+  private looking = false;
+  private failing = false;
+
+  constructor(
+    private readonly host: Pick<PoolHost, "processes" | "events">,
+    private readonly outputOf: (id: string) => Output | undefined,
+  ) {}
+
+  start(): void {
+    this.timer = setInterval(() => void this.look(), LOOK_MS).unref();
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+  }
+
+  private async look(): Promise<void> {
+    if (this.looking) return;
+    this.looking = true;
+    const { processes, events } = this.host;
+    try {
+      for (const { id, state } of processes.list())
+        if (state !== "exited") await rotate(processes.outputPath(id), limitsOf(this.outputOf(id)));
+      this.failing = false;
+    } catch (error) {
+      if (!this.failing) events.emit(`output can't be rotated: ${messageOf(error)}`);
+      this.failing = true;
+    } finally {
+      this.looking = false;
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import { isAbsolute, resolve } from "node:path";
+import type { PoolSpec, ProcessTemplate } from "../model/pool";
+import { templatesIn } from "../model/template";
+import { accountOf, limitedBy } from "./pools/account";
+import { problemsOf } from "./processes/command";
+import type { StepProblem } from "./step-problems";
+
+/**
+ * What would keep processes of a release from being started on this host: programs that are not found or not executable,
+ * accounts that do not exist, tools of the host that are missing. Looked at before anything of the old release is touched.
+ */
+export async function processProblems({ release, processes }: PoolSpec): Promise<StepProblem[]> {
+  const all = Object.entries(processes).map(async ([id, template]) => {
+    const found = await Promise.all([programProblems(template, release.path), accountProblems(template)]);
+    return found.flat().map(({ path, message }) => ({ path: `processes.${id}.${path}`, message }));
+  });
+  return (await Promise.all(all)).flat();
+}
+
+/** The programs of all its commands whose names, folder and PATH can be known now. */
+async function programProblems(template: ProcessTemplate, releasePath: string): Promise<StepProblem[]> {
+  const known = (text: string | undefined) => {
+    const filled = text?.replaceAll("{{release.path}}", releasePath);
+    return filled === undefined || templatesIn(filled).length > 0 ? undefined : filled;
+  };
+  const cwd = known(template.cwd);
+  const PATH = template.env.PATH === undefined ? process.env.PATH : known(template.env.PATH);
+  if (cwd === undefined) return [];
+  const { quiet, drain, stop } = template.lifecycle;
+  const commands: [path: string, command: readonly string[] | string | undefined][] = [
+    ["command[0]", template.command],
+    ["lifecycle.quiet[0]", quiet],
+    ["lifecycle.drain[0]", drain],
+    ["lifecycle.stop[0]", stop],
+    ["health.command[0]", template.health?.command],
+  ];
+  const checks = commands.map(async ([path, command]): Promise<StepProblem[]> => {
+    const program = Array.isArray(command) ? known(command[0]) : undefined;
+    if (program === undefined || (PATH === undefined && !program.includes("/"))) return [];
+    const argv = [program.includes("/") && !isAbsolute(program) ? resolve(cwd, program) : program];
+    const [problem] = await problemsOf({ argv, cwd, env: PATH === undefined ? {} : { PATH } });
+    if (problem === undefined) return [];
+    return problem.startsWith("cwd ")
+      ? [{ path: "cwd", message: problem.slice("cwd ".length) }]
+      : [{ path, message: problem.replace(/^argv\[0\] /, "") }];
+  });
+  const found = (await Promise.all(checks)).flat();
+  // A folder that is missing is missing for all its commands.
+  return found.filter(({ path }, index) => path !== "cwd" || found.findIndex((each) => each.path === path) === index);
+}
+
+async function accountProblems({ user, group, limits }: ProcessTemplate): Promise<StepProblem[]> {
+  const problems: StepProblem[] = [];
+  try {
+    if (user !== undefined) await accountOf(user, group);
+  } catch (error) {
+    problems.push({ path: "user", message: (error as Error).message });
+  }
+  try {
+    limitedBy({ files: limits.files, core: limits.core === undefined ? undefined : 0 });
+  } catch (error) {
+    problems.push({ path: "limits", message: (error as Error).message });
+  }
+  return problems;
+}
