@@ -47,7 +47,7 @@ test("an old release", { concurrency: true }, async (t) => {
       await pool.promote("v2", { web: web() }, { settle: false, drainDeadline: "1 minute" });
       assert.equal(await pool.get(), "web#0@v2");
       await echo(socket, "still here");
-      assert.equal((await pool.processes()).get("web#0@v1")?.state, "draining");
+      await until("it to drain", async () => (await pool.processes()).get("web#0@v1")?.state === "draining");
       assert.equal(await slow, "web#0@v1");
       await echo(socket, "and now");
       socket.end();
