@@ -134,6 +134,8 @@ function subqueryRestricts(body: Record<string, unknown>, scope: WriteScope): bo
       !from.some((node) => isTarget(node, scope)) || restrictsWithin(query.whereClause, new Set(from.flatMap(namesIn)))
     );
   }
+  // A value that is a condition by itself is the same for every row.
+  if (body.testexpr === undefined && body.subLinkType === "EXPR_SUBLINK") return false;
   // One value, or all of them, that the target is compared with; or those that another table lists.
   return body.subLinkType !== "ANY_SUBLINK" || !from.some((node) => isTarget(node, scope)) || isSmall(query, scope);
 }

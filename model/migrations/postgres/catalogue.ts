@@ -65,8 +65,8 @@ export interface Relation {
   readonly defaultPartition?: string;
   readonly partitionOf?: string;
   readonly bound?: PartitionBound;
-  /** Columns whose type views, policies, triggers and generated columns hold fast; `*` is all of them. */
-  readonly pinned: ReadonlySet<string>;
+  /** Columns whose type a view, policy or trigger holds fast, by what holds them; `*` is all of them. */
+  readonly pinned: ReadonlyMap<string, readonly string[]>;
   readonly replicaIdentity?: "default" | "full" | "nothing" | "index";
   /** Privileges that statements granted on it. */
   readonly granted: ReadonlySet<string>;
@@ -80,7 +80,7 @@ export interface Relation {
 export interface OwnRelation extends Relation {
   readonly columns: Map<string, Column>;
   readonly constraints: Map<string, ConstraintFact>;
-  readonly pinned: Set<string>;
+  readonly pinned: Map<string, readonly string[]>;
   readonly granted: Set<string>;
 }
 
@@ -188,7 +188,7 @@ export class Catalogue {
       ...relation,
       columns: new Map(columns),
       constraints: new Map(constraints),
-      pinned: new Set(pinned),
+      pinned: new Map(pinned),
       granted: new Set(granted),
       generation: this.generation,
     };
@@ -199,6 +199,11 @@ export class Catalogue {
   /** Makes room for facts about a relation that was not heard of before. */
   ensure(resolved: Resolved, kind: RelationKind = "table"): void {
     if (!this.relations.has(resolved.key)) this.relations.set(resolved.key, blankRelation(resolved, kind));
+  }
+
+  /** What held types of columns fast is gone. */
+  unpin(holder: string): void {
+    for (const [key, { pinned }] of this.relations) if (pinned.has(holder)) this.own(key)?.pinned.delete(holder);
   }
 
   indexesOf(table: string): [key: string, relation: Relation & { index: IndexFact }][] {
@@ -251,7 +256,7 @@ export function blankRelation({ schema, name }: { schema: string; name: string }
     complete: false,
     columns: new Map(),
     constraints: new Map(),
-    pinned: new Set(),
+    pinned: new Map(),
     granted: new Set(),
     generation: 0,
   };

@@ -62,7 +62,7 @@ export function fold(action: Action, context: FoldContext): void {
     case "create-trigger": {
       const table = resolve(action.table);
       catalogue.others.set(`trigger ${table.key} ${action.name}`, birth);
-      for (const column of action.columns) catalogue.own(table.key)?.pinned.add(column);
+      catalogue.own(table.key)?.pinned.set(`trigger ${table.key} ${action.name}`, action.columns);
       return;
     }
     case "grant":
@@ -83,7 +83,7 @@ function createRelation(action: CreateRelation, context: FoldContext): void {
   const key = keyOf(schema, action.name.name);
   const before = catalogue.relations.get(key);
   if (before && (action.ifNotExists || action.replace)) {
-    if (action.replace) pinBy(action.query, context);
+    if (action.replace) pinBy(key, action.query, context);
     return;
   }
   // Whether it was there before is not known, so neither is that this file made it.
@@ -122,11 +122,11 @@ function createRelation(action: CreateRelation, context: FoldContext): void {
     if (spec.serial || spec.identity) ownSequence(key, spec.name, { ...context, birth: own });
   }
   for (const constraint of action.constraints) addConstraint(key, constraint, { ...context, birth: own });
-  if (action.relation === "view" || action.relation === "matview") pinBy(action.query, context);
+  if (action.relation === "view" || action.relation === "matview") pinBy(key, action.query, context);
 }
 
 /** A view holds fast the types of the columns of what it shows; which ones is not looked into. */
-function pinBy(query: unknown, { catalogue, searchPath }: FoldContext): void {
+function pinBy(holder: string, query: unknown, { catalogue, searchPath }: FoldContext): void {
   const named = columnsIn(query);
   let star = false;
   const tables: string[] = [];
@@ -135,8 +135,7 @@ function pinBy(query: unknown, { catalogue, searchPath }: FoldContext): void {
     if (kind === "RangeVar") tables.push(catalogue.relation(nameOfRangeVar(body), searchPath).key);
     return undefined;
   });
-  for (const table of tables)
-    for (const column of star ? ["*", ...named] : named) catalogue.own(table)?.pinned.add(column);
+  for (const table of tables) catalogue.own(table)?.pinned.set(holder, star ? ["*"] : [...named]);
 }
 
 function createIndex(action: CreateIndex, { catalogue, searchPath, birth }: FoldContext): void {
@@ -170,15 +169,18 @@ function createOther(
     return;
   }
   const table = catalogue.relation(action.table, searchPath);
-  catalogue.others.set(`${action.kind === "create-policy" ? "policy" : "rule"} ${table.key} ${action.name}`, birth);
+  const holder = `${action.kind === "create-policy" ? "policy" : "rule"} ${table.key} ${action.name}`;
+  catalogue.others.set(holder, birth);
   // A policy's expressions hold columns fast as a view does.
-  catalogue.own(table.key)?.pinned.add("*");
+  catalogue.own(table.key)?.pinned.set(holder, ["*"]);
 }
 
 function drop(action: Extract<Action, { kind: "drop" }>, { catalogue, searchPath }: FoldContext): void {
   const { object, name, part } = action;
   if (part !== undefined) {
-    catalogue.others.delete(`${object} ${catalogue.relation(name, searchPath).key} ${part}`);
+    const holder = `${object} ${catalogue.relation(name, searchPath).key} ${part}`;
+    catalogue.others.delete(holder);
+    catalogue.unpin(holder);
     return;
   }
   if (object === "type" || object === "domain") {
@@ -195,6 +197,7 @@ function drop(action: Extract<Action, { kind: "drop" }>, { catalogue, searchPath
     for (const [index] of catalogue.indexesOf(key)) catalogue.relations.delete(index);
     for (const [other, { owner }] of catalogue.relations) if (owner === key) catalogue.relations.delete(other);
     catalogue.relations.delete(key);
+    if (object.endsWith("view")) catalogue.unpin(key);
     return;
   }
   if (object === "schema") {
@@ -287,7 +290,7 @@ function renamedColumn({ columns, constraints, pinned }: Relation, from: string,
         },
       ]),
     ),
-    pinned: new Set([...pinned].map(swap)),
+    pinned: new Map([...pinned].map(([holder, names]) => [holder, names.map(swap)])),
   };
 }
 

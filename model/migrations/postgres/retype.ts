@@ -17,8 +17,8 @@ export function whyRewritten(action: Extract<Action, { kind: "change-type" }>, s
   for (const fact of relation?.constraints.values() ?? [])
     if (fact.kind === "check" && fact.valid && fact.columns.includes(column))
       return `the check ${fact.name} is run on every row again`;
-  if (relation?.pinned.has(column) || relation?.pinned.has("*"))
-    return "a view, policy or trigger uses the column, so the statement fails";
+  const held = [...(relation?.pinned.values() ?? [])].some((names) => names.includes(column) || names.includes("*"));
+  if (held) return "a view, policy or trigger uses the column, so the statement fails";
   if (relation?.partitionKey?.columns.some((part) => part === undefined || part === column))
     return "the table is partitioned by it, so the statement fails";
   for (const [, { name, index }] of scene.catalogue.indexesOf(key))
