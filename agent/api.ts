@@ -47,6 +47,8 @@ export interface PoolObservation {
   live: PoolLive;
   /** Of the release that serves; 0 before the first. */
   generation: number;
+  /** The release that runs, and that of an open promotion. */
+  running: Release[];
   /** Targets for a rollback, newest first. */
   retained: { release: Release; retiredAt: string }[];
   /** All processes, also those of releases that drain (not `current`). */

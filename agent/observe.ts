@@ -72,6 +72,7 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
     edge,
     live,
     generation: serving?.number ?? 0,
+    running: [state.current, state.candidate].flatMap((one) => one?.release ?? []),
     retained: state.retained.map(({ release, retiredAt }) => ({ release, retiredAt })),
     processes: processes.map((process) => ({
       ...process,

@@ -1,4 +1,5 @@
 export { HaproxyEdge, type HaproxyEdgeArgs } from "./haproxy-edge";
 export { LocalHost, type LocalHostArgs } from "./local-host";
+export { Migrations, type MigrationsArgs } from "./migrations";
 export { ProcessPool, type ProcessPoolArgs } from "./process-pool";
 export { Route, type RouteArgs } from "./route";

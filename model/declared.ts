@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { duration } from "./duration";
 import { shown } from "./explain";
+import { databaseConnection } from "./migration-set";
 import { hasControl } from "./names";
 import { threshold } from "./threshold";
 
@@ -46,6 +47,8 @@ export const poolDeclarations = {
       error: ({ input }) => `has ${Object.keys(input as object).length} settings: declare at most ${MAX_DECLARED}`,
     })
     .optional(),
+  /** The migrations of its database: they come before its release, which must be able to live with them. @default none */
+  migrations: databaseConnection.optional(),
 };
 export type PoolDeclarations = z.input<z.ZodObject<typeof poolDeclarations>>;
 

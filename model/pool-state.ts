@@ -114,12 +114,13 @@ export function isNewGeneration(state: PoolState | undefined, spec: SplitSpec): 
   return state?.current === undefined || identity(state.current) !== identity(spec);
 }
 
-/** What makes a generation: the release, and all of its processes that is not live. */
+/** What makes a generation: the release but for what it needs of a database, and all of its processes that is not live. */
 function identity({ release, processes }: { release: Release; processes: Record<string, TemplateState> }): string {
   const fixed = Object.entries(processes)
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([id, template]) => [id, templateIdentity(template)]);
-  return JSON.stringify([sortedKeys(release), fixed]);
+  const { requiresMigration: _requires, toleratesMigration: _tolerates, ...source } = release;
+  return JSON.stringify([sortedKeys(source), fixed]);
 }
 
 /** Properties of a process whose change restarts nothing. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { duration } from "./duration";
 import { shown } from "./explain";
+import { releaseNeeds } from "./migration-set";
 import { absolutePath, hasControl, name, releaseId } from "./names";
 import { FIRST_UNPRIVILEGED_PORT } from "./pool-ports";
 import { poolProblems } from "./pool-problems";
@@ -99,6 +100,7 @@ export const release = z.strictObject({
       error: ({ input }) => `${shown(input)} holds a control character: remove it`,
     })
     .optional(),
+  ...releaseNeeds,
 });
 export type Release = z.output<typeof release>;
 

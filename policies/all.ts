@@ -1,6 +1,7 @@
 import { agentSocket } from "./agent-socket";
 import { drainTime } from "./drain-time";
 import { freezeWindow } from "./freeze-window";
+import { migrations } from "./migrations";
 import { minimumRequests } from "./minimum-requests";
 import { plainSecrets } from "./plain-secrets";
 import { promotionGates } from "./promotion-gates";
@@ -23,6 +24,7 @@ export const policies: readonly Policy[] = [
   minimumRequests,
   rollbackTarget,
   freezeWindow,
+  migrations,
   singleInstances,
   drainTime,
   spread,

@@ -26,6 +26,9 @@ export const freezeWindow = policy({
       if (change?.kind === "promotion") return judge(`release ${change.to}`, circumstances);
       return change?.kind === "restart" ? judge(`a restart of release ${change.to}`, circumstances) : [];
     },
+    Migrations({ change }, circumstances) {
+      return change?.kind === "promotion" ? judge(`migration ${change.to}`, circumstances) : [];
+    },
     Route({ change }, circumstances) {
       if (change?.kind !== "promotion") return [];
       const moved = change.stable?.from !== "" && change.stable?.from !== change.stable?.to;

@@ -41,13 +41,18 @@ export function adapt(policy: Policy, clock: () => Date): ResourceValidationPoli
       configured(policy, getConfig(), report as unknown as Report, (config) => {
         const others = [...seen.values()].filter((other) => other.urn !== urn);
         const findings = judgeKind(inputs, { config, stack: stack(), urn, now: clock(), others });
-        return isRollback(inputs) ? findings.map((finding) => ({ ...finding, advisory: true })) : findings;
+        return isRollback(inputs)
+          ? findings.map((finding) => ({
+              ...finding,
+              advisory: finding.advisory === true || finding.evenBack !== true,
+            }))
+          : findings;
       });
     },
   };
 }
 
-/** Going back must never wait: what speaks against it is said, and refuses nothing. */
+/** Going back must never wait: what speaks against it is said, and refuses nothing unless going back can't work. */
 function isRollback(inputs: object): boolean {
   const { change } = inputs as { change?: { kind?: unknown } };
   return change?.kind === "rollback";

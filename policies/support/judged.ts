@@ -1,8 +1,9 @@
 import type { AgentOptions } from "../../model/agent";
 import type { BackendSpec } from "../../model/backend";
-import type { PoolChange, RouteChange } from "../../model/change";
+import type { ChangeKind, PoolChange, RouteChange } from "../../model/change";
 import type { BackendDeclarations, PoolDeclarations, RouteDeclarations } from "../../model/declared";
 import type { EdgeSpec } from "../../model/edge";
+import type { Migration, MigrationFinding, MigrationsSpec, ReleaseInUse } from "../../model/migration-set";
 import type { PoolSpec } from "../../model/pool";
 import type { DeclaredRoute } from "../../model/route";
 import type { Watched } from "../../model/serving";
@@ -21,6 +22,14 @@ export interface Judged {
     PoolDeclarations &
     OnAgent & { watch: Watched; change: PoolChange; secretNames: Record<string, string[]> };
   Route: DeclaredRoute & RouteDeclarations & OnAgent & { change: RouteChange };
+  Migrations: MigrationsSpec & {
+    name: string;
+    pools: { pool: string }[];
+    migrations: Migration[];
+    findings: MigrationFinding[];
+    inUse: ReleaseInUse[];
+    change: { kind: ChangeKind; to: string };
+  };
   /** The stack itself: it has no inputs, but comes before all others. */
   Stack: object;
 }
@@ -32,6 +41,7 @@ const TYPES: Record<string, Kind> = {
   "sluice:index:Backend": "Backend",
   "sluice:index:Pool": "Pool",
   "sluice:index:Route": "Route",
+  "sluice:index:Migrations": "Migrations",
   "pulumi:pulumi:Stack": "Stack",
 };
 

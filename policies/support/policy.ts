@@ -12,6 +12,8 @@ export interface Finding {
   message: string;
   /** Whether it is only said, whatever the policy's level is. @default false */
   advisory?: boolean | undefined;
+  /** Whether it refuses a rollback, too: what else speaks against one is only said. @default false */
+  evenBack?: boolean | undefined;
 }
 
 /** A resource of the stack that was judged before, in the same run. */

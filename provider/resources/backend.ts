@@ -34,7 +34,7 @@ export const backendResource: Resource = {
     return {
       entries: differences(request, {
         replacing: ["name", "edge", "agent.directory"],
-        ignored: ["agent.socket"],
+        ignored: ["agent.socket", ...Object.keys(backendDeclarations)],
         expected: (inputs) => expectedBackend(inputs as unknown as Inputs),
       }),
     };

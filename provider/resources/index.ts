@@ -2,6 +2,7 @@ import type { AnyResource } from "../server";
 import { agentResource } from "./agent";
 import { backendResource } from "./backend";
 import { edgeResource } from "./edge";
+import { migrationsResource } from "./migrations";
 import { poolResource } from "./pool";
 import { routeResource } from "./route";
 
@@ -9,6 +10,7 @@ import { routeResource } from "./route";
 export const resources: readonly AnyResource[] = [
   agentResource,
   edgeResource,
+  migrationsResource,
   backendResource,
   poolResource,
   routeResource,

@@ -60,7 +60,7 @@ export function parseInputs(news: Properties, { own, spec }: Parts): ParsedInput
  * to what is declared.
  *
  * @param replacing top-level properties (or paths) whose change needs a new resource
- * @param ignored paths whose change needs nothing at all
+ * @param ignored paths whose change, or that of what is below them, needs nothing at all
  * @param expected reality as inputs without `live` expect it: a create records none, and a refresh compares with the record
  */
 export function differences(
@@ -75,7 +75,10 @@ export function differences(
   const declared = [...new Set([...Object.keys(oldInputs), ...Object.keys(news)])]
     .filter((key) => !(COMPUTED as readonly string[]).includes(key))
     .flatMap((key) => diffValues(oldInputs[key], news[key], [key], { inputDiff: true }))
-    .filter(({ path }) => !ignored.includes(path))
+    .filter(
+      ({ path }) =>
+        !ignored.some((outer) => path === outer || (/^[.[]/.test(path.slice(outer.length)) && path.startsWith(outer))),
+    )
     .map((entry) => (replacing.includes(entry.path) ? { ...entry, replace: true } : entry));
   return [...declared, ...diffValues(olds.live, news.live ?? expected(news), ["live"])];
 }

@@ -58,7 +58,7 @@ export const poolResource: Resource = {
     return {
       entries: differences(request, {
         replacing: ["edge", "strategy", "agent.directory"],
-        ignored: ["agent.socket"],
+        ignored: ["agent.socket", ...Object.keys(poolDeclarations)],
         expected: (inputs) => expectedPool(inputs as unknown as PoolInputs),
       }),
       deleteBeforeReplace: true,

@@ -68,7 +68,7 @@ export const routeResource: Resource = {
       entries: differences(request, {
         // Agents may come and go, as long as one stays.
         replacing: isElsewhere(request.oldInputs, request.news) ? ["agent.directory"] : [],
-        ignored: ["agent.socket"],
+        ignored: ["agent.socket", ...Object.keys(routeDeclarations)],
         expected: (inputs) => outputsOf(inputs).live,
       }),
       deleteBeforeReplace: true,

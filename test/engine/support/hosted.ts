@@ -25,12 +25,14 @@ export interface Declared {
   pools?: Record<string, object>;
   /** With `edges` by logical name. */
   routes?: Record<string, { edges: string[] } & Record<string, unknown>>;
+  /** With `pools` by name; pools name theirs by `migrations`. */
+  migrations?: Record<string, { pools: string[] } & Record<string, unknown>>;
 }
 
 const PROGRAM = `
 import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
-import { HaproxyEdge, LocalHost, ProcessPool, Route } from "${REPOSITORY}/components";
+import { HaproxyEdge, LocalHost, Migrations, ProcessPool, Route } from "${REPOSITORY}/components";
 import { Backend } from "${REPOSITORY}/provider/classes/backend";
 const { unknown } = require("@pulumi/pulumi/output");
 
@@ -41,16 +43,20 @@ const given = (value: any): any => {
   if ("$later" in value) return pulumi.output(pulumi.runtime.isDryRun() ? unknown : value.$later);
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, given(inner)]));
 };
-const { host: hostArgs, edges = {}, backends = {}, pools = {}, routes = {} } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
+const { host: hostArgs, edges = {}, backends = {}, pools = {}, routes = {}, migrations = {} } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
 const options = ($alias?: string) => ($alias === undefined ? {} : { aliases: [{ name: $alias }] });
 if (hostArgs) {
   const host = new LocalHost("local", given(hostArgs));
   const byName: Record<string, HaproxyEdge> = {};
   for (const [name, { $alias, ...args }] of Object.entries<any>(edges)) byName[name] = new HaproxyEdge(name, { host, ...given(args) }, options($alias));
   const made: pulumi.Resource[] = [];
+  const databases: Record<string, Migrations> = {};
+  for (const [name, { pools, ...args }] of Object.entries<any>(migrations))
+    databases[name] = new Migrations(name, { pools: pools.map((pool: string) => ({ host, pool })), ...given(args) });
   for (const [name, { edge, ...args }] of Object.entries<any>(backends))
     made.push(new Backend(name, { name, edge: byName[edge].edgeName, agent: byName[edge].agent, ...given(args) }));
-  for (const [name, { edge, $alias, ...args }] of Object.entries<any>(pools)) made.push(new ProcessPool(name, { edge: byName[edge], ...given(args) }, options($alias)));
+  for (const [name, { edge, $alias, migrations, ...args }] of Object.entries<any>(pools))
+    made.push(new ProcessPool(name, { edge: byName[edge], migrations: databases[migrations]?.connection, ...given(args) }, options($alias)));
   for (const [name, { edges, ...args }] of Object.entries<any>(routes))
     new Route(name, { edges: edges.map((edge: string) => byName[edge]), ...given(args) }, { dependsOn: made });
 }
