@@ -62,7 +62,7 @@ export const parityFields = {
   /** For one answer, to its last byte. @default "10 seconds" */
   requestTimeout: duration({ min: "1 millisecond", max: "1 hour" }).default("10 seconds"),
   /** Largest answer that is read. @default "16 MiB" */
-  maxBody: size({ min: "1 KiB", max: "1024 MiB" }).default("16 MiB"),
+  maxBody: size({ min: "1 KiB", max: "1 GiB" }).default("16 MiB"),
   /** First requests that are taken. @default all */
   limit: z.int().min(1).optional(),
   /** Share of the lines that is taken, the same ones every time. @default all */
