@@ -17,6 +17,7 @@ import { Host } from "./host";
 import { Journal } from "./journal";
 import { Meter } from "./meter/meter";
 import { MIRROR_ARGUMENT, Mirror, mirrorSocket } from "./mirror/mirror";
+import type { Reused } from "./operator/recovery";
 import { KeptReleases } from "./pools/kept-releases";
 import { assertSocketFolder, ensurePrivateFolder } from "./private-folder";
 import { Problem } from "./problem";
@@ -90,10 +91,16 @@ async function start(
   if (!loaded.complete) for (const note of await stateFile.save(loaded.state)) events.emit(note);
   const { journal, open, notes } = await Journal.openIn(directory);
   for (const note of notes) events.emit(note);
+  const reused: Reused[] = [];
   const processes = await ProcessHost.open({
     directory: join(directory, "processes"),
     marker: loaded.state.agent,
-    onEvent: ({ message, data }) => events.emit(message, data),
+    onEvent: ({ message, data }) => {
+      events.emit(message, data);
+      const { id, reusedPid: pid, startTime } = data;
+      if (typeof id === "string" && typeof pid === "number" && typeof startTime === "string")
+        reused.push({ id, pid, startTime });
+    },
   });
   const outputTimes = new OutputTimes(() => processes.list().map(({ id }) => processes.outputPath(id)));
   const { secrets, notes: unreadable } = await Secrets.openIn(directory, loaded.state.digestKey);
@@ -152,6 +159,13 @@ async function start(
     const written = evidence.close(EVIDENCE_DEADLINE_MS).then(() => Promise.all([meter.close(), events.flush()]));
     void Promise.all([written, unmirrored, release()]).finally(() => process.exit(restart ? EXIT_RESTART : 0));
   };
+  const recovery = {
+    processes,
+    events,
+    directory: join(directory, "processes"),
+    marker: loaded.state.agent,
+    reused,
+  };
   const server = createApi({
     host,
     transactions,
@@ -159,6 +173,7 @@ async function start(
     meter,
     mirror,
     events,
+    operator: { host, directory, recovery },
     output: { processes, times: outputTimes, secretsOf: (pool) => secrets.valuesOf(pool) },
     about: () => ({ ...about, guarded: isGuarded(about.guard) }),
     shutdown: stop,

@@ -17,8 +17,11 @@ import type { Meter } from "./meter/meter";
 import { mirrorExposition } from "./mirror/exposition";
 import type { Mirror } from "./mirror/mirror";
 import { observeBackend, observeEdge, observePool, planStep } from "./observe";
+import { type DoctorSource, examine } from "./operator/doctor";
 import { streamEvents } from "./operator/events";
 import { type OutputSource, streamOutput } from "./operator/output";
+import { recover, unrecovered } from "./operator/recovery";
+import { checkRelease, releaseRequest } from "./operator/release-check";
 import { restartProcesses, restartRequest } from "./pools/restart-request";
 import { Problem } from "./problem";
 import { observeRoute } from "./routes";
@@ -40,6 +43,7 @@ export interface ServerParts {
   mirror: Mirror;
   events: Events;
   output: OutputSource;
+  operator: DoctorSource;
   /** Facts about the agent itself. */
   about: () => About;
   /** Ends the agent; with `restart`, its guard starts the version that is installed now. */
@@ -76,6 +80,10 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
   ["GET", /^\/v1\/mirror$/, ({ parts }) => parts.mirror.figures()],
   ["GET", /^\/v1\/events$/, followEvents],
   ["GET", /^\/v1\/processes\/([a-z0-9][a-z0-9.@_-]{0,119})\/output$/, output],
+  ["GET", /^\/v1\/doctor$/, doctor],
+  ["GET", /^\/v1\/recovery$/, async ({ parts }) => ({ items: await unrecovered(parts.operator.recovery) })],
+  ["POST", /^\/v1\/recovery$/, async ({ parts }) => ({ items: await recover(parts.operator.recovery) })],
+  ["POST", /^\/v1\/releases\/check$/, releaseCheck],
   ["GET", /^\/v1\/sli$/, sli],
   ["GET", /^\/v1\/meter$/, async ({ parts }) => parts.meter.status()],
   ["GET", /^\/v1\/metrics$/, metrics],
@@ -204,15 +212,22 @@ async function status({ parts }: Call): Promise<AgentStatus> {
     });
     return Object.fromEntries(await Promise.all(looks));
   };
-  return {
-    agent: about(),
-    edges: await all(Object.keys(edges), (name) => observeEdge(host, name)),
-    pools: await all(Object.keys(pools), (name) => observePool(host, name)),
-    backends: await all(Object.keys(backends), (key) => {
+  // All at once: together they must not take longer than one may.
+  const [edgeAnswers, poolAnswers, backendAnswers, routeAnswers] = await Promise.all([
+    all(Object.keys(edges), (name) => observeEdge(host, name)),
+    all(Object.keys(pools), (name) => observePool(host, name)),
+    all(Object.keys(backends), (key) => {
       const [edge = "", name = ""] = key.split("/");
       return observeBackend(host, edge, name);
     }),
-    routes: await all(Object.keys(routes), (name) => observeRoute(host, name)),
+    all(Object.keys(routes), (name) => observeRoute(host, name)),
+  ]);
+  return {
+    agent: about(),
+    edges: edgeAnswers,
+    pools: poolAnswers,
+    backends: backendAnswers,
+    routes: routeAnswers,
     transactions: transactions.list(),
   };
 }
@@ -275,6 +290,15 @@ async function followEvents({ parts, request, response }: Call) {
 async function output({ parts, params, request, response }: Call) {
   await streamOutput(parts.output, params[0] ?? "", parse(outputQuery, queryOf(request)), response);
   return ANSWERED;
+}
+
+async function doctor({ parts }: Call) {
+  return { now: new Date().toISOString(), checks: await examine(parts.operator) };
+}
+
+async function releaseCheck({ parts, body }: Call) {
+  const checks = await checkRelease(parts.host, parse(releaseRequest, body));
+  return { now: new Date().toISOString(), checks };
 }
 
 function queryOf(request: IncomingMessage): Record<string, string> {

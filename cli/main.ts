@@ -1,11 +1,13 @@
 import { Command, CommanderError } from "commander";
 import { AgentError } from "../agent/client/connection";
+import { doctorCommand } from "./doctor";
 import { eventsCommand } from "./events";
 import { evidenceCommand } from "./evidence";
 import { EXIT, type ExitCode, NotReached, type Terminal, UsageError } from "./exit";
 import { logsCommand } from "./logs";
 import { migrationsCommand } from "./migrations";
 import { parityCommand } from "./parity";
+import { recoverCommand } from "./recover";
 import { restartCommand } from "./restart";
 import { statusCommand } from "./status";
 
@@ -20,6 +22,8 @@ const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)
   eventsCommand,
   logsCommand,
   restartCommand,
+  doctorCommand,
+  recoverCommand,
   evidenceCommand,
   parityCommand,
   migrationsCommand,

@@ -1,6 +1,7 @@
 import type { EventQuery } from "../../model/event";
 import type { NoteInput } from "../../model/evidence/note";
 import type { OutputLine, OutputQuery } from "../../model/output";
+import type { DoctorAnswer, RecoveryAnswer } from "../../model/recovery";
 import type { SliAnswer, SliQuery } from "../../model/sli";
 import type { AgentEvent, OpenRequest, Step, StepInput } from "../../model/transaction";
 import type {
@@ -199,6 +200,27 @@ export class AgentClient {
     const path = `/v1/events${queryText(query)}`;
     for await (const line of this.connection.lines("GET", path, undefined, { signal }))
       yield line as unknown as AgentEvent;
+  }
+
+  /** How the agent's host is, in what the agent depends on. */
+  doctor(): Promise<DoctorAnswer> {
+    return this.connection.call("GET", "/v1/doctor");
+  }
+
+  /**
+   * Whether a release in a folder of the agent's host could be started by what is deployed now.
+   *
+   * @throws AgentError `not-found` for a pool that is not there
+   */
+  checkRelease(request: { path: string; id?: string; pool?: string }): Promise<DoctorAnswer> {
+    return this.connection.call("POST", "/v1/releases/check", request);
+  }
+
+  /** What the agent can't look after; with `force`, what is provably its own is ended. */
+  recovery({ force }: { force: boolean }): Promise<RecoveryAnswer> {
+    return force
+      ? this.connection.call("POST", "/v1/recovery", {}, { timeoutMs: 60_000 })
+      : this.connection.call("GET", "/v1/recovery");
   }
 
   /** A process's output, by its id: the past that is asked for, then what comes until `signal` aborts. */

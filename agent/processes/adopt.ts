@@ -1,6 +1,6 @@
 import { readdir, rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { findMarked, isAlive } from "./identity";
+import { findMarked, isAlive, readStat } from "./identity";
 import type { Launched } from "./launch";
 import { type Ending, type ProcessEvent, recordedEnding } from "./managed";
 import { isKeptAside, readRecord, type StoredRecord } from "./record";
@@ -53,6 +53,11 @@ export async function findIn(o: {
   const ended = ending && { ending, at: status.writtenAt };
   if (status.bootId !== o.bootId) return { record, ended: ended ?? lost("the host rebooted") };
   const { app, shim } = status;
+  const now = ended === undefined ? readStat(app.pid) : undefined;
+  if (now !== undefined && now.startTime !== app.startTime) {
+    const message = `process ${app.pid}, whose number ${id} once had, is another one: it is left alone`;
+    report({ message, data: { id, reusedPid: app.pid, startTime: now.startTime } });
+  }
   return { record, processes: { app, shim, watched: isAlive(app) }, ...(ended && { ended }) };
 }
 

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PRIVATE_FOLDER_MODE } from "../files";
 import { findIn } from "./adopt";
-import { KILL_DEADLINE_MS } from "./group";
+import { KILL_DEADLINE_MS, killMarked } from "./group";
 import { commandOf, findMarked, instanceOf, isAlive, type Marked, readBootId, signalProcess } from "./identity";
-import { launchShim, type ProcessSpec } from "./launch";
+import { type Launched, launchShim, type ProcessSpec } from "./launch";
 import { ManagedProcess, type ProcessEvent, type ProcessRecord, type StopOptions } from "./managed";
 import { tailOf } from "./output";
-import { deleteRecord } from "./record";
+import { deleteRecord, isKeptAside } from "./record";
 import { putAside } from "./rotation";
 
 export type { ProcessSpec } from "./launch";
@@ -42,6 +42,8 @@ export class ProcessHost {
   private readonly emitter = new EventEmitter().setMaxListeners(0);
   private readonly sweeper: NodeJS.Timeout;
   private watcher: FSWatcher | undefined;
+  /** Ids whose record could not be read: something of theirs may run. */
+  private readonly unrecorded = new Set<string>();
   private closed = false;
 
   private constructor(
@@ -112,7 +114,7 @@ export class ProcessHost {
     const { argv, cwd, labels } = structuredClone({ argv: spec.argv, cwd: spec.cwd, labels: spec.labels });
     const description = { id, argv, cwd, labels, startedAt: new Date().toISOString() };
     const managed = this.manage({ ...description, state: "starting", adopted: false });
-    const launching = launchShim({
+    const launching = this.launchAlone(id, {
       record: { version: 1, ...description },
       spec,
       marker: this.marker,
@@ -217,12 +219,28 @@ export class ProcessHost {
       bootId,
       report,
     });
-    if (found === undefined) return;
+    if (found === undefined) {
+      if ((await readdir(this.folderOf(id)).catch(() => [])).some(isKeptAside)) this.unrecorded.add(id);
+      return;
+    }
     const { version: _, ...description } = found.record;
     const managed = this.manage({ ...description, state: "starting", adopted: true });
     managed.found(found);
     const { state, pid, group } = managed.record;
     if (state === "running") this.report({ message: `process ${id} is adopted`, data: { id, pid, group } });
+  }
+
+  /** What a lost record has left running must not run beside what is launched under its id. */
+  private async launchAlone(id: string, launch: Parameters<typeof launchShim>[0]): Promise<Launched> {
+    if (this.unrecorded.delete(id)) {
+      const pids = await killMarked(this.marker, id);
+      if (pids.length > 0)
+        this.report({
+          message: `what ran of ${id} without a record was ended before it is started again`,
+          data: { id, pids },
+        });
+    }
+    return launchShim(launch);
   }
 
   private manage(record: ProcessRecord): ManagedProcess {

@@ -1,0 +1,37 @@
+import { z } from "zod";
+
+/** Something on a host that its agent can't look after. */
+export const recoveryItem = z.strictObject({
+  kind: z
+    .enum(["orphan", "half-dead", "corrupt-record", "pid-reused"])
+    .describe(
+      "`orphan`: a process of this agent without a record; `half-dead`: a process whose shim is gone; `corrupt-record`: a record that can't be read; `pid-reused`: a process id that belongs to somebody else now",
+    ),
+  id: z.string().describe("of the process on its host"),
+  pid: z.int().optional(),
+  startTime: z.string().optional().describe("of that process id, in clock ticks since the host's boot"),
+  command: z.string().optional(),
+  file: z.string().optional().describe("of a record"),
+  message: z.string(),
+  ours: z
+    .boolean()
+    .describe(
+      "whether it is provably this agent's, by start time and the marker in its environment, and `--force` ends it",
+    ),
+  outcome: z.string().optional().describe("what `--force` did: `stopped`, `removed`, or why not"),
+});
+export type RecoveryItem = z.output<typeof recoveryItem>;
+
+export const recoveryAnswer = z.strictObject({ items: z.array(recoveryItem) });
+export type RecoveryAnswer = z.output<typeof recoveryAnswer>;
+
+/** One thing that was looked at on a host. */
+export const check = z.strictObject({
+  name: z.string().describe("such as `disk` or `haproxy`"),
+  verdict: z.enum(["good", "warning", "problem"]),
+  message: z.string(),
+});
+export type Check = z.output<typeof check>;
+
+export const doctorAnswer = z.strictObject({ now: z.iso.datetime(), checks: z.array(check) });
+export type DoctorAnswer = z.output<typeof doctorAnswer>;

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { isAlive, readStat, send } from "../../agent/processes/identity";
+import { recoverDocument } from "../../cli/recover";
+import { until } from "../support/until";
+import { world } from "./support/world";
+
+const PATIENT = { deadlineMs: 60_000, intervalMs: 50 };
+
+test("recover lists what can't be adopted, and with --force stops only what is provably this agent's", async (t) => {
+  const { sluice, client, directory, about } = await world(t, {
+    daemon: { policy: "companion", command: ["sleep", "20000"] },
+    worker: { policy: "companion", command: ["sleep", "30000"] },
+  });
+  const nothing = await sluice(["recover"]);
+  assert.equal(nothing.code, 0);
+  assert.equal(nothing.stdout, "nothing to recover: everything of this agent is looked after\n");
+
+  // Somebody else's process, whose number is in the record of one of ours; and one with a marker of another agent.
+  const foreign = spawn("sleep", ["40000"]);
+  const stranger = spawn("sleep", ["50000"], {
+    env: { ...process.env, SLUICE_AGENT: "another-agent", SLUICE_INSTANCE: "web.1.web.0" },
+  });
+  t.after(() => [foreign, stranger].forEach((child) => void child.kill("SIGKILL")));
+  const identity = (pid: number | undefined) => {
+    const stat = readStat(pid ?? 0);
+    assert.ok(stat);
+    return { pid: stat.pid, startTime: stat.startTime };
+  };
+  const others = [foreign, stranger].map(({ pid }) => identity(pid));
+  // One of this agent's that has left everything behind by which it could be adopted, and ignores SIGTERM.
+  const marker = JSON.parse(await readFile(join(directory, "state.json"), "utf8")).state.agent as string;
+  const lost = spawn("/bin/sh", ["-c", "trap '' TERM; while :; do sleep 1; done"], {
+    env: { ...process.env, SLUICE_AGENT: marker, SLUICE_INSTANCE: "web.0.gone.0" },
+    detached: true,
+    stdio: "ignore",
+  });
+  t.after(() => send(-(lost.pid ?? 0), "SIGKILL"));
+
+  // The agent dies; meanwhile a record is spoilt, another one's number is given away, and a shim is killed.
+  const pool = await client.pool("web");
+  const of = (key: string) => pool?.processes.find((each) => each.key === key);
+  const daemon = of("daemon#0");
+  const worker = of("worker#0");
+  const web = of("web#0");
+  assert.ok(daemon && worker && web);
+  const daemonStart = readStat(daemon.pid ?? 0)?.startTime ?? "";
+  const shim = readStat(web.pid ?? 0)?.group ?? 0;
+  const guard = readStat(about.pid)?.parent ?? 0;
+  send(guard, "SIGSTOP");
+  send(about.pid, "SIGKILL");
+  const records = join(directory, "processes");
+  await writeFile(join(records, daemon.id, "record.json"), "{ not json");
+  const status = join(records, ".status", worker.id);
+  const before = await readFile(status, "utf8");
+  const workerShim = readStat(worker.pid ?? 0)?.group ?? 0;
+  send(-workerShim, "SIGKILL");
+  await until("the worker to be gone", () => readStat(worker.pid ?? 0) === undefined, PATIENT);
+  await writeFile(status, before.replaceAll(String(worker.pid), String(foreign.pid)));
+  send(shim, "SIGKILL");
+  send(guard, "SIGCONT");
+  await until("the guard to start another agent", async () => (await client.about()).pid !== about.pid, PATIENT);
+
+  const listed = recoverDocument.parse(JSON.parse((await sluice(["recover", "--json"])).stdout));
+  const kinds = (items: typeof listed.items) => items.map(({ kind, id, ours }) => `${kind} ${id} ${ours}`).toSorted();
+  assert.equal(listed.forced, false);
+  const expected = kinds(listed.items);
+  assert.ok(expected.includes(`corrupt-record ${daemon.id} true`), expected.join("\n"));
+  assert.ok(expected.includes("orphan web.0.gone.0 true"), expected.join("\n"));
+  // What the spoilt record has left does not run beside what was started in its place.
+  assert.equal(isAlive({ pid: daemon.pid ?? 0, startTime: daemonStart }), false);
+  assert.ok(expected.includes(`half-dead ${web.id} false`), expected.join("\n"));
+  assert.ok(expected.includes(`pid-reused ${worker.id} false`), expected.join("\n"));
+  const listing = await sluice(["recover"]);
+  assert.equal(listing.code, 1);
+  assert.match(listing.stdout, /\nsluice recover --force ends \d+ of \d+\n$/);
+
+  const forced = recoverDocument.parse(JSON.parse((await sluice(["recover", "--force", "--json"])).stdout));
+  const outcomes = forced.items.flatMap(({ ours, outcome }) => (ours ? [outcome] : []));
+  assert.ok(
+    outcomes.every((outcome) => outcome === "stopped" || outcome === "removed"),
+    JSON.stringify(forced.items),
+  );
+  assert.deepEqual(
+    others.filter((each) => !isAlive(each)),
+    [],
+  );
+  const left = recoverDocument.parse(JSON.parse((await sluice(["recover", "--json"])).stdout));
+  assert.deepEqual(
+    left.items.filter(({ ours }) => ours),
+    [],
+  );
+  assert.deepEqual(
+    (await readdir(join(records, daemon.id))).filter((file) => file.includes("corrupt")),
+    [],
+  );
+  // What should run, runs.
+  await until(
+    "everything to run",
+    async () => (await client.pool("web"))?.processes.every(({ state }) => state === "running"),
+    PATIENT,
+  );
+});
