@@ -1,5 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { AgentError } from "../agent/client/connection";
+import { agentCommand } from "./agent";
+import { completeCommand, completionCommand } from "./completion";
 import { doctorCommand } from "./doctor";
 import { eventsCommand } from "./events";
 import { evidenceCommand } from "./evidence";
@@ -27,6 +29,8 @@ const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)
   evidenceCommand,
   parityCommand,
   migrationsCommand,
+  agentCommand,
+  completionCommand,
 ];
 
 async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -46,6 +50,7 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
     code = result;
   };
   for (const verb of VERBS) program.addCommand(inheriting(verb(terminal, finish), program));
+  program.addCommand(completeCommand(terminal, finish).copyInheritedSettings(program), { hidden: true });
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;
