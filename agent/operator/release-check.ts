@@ -5,6 +5,7 @@ import { instancesOf } from "../../model/pool-state";
 import type { Check } from "../../model/recovery";
 import { edgeAddress } from "../desired";
 import type { Host } from "../host";
+import { accountOf } from "../pools/account";
 import { launchSpec } from "../pools/launch-spec";
 import { Problem } from "../problem";
 import { problemsOf } from "../processes/command";
@@ -69,7 +70,9 @@ async function checkPool(host: Host, pool: string, release: { id: string; path: 
     [...first.values()].toReversed().map(async (instance): Promise<Check> => {
       const subject = `${pool}/${instance.process}`;
       try {
+        const { user, group } = instance.template;
         const context = {
+          account: user === undefined ? undefined : await accountOf(user, group),
           edgeAddress: edgeAddress(host.committed, state.settings.edge ?? ""),
           drainMs: 0,
           secretEnv: {},
