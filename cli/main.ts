@@ -1,56 +1,17 @@
-import { Command, CommanderError } from "commander";
+import { CommanderError } from "commander";
 import { AgentError } from "../agent/client/connection";
-import { agentCommand } from "./agent";
-import { completeCommand, completionCommand } from "./completion";
-import { doctorCommand } from "./doctor";
-import { eventsCommand } from "./events";
-import { evidenceCommand } from "./evidence";
 import { EXIT, type ExitCode, NotReached, type Terminal, UsageError } from "./exit";
-import { logsCommand } from "./logs";
-import { migrationsCommand } from "./migrations";
-import { parityCommand } from "./parity";
-import { recoverCommand } from "./recover";
-import { restartCommand } from "./restart";
-import { statusCommand } from "./status";
+import { createProgram } from "./program";
 
 /** Set by the bundler. */
 declare const SLUICE_BUILD_VERSION: string;
 
-const EXIT_CODES = `
-Exit codes: ${EXIT.good} good, ${EXIT.problems} problems found, ${EXIT.usage} usage, ${EXIT.unreachable} unreachable.`;
-
-const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)[] = [
-  statusCommand,
-  eventsCommand,
-  logsCommand,
-  restartCommand,
-  doctorCommand,
-  recoverCommand,
-  evidenceCommand,
-  parityCommand,
-  migrationsCommand,
-  agentCommand,
-  completionCommand,
-];
-
 async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
   let code: number = EXIT.good;
-  const program = new Command("sluice")
-    .description("Looks after promotions: what operators need beside pulumi preview and pulumi up.")
-    .version(SLUICE_BUILD_VERSION)
-    .helpCommand("help [verb]", "shows the help of a verb")
-    .addHelpText("after", EXIT_CODES)
-    .exitOverride()
-    .configureOutput({
-      writeOut: (text) => terminal.stdout.write(text),
-      writeErr: (text) => terminal.stderr.write(text),
-    })
-    .showHelpAfterError("(--help shows what there is)");
   const finish = (result: number) => {
     code = result;
   };
-  for (const verb of VERBS) program.addCommand(inheriting(verb(terminal, finish), program));
-  program.addCommand(completeCommand(terminal, finish).copyInheritedSettings(program), { hidden: true });
+  const program = createProgram(SLUICE_BUILD_VERSION, terminal, finish);
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;
@@ -60,13 +21,6 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
     for (const problem of problems) terminal.stderr.write(`sluice: ${problem}\n`);
     return failed;
   }
-}
-
-/** A verb made apart from the program does not take its settings by itself, nor do the verbs below it. */
-function inheriting(verb: Command, parent: Command): Command {
-  verb.copyInheritedSettings(parent);
-  for (const inner of verb.commands) inheriting(inner as Command, verb);
-  return verb;
 }
 
 /** What an error that a verb may end with means; others are mistakes of the program, and thrown on. */
