@@ -373,7 +373,7 @@ export class Host {
       .flatMap(({ id }) => (id.startsWith("edge.") ? [id.slice("edge.".length)] : []));
     const all = [...new Set([...Object.keys(edges), ...running])];
     await Promise.all(all.map((edge) => this.haproxy(edge).adopt()));
-    const left = this.parts.processes.list().flatMap(({ labels }) => labels.pool ?? []);
+    const left = [...this.parts.processes.list().flatMap(({ labels }) => labels.pool ?? []), ...this.lives.pools()];
     await this.parts.secrets.prune(pools);
     const names = [...new Set([...Object.keys(pools), ...left])];
     // An edge that can't start (its port is taken, its certificate is gone) must keep neither the others, nor the

@@ -46,6 +46,11 @@ export class Lives {
     return [...this.known.keys()];
   }
 
+  /** Pools of which something is remembered. */
+  pools(): string[] {
+    return this.ids().flatMap((id) => id.split(".")[0] ?? []);
+  }
+
   /** Ids of processes that get no traffic from their edge, since they restart. */
   offEdge(): ReadonlySet<string> {
     return new Set([...this.known].flatMap(([id, { offEdge }]) => (offEdge ? [id] : [])));

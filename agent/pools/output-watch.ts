@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { bytes } from "../../model/size";
 import type { Output } from "../../model/supervision";
 import { type OutputLimits, rotate } from "../processes/rotation";
@@ -8,7 +9,7 @@ const LOOK_MS = 250;
 /** Of what declares nothing: an edge's HAProxy, commands beside processes, processes that leave. */
 const DEFAULT: OutputLimits = { maxBytes: 8 * 1024 * 1024, keep: 1 };
 
-export function limitsOf(output: Output | undefined): OutputLimits {
+function limitsOf(output: Output | undefined): OutputLimits {
   return output === undefined ? DEFAULT : { maxBytes: bytes(output.maxSize), keep: output.keep };
 }
 
@@ -36,8 +37,14 @@ export class OutputWatch {
     this.looking = true;
     const { processes, events } = this.host;
     try {
-      for (const { id, state } of processes.list())
-        if (state !== "exited") await rotate(processes.outputPath(id), limitsOf(this.outputOf(id)));
+      for (const { id, state } of processes.list()) {
+        if (state === "exited") continue;
+        const path = processes.outputPath(id);
+        const limits = limitsOf(this.outputOf(id));
+        // Synchronous: by way of the thread pool, so many looks would cost a multiple.
+        const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+        if (size >= limits.maxBytes) await rotate(path, limits);
+      }
       this.failing = false;
     } catch (error) {
       if (!this.failing) events.emit(`output can't be rotated: ${messageOf(error)}`);

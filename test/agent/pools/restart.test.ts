@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import test from "node:test";
 import type { AgentClient } from "../../../agent/client/client";
+import { send } from "../../../agent/processes/identity";
 import { until } from "../../support/until";
 import { load } from "./support/load";
 import { app, startWorld, web } from "./support/world";
@@ -113,5 +116,31 @@ test("restarts", async (t) => {
     const revived = await processOf(client, "failing", "side#0");
     assert.deepEqual([revived.restartsInWindow, revived.reason], [0, "manual"]);
     assert.equal((await processOf(client, "failing", "web#0")).restarts, 0);
+  });
+
+  await t.test("goes on where the agent dies, and gives nobody's traffic to what is down", async () => {
+    const pool = await world.pool("resumed");
+    const go = join(world.directory, "resumed.go");
+    const wait = ["/bin/sh", "-c", `while [ ! -e ${go} ]; do sleep 0.05; done`];
+    await pool.promote("v1", { web: web({}, { replicas: 2, lifecycle: { drain: wait, drainTimeout: "1 minute" } }) });
+    const before = await pool.processes();
+    const end = load(pool.url);
+    const restarting = client.restart("resumed", { process: "web", replica: 0 }).catch((error: Error) => error);
+    const stateOf = async () => (await client.pool("resumed"))?.processes.find(({ key }) => key === "web#0")?.state;
+    await until("it to drain", async () => (await stateOf()) === "draining", { deadlineMs: 30_000 });
+    const { pid } = await client.about();
+    send(pid, "SIGKILL");
+    assert.ok((await restarting) instanceof Error);
+    await until("another agent", async () => (await client.about()).pid !== pid, { deadlineMs: 30_000 });
+    assert.equal(await stateOf(), "draining");
+    assert.equal((await client.pool("resumed"))?.live.servers["web#0"]?.state, "missing");
+    await writeFile(go, "");
+    const live = async () => (await client.pool("resumed"))?.live;
+    await until("its traffic", async () => (await live())?.servers["web#0"]?.state === "ready", { deadlineMs: 60_000 });
+    assert.deepEqual((await end()).failures, []);
+    const after = await pool.processes();
+    assert.notEqual(after.get("web#0@v1")?.pid, before.get("web#0@v1")?.pid);
+    assert.equal(after.get("web#1@v1")?.pid, before.get("web#1@v1")?.pid);
+    assert.deepEqual((await live())?.processes, { "web#0": "running", "web#1": "running" });
   });
 });

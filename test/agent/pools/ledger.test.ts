@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "node:test";
+import { Events } from "../../../agent/events";
+import { Lives } from "../../../agent/pools/lives";
+
+const SUBJECT = { id: "web.1.side.0", pool: "web", key: "side#0", generation: 1, release: "v1" };
+
+test("the lives of processes", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "sl-"));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  const folder = join(directory, "processes");
+  const events = new Events(directory);
+  let now = 1_000_000;
+  const open = () => new Lives(folder, events, () => now);
+  const told = () =>
+    events.recent().map(({ message, data }) => `${message}: ${data.old} -> ${data.state} (${data.reason})`);
+
+  await t.test("are told once per change, with their reason", () => {
+    const lives = open();
+    lives.move(SUBJECT, "launch", { reason: "deploy" });
+    lives.move(SUBJECT, "up");
+    lives.move(SUBJECT, "up");
+    lives.move(SUBJECT, "keep");
+    now += 5;
+    lives.move(SUBJECT, "wait", { reason: "crash", said: "exited with code 1", note: { history: [now], restarts: 1 } });
+    assert.deepEqual(told(), [
+      "side#0 of pool web (release v1) is starting: stopped -> starting (deploy)",
+      "side#0 of pool web (release v1) is running: starting -> running (deploy)",
+      "side#0 of pool web (release v1) exited with code 1: running -> backoff (crash)",
+    ]);
+  });
+
+  await t.test("are known to the next agent", () => {
+    const life = open().get(SUBJECT.id);
+    assert.deepEqual(life, {
+      state: "backoff",
+      since: 1_000_005,
+      reason: "crash",
+      history: [1_000_005],
+      restarts: 1,
+      offEdge: false,
+    });
+  });
+
+  await t.test(
+    "start afresh where their file is damaged, which is told, and what was half written is removed",
+    async () => {
+      const file = join(folder, ".lives", `${SUBJECT.id}.json`);
+      await writeFile(file, (await readFile(file, "utf8")).slice(0, 20));
+      await writeFile(`${file}.new`, "{");
+      const lives = open();
+      assert.equal(lives.get(SUBJECT.id), undefined);
+      assert.equal(lives.state(SUBJECT.id), "stopped");
+      assert.match(
+        events.recent().at(-1)?.message ?? "",
+        /cannot be read: the restarts of that process are counted afresh/,
+      );
+      assert.deepEqual(await readdir(join(folder, ".lives")), []);
+    },
+  );
+
+  await t.test("go on in memory where they can't be written, which is told once", async () => {
+    const lives = open();
+    await rm(join(folder, ".lives"), { recursive: true });
+    const before = events.recent().length;
+    lives.move(SUBJECT, "launch", { reason: "deploy" });
+    lives.move(SUBJECT, "up");
+    assert.equal(lives.state(SUBJECT.id), "running");
+    const said = events
+      .recent()
+      .slice(before)
+      .filter(({ message }) => message.startsWith("what happens to processes"));
+    assert.equal(said.length, 1);
+    lives.forget(SUBJECT.id);
+    assert.equal(lives.get(SUBJECT.id), undefined);
+    await events.flush();
+  });
+});
