@@ -25,6 +25,7 @@ function project(t: TestContext) {
   symlinkSync(path.join(REPOSITORY, "node_modules"), path.join(root, "node_modules"));
   write("model/names.ts", "export const greeting: string = 'hello';");
   write("agent/main.ts", "import { greeting } from '../model/names'; console.log(greeting, SLUICE_BUILD_VERSION);");
+  write("parity/run.ts", "export {};");
   write("provider/main.ts", "console.log(JSON.stringify({ ...SLUICE_AGENT, own: SLUICE_BUILD_VERSION, __dirname }));");
   const built = path.join(root, ".sluice", "build");
   const bundle = async (name: string) => {
