@@ -113,6 +113,7 @@ async function start(
     program: process.argv[1] ?? "",
     marker: loaded.state.agent,
     log: (message, data) => events.emit(message, data),
+    counted: (count) => meter.addShadow(count),
   });
   const host = new Host({
     directory,

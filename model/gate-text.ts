@@ -3,6 +3,8 @@ import { type Gate, isJudgedBefore, type MeterSliGate } from "./gate";
 /** Longest part of a query or command that a preview shows, in characters. */
 const MAX_SHOWN = 60;
 
+const OF_SHADOW = "of the shadow's answers";
+
 /** A gate in one line, with what it takes to pass, for a preview. */
 export function describeGate(gate: Gate): string {
   const title = gate.name === undefined ? gate.kind : `${gate.name} (${gate.kind})`;
@@ -16,14 +18,17 @@ export function conditionsOf(gate: Gate): string[] {
     case "health":
       return ["all servers up"];
     case "sli":
-      if (gate.source === "meter") return meterConditions(gate);
+      if (gate.source !== "prometheus") return meterConditions(gate);
       return [`${templateOf(gate)} ${gate.must}`, `from ${withoutUser(gate.url)}`];
     case "http":
       return [`GET ${withoutUser(gate.url)}`];
     case "command":
       return [short(gate.command.join(" "))];
     case "soak":
-      return [`${gate.thresholds.join(", ")} over ${gate.duration} in the stage before`];
+      return [
+        ...(gate.source === "mirror" ? [OF_SHADOW] : []),
+        `${gate.thresholds.join(", ")} over ${gate.duration} in the stage before`,
+      ];
     case "parity":
       return [
         `${gate.requests ?? "the sample of the route's requests"} has the same answers from ${withoutUser(gate.candidateUrl)} as from ${withoutUser(gate.upstreamUrl)}`,
@@ -33,10 +38,15 @@ export function conditionsOf(gate: Gate): string[] {
   }
 }
 
-function meterConditions({ thresholds, notWorseThanStable, minRequests }: MeterSliGate): string[] {
+function meterConditions({ thresholds, notWorseThanStable, minRequests, source }: MeterSliGate): string[] {
   const relative =
     notWorseThanStable === undefined ? [] : [`${notWorseThanStable.metrics.join(" and ")} not worse than stable`];
-  return [...thresholds, ...relative, `at least ${minRequests} requests`];
+  return [
+    ...(source === "mirror" ? [OF_SHADOW] : []),
+    ...thresholds,
+    ...relative,
+    `at least ${minRequests} ${source === "mirror" ? "copies" : "requests"}`,
+  ];
 }
 
 function templateOf({ query, quantile, errorRatio }: Extract<Gate, { source: "prometheus" }>): string {

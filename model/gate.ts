@@ -49,7 +49,11 @@ const relative = z.strictObject({
 const meterSli = z
   .strictObject({
     kind: z.literal("sli"),
-    source: z.literal("meter").default("meter"),
+    /**
+     * Whose answers are judged: the candidate's (`meter`), or those of the route's shadow (`mirror`), which are judged by the same
+     * metrics; a copy that the shadow did not answer counts as a 502, 503 or 504. @default "meter"
+     */
+    source: z.enum(["meter", "mirror"]).default("meter"),
     ...common,
     /** Time through which the gate is watched, at least 5 seconds. @default its stage's */
     window: duration({ min: SHORTEST_METERED, max: "7 days" }).optional(),
@@ -109,6 +113,8 @@ const command = z.strictObject({
 
 const soak = z.strictObject({
   kind: z.literal("soak"),
+  /** Whose answers are judged, as in an `sli` gate. @default "meter" */
+  source: z.enum(["meter", "mirror"]).default("meter"),
   ...common,
   /** Time for which the stage before must have been held, 5 seconds to 24 hours. */
   duration: duration({ min: SHORTEST_METERED, max: LONGEST_SOAK }),
@@ -143,6 +149,16 @@ export type CommandGate = z.output<typeof command>;
 export type HealthGate = z.output<typeof health>;
 export type SoakGate = z.output<typeof soak>;
 export type ParityGate = z.output<typeof parity>;
+
+/** Whether a gate judges the answers of the route's shadow. */
+export function judgesMirror(gate: Gate): boolean {
+  return (gate.kind === "sli" || gate.kind === "soak") && gate.source === "mirror";
+}
+
+/** Whether a gate judges by the meter of the edges: the candidate's requests, or the shadow's. */
+export function isMetered(gate: Gate): gate is MeterSliGate | SoakGate {
+  return gate.kind === "soak" || (gate.kind === "sli" && gate.source !== "prometheus");
+}
 
 export function nameOf({ name, kind }: Pick<Gate, "name" | "kind">): string {
   return name ?? kind;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { urlPath } from "./backend";
 import { shown } from "./explain";
+import { judgesMirror } from "./gate";
 import { mirror, sample } from "./mirror";
 import { name } from "./names";
 import { split } from "./split";
@@ -133,7 +134,13 @@ export const declaredRoute = fields.extend(staged.shape).superRefine((route, con
         message: "has no mirror to lead to: declare `mirror` on the route, or remove this",
       });
   for (const [stage, { gates }] of route.stages.entries())
-    for (const [index, gate] of gates.entries())
+    for (const [index, gate] of gates.entries()) {
+      if (judgesMirror(gate) && route.mirror === undefined)
+        context.addIssue({
+          code: "custom",
+          path: ["stages", stage, "gates", index, "source"],
+          message: "judges the answers of a shadow, and the route has none: declare `mirror` on the route",
+        });
       if (gate.kind === "parity" && gate.requests === undefined && route.sample === undefined)
         context.addIssue({
           code: "custom",
@@ -141,6 +148,7 @@ export const declaredRoute = fields.extend(staged.shape).superRefine((route, con
           message:
             "is not given, and the route keeps no sample: name a file of requests, or declare `sample` on the route",
         });
+    }
 });
 export type DeclaredRoute = z.output<typeof declaredRoute>;
 export type DeclaredRouteInput = z.input<typeof declaredRoute>;

@@ -2,12 +2,15 @@ import { z } from "zod";
 import { countOf, merge, quantile, type Sparse } from "./histogram";
 import { name, releaseId } from "./names";
 
-/** Which requests are meant: those that have everything that is named. */
+/** Stands for the shadow in a backend's place: what it answered to the copies of a route's requests. Users' names hold no underscore. */
+export const SHADOW = "_shadow";
+
+/** Which requests are meant: those that have everything that is named. Copies are meant only where {@link SHADOW} is named. */
 export const sliSelector = z.strictObject({
   edge: name,
   /** Name of a route. */
   route: z.string().min(1).max(64).optional(),
-  backend: name.optional(),
+  backend: z.union([name, z.literal(SHADOW)]).optional(),
   /** Name of a server within HAProxy. */
   server: z.string().min(1).max(80).optional(),
   release: releaseId.optional(),
@@ -24,7 +27,7 @@ export type SliQuery = z.output<typeof sliQuery>;
 export interface Counts {
   /** All that were answered, or failed for a reason on the server's side. */
   requests: number;
-  /** Given up by the client, or never sent by it as a whole. */
+  /** Given up by the client, or never sent by it as a whole; copies that never came to the shadow. */
   aborted: number;
   status4xx: number;
   /** Answered with a status from 500, HAProxy's own 502, 503 and 504 included. */

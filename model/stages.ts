@@ -55,6 +55,13 @@ export const stages = z
         context.addIssue({ code: "custom", path: [index, "gates", ...at], message });
       const before = list[index - 1];
       const twin = list.slice(0, index).findIndex((other) => other.name === name);
+      for (const [at, gate] of stage.gates.entries())
+        if (gate.kind === "soak" && gate.source === "meter" && before !== undefined && parts(before.split) === 0)
+          context.addIssue({
+            code: "custom",
+            path: [index, "gates", at, "source"],
+            message: `judges the candidate's requests in ${before.name}, which has none: judge its shadow's answers, with source: "mirror"`,
+          });
       if (parts(split) === 0 && name === split)
         issue("split", `${split} is the stage "${STABLE}", which is always there: remove it, or give it a name`);
       else if (before !== undefined && !rises(before, stage))
@@ -90,13 +97,18 @@ function gateIssues({ gates, split, window }: Stage): [path: (string | number)[]
     const twin = gates.slice(0, index).findIndex(({ name }) => name !== undefined && name === gate.name);
     if (twin >= 0)
       issues.push([[index, "name"], `${shown(gate.name)} is the name of gates[${twin}] already: use another`]);
-    if (gate.kind !== "sli" || gate.source !== "meter") return issues;
+    if (gate.kind !== "sli" || gate.source === "prometheus") return issues;
+    if (gate.source === "meter" && parts(split) === 0)
+      issues.push([
+        [index, "source"],
+        `judges the candidate's requests, and ${split} are none: judge the copies that its shadow answers, with source: "mirror"`,
+      ]);
     if (gate.window === undefined && milliseconds(window) < milliseconds(SHORTEST_METERED))
       issues.push([
         [index],
         `can't judge a window of ${window}, since the meter is some seconds behind: use at least ${SHORTEST_METERED}`,
       ]);
-    if (gate.notWorseThanStable !== undefined && parts(split) === SPLIT_PARTS)
+    if (gate.source === "meter" && gate.notWorseThanStable !== undefined && parts(split) === SPLIT_PARTS)
       issues.push([
         [index, "notWorseThanStable"],
         "has nothing to compare with where all requests go to the candidate: use thresholds in this stage",

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { PrometheusSliGate } from "../model/gate";
+import { isMetered, type PrometheusSliGate } from "../model/gate";
 import { isRatio, type SliMetric } from "../model/sli";
 import { parseThreshold, type Threshold, threshold } from "../model/threshold";
 import { type Finding, policy } from "./support/policy";
@@ -50,7 +50,7 @@ function objectives(texts: readonly string[]): Objective[] {
 function limitsOf({ at, stage }: Step): Limit[] {
   return stage.gates.flatMap((gate, index): Limit[] => {
     const place = `${at}.gates[${index}]`;
-    if (gate.kind === "soak" || (gate.kind === "sli" && gate.source === "meter"))
+    if (isMetered(gate))
       return objectives(gate.thresholds).map((limit, position) => ({
         ...limit,
         at: `${place}.thresholds[${position}]`,

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import type { SliAnswer, SliQuery } from "../../model/sli";
+import { SHADOW, type SliAnswer, type SliQuery } from "../../model/sli";
+import type { ShadowCount } from "../mirror/orders";
 import { addTotals, exposition, noTotals, type Totals } from "./exposition";
 import { Recorder } from "./recorder";
 import type { ReleaseOf } from "./series";
@@ -77,6 +78,13 @@ export class Meter {
   /** Reads from the workers that serve an edge now: an edge's first lines must not wait where the next reload may follow at once. */
   async look(edge: string): Promise<void> {
     await this.tails.get(edge)?.look();
+  }
+
+  /** Takes what was counted of a shadow's answers to the copies of a route's requests, where their edge is metered. */
+  addShadow({ edge, route, cell }: ShadowCount): void {
+    if (this.timer === undefined || !this.tails.has(edge)) return;
+    this.recorder.tick(this.now());
+    this.recorder.add(`${edge} ${route} ${SHADOW} ${SHADOW}`, cell);
   }
 
   query(query: SliQuery): SliAnswer {

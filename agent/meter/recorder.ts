@@ -1,5 +1,5 @@
 import type { SliAnswer, SliQuery } from "../../model/sli";
-import { Cell, sparse } from "./cell";
+import { addEncoded, Cell, sparse } from "./cell";
 import type { Line } from "./line";
 import { type ReleaseOf, SeriesTable } from "./series";
 import { addSlot, pack, type Slot, sizeOf } from "./slot";
@@ -82,6 +82,16 @@ export class Recorder {
       this.series.seen(number, Number.POSITIVE_INFINITY);
     }
     cell.record(line);
+  }
+
+  /** Adds what somebody else has counted since a moment ago, as {@link encodeCell} writes it. */
+  add(key: string, encoded: Uint8Array): void {
+    const { cells } = this.open[this.open.length - 1] ?? this.current;
+    const number = this.series.look(key);
+    const cell = cells.get(number) ?? this.spare.pop() ?? new Cell();
+    cells.set(number, cell);
+    this.series.seen(number, Number.POSITIVE_INFINITY);
+    addEncoded(encoded, 0, encoded.length, cell);
   }
 
   /** Notes lines of an edge that HAProxy could not deliver. */

@@ -1,4 +1,4 @@
-import type { SliSelector } from "../../model/sli";
+import { SHADOW, type SliSelector } from "../../model/sli";
 
 /** Most series at a time. Names come from the config, so that only many edges times many releases reach it. */
 export const MAX_SERIES = 500;
@@ -86,7 +86,7 @@ export class SeriesTable {
     const matches = (series: Series | undefined) =>
       series?.edge === edge &&
       (route === undefined || series.route === route) &&
-      (backend === undefined || series.backend === backend) &&
+      (backend === undefined ? series.backend !== SHADOW : series.backend === backend) &&
       (server === undefined || series.server === server) &&
       (release === undefined || series.release === release);
     return new Set([...this.rows.keys()].filter((number) => matches(this.rows[number])));

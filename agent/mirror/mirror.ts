@@ -9,7 +9,7 @@ import type { MirrorFigures } from "../../model/mirror";
 import { backendsOf, type Desired } from "../desired";
 import { INSTANCE_VARIABLE, MARKER_VARIABLE } from "../processes/identity";
 import { groupId, workerSocket } from "../worker-socket";
-import type { Order, ProcessFigures, Report, RouteOrders } from "./orders";
+import type { Order, ProcessFigures, Report, RouteOrders, ShadowCount } from "./orders";
 import type { SampledRequest } from "./reservoir";
 
 /** Argument by which the agent's program runs the mirror's process instead. */
@@ -37,6 +37,8 @@ export interface MirrorOptions {
   /** The agent's id, by which its processes are found. */
   marker: string;
   log: (message: string, data?: Record<string, unknown>) => void;
+  /** Told what was counted of the shadows' answers, about twice a second. @default nobody */
+  counted?: (count: ShadowCount) => void;
 }
 
 /** What the mirror does now. */
@@ -179,6 +181,7 @@ export class Mirror {
 
   private take(report: Report): void {
     if (report.kind === "listening") this.heard();
+    if (report.kind === "counted") for (const count of report.counts) this.options.counted?.(count);
     if (report.kind === "failed") this.options.log(`the mirror's process: ${report.message}`);
     if (report.kind === "told") this.asked.get(report.id)?.(report.answer);
   }

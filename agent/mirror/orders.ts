@@ -18,8 +18,17 @@ export type Order =
 /** What the mirror's process tells the agent. */
 export type Report =
   | { kind: "listening" }
+  | { kind: "counted"; counts: ShadowCount[] }
   | { kind: "failed"; message: string }
   | { kind: "told"; id: number; answer: ProcessFigures | readonly SampledRequest[] };
+
+/** What was counted of a shadow's answers since the last time, for the meter. */
+export interface ShadowCount {
+  edge: string;
+  route: string;
+  /** As {@link encodeCell} writes it. */
+  cell: Uint8Array;
+}
 
 export interface ProcessFigures {
   /** Connections of HAProxy's workers, one for each thread. */

@@ -9,6 +9,8 @@ import { ACK } from "./script";
 import { Shadow } from "./shadow";
 
 const SWEEP_MS = 50;
+/** Between two reports to the meter, which keeps seconds. */
+const COUNT_MS = 500;
 /** Nice value: a third of the CPU time that others get of a busy processor, which is enough not to starve. */
 const NICE = 5;
 
@@ -21,11 +23,13 @@ export function runMirrorProcess(): void {
   const desk = new Desk();
   const sweeping = setInterval(() => desk.sweep(), SWEEP_MS);
   const report = (message: Report) => process.send?.(message);
+  const counting = setInterval(() => desk.count(report), COUNT_MS);
   process.on("message", (order: Order) => {
     void desk.follow(order, report).catch((error: Error) => report({ kind: "failed", message: error.message }));
   });
   process.on("disconnect", () => {
     clearInterval(sweeping);
+    clearInterval(counting);
     process.exit(0);
   });
 }
@@ -66,6 +70,14 @@ class Desk {
 
   sweep(): void {
     for (const shadow of this.shadows.values()) shadow.sweep();
+  }
+
+  /** Reports what was counted since the last time. */
+  count(report: (message: Report) => void): void {
+    const counts = [...this.shadows].flatMap(([route, { counts: counted }]) =>
+      counted.take().map(({ edge, cell }) => ({ edge, route, cell })),
+    );
+    if (counts.length > 0) report({ kind: "counted", counts });
   }
 
   private configure(routes: Record<string, RouteOrders>): void {
@@ -116,7 +128,7 @@ class Desk {
     return {
       copy: (copy) => this.shadows.get(copy.route)?.send(copy),
       sample: (copy) => this.samples.get(copy.route)?.add(copy, Date.now(), Math.random),
-      dropped: (route, reason, copies) => this.shadows.get(route)?.figures.drop(reason, copies),
+      dropped: (route, reason, copies) => this.shadows.get(route)?.drop(reason, copies),
       end: () => socket.write(ACK),
     };
   }

@@ -2,6 +2,7 @@ import { type Dispatcher, Pool } from "undici";
 import { copyHeaders } from "./copy-headers";
 import { Figures } from "./figures";
 import type { Copy } from "./messages";
+import { ShadowCounts } from "./shadow-counts";
 
 /** Copies, and bytes of their bodies, that wait for a shadow at most. */
 const WAITING_COPIES = 512;
@@ -46,6 +47,7 @@ interface Flight {
 /** Sends a route's copies to its shadow and throws the answers away. Takes bounded memory, whatever the shadow does. */
 export class Shadow {
   readonly figures = new Figures();
+  readonly counts = new ShadowCounts();
   private readonly servers = new Map<string, Server>();
   private readonly flights = new Set<Flight>();
   private waiting: { copy: Copy; deadline: number }[] = [];
@@ -74,7 +76,7 @@ export class Shadow {
     this.figures.received++;
     if (this.flights.size < this.settings.concurrency) this.dispatch(copy);
     else if (this.waiting.length >= WAITING_COPIES || this.waitingBytes + copy.body.length > WAITING_BYTES)
-      this.figures.drop("overload");
+      this.lose(copy.edge, "overload");
     else {
       this.waitingBytes += copy.body.length;
       this.waiting.push({ copy, deadline: performance.now() + this.settings.timeoutMs });
@@ -93,7 +95,18 @@ export class Shadow {
     if (late.length === 0) return;
     this.waiting = this.waiting.filter(({ deadline }) => now <= deadline);
     this.waitingBytes = this.waiting.reduce((sum, { copy }) => sum + copy.body.length, 0);
-    this.figures.drop("overload", late.length);
+    for (const { copy } of late) this.lose(copy.edge, "overload");
+  }
+
+  /** Counts copies that did not come from HAProxy. */
+  drop(reason: string, copies: number): void {
+    // HAProxy does not tell of which frontends' requests they were: one edge stands for all.
+    this.lose(Object.keys(this.settings.servers)[0] ?? "", reason, copies);
+  }
+
+  private lose(edge: string, reason: string, copies = 1, ms = 0): void {
+    this.figures.drop(reason, copies);
+    this.counts.drop(edge, reason, { copies, ms });
   }
 
   close(): void {
@@ -104,7 +117,7 @@ export class Shadow {
     const addresses = this.settings.servers[copy.edge] ?? [];
     const server = this.next(addresses);
     if (server === undefined) {
-      this.figures.drop(addresses.length === 0 ? "no-server" : "down");
+      this.lose(copy.edge, addresses.length === 0 ? "no-server" : "down");
       return;
     }
     const began = performance.now();
@@ -120,7 +133,9 @@ export class Shadow {
         if (code < 200) return true;
         server.failures = 0;
         status = code;
-        this.figures.answer(code, performance.now() - began);
+        const ms = performance.now() - began;
+        this.figures.answer(code, ms);
+        this.counts.answer(copy.edge, code, ms);
         return true;
       },
       onData: (chunk) => {
@@ -130,7 +145,7 @@ export class Shadow {
       },
       onComplete: () => this.land(flight),
       onError: (error) => {
-        if (status === 0) this.figures.drop(this.reason(error, flight, server));
+        if (status === 0) this.lose(copy.edge, this.reason(error, flight, server), 1, performance.now() - began);
         this.land(flight);
       },
     };

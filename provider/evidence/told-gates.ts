@@ -41,7 +41,7 @@ export async function watchAndTell(
 }
 
 function declared(gate: Gate, name: string): StageGate {
-  const thresholds = gate.kind === "sli" && gate.source === "meter" ? gate.thresholds : [];
+  const thresholds = gate.kind === "sli" && gate.source !== "prometheus" ? gate.thresholds : [];
   const bounds = thresholds.map(thresholdOf).map(({ metric, limit }) => ({ metric, limit }));
   return {
     gate: name,

@@ -1,10 +1,10 @@
 import { formatMilliseconds, milliseconds } from "../../model/duration";
 import type { MeterSliGate, SoakGate } from "../../model/gate";
-import { bad, distribution, isRatio, measure, type SliAnswer, type SliMetric, samples } from "../../model/sli";
+import { bad, distribution, isRatio, measure, SHADOW, type SliAnswer, type SliMetric, samples } from "../../model/sli";
 import { compareQuantiles, proportionPValue } from "../../model/statistics";
 import { formatMetric, formatThreshold, holds, thresholdOf } from "../../model/threshold";
 import type { Probe } from "../../model/verdict";
-import { found, measured, type ProbeContext } from "./context";
+import { found, measured, type ProbeContext, type Side } from "./context";
 
 /** Share of a window that the meter must have run for, and of requests that it must have seen. */
 const LEAST_COVERED = 0.95;
@@ -13,13 +13,21 @@ const MOST_LOST = 0.01;
 const LAG_MS = 4000;
 const HOUR_MS = 3_600_000;
 
-/** Judges the candidate by what the edges' meters have counted since the watch began, or over the time before. */
+/** Share of the copies that may not have come to the shadow. */
+const MOST_DROPPED = 0.01;
+
+/** Whose answers a gate judges. */
+function judged({ source }: MeterSliGate | SoakGate, { candidate }: ProbeContext): Side {
+  return source === "mirror" ? { route: candidate.route, backend: SHADOW } : candidate;
+}
+
+/** Judges the candidate, or the shadow, by what the edges' meters have counted since the watch began, or over the time before. */
 export async function probeMeter(gate: MeterSliGate, context: ProbeContext): Promise<Probe> {
-  const { now, startedAt, candidate, stable } = context;
+  const { now, startedAt, stable } = context;
   const over = gate.over === undefined ? undefined : milliseconds(gate.over);
   const window = { from: Math.min(over === undefined ? startedAt : Math.max(startedAt, now - over), now - 1), to: now };
-  const answer = await measured(context, candidate, window);
-  const wrong = blind(answer, window);
+  const answer = await measured(context, judged(gate, context), window);
+  const wrong = blind(answer, window) ?? (gate.source === "mirror" ? dropped(answer) : undefined);
   if (wrong !== undefined) return found("unavailable", wrong);
   if (answer.counts.requests < gate.minRequests) return tooFew(answer, gate.minRequests);
   const absolute = judge(gate.thresholds, answer);
@@ -51,12 +59,12 @@ export async function probeSoak(gate: SoakGate, context: ProbeContext): Promise<
       },
     );
   const window = { from: now - wanted, to: now };
-  const answer = await measured(context, context.candidate, window);
-  const wrong = blind(answer, window);
+  const answer = await measured(context, judged(gate, context), window);
+  const wrong = blind(answer, window) ?? (gate.source === "mirror" ? dropped(answer) : undefined);
   if (wrong !== undefined) return found("unavailable", wrong);
   if (answer.counts.requests < gate.minRequests) return tooFew(answer, gate.minRequests);
   for (let from = window.from; from < now - HOUR_MS; from += HOUR_MS) {
-    const hour = await measured(context, context.candidate, { from, to: from + HOUR_MS });
+    const hour = await measured(context, judged(gate, context), { from, to: from + HOUR_MS });
     if (hour.counts.requests < gate.minRequests) continue;
     const probe = judge(gate.thresholds, hour);
     if (probe.verdict !== "pass")
@@ -72,6 +80,14 @@ function blind({ coveredMs, lost, counts }: SliAnswer, { from, to }: { from: num
     return `the meter ran for ${formatMilliseconds(coveredMs)} of ${formatMilliseconds(to - from)}`;
   const all = counts.requests + counts.aborted + lost;
   return lost > all * MOST_LOST ? `the meter missed ${lost} of ${all} requests` : undefined;
+}
+
+/** Why the shadow's answers say too little: too many copies never came to it. */
+function dropped({ counts: { requests, aborted } }: SliAnswer): string | undefined {
+  const all = requests + aborted;
+  return aborted > all * MOST_DROPPED
+    ? `${aborted} of ${all} copies were dropped on their way to the shadow`
+    : undefined;
 }
 
 function tooFew({ counts: { requests } }: SliAnswer, least: number): Probe {

@@ -67,7 +67,7 @@ function proberOf(gate: Gate, context: ProbeContext): Promise<Probe> {
     case "health":
       return probeHealth(context);
     case "sli":
-      return gate.source === "meter" ? probeMeter(gate, context) : probePrometheus(gate, context);
+      return gate.source === "prometheus" ? probePrometheus(gate, context) : probeMeter(gate, context);
     case "http":
       return probeHttp(gate, context);
     case "command":

@@ -34,7 +34,7 @@ function sideFailures(watch: NonNullable<PoolInputs["watch"]>): Failure[] {
       const property = `watch.${list}[${index}]`;
       if (gate.kind === "soak")
         return [{ property, reason: "a soak is about the stage before, which a pool does not have: remove it" }];
-      if (gate.kind !== "sli" || gate.source !== "meter") return [];
+      if (gate.kind !== "sli" || gate.source === "prometheus") return [];
       if (list === "before") return [{ property, reason: "judges requests before there are any: put it into gates" }];
       return gate.notWorseThanStable === undefined
         ? []

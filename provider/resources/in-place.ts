@@ -109,7 +109,7 @@ class Replacement {
 
   /** A gate whose meter is off would be found out once traffic has moved; that is told before. */
   private async assertMetered(edges: OpenPart<PlacePart>[], gates: readonly Gate[]): Promise<void> {
-    if (!gates.some((gate) => gate.kind === "sli" && gate.source === "meter")) return;
+    if (!gates.some((gate) => gate.kind === "sli" && gate.source !== "prometheus")) return;
     const now = Date.now();
     await Promise.all(edges.map(({ client, edge = "" }) => client.sli({ edge, from: now - 1, to: now })));
   }

@@ -1,7 +1,7 @@
 import type { AgentClient } from "../../agent/client/client";
 import { AgentError, UnreachableError } from "../../agent/client/connection";
 import type { Gate } from "../../model/gate";
-import { nameOf } from "../../model/gate";
+import { isMetered, nameOf } from "../../model/gate";
 import type { Stage, Walk } from "../../model/stages";
 import type { Failure } from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
@@ -46,7 +46,7 @@ export async function unmeteredProblem(
 }
 
 function needsMeter(gate: Gate): boolean {
-  return gate.kind === "soak" || (gate.kind === "sli" && gate.source === "meter");
+  return isMetered(gate);
 }
 
 function remedy(off: readonly string[]): string {

@@ -138,6 +138,21 @@ test("stages without requests for the candidate are told apart by their names", 
   assert.deepEqual(said("shadow", "shadow"), ["the candidate keeps 0% (shadow) of the requests"]);
 });
 
+test("what has no requests is judged by its shadow, or not at all", () => {
+  const sli = { kind: "sli", thresholds: ["5xx < 1 %"] };
+  const soak = { kind: "soak", duration: "1 hour", thresholds: ["5xx < 1 %"] };
+  const told = (gate: object, next: object) =>
+    problems(stages, [
+      { split: "0%", name: "shadow", gates: [gate] },
+      { split: "1%", gates: [next] },
+    ]);
+  assert.deepEqual(told({ ...sli, source: "mirror" }, { ...soak, source: "mirror" }), []);
+  assert.deepEqual(told(sli, soak), [
+    '0.gates.0.source: judges the candidate\'s requests, and 0% are none: judge the copies that its shadow answers, with source: "mirror"',
+    "1.gates.0.source: judges the candidate's requests in shadow, which has none: judge its shadow's answers, with source: \"mirror\"",
+  ]);
+});
+
 test("a walk that a soak on the way must stop is told before it begins", () => {
   const list = stages.parse([
     { split: "1%", window: "1 minute", gates: [{ kind: "soak", duration: "24 hours", thresholds: ["5xx < 1 %"] }] },

@@ -93,7 +93,7 @@ export function routeStep(more: Partial<RouteInput> = {}): StepInput {
 }
 
 /** An agent with the edge `main` and its backends, each with one server. */
-export async function world(t: TestContext, sides: Record<string, { port: number }>) {
+export async function world(t: TestContext, sides: Record<string, { port: number }>, { meter = false } = {}) {
   const agent = await startTestAgent(t);
   const port = await freePorts(1);
   const change = async (target: string, step: StepInput) => {
@@ -102,7 +102,7 @@ export async function world(t: TestContext, sides: Record<string, { port: number
     await agent.client.commit(id);
   };
   const http = { binds: [{ port }], defaultBackend: "web" };
-  await change("edge/main", { verb: "edge.set", edge: "main", spec: edgeSpec.parse({ frontends: { http } }) });
+  await change("edge/main", { verb: "edge.set", edge: "main", spec: edgeSpec.parse({ frontends: { http }, meter }) });
   const backend = async (name: string, to: number) => {
     const spec = backendSpec.parse({ servers: { one: { address: "127.0.0.1", port: to } } });
     await change(`backend/main/${name}`, { verb: "backend.set", edge: "main", backend: name, spec });

@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { quantile } from "../../../model/histogram";
+import { SHADOW } from "../../../model/sli";
+import { send, side, until, world } from "./world";
+
+const MIRROR = { to: "dark", share: "100%", timeout: "1 second" } as const;
+const OF_EACH = 10;
+
+test("the meter counts a shadow's answers by the same metrics, and apart from what clients got", async (t) => {
+  const stable = await side(t, "stable");
+  const dark = await side(t, "dark", (request, response) => {
+    response.statusCode = request.url === "/bad" ? 500 : request.url === "/gone" ? 404 : 200;
+    if (request.url === "/cut") response.destroy();
+    else if (request.url !== "/never") setTimeout(() => response.end("dark"), 40);
+  });
+  const { agent, port, route } = await world(t, { web: stable, dark }, { meter: true });
+  await route({ mirror: MIRROR });
+  const from = Date.now() - 5000;
+  const counts = async (backend?: string) => {
+    const more = backend === undefined ? {} : { backend };
+    return agent.client.sli({ edge: "main", route: "api", ...more, from, to: Date.now() });
+  };
+  for (let count = 0; count < OF_EACH; count++)
+    for (const path of ["/", "/bad", "/gone", "/cut"]) assert.equal((await send(port, path)).status, 200);
+  await send(port, "/never");
+  const copies = 4 * OF_EACH + 1;
+  await until("all copies are counted", async () => (await counts(SHADOW)).counts.requests === copies);
+  const shadow = await counts(SHADOW);
+  // One that broke off is a 502, one that was never answered a 504.
+  assert.deepEqual(
+    [shadow.counts.status5xx, shadow.counts.status4xx, shadow.counts.connect, shadow.counts.aborted],
+    [2 * OF_EACH + 1, OF_EACH, 0, 0],
+  );
+  const p50 = quantile(shadow.head, 0.5) ?? 0;
+  assert.ok(p50 >= 39 && p50 < 1000, `${p50} ms`);
+  await until("the requests are counted", async () => (await counts()).counts.requests === copies);
+  assert.equal((await counts()).counts.status5xx, 0);
+  assert.equal((await counts("dark")).counts.requests, 0);
+
+  await dark.close();
+  await send(port, "/refused");
+  await until("a refused copy is counted", async () => (await counts(SHADOW)).counts.connect === 1);
+});
