@@ -11,6 +11,7 @@ import { parityCommand } from "./parity";
 import { recoverCommand } from "./recover";
 import { restartCommand } from "./restart";
 import { statusCommand } from "./status";
+import { validateCommand } from "./validate";
 
 const EXIT_CODES = `
 Exit codes: ${EXIT.good} good, ${EXIT.problems} problems found, ${EXIT.usage} usage, ${EXIT.unreachable} unreachable.`;
@@ -22,6 +23,7 @@ const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)
   restartCommand,
   doctorCommand,
   recoverCommand,
+  validateCommand,
   evidenceCommand,
   parityCommand,
   migrationsCommand,

@@ -9,6 +9,7 @@ import { logLine } from "./logs";
 import { recoverDocument } from "./recover";
 import { restartDocument } from "./restart";
 import { statusDocument } from "./status/schema";
+import { validateDocument } from "./validate";
 
 /** What verbs print with `--json`, by verb. */
 const DOCUMENTS: Record<string, { schema: z.ZodType; what: string }> = {
@@ -18,6 +19,7 @@ const DOCUMENTS: Record<string, { schema: z.ZodType; what: string }> = {
   restart: { schema: restartDocument, what: "One document." },
   doctor: { schema: doctorDocument, what: "One document." },
   recover: { schema: recoverDocument, what: "One document." },
+  validate: { schema: validateDocument, what: "One document." },
   evidence: { schema: evidenceListDocument, what: "One document, of the list." },
   "agent status": { schema: agentDocument, what: "One document." },
 };
