@@ -1,29 +1,101 @@
-import type { Dialect, FileResult, MigrationFile, TransactionMode } from "./finding";
+import { type DialectScene, type Judgement, judgeStatement, type Tree } from "./dialects/judge";
+import { splitStatements } from "./dialects/split";
+import type { Dialect, FileResult, Finding, MigrationFile, TransactionMode } from "./finding";
+import { readLayout } from "./layout";
+import { findRule } from "./rules";
+import { excerpt, SourceText } from "./text";
 
-/** Migrations of other databases: what can't be judged is said, and counts as unsafe. */
+type Other = Exclude<Dialect, "postgres">;
+
+interface DialectParser {
+  astify(sql: string): unknown;
+}
+
+/** MySQL runs what such comments hold; the delimiter is its client's, as backslashes and dots are of others. */
+const HIDDEN = /\/\*M?!|^\s*(?:delimiter|source)\b|^\s*[.\\]/i;
+const BLANK = /^(?:\s|--[^\n]*|#[^\n]*|\/\*[\s\S]*?\*\/)*/;
+
+/**
+ * Migrations of MySQL and SQLite: changes of the schema by the same questions. Their parser knows less of its languages
+ * than PostgreSQL's own does; whatever it, or the judgement, does not know is refused and says so.
+ */
 export async function judgeOtherDialect(
-  dialect: Exclude<Dialect, "postgres">,
+  dialect: Other,
   files: readonly MigrationFile[],
-  _transaction: TransactionMode,
+  transaction: TransactionMode,
 ): Promise<FileResult[]> {
-  return files.map(({ path }) => ({
-    path,
-    verdict: "unsafe",
-    findings: [
-      {
-        rule: "unknown-code",
-        level: "error",
-        question: "locks",
-        file: path,
-        line: 1,
-        column: 1,
-        statement: "",
-        message: `This can't be judged: statements of ${dialect} are not read.`,
-        locks: "not known",
-        fix: "Judge it by hand, and bypass this finding.",
-        contractable: false,
-        affects: [],
-      },
-    ],
-  }));
+  const parser = await loadDialect(dialect);
+  return files.map((file) => judgeFile(parser, file, dialect, transaction));
+}
+
+/** Only the dialect's own part of the package: all of it takes a second to load. */
+async function loadDialect(dialect: Other): Promise<DialectParser> {
+  const module =
+    dialect === "mysql" ? await import("node-sql-parser/build/mysql") : await import("node-sql-parser/build/sqlite");
+  // Written for CommonJS: what it exports comes as the default, or as it is.
+  type Exports = { Parser: new () => DialectParser };
+  const { default: inner, ...outer } = module as unknown as { default?: Exports } & Exports;
+  return new (inner ?? outer).Parser();
+}
+
+function judgeFile(
+  parser: DialectParser,
+  { path, sql }: MigrationFile,
+  dialect: Other,
+  transaction: TransactionMode,
+): FileResult {
+  const layout = readLayout(path, sql, transaction);
+  if (layout.skipped !== undefined) return { path, verdict: "safe", findings: [], skipped: layout.skipped };
+  const source = new SourceText(layout.text);
+  const scene: DialectScene = { dialect, transaction, born: new Set() };
+  const findings: Finding[] = layout.problems.map(({ at, message, fix }) =>
+    finding(path, source, at, { rule: "dynamic-sql", message: `This can't be judged: ${message}.`, fix }),
+  );
+  for (const { start, end } of splitStatements(layout.text, {
+    backslash: dialect === "mysql",
+    hash: dialect === "mysql",
+  })) {
+    const written = layout.text.slice(start, end);
+    const at = start + (BLANK.exec(written)?.[0].length ?? 0);
+    if (at >= end && !HIDDEN.test(written)) continue;
+    for (const judgement of judgeText(parser, written, scene))
+      findings.push(finding(path, source, Math.min(at, end), judgement));
+  }
+  const unsafe = findings.some(({ level }) => level === "error");
+  return { path, verdict: unsafe ? "unsafe" : "safe", findings };
+}
+
+function judgeText(parser: DialectParser, written: string, scene: DialectScene): Judgement[] {
+  const unread = (why: string): Judgement[] => [
+    {
+      rule: "syntax-error",
+      message: `This can't be judged: ${why}.`,
+      fix: "Judge it by hand, and bypass this finding.",
+    },
+  ];
+  if (HIDDEN.test(written)) return unread("it holds what only a client or a certain version runs");
+  try {
+    const trees = [parser.astify(written)].flat() as Tree[];
+    return trees.length === 1 && trees[0] ? judgeStatement(trees[0], scene) : unread("it is not one statement");
+  } catch (error) {
+    const [first = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+    return unread(`the parser for ${scene.dialect} does not read it (${excerpt(first)})`);
+  }
+}
+
+function finding(file: string, source: SourceText, at: number, { rule: id, message, fix, level }: Judgement): Finding {
+  const rule = findRule(id);
+  return {
+    rule: id,
+    level: level ?? rule?.level ?? "error",
+    question: rule?.question ?? "locks",
+    file,
+    ...source.position(at),
+    statement: excerpt(source.text.slice(at).split(";", 1)[0] ?? ""),
+    message,
+    locks: "not known for this database",
+    fix,
+    contractable: rule?.contractable ?? false,
+    affects: [],
+  };
 }

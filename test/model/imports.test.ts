@@ -27,7 +27,14 @@ const TYPE_ARROWS: Record<string, string[]> = {
  * The model computes: it neither reads nor writes anything. Node.js's byte strings and histograms only hold data; parsers
  * of SQL read their own code when they are loaded, and nothing after that.
  */
-const MODEL_PACKAGES = ["zod", "node:buffer", "node:perf_hooks", "libpg-query", "node-sql-parser"];
+const MODEL_PACKAGES = [
+  "zod",
+  "node:buffer",
+  "node:perf_hooks",
+  "libpg-query",
+  "node-sql-parser/build/mysql",
+  "node-sql-parser/build/sqlite",
+];
 
 interface Import {
   file: string;
