@@ -17,7 +17,8 @@ export const drainTime = policy({
   },
 });
 
-function judge({ drainDeadline, longestRequest, edge: edgeName, agent }: Drained, others: readonly Seen[]): Finding[] {
+function judge(drained: Drained, others: readonly Seen[]): Finding[] {
+  const { drainDeadline, longestRequest, edge, agent } = drained;
   const drain =
     drainDeadline !== undefined && isShorter(drainDeadline, longestRequest)
       ? [
@@ -27,22 +28,30 @@ function judge({ drainDeadline, longestRequest, edge: edgeName, agent }: Drained
           },
         ]
       : [];
-  const edge = others
-    .filter(({ kind }) => kind === "Edge")
-    .map(({ inputs }) => inputs as Unsure<Judged["Edge"]>)
-    .find((one) => one.name === edgeName && one.agent?.directory === agent?.directory);
-  if (edge === undefined) return drain;
-  const { client, server, tunnel } = edge.timeouts ?? {};
+  const inPlace = "serves" in drained ? (drained.serves?.edges ?? []) : [];
+  const leading = [{ agent, edge }, ...inPlace];
+  const edges = others
+    .flatMap(({ kind, inputs }) => (kind === "Edge" ? [inputs as Edge] : []))
+    .filter(({ name, agent: host }) =>
+      leading.some((ref) => name !== undefined && ref?.edge === name && ref.agent?.directory === host?.directory),
+    );
+  return [...drain, ...edges.flatMap((one) => impatient(one, drained))];
+}
+
+type Edge = Unsure<Judged["Edge"]>;
+
+/** Timeouts of an edge that cut off what a drain waits for. */
+function impatient({ name, timeouts, hardStopAfter }: Edge, { drainDeadline, longestRequest }: Drained): Finding[] {
+  const { client, server, tunnel } = timeouts ?? {};
   // Within a request, an edge must be as patient as requests are long; where that is not declared, the drain says it.
   const request = longestRequest ?? drainDeadline;
   const source = longestRequest === undefined ? "drainDeadline" : "longestRequest";
   const declare = longestRequest === undefined ? ", or declare longestRequest where requests are shorter" : "";
   return [
-    ...drain,
-    ...timeout(edgeName, "timeouts.client", client, request, source, declare),
-    ...timeout(edgeName, "timeouts.server", server, request, source, declare),
-    ...timeout(edgeName, "timeouts.tunnel", tunnel, drainDeadline, "drainDeadline"),
-    ...timeout(edgeName, "hardStopAfter", edge.hardStopAfter, drainDeadline, "drainDeadline"),
+    ...timeout(name, "timeouts.client", client, request, source, declare),
+    ...timeout(name, "timeouts.server", server, request, source, declare),
+    ...timeout(name, "timeouts.tunnel", tunnel, drainDeadline, "drainDeadline"),
+    ...timeout(name, "hardStopAfter", hardStopAfter, drainDeadline, "drainDeadline"),
   ];
 }
 

@@ -13,6 +13,9 @@ interface Violation {
   enforcementLevel?: "advisory";
 }
 
+/** Most findings that one violation lists: who mends these sees the others next. */
+const MAX_LINES = 30;
+
 /** The resources of this run, which the policies of the pack share. */
 const seen = new Map<string, Seen>();
 
@@ -76,11 +79,13 @@ function configured(
 
 /** One violation per level with a line for each finding: a title of its own for each would hide them. */
 function say(findings: readonly Finding[], report: Report): void {
-  const lines = (advisory: boolean) =>
-    findings
+  const lines = (advisory: boolean) => {
+    const all = findings
       .filter((finding) => (finding.advisory ?? false) === advisory)
-      .map(({ at, message }) => (at === undefined ? message : `${at}: ${message}`))
-      .join("\n");
+      .map(({ at, message }) => (at === undefined ? message : `${at}: ${message}`));
+    const more = all.length - MAX_LINES;
+    return (more > 0 ? [...all.slice(0, MAX_LINES), `and ${more} more`] : all).join("\n");
+  };
   const [refused, said] = [lines(false), lines(true)];
   if (refused !== "") report({ message: refused });
   if (said !== "") report({ message: said, enforcementLevel: "advisory" });

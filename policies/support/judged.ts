@@ -13,6 +13,12 @@ interface OnAgent {
   name: string;
 }
 
+/** An edge on an agent. */
+export interface EdgeRef {
+  agent: OnAgent["agent"];
+  edge: string;
+}
+
 /** Checked inputs of the resources that policies judge, computed ones included. */
 export interface Judged {
   Agent: AgentOptions & { directory: string };
@@ -20,7 +26,12 @@ export interface Judged {
   Backend: BackendSpec & BackendDeclarations & OnAgent & { edge: string };
   Pool: PoolSpec &
     PoolDeclarations &
-    OnAgent & { watch: Watched; change: PoolChange; secretNames: Record<string, string[]> };
+    OnAgent & {
+      serves?: { edges: EdgeRef[] };
+      watch: Watched;
+      change: PoolChange;
+      secretNames: Record<string, string[]>;
+    };
   Route: DeclaredRoute & RouteDeclarations & OnAgent & { change: RouteChange };
   Migrations: MigrationsSpec & {
     name: string;

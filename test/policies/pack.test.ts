@@ -49,6 +49,16 @@ test("a policy's findings reach the engine as one violation per level, a line ea
   ]);
 });
 
+test("a violation lists thirty findings at most, and counts the others", async () => {
+  const many = policy({
+    ...sample,
+    judge: { Pool: () => Array.from({ length: 32 }, (_, index) => ({ message: `finding ${index}` })) },
+  });
+  const [said] = await violations(many, {});
+  assert.deepEqual(said?.message.split("\n").slice(-2), ["finding 29", "and 2 more"]);
+  assert.equal(said?.message.split("\n").length, 31);
+});
+
 test("what speaks against a rollback is said, and refuses nothing", async () => {
   const props = { retain: { count: 1 }, edge: "main", change: { kind: "rollback" } };
   assert.deepEqual(await violations(sample, props), [

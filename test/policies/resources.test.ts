@@ -137,6 +137,13 @@ test("drain-time: drains are as long as requests, and an edge is as patient as d
     "drainDeadline: 2 hours is longer than timeouts.tunnel (1 hour) of edge main, which would cut requests off before: raise that",
     "drainDeadline: 2 hours is longer than hardStopAfter (1 hour) of edge main, which would cut requests off before: raise that",
   ]);
+  const inPlace = {
+    ...pool({ longestRequest: "2 minutes", drainDeadline: "2 minutes" }),
+    edge: undefined,
+    serves: { edges: [{ agent: HOST, edge: "main" }] },
+  };
+  assert.equal(judge(drainTime, "Pool", inPlace, { others: [seen("Edge", edge())] }).length, 2);
+  assert.equal(judge(drainTime, "Pool", inPlace, { others: [seen("Edge", { ...edge(), name: "other" })] }).length, 0);
   const backend = {
     name: "old",
     edge: "main",
