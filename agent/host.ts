@@ -280,21 +280,11 @@ export class Host {
               `pool ${pool}`,
               () => this.convergePool(pool, { strict: () => false, signal, reason }),
               delayed,
-            ).then(() => this.awaitHealth(pool, signal, reason)),
+            ),
           ),
         ),
       ),
     };
-  }
-
-  /** What is back in its place is given the time to become healthy, since edges lead traffic there next. */
-  private async awaitHealth(pool: string, signal: AbortSignal, reason: Reason): Promise<void> {
-    if (this.closed || this.working().pools[pool]?.settings.strategy !== "in-place") return;
-    try {
-      await this.convergePool(pool, { strict: ({ template }) => template.policy === "proxied", signal, reason });
-    } catch (error) {
-      this.parts.events.emit(`pool ${pool} is back, but not healthy: ${(error as Error).message}`, { pool });
-    }
   }
 
   /** Does work in the background; {@link settled} waits for it. It is known from this call on, not from its first step. */

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { BackendSpec, Server, ServerState } from "../model/backend";
 import { milliseconds } from "../model/duration";
 import type { Step } from "../model/transaction";
+import type { Overlay } from "./desired";
 import { probeThrough } from "./edge-probe";
 import type { ServerObservation } from "./haproxy/observation";
 import type { Host } from "./host";
@@ -11,7 +13,7 @@ import type { StepContext } from "./steps";
 /** Between two looks at a server, in milliseconds. */
 const LOOK_MS = 100;
 
-type Drain = Extract<Step, { verb: "server.drain" }>;
+export type Drain = Extract<Step, { verb: "server.drain" }>;
 type Enable = Extract<Step, { verb: "server.enable" }>;
 
 /**
@@ -23,8 +25,7 @@ export async function drainServer(context: StepContext, step: Drain): Promise<()
   const { edge, backend, server } = step;
   const { spec, declared } = serverOf(host, step);
   const to = (state: "drain" | "maint") => {
-    const servers = { ...spec.servers, [server]: { ...declared, state } };
-    setOverlay({ ...overlay, backends: { ...overlay.backends, [`${edge}/${backend}`]: { ...spec, servers } } });
+    setOverlay(withState(overlay, step, spec, state));
     return host.convergeEdge(edge);
   };
   // It was drained before by this very transaction.
@@ -33,19 +34,49 @@ export async function drainServer(context: StepContext, step: Drain): Promise<()
     if (isOut) return {};
     phase("drain", `server ${server} of backend ${backend} on edge ${edge} drains`);
     await to("drain");
-    const deadline = performance.now() + milliseconds(step.deadline);
-    for (;;) {
-      const { connections, mayReceive } = await host.haproxy(edge).usage(declared.address, declared.port);
-      const empty = connections === 0 && !mayReceive;
-      if (empty || performance.now() >= deadline) {
-        phase("drain", `server ${server} of backend ${backend} on edge ${edge} has ${connections} connections left`);
-        // Idle connections to it are closed by this, and its health checks leave it alone while it restarts.
-        await to("maint");
-        return { connections };
-      }
-      await sleep(LOOK_MS, undefined, { signal });
-    }
+    const connections = await untilUnused(host, step, declared, signal);
+    phase("drain", `server ${server} of backend ${backend} on edge ${edge} has ${connections} connections left`);
+    // Idle connections to it are closed by this, and its health checks leave it alone while it restarts.
+    await to("maint");
+    return { connections };
   };
+}
+
+/**
+ * After the death of whoever had taken a server out of the traffic: leads traffic away from it, again if it was back, and keeps
+ * it so for a while in which its host, which nobody tells about this edge, puts back what was there.
+ */
+export async function keepOut(
+  host: Host,
+  step: Drain,
+  overlay: Overlay,
+  { setOverlay, signal }: { setOverlay: (overlay: Overlay) => void; signal: AbortSignal },
+): Promise<void> {
+  const { spec, declared } = serverOf(host, step);
+  setOverlay(withState(overlay, step, spec, "maint"));
+  await host.convergeEdge(step.edge);
+  await untilUnused(host, step, declared, signal);
+  await sleep(milliseconds(step.hold), undefined, { signal });
+}
+
+function withState(overlay: Overlay, { edge, backend, server }: Drain, spec: BackendSpec, state: ServerState): Overlay {
+  const servers = { ...spec.servers, [server]: { ...(spec.servers[server] as Server), state } };
+  return { ...overlay, backends: { ...overlay.backends, [`${edge}/${backend}`]: { ...spec, servers } } };
+}
+
+/** Waits until nothing uses a server, but not longer than the step's deadline. Gives the connections that are left. */
+async function untilUnused(
+  host: Host,
+  { edge, deadline }: Drain,
+  { address, port }: Server,
+  signal: AbortSignal,
+): Promise<number> {
+  const giveUpAt = performance.now() + milliseconds(deadline);
+  for (;;) {
+    const { connections, mayReceive } = await host.haproxy(edge).usage(address, port);
+    if ((connections === 0 && !mayReceive) || performance.now() >= giveUpAt) return connections;
+    await sleep(LOOK_MS, undefined, { signal });
+  }
 }
 
 /**

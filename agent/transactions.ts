@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { z } from "zod";
+import { milliseconds } from "../model/duration";
 import type { Ending } from "../model/evidence/record";
 import { finished, isRollback } from "../model/pool-state";
 import type { Owner, openRequest, Phase, Step, Target } from "../model/transaction";
@@ -12,6 +13,7 @@ import type { Host } from "./host";
 import type { Journal } from "./journal";
 import { Problem } from "./problem";
 import type { Secrets } from "./secrets";
+import { type Drain, keepOut } from "./servers";
 import type { Committed } from "./state";
 import { runStep } from "./steps";
 
@@ -41,6 +43,8 @@ interface Transaction extends TransactionStatus {
   undo?: Promise<void> | undefined;
   /** Whether a step has changed anything: one that was refused leaves nothing to put back. */
   touched: boolean;
+  /** The server of an edge that it took out of the traffic. */
+  drained?: Drain | undefined;
   /** Why a step failed: what is half done must not be committed. */
   failed?: string | undefined;
 }
@@ -58,6 +62,8 @@ export class Transactions {
   private readonly open = new Map<string, Transaction>();
   private readonly ended = new Map<string, TransactionStatus>();
   private closed = false;
+  /** Aborted at the agent's own stop. */
+  private readonly ending = new AbortController();
   /** Why no transactions are opened any more. */
   private stopping: string | undefined;
 
@@ -143,6 +149,7 @@ export class Transactions {
     return this.alone(transaction, async () => {
       // Traffic may be led away whatever has failed.
       if (step.verb !== "server.drain") assertWhole(transaction, `take ${step.verb}`);
+      if (step.verb === "server.drain") transaction.drained = step;
       const { host, secrets, journal, evidence } = this.parts;
       await Promise.all([journal.append({ kind: "step", id, verb: step.verb }), evidence.lookedBefore(id)]);
       const result = runStep(step, {
@@ -238,16 +245,19 @@ export class Transactions {
     transaction.abort.abort(
       new Problem(410, "undone", `the transaction on ${transaction.target} is being undone: ${reason}`),
     );
-    transaction.undo = transaction.work.then(() => this.parts.ballast.lend(() => this.undo(transaction, reason)));
+    transaction.undo = transaction.work.then(() =>
+      this.parts.ballast.lend(() => this.undo(transaction, reason, ending)),
+    );
   }
 
-  private async undo(transaction: Transaction, reason: string): Promise<void> {
+  private async undo(transaction: Transaction, reason: string, ending: Ending): Promise<void> {
     if (!this.open.has(transaction.id)) return;
     const { host, journal, events, secrets } = this.parts;
     const { id, target } = transaction;
     events.emit(`undoing the transaction on ${target}: ${reason}`, { transaction: id, target, reason });
     await this.tidied(() => journal.append({ kind: "undoing", id, reason }));
     const affected = concerns(target, [host.committed, merge(host.committed, [transaction.overlay])]);
+    if (ending === "lease") await this.tidied(() => this.keepOut(transaction));
     host.dropOverlay(id);
     if (transaction.touched)
       await host.restore(affected, "undo", (why) => {
@@ -259,6 +269,23 @@ export class Transactions {
     await this.tidied(() => journal.append({ kind: "undone", id }));
     await this.tidied(() => secrets.prune(host.working().pools, poolOf(target)));
     await this.tidied(() => this.rotate());
+  }
+
+  /** Nobody is left who would tell the edge when its server's host is itself again. */
+  private async keepOut({ id, target, touched, drained, overlay }: Transaction): Promise<void> {
+    if (!touched || drained === undefined || milliseconds(drained.hold) === 0) return;
+    const { host, events } = this.parts;
+    events.emit(
+      `server ${drained.server} stays out of the traffic for ${drained.hold}, in which its host puts back what was there`,
+      {
+        transaction: id,
+        target,
+      },
+    );
+    await keepOut(host, drained, overlay, {
+      setOverlay: (held) => host.setOverlay(id, held),
+      signal: this.ending.signal,
+    });
   }
 
   private async rotate(): Promise<void> {
@@ -319,6 +346,7 @@ export class Transactions {
   /** Stops the leases' clocks at the agent's own stop; open transactions are undone by the next agent's start. */
   close(): void {
     this.closed = true;
+    this.ending.abort(new Error("the agent is stopping"));
     for (const transaction of this.open.values()) {
       clearTimeout(transaction.timer);
       transaction.abort.abort(

@@ -80,6 +80,8 @@ export const step = z.discriminatedUnion("verb", [
     server: serverKey,
     /** Time that what uses the server has to end. */
     deadline: duration({ max: "7 days" }),
+    /** Time for which the server stays out of the traffic, once nothing uses it, if the holder dies: its host needs it to put back what was there. @default "0 seconds" */
+    hold: duration({ max: "1 hour" }).default("0 seconds"),
   }),
   z.strictObject({
     verb: z.literal("server.enable"),

@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { AgentClient } from "../../agent/client/client";
+import { UnreachableError } from "../../agent/client/connection";
 import type { Duration } from "../../model/duration";
 import { formatMilliseconds, milliseconds } from "../../model/duration";
 import type { Gate } from "../../model/gate";
@@ -12,6 +14,8 @@ import { inTransactions, type OpenPart, type Part } from "./transaction";
 
 /** Lease on the host, longer than the edges': when an update dies, traffic leaves before the processes are replaced. */
 const HOST_LEASE_MS = 8000;
+/** Time for a start after the death of an update, until edges lead traffic to a host again, in milliseconds. */
+const START_MS = 10_000;
 /** Time for which edges try to get good answers where the process has no health check of its own. */
 const DEFAULT_ENABLE: Duration = "1 minute";
 
@@ -55,6 +59,15 @@ export async function replaceInPlace(
   }
 }
 
+/** Between two looks at whether a host is back, in milliseconds. */
+const BACK_POLL_MS = 250;
+
+/** Time that a host needs, once no edge uses it any more, to put back what ran: its longer lease, the stop, and a start. */
+function holdOf({ processes }: PoolInputs): Duration {
+  const stops = Object.values(processes).map(({ gracefulStop }) => milliseconds(gracefulStop));
+  return `${Math.ceil((HOST_LEASE_MS + Math.max(...stops) + START_MS) / 1000)} seconds`;
+}
+
 class Replacement {
   /** Whether traffic may have been led away from the host. */
   private touched = false;
@@ -71,6 +84,9 @@ class Replacement {
       undoDeadlineMs: putBackMs(this.inputs),
       retreat: async ([, ...edges]) => {
         if (this.touched) await this.drain(edges);
+      },
+      restored: async () => {
+        if (this.touched) await this.untilBack((parts[0] as PlacePart).client);
       },
     });
   }
@@ -91,13 +107,43 @@ class Replacement {
     await this.watch(gates, window, edges, signal, `release ${release.id}`);
   }
 
+  /** Waits until what ran before runs again, so that the edges lead traffic there no sooner; but not for ever. */
+  private async untilBack(host: AgentClient): Promise<void> {
+    const { name } = this.inputs;
+    const { log } = this.context;
+    const giveUpAt = performance.now() + putBackMs(this.inputs);
+    let why = "";
+    do {
+      try {
+        const pool = await host.pool(name);
+        const states = Object.entries(pool?.live.processes ?? {});
+        const waiting = states.filter(([, state]) => state !== "running");
+        if (waiting.length === 0) return;
+        why = waiting.map(([key, state]) => `${key} is ${state}`).join(", ");
+      } catch (error) {
+        if (!(error instanceof UnreachableError)) throw error;
+        why = error.message;
+      }
+      log.progress(`waiting for what ran before: ${why}`);
+      await sleep(BACK_POLL_MS);
+    } while (performance.now() < giveUpAt);
+    log.warn(`pool ${name} is put back, but ${why}: the edges lead traffic there as soon as it answers their checks`);
+  }
+
   private async drain(edges: OpenPart<PlacePart>[]): Promise<void> {
     await Promise.all(edges.map((part) => part.run(this.drainStep(part))));
   }
 
   private drainStep({ edge = "" }: Pick<PlacePart, "edge">): StepInput {
     const { backend, server } = this.serves;
-    return { verb: "server.drain", edge, backend, server, deadline: this.inputs.drainDeadline };
+    return {
+      verb: "server.drain",
+      edge,
+      backend,
+      server,
+      deadline: this.inputs.drainDeadline,
+      hold: holdOf(this.inputs),
+    };
   }
 
   private enableStep(edge = ""): StepInput {

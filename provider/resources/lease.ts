@@ -3,6 +3,8 @@ import { AgentError, UnreachableError } from "../../agent/client/connection";
 
 /** Renewals per lease: two may be lost before it runs out. */
 const RENEWALS_PER_LEASE = 3;
+/** Until an agent that could not be reached is asked again, in milliseconds: one that has started anew has undone its part. */
+const RETRY_MS = 250;
 
 /**
  * Renews a transaction's lease until it is stopped.
@@ -16,18 +18,28 @@ export function keepLease(
   lost: (error: Error) => void,
 ): () => void {
   let renewedAt = performance.now();
-  const timer = setInterval(() => {
+  let timer: NodeJS.Timeout | undefined;
+  let stopped = false;
+  const next = (ms: number) => {
+    if (!stopped) timer = setTimeout(() => void renew(), ms);
+  };
+  const renew = async (): Promise<void> => {
     const askedAt = performance.now();
-    client.renew(id).then(
-      () => {
-        renewedAt = Math.max(renewedAt, askedAt);
-      },
-      (error: unknown) => {
-        // An agent that can't be reached once may answer the next time, before the lease has run out.
-        const gone = error instanceof AgentError && !(error instanceof UnreachableError);
-        if (gone || performance.now() - renewedAt > leaseMs) lost(error as Error);
-      },
-    );
-  }, leaseMs / RENEWALS_PER_LEASE);
-  return () => clearInterval(timer);
+    try {
+      await client.renew(id);
+      renewedAt = askedAt;
+      next(leaseMs / RENEWALS_PER_LEASE);
+    } catch (error) {
+      if (stopped) return;
+      // An agent that can't be reached once may answer the next time, before the lease has run out.
+      const gone = error instanceof AgentError && !(error instanceof UnreachableError);
+      if (gone || performance.now() - renewedAt > leaseMs) lost(error as Error);
+      else next(RETRY_MS);
+    }
+  };
+  next(leaseMs / RENEWALS_PER_LEASE);
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
 }

@@ -30,6 +30,8 @@ export interface TransactionOptions<P extends Part = Part> {
   undoDeadlineMs?: number | undefined;
   /** What is done before an undo, while all leases are still renewed: leads traffic away from what will stop. */
   retreat?: (parts: OpenPart<P>[]) => Promise<void>;
+  /** What is waited for after the undo of what lasts, before that of what does not: traffic must not come back too early. */
+  restored?: () => Promise<void>;
   /**
    * Puts back what a part had committed before the commit of another one failed; it throws where it can't.
    * @default such a part stays as it was to be, and the error says so
@@ -156,7 +158,7 @@ async function settle<P extends Part>(
     context,
   }: { committing: Hold<P> | undefined; options: TransactionOptions<P>; context: Context },
 ): Promise<void> {
-  const { undoDeadlineMs: deadlineMs = UNDO_DEADLINE_MS, revert } = options;
+  const { undoDeadlineMs: deadlineMs = UNDO_DEADLINE_MS, revert, restored } = options;
   const reason = messageOf(error);
   const lasting = holds.filter(({ part }) => part.passing !== true);
   const passing = holds.filter(({ part }) => part.passing === true);
@@ -173,6 +175,7 @@ async function settle<P extends Part>(
   };
   // What only leads traffic past the others goes last.
   const left = await undoAll(lasting);
+  if (left.length > 0) await restored?.();
   const rest = (await undoAll(passing)).filter(({ state }) => state !== "undone");
   if (left.length === 0) {
     const what = lasting.map(({ title }) => title).join(" and ");
