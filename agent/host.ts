@@ -7,6 +7,7 @@ import type { PoolSpec } from "../model/pool";
 import { type Instance, isNewGeneration, isRollback, releaseOfServer } from "../model/pool-state";
 import type { Reason } from "../model/process-state";
 import type { Target } from "../model/transaction";
+import type { Artifacts } from "./artifacts";
 import {
   backendsOf,
   type Desired,
@@ -53,6 +54,7 @@ export interface HostParts {
   events: Events;
   secrets: Secrets;
   keptReleases: KeptReleases;
+  artifacts: Artifacts;
 }
 
 /**
@@ -167,6 +169,10 @@ export class Host {
   async mirrorReady(): Promise<void> {
     this.parts.desires(this.working());
     await this.parts.mirrorReady();
+  }
+
+  get artifacts(): Artifacts {
+    return this.parts.artifacts;
   }
 
   get keptReleases(): KeptReleases {

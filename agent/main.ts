@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { agentOptions } from "../model/agent";
 import { PROTOCOL } from "../model/transaction";
+import { Artifacts } from "./artifacts";
 import { Ballast } from "./ballast";
 import { assertUnclaimed, claimFolder, FolderClaimed } from "./claim";
 import { type EventLog, LogFile, StandardOutput } from "./event-log";
@@ -131,6 +132,7 @@ async function start(
     events,
     secrets,
     keptReleases: new KeptReleases(directory, events),
+    artifacts: new Artifacts(directory),
   });
   const meter: Meter = new Meter({
     directory,
@@ -200,6 +202,7 @@ async function start(
   await host.boot();
   evidence.recover(open);
   void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
+  void host.inBackground([], () => host.artifacts.prune(Object.values(host.committed.pools), { starting: true }));
   await listenOnSocket(server, options);
   events.emit(`the agent ${version} listens on ${options.socket}`, { pid: process.pid });
 }

@@ -35,6 +35,10 @@ export const MAX_BODY = 1024 * 1024;
 /** Time for a look at everything on the host, in milliseconds: less than clients wait for an answer. */
 const OBSERVE_DEADLINE_MS = 8000;
 
+/** Time for a request's body, and for that of an artifact, in milliseconds. */
+const BODY_MS = 30_000;
+const UPLOAD_MS = 3_600_000;
+
 export interface ServerParts {
   host: Host;
   transactions: Transactions;
@@ -65,6 +69,7 @@ const ANSWERED = Symbol("answered");
 /** Without the one name that every object has and no resource may have. */
 const NAME = "(?!constructor(?:/|$))([a-z][a-z0-9-]{0,39})";
 const ID = "([0-9a-f-]{36})";
+const DIGEST = "([0-9a-f]{64})";
 const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
   ["GET", /^\/v1\/about$/, async ({ parts }) => ({ agent: parts.about() })],
   ["GET", /^\/v1\/status$/, status],
@@ -118,6 +123,14 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
   ["GET", new RegExp(`^/v1/evidence/${ID}$`), oneEvidence],
   ["POST", new RegExp(`^/v1/pools/${NAME}/settle$`), settle],
   ["POST", new RegExp(`^/v1/pools/${NAME}/restart$`), restart],
+  ["GET", new RegExp(`^/v1/artifacts/${DIGEST}$`), findArtifact],
+  [
+    "PUT",
+    new RegExp(`^/v1/artifacts/${DIGEST}$`),
+    async ({ parts, params, request }) => ({
+      path: await parts.host.artifacts.receive(params[0] ?? "", request as AsyncIterable<Buffer>),
+    }),
+  ],
   ["POST", /^\/v1\/shutdown$/, shutdown],
 ];
 
@@ -127,7 +140,8 @@ export function createApi(parts: ServerParts): Server {
     answer(parts, request, response).catch((error: unknown) => fail(response, error, parts.events));
   });
   server.keepAliveTimeout = 60_000;
-  server.requestTimeout = 30_000;
+  // Of artifacts, which may be large; all other bodies have a time of their own.
+  server.requestTimeout = UPLOAD_MS;
   server.maxHeadersCount = 50;
   server.on("clientError", refuse);
   return server;
@@ -180,10 +194,15 @@ function checkProtocol(request: IncomingMessage, path: string, parts: ServerPart
 async function readBody(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY) throw new Problem(413, "too-large", `the request's body is larger than ${MAX_BODY} bytes`);
-    chunks.push(chunk);
+  const late = setTimeout(() => request.destroy(new Error(`its body did not come within ${BODY_MS} ms`)), BODY_MS);
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > MAX_BODY) throw new Problem(413, "too-large", `the request's body is larger than ${MAX_BODY} bytes`);
+      chunks.push(chunk);
+    }
+  } finally {
+    clearTimeout(late);
   }
   if (size === 0) return {};
   try {
@@ -384,6 +403,12 @@ async function oneEvidence({ parts, params: [id = ""] }: Call): Promise<Evidence
 async function settle({ parts, params }: Call) {
   await parts.host.settled(params[0] ?? "");
   return {};
+}
+
+async function findArtifact({ parts, params }: Call) {
+  const path = await parts.host.artifacts.find(params[0] ?? "");
+  if (path === undefined) throw new Problem(404, "not-found", "this agent does not have that artifact: send it first");
+  return { path };
 }
 
 async function shutdown({ parts, body }: Call) {

@@ -201,7 +201,10 @@ export class Transactions {
       const back = Object.values(transaction.overlay.pools).some((state) => state !== null && isRollback(state));
       const reason = back ? "rollback" : "deploy";
       void host.inBackground(names, () => ballast.lend(() => host.restore({ edges, pools: names }, reason)));
-      if (names.length > 0) void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
+      if (names.length > 0) {
+        void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
+        void host.inBackground([], () => host.artifacts.prune(Object.values(host.working().pools)));
+      }
       await this.tidied(() => secrets.prune(host.working().pools, poolOf(target)));
       await this.tidied(() => this.rotate());
       return statusOf(transaction);

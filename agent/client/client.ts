@@ -186,6 +186,16 @@ export class AgentClient {
     throw new AgentError("failed", `the agent at ${this.socket} ended its answer without a result: did it stop?`);
   }
 
+  /** Whether the agent has an artifact, by the digest of its archive. */
+  async hasArtifact(digest: string): Promise<boolean> {
+    return (await this.observation(`/v1/artifacts/${digest}`)) !== undefined;
+  }
+
+  /** Sends an archive (tar, gzipped or not), which the agent checks and places. */
+  async sendArtifact(digest: string, archive: AsyncIterable<Buffer>, signal?: AbortSignal): Promise<void> {
+    await this.connection.send(`/v1/artifacts/${digest}`, archive, { signal });
+  }
+
   /** Waits until what a pool no longer wants has drained and stopped. */
   async settle(pool: string, signal?: AbortSignal): Promise<void> {
     await this.connection.call("POST", `/v1/pools/${pool}/settle`, {}, { timeoutMs: 0, signal });

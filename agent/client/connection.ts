@@ -1,9 +1,14 @@
 import { Agent as HttpAgent, type IncomingMessage, request } from "node:http";
 import { createInterface } from "node:readline";
+import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { PROTOCOL } from "../../model/transaction";
 
 /** Time to wait for a connection and for the head of an answer that does not depend on work, in milliseconds. */
 const QUICK_MS = 15_000;
+
+/** Time for the answer of an agent that has cut a body off, in milliseconds. */
+const LAST_WORDS_MS = 500;
 
 /** An agent's refusal or failure, with its code for programs. */
 export class AgentError extends Error {
@@ -69,6 +74,42 @@ export class Connection {
     if (options.signal?.aborted) throw asError(options.signal.reason);
     if (!response.complete)
       throw new UnreachableError(this.socket, "the connection was cut in the middle of an answer");
+  }
+
+  /** Sends a body as it comes. */
+  async send(path: string, body: AsyncIterable<Buffer>, { signal }: CallOptions = {}): Promise<void> {
+    const headers = { "sluice-protocol": String(PROTOCOL), "content-type": "application/octet-stream" };
+    const call = request({
+      socketPath: this.socket,
+      method: "PUT",
+      path,
+      headers,
+      agent: this.http,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const answer = new Promise<IncomingMessage>((resolve, reject) => {
+      call.on("response", resolve);
+      call.on("error", reject);
+    });
+    // An agent that refuses it answers before the end, and then closes the connection: its answer tells more than that.
+    const sent = pipeline(body, call).then(
+      () => undefined,
+      async (error: unknown) => {
+        await sleep(LAST_WORDS_MS);
+        throw asError(error);
+      },
+    );
+    try {
+      const response = await Promise.race([answer, sent.then(() => answer)]);
+      const json = await readJson(response, this.socket);
+      if ((response.statusCode ?? 500) >= 400) throw toError(json);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error instanceof AgentError ? error : new UnreachableError(this.socket, (error as Error).message);
+    } finally {
+      sent.catch(() => undefined);
+      call.destroy();
+    }
   }
 
   close(): void {
