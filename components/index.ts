@@ -1,3 +1,4 @@
+export { type CanaryNode, CanaryRelease, type CanaryReleaseArgs } from "./canary-release";
 export { HaproxyEdge, type HaproxyEdgeArgs } from "./haproxy-edge";
 export { LocalHost, type LocalHostArgs } from "./local-host";
 export { Migrations, type MigrationsArgs } from "./migrations";

@@ -25,7 +25,7 @@ export const serving = z.strictObject({
 export const watched = z.strictObject({
   /** What must hold before anything is touched, such as a command that finds no pending migration. @default nothing */
   before: z.array(gate).max(MAX_GATES).default([]),
-  /** Time for which the new release is watched in the traffic before it is committed. @default "0 seconds" */
+  /** Time for which a new release is watched in the traffic before it is committed; the very first one is not. @default "0 seconds" */
   window: duration({ max: "7 days" }).default("0 seconds"),
   /** What must hold through the window, judged by the meters of all edges for this server alone. @default nothing */
   gates: z.array(gate).max(MAX_GATES).default([]),
@@ -67,7 +67,8 @@ export function inPlacePlan(
       health === undefined ? "" : `, which must answer GET ${health.path} well within ${health.deadline}`
     }`,
     `  ${on} must get good answers from it`,
-    ...(gates.length === 0 && milliseconds(window) === 0
+    // Where nothing ran before there is nothing to go back to, and nobody asks for it yet.
+    ...(from === undefined || (gates.length === 0 && milliseconds(window) === 0)
       ? []
       : [
           `  it is watched for ${formatMilliseconds(milliseconds(window))}: ${gates.length === 0 ? "no gates" : gates.map(describeGate).join("; ")}`,

@@ -63,7 +63,7 @@ export async function sluiceSide(scope: Scope): Promise<Side> {
       });
       const agent = { directory, socket: agentOptions.parse({ socket }).socket };
       const before = healthy.length;
-      await promote({ agent, name: "web" }, { verb: "pool.start", pool: "web", spec }, context);
+      await promote({ agent, name: "web", release: spec.release }, { verb: "pool.start", pool: "web", spec }, context);
       const event = await until(`release ${release} to have been healthy`, () => healthy[before]);
       await client.settle("web");
       return Date.parse(event.at);

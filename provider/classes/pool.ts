@@ -8,9 +8,18 @@ import type { ServesInput } from "../resources/pool-inputs";
 import type { DeepInput } from "./input";
 
 /** A pool on an agent. See {@link PoolInput} and {@link PoolDeclarations} for units, ranges and defaults. */
-export type PoolArgs = { [Property in keyof PoolInput]: DeepInput<PoolInput[Property]> } & {
+export type PoolArgs = {
+  [Property in keyof Omit<PoolInput, "release">]: DeepInput<PoolInput[Property]>;
+} & {
   [Property in keyof PoolDeclarations]: DeepInput<PoolDeclarations[Property]>;
 } & {
+  /** The release to run. Its `path`, a folder on the host, is left out where `artifact` brings it. */
+  release: DeepInput<Omit<PoolInput["release"], "path"> & { path?: string | undefined }>;
+  /**
+   * A folder or .tar.gz of whoever runs the update, absolute, which is sent to the host under its digest and placed there as
+   * a whole. Change of its content: a promotion. @default none: the release is on the host already
+   */
+  artifact?: pulumi.Input<string> | undefined;
   /** The agent that runs its processes. Change of its folder: replaces the pool. */
   agent: pulumi.Input<AgentRef>;
   /** Name on its agent, and of its backend on an edge of its own. Change: refused. */

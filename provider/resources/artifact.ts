@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { create } from "tar";
 import type { AgentClient } from "../../agent/client/client";
-import { entryProblem, MAX_ARCHIVE_BYTES, MAX_ENTRIES } from "../../model/artifact";
-import type { Context } from "../server";
+import { artifactPath, entryProblem, MAX_ARCHIVE_BYTES, MAX_ENTRIES } from "../../model/artifact";
+import { absolutePath } from "../../model/names";
+import { type Context, type Failure, isUnknown, type Properties } from "../server";
+import { agentRef } from "./agent-ref";
 
 const GZIPPED = /\.(tar\.gz|tgz)$/;
 
@@ -64,4 +66,33 @@ async function namesIn(folder: string): Promise<string[]> {
     return [`./${name}`];
   });
   return names.toSorted((a, b) => (a < b ? -1 : 1));
+}
+
+/** A pool's inputs with the folder that its artifact will have on its host. */
+export async function withArtifact(news: Properties): Promise<{ news: Properties; failures: Failure[] }> {
+  const { artifact, release, agent } = news;
+  if (artifact === undefined || isUnknown(artifact)) return { news, failures: [] };
+  const at = (path: string) => ({ ...news, release: { ...(release as Properties), path } });
+  const refused = (property: string, reason: string) => ({ news: at("/"), failures: [{ property, reason }] });
+  if ((release as Properties | undefined)?.path !== undefined)
+    return refused(
+      "release.path",
+      "is where the artifact goes, which its agent says: leave it out, or leave out artifact",
+    );
+  const path = absolutePath.safeParse(artifact);
+  // Its own schema says so.
+  if (!path.success) return { news: at("/"), failures: [] };
+  const problem = await artifactProblem(path.data);
+  if (problem !== undefined) return refused("artifact", problem);
+  const ref = agentRef.safeParse(agent);
+  return { news: at(ref.success ? artifactPath(ref.data.directory, await digestOf(path.data)) : "/"), failures: [] };
+}
+
+/** Sends a pool's artifact, where it has one, to its host. */
+export async function placeArtifact(
+  client: AgentClient,
+  { artifact, release }: { artifact?: string; release: { path: string } },
+  context: Pick<Context, "log" | "signal">,
+): Promise<void> {
+  if (artifact !== undefined) await place(client, { path: artifact, digest: basename(release.path) }, context);
 }

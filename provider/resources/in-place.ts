@@ -8,6 +8,7 @@ import { putBackMs } from "../../model/serving";
 import type { StepInput, Target } from "../../model/transaction";
 import { type GateContext, watchGates } from "../gates";
 import type { Context } from "../server";
+import { placeArtifact } from "./artifact";
 import { agreed } from "./on-all";
 import type { PoolInputs, Serves } from "./pool-inputs";
 import { inTransactions, type OpenPart, type Part } from "./transaction";
@@ -19,7 +20,7 @@ const START_MS = 10_000;
 /** Time for which edges try to get good answers where the process has no health check of its own. */
 const DEFAULT_ENABLE: Duration = "1 minute";
 
-type StartStep = StepInput & { verb: "pool.start" };
+export type StartStep = StepInput & { verb: "pool.start" };
 
 interface PlacePart extends Part {
   target: Target;
@@ -53,7 +54,7 @@ export async function replaceInPlace(
     const leading = edges.map(
       ({ client, edge }): PlacePart => ({ client, edge, target: `backend/${edge}/${serves.backend}`, passing: true }),
     );
-    await new Replacement(inputs, serves, start, context).run([{ ...own, leaseMs: HOST_LEASE_MS }, ...leading]);
+    await new Replacement(inputs, serves, start, context, create).run([{ ...own, leaseMs: HOST_LEASE_MS }, ...leading]);
   } finally {
     for (const client of [host, ...edges.map((edge) => edge.client)]) client.close();
   }
@@ -77,6 +78,7 @@ class Replacement {
     private readonly serves: Serves,
     private readonly start: StartStep,
     private readonly context: Context,
+    private readonly create: boolean,
   ) {}
 
   run(parts: PlacePart[]): Promise<void> {
@@ -94,17 +96,19 @@ class Replacement {
   private async replace([host, ...edges]: OpenPart<PlacePart>[], signal: AbortSignal): Promise<void> {
     const { watch, release, name } = this.inputs;
     const { before = [], gates = [], window = "0 seconds" } = watch ?? {};
-    await agreed([host as PlacePart, ...edges], (part) =>
-      part.edge === undefined ? this.start : this.drainStep(part),
-    );
-    await this.assertMetered(edges, gates);
+    await agreed(edges, (part) => this.drainStep(part));
+    if (!this.create) await this.assertMetered(edges, gates);
     await this.watch(before, "0 seconds", edges, signal, `before ${release.id}`);
+    // Before the traffic leaves, so that the host is without it no longer than it must be.
+    await placeArtifact((host as PlacePart).client, this.inputs, { log: this.context.log, signal });
+    await agreed([host as PlacePart], () => this.start);
     this.touched = true;
     await this.drain(edges);
     await (host as OpenPart).run(this.start);
     await Promise.all(edges.map(({ run, edge }) => run(this.enableStep(edge))));
     this.context.log.progress(`release ${release.id} of ${name} takes requests`);
-    await this.watch(gates, window, edges, signal, `release ${release.id}`);
+    // Where nothing ran before there is nothing to go back to, and nobody asks for it yet.
+    if (!this.create) await this.watch(gates, window, edges, signal, `release ${release.id}`);
   }
 
   /** Waits until what ran before runs again, so that the edges lead traffic there no sooner; but not for ever. */

@@ -6,13 +6,13 @@ export async function onAll<P extends Part>(
   parts: readonly OpenPart<P>[],
   stepOf: (part: P) => StepInput,
 ): Promise<void> {
-  await agreed(parts, stepOf);
+  // One alone is asked by the step itself.
+  if (parts.length > 1) await agreed(parts, stepOf);
   await Promise.all(parts.map((part) => part.run(stepOf(part))));
 }
 
-/** Throws what speaks against a step, of all agents together. One alone is asked by the step itself. */
+/** Throws what speaks against a step now, of all agents together. */
 export async function agreed<P extends Part>(parts: readonly P[], stepOf: (part: P) => StepInput): Promise<void> {
-  if (parts.length === 1) return;
   const found = await Promise.all(
     parts.map(async (part) => {
       const problems = await part.client.check(stepOf(part), undefined, { now: true });

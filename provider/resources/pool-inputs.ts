@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { PoolChange } from "../../model/change";
 import { poolDeclarations } from "../../model/declared";
 import type { PoolLive } from "../../model/live";
-import { name } from "../../model/names";
+import { absolutePath, name } from "../../model/names";
 import type { PoolSpec } from "../../model/pool";
 import { MAX_EDGES, serving, type Watched, watched } from "../../model/serving";
 import { type Failure, isUnknown, type Properties } from "../server";
@@ -21,6 +21,8 @@ export type ServesInput = z.input<typeof serves>;
 export interface PoolInputs extends PoolSpec {
   agent: AgentRef;
   name: string;
+  /** Folder or .tar.gz of the deployer that becomes the release's folder on the host. */
+  artifact?: string;
   /** In place only. */
   serves?: Serves;
   watch?: Watched;
@@ -35,6 +37,7 @@ export interface PoolInputs extends PoolSpec {
 export const poolOwn = {
   agent: agentRef,
   name,
+  artifact: absolutePath.optional(),
   serves: serves.optional(),
   watch: watched.optional(),
   ...poolDeclarations,

@@ -7,7 +7,8 @@ import { promotionPlan } from "../../model/promotion-plan";
 import { inPlacePlan, watched } from "../../model/serving";
 import { type Context, containsUnknown, type Failure, type Properties, parsePath, type Resource } from "../server";
 import { askAgent, liveFailures, withAgent } from "./agent-ref";
-import { replaceInPlace } from "./in-place";
+import { withArtifact } from "./artifact";
+import { replaceInPlace, type StartStep } from "./in-place";
 import { inPlaceFailures } from "./in-place-check";
 import { differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
@@ -18,24 +19,21 @@ import { inTransaction } from "./transaction";
 export const poolResource: Resource = {
   type: "sluice:index:Pool",
 
-  async check(context, { olds, news }) {
+  async check(context, { olds, news: given }) {
+    const { news, failures: artifactFailures } = await withArtifact(given);
     const { failures, values, known } = parseInputs(news, {
       own: poolOwn,
       spec: poolSpecWith(secretNames(news, context)),
     });
     const inPlace = values.strategy === "in-place";
     if (inPlace) values.watch ??= watched.parse({});
-    failures.push(...renameFailures(olds, values), ...strategyFailures(values));
+    failures.push(...artifactFailures, ...renameFailures(olds, values), ...strategyFailures(values));
     const secret = secretFailures(context.secrets);
     const valid = known && failures.length === 0 && secret.length === 0;
     const inputs = values as unknown as PoolInputs;
     const live = valid
       ? [
-          ...(await liveFailures(
-            inputs.agent,
-            startStep(values, context),
-            olds === undefined ? context.urn : undefined,
-          )),
+          ...(await hostFailures(inputs, startStep(values, context), olds === undefined ? context.urn : undefined)),
           ...(await inPlaceFailures(inputs, context)),
         ]
       : [];
@@ -58,7 +56,8 @@ export const poolResource: Resource = {
     return {
       entries: differences(request, {
         replacing: ["edge", "strategy", "agent.directory"],
-        ignored: ["agent.socket", ...Object.keys(poolDeclarations)],
+        // Where an artifact lies on who deploys says nothing: its digest is part of the release's path.
+        ignored: ["agent.socket", "artifact", ...Object.keys(poolDeclarations)],
         expected: (inputs) => expectedPool(inputs as unknown as PoolInputs),
       }),
       deleteBeforeReplace: true,
@@ -97,6 +96,16 @@ export const poolResource: Resource = {
     });
   },
 };
+
+/** What the host has against a release, but that it is not there yet where the update brings it. */
+async function hostFailures(
+  { agent, artifact }: PoolInputs,
+  start: StartStep,
+  creator: string | undefined,
+): Promise<Failure[]> {
+  const failures = await liveFailures(agent, start, creator);
+  return artifact === undefined ? failures : failures.filter(({ property }) => property !== "release.path");
+}
 
 /** The inputs, and reality as it now must be. */
 function outputsOf(inputs: Properties): Properties {
@@ -143,6 +152,7 @@ function startStep(inputs: Properties, context: Context) {
   const {
     agent: _agent,
     name: pool,
+    artifact: _artifact,
     serves: _serves,
     watch: _watch,
     live: _live,

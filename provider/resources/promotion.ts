@@ -1,6 +1,8 @@
 import type { StepInput } from "../../model/transaction";
 import type { Context } from "../server";
-import { type AgentRef, withAgent } from "./agent-ref";
+import { withAgent } from "./agent-ref";
+import { placeArtifact } from "./artifact";
+import type { PoolInputs } from "./pool-inputs";
 import { inTransaction } from "./transaction";
 
 /**
@@ -8,7 +10,7 @@ import { inTransaction } from "./transaction";
  * singletons follow, and the commit makes it the current release. The agent then drains and stops the old one.
  */
 export async function promote(
-  { agent, name: pool }: { agent: AgentRef; name: string },
+  { agent, name: pool, artifact, release }: Pick<PoolInputs, "agent" | "name" | "artifact" | "release">,
   start: StepInput,
   context: Context,
   options?: { create: boolean },
@@ -18,7 +20,12 @@ export async function promote(
       client,
       `pool/${pool}`,
       context,
-      async (run) => {
+      async (run, signal) => {
+        await placeArtifact(
+          client,
+          { ...(artifact === undefined ? {} : { artifact }), release },
+          { ...context, signal },
+        );
         await run(start);
         await run({ verb: "pool.switch", pool });
         await run({ verb: "pool.follow", pool });
