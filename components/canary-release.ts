@@ -23,7 +23,7 @@ export interface CanaryNode {
   port: number;
 }
 
-type Settings = Pick<PoolArgs, "processes" | "drainDeadline" | "retain">;
+type Settings = Pick<PoolArgs, "processes" | "drainDeadline" | "retain" | "longestRequest" | "removedSettings">;
 
 export interface CanaryReleaseArgs extends Settings {
   /** The release that all nodes shall run. Change: one node after the other, the canary first. */
@@ -107,6 +107,7 @@ export class CanaryRelease extends pulumi.ComponentResource {
         balance: args.balance,
         health: args.check ?? (health as BackendArgs["health"]),
         drainDeadline: args.drainDeadline,
+        longestRequest: args.longestRequest,
       },
       { parent: this },
     );
@@ -123,7 +124,8 @@ export class CanaryRelease extends pulumi.ComponentResource {
     }: { name: string; backend: string; first: boolean; dependsOn: pulumi.Resource[] },
     args: CanaryReleaseArgs,
   ): Pool {
-    const { release, artifact, processes, drainDeadline, retain, edges, nodes, probe } = args;
+    const { release, artifact, processes, drainDeadline, retain, longestRequest, removedSettings } = args;
+    const { edges, nodes, probe } = args;
     const { host, port } = nodes[node] as CanaryNode;
     return new Pool(
       `${name}-${node}`,
@@ -136,6 +138,8 @@ export class CanaryRelease extends pulumi.ComponentResource {
         processes,
         drainDeadline,
         retain,
+        longestRequest,
+        removedSettings,
         ports: { from: port, to: port },
         serves: {
           backend,

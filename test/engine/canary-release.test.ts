@@ -242,23 +242,20 @@ test("canary releases, node by node, on two edges and three nodes of five agents
     assert.deepEqual(await releases(), all("v5"));
   });
 
-  await t.test(
-    "a host whose agent is gone: a warning in the preview, and the update starts it first",
-    async () => {
-      await build("v6");
-      await declare("v6");
-      const client = clients["nodes-three"] as AgentClient;
-      const { pid } = await client.about();
-      for (const each of [readStat(pid)?.parent ?? 0, pid]) send(each, "SIGKILL");
-      const preview = await stack.preview();
-      assert.match(preview.stdout + preview.stderr, /What is shown is what was recorded at the last update/);
-      assert.equal(preview.exit, 0, preview.stdout);
-      // The update starts the agent again, which the host's own resource sees to.
-      const { exit, stdout } = await stack.up();
-      assert.equal(exit, 0, stdout);
-      assert.deepEqual(await releases(), all("v6"));
-    },
-  );
+  await t.test("a host whose agent is gone: a warning in the preview, and the update starts it first", async () => {
+    await build("v6");
+    await declare("v6");
+    const client = clients["nodes-three"] as AgentClient;
+    const { pid } = await client.about();
+    for (const each of [readStat(pid)?.parent ?? 0, pid]) send(each, "SIGKILL");
+    const preview = await stack.preview();
+    assert.match(preview.stdout + preview.stderr, /What is shown is what was recorded at the last update/);
+    assert.equal(preview.exit, 0, preview.stdout);
+    // The update starts the agent again, which the host's own resource sees to.
+    const { exit, stdout } = await stack.up();
+    assert.equal(exit, 0, stdout);
+    assert.deepEqual(await releases(), all("v6"));
+  });
 
   assert.deepEqual((await load.stop()).failures, []);
 
