@@ -146,7 +146,8 @@ test("a promotion that is interrupted, or that another one is in the way of, cha
   await t.test("Ctrl-C undoes it, and the old state stays recorded", async () => {
     await declare(hosted, "bad", slow);
     const up = stack.start("up");
-    await until("the promotion to run", async () => (await hosted.client.status()).transactions.length === 1);
+    const runs = async () => (await hosted.client.status()).transactions.length === 1;
+    await until("the promotion to run", runs, { deadlineMs: 120_000 });
     up.signal("SIGINT");
     const { exit, stdout } = await up.finished;
     assert.notEqual(exit, 0);
