@@ -119,7 +119,7 @@ function opens(annotations: Annotation[], { statements, metaCommands }: Lexed): 
 
 function annotationAt(text: string, range: Range): Annotation[] {
   if (range.start > 0 && text[range.start - 1] !== "\n") return [];
-  const line = text.slice(range.start, range.end);
+  const line = text.slice(range.start, range.end).trimEnd();
   const goose = GOOSE.exec(line);
   if (goose) return [{ range, runner: "goose", verb: (goose[1] ?? "").toLowerCase(), rest: "" }];
   const dbmate = DBMATE.exec(line);

@@ -16,11 +16,15 @@ export interface Range {
 
 const WORD = /[A-Za-z0-9_$\u0080-\uffff]/;
 const DOLLAR_TAG = /\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/y;
+const COPY = /^copy\b/i;
 const COPY_FROM_STDIN = /^copy\b[\s\S]*\bfrom\s+stdin\b/i;
 const COPY_END = /^\\\.[ \t\r]*$/gm;
 
-/** Cuts a file into statements as psql does, without judging whether they are SQL. */
-export function lex(text: string): Lexed {
+/**
+ * Cuts a file into statements as psql does, without judging whether they are SQL.
+ * @param takesData whether lines of data follow a statement that begins as COPY does
+ */
+export function lex(text: string, takesData = (statement: string) => COPY_FROM_STDIN.test(statement)): Lexed {
   const found: Lexed = { statements: [], lineComments: [], metaCommands: [], hasCopyData: false };
   let start = -1;
   let end = 0;
@@ -39,7 +43,7 @@ export function lex(text: string): Lexed {
   while (at < text.length) {
     const char = text[at] ?? "";
     if (text.startsWith("--", at)) {
-      const stop = endOfLine(text, at);
+      const stop = endOfComment(text, at);
       found.lineComments.push({ start: at, end: stop });
       at = stop;
     } else if (text.startsWith("/*", at)) at = endOfBlockComment(text, at);
@@ -55,7 +59,7 @@ export function lex(text: string): Lexed {
       const statement = start < 0 ? "" : text.slice(start, end);
       finish();
       at++;
-      if (COPY_FROM_STDIN.test(statement)) {
+      if (COPY.test(statement) && takesData(statement)) {
         at = endOfCopyData(text, at);
         found.hasCopyData = true;
       }
@@ -72,7 +76,13 @@ export function lex(text: string): Lexed {
   return found;
 }
 
-export function endOfLine(text: string, from: number): number {
+/** PostgreSQL ends a comment at a carriage return as well. */
+export function endOfComment(text: string, from: number): number {
+  const end = text.slice(from, endOfLine(text, from)).indexOf("\r");
+  return end < 0 ? endOfLine(text, from) : from + end;
+}
+
+function endOfLine(text: string, from: number): number {
   const newline = text.indexOf("\n", from);
   return newline < 0 ? text.length : newline;
 }

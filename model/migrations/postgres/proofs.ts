@@ -9,8 +9,14 @@ export function conjuncts(node: Node): Node[] {
   return [node];
 }
 
-/** The column of `column IS NOT NULL`. */
+/** The column of `column IS NOT NULL`, or of `NOT (column IS NULL)`. */
 export function notNullColumn(node: Node): string | undefined {
+  if ("BoolExpr" in node && node.BoolExpr.boolop === "NOT_EXPR") {
+    const [inner] = node.BoolExpr.args ?? [];
+    return inner && "NullTest" in inner && inner.NullTest.nulltesttype === "IS_NULL"
+      ? columnOf(inner.NullTest.arg)
+      : undefined;
+  }
   if (!("NullTest" in node) || node.NullTest.nulltesttype !== "IS_NOT_NULL") return undefined;
   return columnOf(node.NullTest.arg);
 }

@@ -1,4 +1,4 @@
-import { endOfBlockComment, endOfLine, lex } from "../lexer";
+import { endOfBlockComment, endOfComment, lex } from "../lexer";
 import { excerpt, type SourceText } from "../text";
 import { type Parser, SyntaxProblem } from "./parser";
 import type { FileStatement, Place } from "./run";
@@ -49,7 +49,7 @@ function parsePart(parser: Parser, source: SourceText, from: number, to: number)
 }
 
 function readParts(parser: Parser, source: SourceText, whole: SyntaxProblem): ReadStatements {
-  const lexed = lex(source.text);
+  const lexed = lex(source.text, (statement) => copiesFromInput(parser, statement));
   const statements: FileStatement[] = [];
   const problems: Problem[] = lexed.metaCommands.map(({ start, end }) => ({
     kind: "psql-command",
@@ -81,12 +81,24 @@ function readParts(parser: Parser, source: SourceText, whole: SyntaxProblem): Re
   return { statements, problems };
 }
 
+/** Told by the parser: a text that merely looks like it must not make SQL after it pass for data. */
+function copiesFromInput(parser: Parser, statement: string): boolean {
+  try {
+    const [first] = parser.parse(statement);
+    const copy = first && "CopyStmt" in first.node ? first.node.CopyStmt : undefined;
+    return copy?.is_from === true && copy.filename === undefined && copy.is_program !== true;
+  } catch (error) {
+    if (error instanceof SyntaxProblem) return false;
+    throw error;
+  }
+}
+
 /** The parser counts white space and comments before a statement to it. */
 function skipBlank(text: string, from: number): number {
   let at = from;
   for (;;) {
     if (/\s/.test(text[at] ?? "")) at++;
-    else if (text.startsWith("--", at)) at = endOfLine(text, at);
+    else if (text.startsWith("--", at)) at = endOfComment(text, at);
     else if (text.startsWith("/*", at)) at = endOfBlockComment(text, at);
     else return at;
   }

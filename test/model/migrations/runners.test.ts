@@ -171,6 +171,9 @@ table("texts, names and comments", [
   ["COPY t (a) FROM STDIN;\n1\tDROP TABLE users;\n\\.\nSELECT 1;", ""],
   ["COPY t (a) FROM STDIN;\n1\n\\.\nDROP TABLE users;", "drop-table"],
   ["SELECT 'é'; DROP TABLE users;", "drop-table"],
+  ["-- x\rDROP TABLE users;", "drop-table"],
+  ["COPY t FROM STDIN;\n1\n\\.\n-- x\rDROP TABLE users;", "drop-table"],
+  ["COPY t FROM STDIN;\n1\n\\.\nCOPY (SELECT 'from stdin') TO STDOUT;\nDROP TABLE users;\n", "drop-table"],
 ]);
 
 const GOOSE = "-- +goose Up\n";
@@ -206,6 +209,11 @@ table("what runners take from a file", [
   [`-- +goose ENVSUB ON\n${GOOSE}SELECT '\${X}';`, "dynamic-sql"],
   ["-- migrate:up\nSELECT 1;\n-- migrate:down\nDROP TABLE users;", ""],
   ["-- migrate:up\nDROP TABLE users;\n-- migrate:down\n", "drop-table"],
+  [
+    "-- migrate:up transaction:false\r\nCREATE INDEX CONCURRENTLY i ON users (a);\r\n-- migrate:down\r\nDROP TABLE users;\r\n",
+    "",
+  ],
+  ["-- +goose Up\r\nSELECT 1;\r\n-- +goose Down\r\nDROP TABLE users;\r\n", ""],
   ["-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY i ON users (a);\n\n-- migrate:down\n", ""],
   [
     "-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY i ON users (a); SELECT 1;\n-- migrate:down\n",
