@@ -27,6 +27,47 @@ export interface Example {
   safe: string;
   /** How the files are run. @default "per-file" */
   transaction?: "per-file" | "none";
+  proof: Proof;
+}
+
+/**
+ * How a real PostgreSQL shows that the unsafe migration is unsafe and the safe one is not. `release` is a statement of the
+ * release that runs, which works before the migration.
+ */
+export type Proof =
+  | (OldStatement & { kind: "fails" | "differs" })
+  | {
+      /**
+       * It waits for a lock that the migration holds while it works through rows. Statements that run outside of
+       * transactions are watched while they wait for `open`, which another transaction of the release did.
+       */
+      kind: "waits";
+      release: string;
+      open?: string;
+    }
+  /** It waits behind the migration, which waits for `open`, however short its own work is. */
+  | { kind: "queues"; release: string; open: string }
+  | {
+      /** After `next` of the release that comes, what would put the schema back fails. */
+      kind: "irreversible";
+      next: string;
+      undo: string;
+    }
+  /** The migration itself fails. */
+  | { kind: "refused" }
+  /** A migration that fails at its end leaves something behind, as a query shows. */
+  | { kind: "halfway"; see: string }
+  /** The same text does other things another time, as a query shows; with more in the database where `other` is given. */
+  | { kind: "unforeseeable"; see: string; other?: string };
+
+export interface OldStatement {
+  release: string;
+  /** As drivers do: it was prepared before the migration. */
+  prepared?: true;
+  /** It comes from this role, which owns nothing. */
+  role?: "app";
+  /** What the release that comes has done after the migration. */
+  next?: string;
 }
 
 export interface Rule {

@@ -13,7 +13,8 @@ export interface Postgres {
   /** What `psql` and most drivers take from the environment. */
   env: { PGHOST: string; PGUSER: string; PGDATABASE: string };
   query(sql: string): Promise<Record<string, unknown>[]>;
-  client(): Promise<Client>;
+  /** @param database default: `postgres` */
+  client(database?: string): Promise<Client>;
 }
 
 /** Starts a PostgreSQL, and ends it with the test; skips the test where there is none. */
@@ -33,7 +34,13 @@ export async function startPostgres(t: TestContext): Promise<Postgres | undefine
     cwd: folder,
     stdio: "ignore",
   });
-  const settings = ["listen_addresses=", `unix_socket_directories=${folder}`, "fsync=off", "shared_buffers=16MB"];
+  const settings = [
+    "listen_addresses=",
+    `unix_socket_directories=${folder}`,
+    "fsync=off",
+    "shared_buffers=16MB",
+    "autovacuum=off",
+  ];
   const server = spawn(path.join(bin, "postgres"), ["-D", data, ...settings.flatMap((one) => ["-c", one])], {
     ...account,
     cwd: folder,
@@ -44,8 +51,10 @@ export async function startPostgres(t: TestContext): Promise<Postgres | undefine
     rmSync(folder, { recursive: true, force: true });
   });
   const env = { PGHOST: folder, PGUSER: "test", PGDATABASE: "postgres" };
-  const client = async () => {
-    const made = new Client({ host: folder, user: "test", database: "postgres" });
+  const client = async (database = "postgres") => {
+    const made = new Client({ host: folder, user: "test", database });
+    // A connection may be ended by what is tested: the statement that runs, or the next one, tells of it.
+    made.on("error", () => undefined);
     await made.connect();
     return made;
   };

@@ -14,9 +14,10 @@ export const accessRules = defineRules(
     instead: "Do it in a contract migration, when no release relies on the access.",
     contractable: true,
     example: {
-      before: "CREATE TABLE users (id bigint PRIMARY KEY); GRANT SELECT ON users TO PUBLIC;",
-      unsafe: "REVOKE SELECT ON users FROM PUBLIC;",
-      safe: "GRANT SELECT, INSERT ON users TO PUBLIC;",
+      before: "CREATE TABLE users (id bigint PRIMARY KEY); GRANT SELECT ON users TO app;",
+      unsafe: "REVOKE SELECT ON users FROM app;",
+      safe: "GRANT SELECT, INSERT ON users TO app;",
+      proof: { kind: "fails", release: "SELECT id FROM users", role: "app" },
     },
     judges: {
       revoke: ({ object, names, what }, scene) =>
@@ -85,6 +86,7 @@ export const accessRules = defineRules(
         "CREATE TABLE users (id bigint PRIMARY KEY, name text, full_name text); CREATE FUNCTION sync() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.full_name := NEW.name; RETURN NEW; END $$; CREATE TRIGGER sync BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION sync();",
       unsafe: "DROP TRIGGER sync ON users;",
       safe: "CREATE OR REPLACE TRIGGER sync BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION sync();",
+      proof: { kind: "differs", release: "INSERT INTO users (id, name) VALUES (1, 'Ada') RETURNING full_name" },
     },
     judges: {
       drop: ({ object, name, part }, scene) => {
@@ -112,6 +114,7 @@ export const accessRules = defineRules(
         "CREATE TABLE users (id bigint PRIMARY KEY, name text, full_name text); CREATE FUNCTION sync() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.full_name := NEW.name; RETURN NEW; END $$; CREATE TRIGGER sync BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION sync();",
       unsafe: "ALTER TABLE users DISABLE TRIGGER sync;",
       safe: "ALTER TABLE users ENABLE TRIGGER sync;",
+      proof: { kind: "differs", release: "INSERT INTO users (id, name) VALUES (1, 'Ada') RETURNING full_name" },
     },
     judges: {
       "trigger-state": ({ table, what, disables }, scene) =>
@@ -135,9 +138,10 @@ export const accessRules = defineRules(
     instead: "A trigger, or a view for the new release.",
     contractable: true,
     example: {
-      before: "CREATE TABLE users (id bigint PRIMARY KEY);",
+      before: "CREATE TABLE users (id bigint PRIMARY KEY); INSERT INTO users VALUES (1);",
       unsafe: "CREATE RULE no_delete AS ON DELETE TO users DO INSTEAD NOTHING;",
       safe: "CREATE VIEW all_users AS SELECT * FROM users;",
+      proof: { kind: "differs", release: "DELETE FROM users WHERE id = 1" },
     },
     judges: {
       "create-rule": ({ table, name }, scene) =>
@@ -173,6 +177,7 @@ export const accessRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY);",
       unsafe: "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid();",
       safe: "SET lock_timeout = '2s';",
+      proof: { kind: "fails", release: "SELECT id FROM users" },
     },
     judges: {
       call: ({ function: name }) =>

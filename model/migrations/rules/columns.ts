@@ -84,6 +84,7 @@ export const columnRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL, nick text);",
       unsafe: "ALTER TABLE users DROP COLUMN nick;",
       safe: "COMMENT ON COLUMN users.nick IS 'unused since release 42';",
+      proof: { kind: "fails", release: "SELECT id, name, nick FROM users" },
     },
     judges: {
       "drop-column": ({ table, column, cascade }, scene) => {
@@ -111,6 +112,7 @@ export const columnRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, name text);",
       unsafe: "ALTER TABLE users RENAME COLUMN name TO full_name;",
       safe: "ALTER TABLE users ADD COLUMN full_name text;",
+      proof: { kind: "fails", release: "SELECT id, name FROM users" },
     },
     judges: {
       rename: ({ object, name, part, to }, scene) => {
@@ -154,6 +156,7 @@ export const columnRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, name text);",
       unsafe: "ALTER TABLE users ADD COLUMN country text NOT NULL;",
       safe: "ALTER TABLE users ADD COLUMN country text NOT NULL DEFAULT 'unknown';",
+      proof: { kind: "fails", release: "INSERT INTO users (id, name) VALUES (1, 'Ada')" },
     },
     judges: {
       "add-column": ({ table, column }, scene) => {
@@ -181,6 +184,7 @@ export const columnRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, name text);",
       unsafe: "ALTER TABLE users ADD COLUMN nick text;",
       safe: "CREATE TABLE user_nicks (user_id bigint PRIMARY KEY, nick text);",
+      proof: { kind: "fails", release: "SELECT * FROM users", prepared: true },
     },
     judges: {
       "add-column": ({ table, column }, scene) =>
@@ -205,6 +209,7 @@ export const columnRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY); INSERT INTO users SELECT generate_series(1, 1000);",
       unsafe: "ALTER TABLE users ADD COLUMN token uuid DEFAULT gen_random_uuid();",
       safe: "ALTER TABLE users ADD COLUMN token uuid; ALTER TABLE users ALTER COLUMN token SET DEFAULT gen_random_uuid();",
+      proof: { kind: "waits", release: "SELECT id FROM users WHERE id = 1" },
     },
     judges: {
       "add-column": ({ table, column }, scene) => {
@@ -241,6 +246,7 @@ export const columnRules = defineRules(
         "CREATE TABLE users (id bigint PRIMARY KEY, name text); INSERT INTO users SELECT generate_series(1, 1000), 'x';",
       unsafe: "ALTER TABLE users ADD COLUMN number bigserial;",
       safe: "ALTER TABLE users ADD COLUMN number bigint; CREATE SEQUENCE users_number_seq OWNED BY users.number; ALTER TABLE users ALTER COLUMN number SET DEFAULT nextval('users_number_seq');",
+      proof: { kind: "waits", release: "SELECT id FROM users WHERE id = 1" },
     },
     judges: {
       "add-column": ({ table, column }, scene) => {
@@ -289,6 +295,7 @@ export const columnRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, country text NOT NULL DEFAULT 'unknown');",
       unsafe: "ALTER TABLE users ALTER COLUMN country DROP DEFAULT;",
       safe: "ALTER TABLE users ALTER COLUMN country SET DEFAULT 'none';",
+      proof: { kind: "fails", release: "INSERT INTO users (id) VALUES (1)" },
     },
     judges: {
       "drop-default": ({ table, column }, scene) => {
@@ -325,6 +332,7 @@ export const columnRules = defineRules(
         "CREATE TABLE users (id integer PRIMARY KEY, name varchar(50)); INSERT INTO users SELECT generate_series(1, 1000), 'x';",
       unsafe: "ALTER TABLE users ALTER COLUMN id TYPE bigint;",
       safe: "ALTER TABLE users ALTER COLUMN name TYPE varchar(100);",
+      proof: { kind: "differs", release: "SELECT id, name FROM users WHERE id = 1" },
     },
     judges: {
       "change-type": (action, scene) => {
@@ -380,6 +388,7 @@ export const columnRules = defineRules(
       unsafe: "ALTER TABLE users ALTER COLUMN email SET NOT NULL;",
       safe: "ALTER TABLE users ADD CONSTRAINT users_email_not_null CHECK (email IS NOT NULL) NOT VALID; ALTER TABLE users VALIDATE CONSTRAINT users_email_not_null; ALTER TABLE users ALTER COLUMN email SET NOT NULL;",
       transaction: "none",
+      proof: { kind: "waits", release: "SELECT email FROM users WHERE id = 1" },
     },
     judges: {
       "set-not-null": ({ table, column }, scene) => requires(table, column, "", scene),
@@ -417,6 +426,11 @@ export const columnRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL);",
       unsafe: "ALTER TABLE users ALTER COLUMN email DROP NOT NULL;",
       safe: "ALTER TABLE users ALTER COLUMN email SET DEFAULT '';",
+      proof: {
+        kind: "irreversible",
+        next: "INSERT INTO users (id) VALUES (1)",
+        undo: "ALTER TABLE users ALTER COLUMN email SET NOT NULL",
+      },
     },
     judges: {
       "drop-not-null": ({ table, column }, scene) => {
@@ -450,6 +464,7 @@ export const columnRules = defineRules(
       before: "CREATE TABLE users (id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, name text);",
       unsafe: "ALTER TABLE users ALTER COLUMN id SET GENERATED ALWAYS;",
       safe: "ALTER TABLE users ALTER COLUMN id SET GENERATED BY DEFAULT;",
+      proof: { kind: "fails", release: "INSERT INTO users (id, name) VALUES (5, 'Ada')" },
     },
     judges: {
       "add-identity": ({ table, column, always }, scene) =>
@@ -481,6 +496,7 @@ export const columnRules = defineRules(
         "CREATE DOMAIN email AS text CHECK (VALUE LIKE '%@%'); CREATE TABLE users (id bigint PRIMARY KEY); INSERT INTO users SELECT generate_series(1, 1000);",
       unsafe: "ALTER TABLE users ADD COLUMN contact email;",
       safe: "ALTER TABLE users ADD COLUMN contact text;",
+      proof: { kind: "waits", release: "SELECT id FROM users WHERE id = 1" },
     },
     judges: {
       "add-column": ({ table, column }, scene) => {

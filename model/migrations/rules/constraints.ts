@@ -80,6 +80,7 @@ export const constraintRules = defineRules(
       unsafe: "ALTER TABLE users ADD CONSTRAINT age_positive CHECK (age > 0);",
       safe: "ALTER TABLE users ADD CONSTRAINT age_positive CHECK (age > 0) NOT VALID; ALTER TABLE users VALIDATE CONSTRAINT age_positive;",
       transaction: "none",
+      proof: { kind: "waits", release: "SELECT age FROM users WHERE id = 1" },
     },
     judges: {
       "add-constraint": ({ table, constraint }, scene) => {
@@ -117,6 +118,7 @@ export const constraintRules = defineRules(
       unsafe:
         "ALTER TABLE users ADD CONSTRAINT age_positive CHECK (age > 0) NOT VALID; ALTER TABLE users VALIDATE CONSTRAINT age_positive;",
       safe: "ALTER TABLE users ADD CONSTRAINT age_positive CHECK (age > 0) NOT VALID;",
+      proof: { kind: "waits", release: "SELECT age FROM users WHERE id = 1" },
     },
     judges: {
       "validate-constraint": ({ table, name }, scene) => {
@@ -152,6 +154,11 @@ export const constraintRules = defineRules(
       unsafe: "ALTER TABLE users ADD CONSTRAINT users_email_key UNIQUE (email);",
       safe: "CREATE UNIQUE INDEX CONCURRENTLY users_email_key ON users (email); ALTER TABLE users ADD CONSTRAINT users_email_key UNIQUE USING INDEX users_email_key;",
       transaction: "none",
+      proof: {
+        kind: "waits",
+        release: "UPDATE users SET email = 'a@b' WHERE id = 1",
+        open: "UPDATE users SET email = 'b@c' WHERE id = 2",
+      },
     },
     judges: {
       "add-constraint": ({ table, constraint }, scene) =>
@@ -172,9 +179,11 @@ export const constraintRules = defineRules(
     instead: "Make a new table with the constraint and move the rows in batches.",
     contractable: false,
     example: {
-      before: "CREATE TABLE bookings (id bigint PRIMARY KEY, during tsrange);",
+      before:
+        "CREATE TABLE bookings (id bigint PRIMARY KEY, during tsrange); INSERT INTO bookings SELECT n, tsrange('2024-01-01'::timestamp + n * interval '1 day', '2024-01-02'::timestamp + n * interval '1 day') FROM generate_series(1, 1000) n;",
       unsafe: "ALTER TABLE bookings ADD CONSTRAINT no_overlap EXCLUDE USING gist (during WITH &&);",
       safe: "CREATE TABLE bookings_2 (id bigint PRIMARY KEY, during tsrange, EXCLUDE USING gist (during WITH &&));",
+      proof: { kind: "waits", release: "SELECT during FROM bookings WHERE id = 1" },
     },
     judges: {
       "add-constraint": ({ table, constraint }, scene) =>
@@ -199,6 +208,7 @@ export const constraintRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, age integer);",
       unsafe: "ALTER TABLE users ADD CONSTRAINT age_positive CHECK (age > 0) NOT VALID;",
       safe: "COMMENT ON COLUMN users.age IS 'above 0';",
+      proof: { kind: "fails", release: "INSERT INTO users (id, age) VALUES (1, -1)" },
     },
     judges: {
       "add-constraint": ({ table, constraint }, scene) => {
@@ -235,6 +245,11 @@ export const constraintRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, email text CONSTRAINT users_email_key UNIQUE);",
       unsafe: "ALTER TABLE users DROP CONSTRAINT users_email_key;",
       safe: "COMMENT ON CONSTRAINT users_email_key ON users IS 'goes with release 43';",
+      proof: {
+        kind: "irreversible",
+        next: "INSERT INTO users VALUES (1, 'a@b'), (2, 'a@b')",
+        undo: "ALTER TABLE users ADD CONSTRAINT users_email_key UNIQUE (email)",
+      },
     },
     judges: {
       "drop-constraint": ({ table, name }, scene) => {
@@ -271,6 +286,7 @@ export const constraintRules = defineRules(
         "CREATE DOMAIN email AS text; CREATE TABLE users (id bigint PRIMARY KEY, email email); INSERT INTO users SELECT n, 'a@b' FROM generate_series(1, 1000) n;",
       unsafe: "ALTER DOMAIN email ADD CONSTRAINT has_at CHECK (VALUE LIKE '%@%');",
       safe: "ALTER DOMAIN email ADD CONSTRAINT has_at CHECK (VALUE LIKE '%@%') NOT VALID;",
+      proof: { kind: "waits", release: "UPDATE users SET email = 'c@d' WHERE id = 1" },
     },
     judges: {
       "alter-domain": ({ name, change, constraint }, scene) => {

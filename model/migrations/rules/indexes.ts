@@ -43,6 +43,11 @@ export const indexRules = defineRules(
       unsafe: "CREATE INDEX users_name ON users (name);",
       safe: "CREATE INDEX CONCURRENTLY users_name ON users (name);",
       transaction: "none",
+      proof: {
+        kind: "waits",
+        release: "UPDATE users SET name = 'Ada' WHERE id = 1",
+        open: "UPDATE users SET name = 'Bo' WHERE id = 2",
+      },
     },
     judges: {
       "create-index": ({ table, concurrently: online, only }, scene) => {
@@ -78,10 +83,16 @@ export const indexRules = defineRules(
     instead: "DROP INDEX CONCURRENTLY, one index at a time, in a migration without a transaction around it.",
     contractable: false,
     example: {
-      before: "CREATE TABLE users (id bigint PRIMARY KEY, name text); CREATE INDEX users_name ON users (name);",
+      before:
+        "CREATE TABLE users (id bigint PRIMARY KEY, name text); INSERT INTO users SELECT n, n::text FROM generate_series(1, 1000) n; CREATE INDEX users_name ON users (name);",
       unsafe: "DROP INDEX users_name;",
       safe: "DROP INDEX CONCURRENTLY users_name;",
       transaction: "none",
+      proof: {
+        kind: "queues",
+        release: "SELECT name FROM users WHERE id = 1",
+        open: "SELECT name FROM users WHERE id = 2",
+      },
     },
     judges: {
       drop: ({ object, name, concurrently: online, cascade, together, ifExists }, scene) => {
@@ -125,6 +136,7 @@ export const indexRules = defineRules(
       unsafe: "DROP INDEX CONCURRENTLY users_email;",
       safe: "CREATE UNIQUE INDEX CONCURRENTLY users_email_2 ON users (email);",
       transaction: "none",
+      proof: { kind: "fails", release: "INSERT INTO users VALUES (1, 'a@b') ON CONFLICT (email) DO NOTHING" },
     },
     judges: {
       drop: ({ object, name }, scene) => {
@@ -155,10 +167,16 @@ export const indexRules = defineRules(
     instead: "REINDEX ... CONCURRENTLY, in a migration without a transaction around it.",
     contractable: false,
     example: {
-      before: "CREATE TABLE users (id bigint PRIMARY KEY, name text); CREATE INDEX users_name ON users (name);",
+      before:
+        "CREATE TABLE users (id bigint PRIMARY KEY, name text); INSERT INTO users SELECT n, n::text FROM generate_series(1, 1000) n; CREATE INDEX users_name ON users (name);",
       unsafe: "REINDEX INDEX users_name;",
       safe: "REINDEX INDEX CONCURRENTLY users_name;",
       transaction: "none",
+      proof: {
+        kind: "waits",
+        release: "UPDATE users SET name = 'Ada' WHERE id = 1",
+        open: "UPDATE users SET name = 'Bo' WHERE id = 2",
+      },
     },
     judges: {
       reindex: ({ what, name, concurrently: online }, scene) =>
@@ -181,9 +199,10 @@ export const indexRules = defineRules(
     contractable: false,
     example: {
       before:
-        "CREATE TABLE users (id bigint PRIMARY KEY); CREATE MATERIALIZED VIEW counts AS SELECT count(*) AS n FROM users; CREATE UNIQUE INDEX counts_n ON counts (n);",
+        "CREATE TABLE users (id bigint PRIMARY KEY); INSERT INTO users SELECT generate_series(1, 1000); CREATE MATERIALIZED VIEW counts AS SELECT count(*) AS n FROM users; CREATE UNIQUE INDEX counts_n ON counts (n);",
       unsafe: "REFRESH MATERIALIZED VIEW counts;",
       safe: "REFRESH MATERIALIZED VIEW CONCURRENTLY counts;",
+      proof: { kind: "waits", release: "SELECT n FROM counts" },
     },
     judges: {
       refresh: ({ view, concurrently: online, withData }, scene) => {
@@ -215,6 +234,7 @@ export const indexRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, name text);",
       unsafe: "CREATE INDEX CONCURRENTLY users_name ON users (name);",
       safe: "CREATE TABLE names (name text); CREATE INDEX names_name ON names (name);",
+      proof: { kind: "refused" },
     },
     judges: {
       "outside-transaction": ({ what }, scene) =>

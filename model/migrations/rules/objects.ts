@@ -65,6 +65,7 @@ export const objectRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, name text); CREATE VIEW names AS SELECT name FROM users;",
       unsafe: "DROP VIEW names;",
       safe: "CREATE OR REPLACE VIEW names AS SELECT name, id FROM users;",
+      proof: { kind: "fails", release: "SELECT name FROM names" },
     },
     judges: {
       drop: ({ object, name, part, cascade }, scene) => {
@@ -91,6 +92,7 @@ export const objectRules = defineRules(
       before: "CREATE TYPE mood AS ENUM ('glad', 'sad'); CREATE TABLE users (id bigint PRIMARY KEY, mood mood);",
       unsafe: "ALTER TYPE mood RENAME TO feeling;",
       safe: "CREATE TYPE feeling AS ENUM ('glad', 'sad');",
+      proof: { kind: "fails", release: "SELECT 'glad'::mood" },
     },
     judges: {
       rename: ({ object, name, part, to }, scene) => {
@@ -138,6 +140,7 @@ export const objectRules = defineRules(
       before: "CREATE TYPE mood AS ENUM ('glad', 'sad'); CREATE TABLE users (id bigint PRIMARY KEY, mood mood);",
       unsafe: "ALTER TYPE mood RENAME VALUE 'glad' TO 'happy';",
       safe: "ALTER TYPE mood ADD VALUE 'happy';",
+      proof: { kind: "fails", release: "INSERT INTO users (id, mood) VALUES (1, 'glad')" },
     },
     judges: {
       "rename-enum-value": ({ name, from, to }, scene) =>
@@ -163,6 +166,7 @@ export const objectRules = defineRules(
       before: "CREATE TYPE address AS (street text, city text);",
       unsafe: "ALTER TYPE address ADD ATTRIBUTE country text;",
       safe: "CREATE TYPE address_2 AS (street text, city text, country text);",
+      proof: { kind: "fails", release: "SELECT ROW('1 High St', 'Ely')::address" },
     },
     judges: {
       attribute: ({ name, verb, attribute }, scene) =>
@@ -185,9 +189,14 @@ export const objectRules = defineRules(
     instead: "Make sure that the previous release can handle the value before any release stores it.",
     contractable: false,
     example: {
-      before: "CREATE TYPE mood AS ENUM ('glad', 'sad');",
+      before: "CREATE TYPE mood AS ENUM ('glad', 'sad'); CREATE TABLE users (id bigint PRIMARY KEY, mood mood);",
       unsafe: "ALTER TYPE mood ADD VALUE 'calm';",
       safe: "CREATE TYPE mood_2 AS ENUM ('glad', 'sad', 'calm');",
+      proof: {
+        kind: "irreversible",
+        next: "INSERT INTO users (id, mood) VALUES (1, 'calm')",
+        undo: "ALTER TYPE mood RENAME TO mood_old; CREATE TYPE mood AS ENUM ('glad', 'sad'); ALTER TABLE users ALTER COLUMN mood TYPE mood USING mood::text::mood",
+      },
     },
     judges: {
       "enum-value": ({ name, value }, scene) =>
@@ -212,6 +221,7 @@ export const objectRules = defineRules(
       before: "CREATE TYPE mood AS ENUM ('glad', 'sad'); CREATE TABLE users (id bigint PRIMARY KEY, mood mood);",
       unsafe: "ALTER TYPE mood ADD VALUE 'calm'; INSERT INTO users VALUES (1, 'calm');",
       safe: "ALTER TYPE mood ADD VALUE 'calm';",
+      proof: { kind: "refused" },
     },
     judges: {
       "new-enum-value": ({ value, type }) => ({
@@ -235,6 +245,7 @@ export const objectRules = defineRules(
         "CREATE TABLE users (id bigserial PRIMARY KEY, name text); INSERT INTO users (name) SELECT 'x' FROM generate_series(1, 10);",
       unsafe: "SELECT setval('users_id_seq', 1);",
       safe: "ALTER SEQUENCE users_id_seq CACHE 10;",
+      proof: { kind: "fails", release: "INSERT INTO users (name) VALUES ('Ada')" },
     },
     judges: {
       sequence: ({ name, change }, scene) =>

@@ -41,6 +41,7 @@ export const runnerRules = defineRules(
       before: BEFORE,
       unsafe: "CREATE TABLE a (id bigint); COMMIT; CREATE TABLE b (id bigint);",
       safe: "CREATE TABLE a (id bigint); SAVEPOINT s; CREATE TABLE b (id bigint); RELEASE SAVEPOINT s;",
+      proof: { kind: "halfway", see: "SELECT to_regclass('a')" },
     },
     judges: {
       "transaction-control": ({ what, problem, fix }) => ({
@@ -59,19 +60,29 @@ export const runnerRules = defineRules(
       unsafe:
         "DO $$ DECLARE t text; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP EXECUTE 'ALTER TABLE ' || quote_ident(t) || ' ADD COLUMN seen boolean'; END LOOP; END $$;",
       safe: "DO $$ BEGIN EXECUTE 'ALTER TABLE users ADD COLUMN seen boolean'; END $$;",
+      proof: {
+        kind: "unforeseeable",
+        see: "SELECT count(*) FROM information_schema.columns WHERE column_name = 'seen'",
+        other: "CREATE TABLE orders (id bigint)",
+      },
     },
   }),
   uninspectable("psql-command", {
     title: "Commands of psql",
     why: "Only psql knows them; they can read other files, run programs and put text into statements.",
     instead: "Plain SQL.",
-    example: { before: BEFORE, unsafe: "\\i other.sql", safe: "SELECT 1;" },
+    example: { before: BEFORE, unsafe: "\\i other.sql", safe: "SELECT 1;", proof: { kind: "refused" } },
   }),
   uninspectable("copy-program", {
     title: "COPY from or to a program",
     why: "The program runs on the database's host, and can do anything there.",
     instead: "COPY ... FROM STDIN.",
-    example: { before: BEFORE, unsafe: "COPY users FROM PROGRAM 'echo 1';", safe: "INSERT INTO users VALUES (1);" },
+    example: {
+      before: BEFORE,
+      unsafe: "COPY users FROM PROGRAM 'echo $PPID';",
+      safe: "INSERT INTO users VALUES (1);",
+      proof: { kind: "unforeseeable", see: "SELECT id FROM users" },
+    },
   }),
   uninspectable("syntax-error", {
     title: "Text that PostgreSQL's parser refuses",
@@ -81,6 +92,7 @@ export const runnerRules = defineRules(
       before: BEFORE,
       unsafe: "ALTER TABLE users ADD COLUM name text;",
       safe: "ALTER TABLE users ADD COLUMN name text;",
+      proof: { kind: "refused" },
     },
   }),
   uninspectable(
@@ -94,6 +106,7 @@ export const runnerRules = defineRules(
         unsafe:
           "SELECT stop(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid();",
         safe: "SELECT now();",
+        proof: { kind: "fails", release: "SELECT 1" },
       },
     },
     {

@@ -27,6 +27,7 @@ export const tableRules = defineRules(
       before: "CREATE TABLE sessions (id bigint PRIMARY KEY);",
       unsafe: "DROP TABLE sessions;",
       safe: "COMMENT ON TABLE sessions IS 'unused since release 42';",
+      proof: { kind: "fails", release: "SELECT id FROM sessions" },
     },
     judges: {
       drop: ({ object, name, cascade }, scene) => {
@@ -53,6 +54,7 @@ export const tableRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY, name text);",
       unsafe: "ALTER TABLE users RENAME TO people;",
       safe: "ALTER TABLE users RENAME TO people; CREATE VIEW users AS SELECT * FROM people; GRANT SELECT, INSERT, UPDATE, DELETE ON users TO PUBLIC;",
+      proof: { kind: "fails", release: "INSERT INTO users (id, name) VALUES (1, 'Ada')" },
     },
     judges: {
       rename: ({ object, name, to, part }, scene) =>
@@ -71,9 +73,11 @@ export const tableRules = defineRules(
     instead: "Delete in batches what is really not needed, when no release reads it.",
     contractable: true,
     example: {
-      before: "CREATE TABLE events (id bigint PRIMARY KEY); INSERT INTO events SELECT generate_series(1, 10);",
+      before:
+        "CREATE TABLE events (id bigint PRIMARY KEY, archived boolean); INSERT INTO events SELECT generate_series(1, 10);",
       unsafe: "TRUNCATE events;",
-      safe: "DELETE FROM events WHERE id BETWEEN 1 AND 5;",
+      safe: "UPDATE events SET archived = true WHERE id BETWEEN 1 AND 5;",
+      proof: { kind: "differs", release: "SELECT id FROM events ORDER BY id" },
     },
     judges: {
       truncate: ({ table, restart, cascade }, scene) =>
@@ -96,9 +100,14 @@ export const tableRules = defineRules(
     instead: "ON DELETE CASCADE, or ON DELETE SET NULL on a column that may be NULL.",
     contractable: false,
     example: {
-      before: "CREATE TABLE users (id bigint PRIMARY KEY);",
+      before: "CREATE TABLE users (id bigint PRIMARY KEY); INSERT INTO users VALUES (1);",
       unsafe: "CREATE TABLE orders (id bigint PRIMARY KEY, user_id bigint REFERENCES users (id));",
       safe: "CREATE TABLE orders (id bigint PRIMARY KEY, user_id bigint REFERENCES users (id) ON DELETE CASCADE);",
+      proof: {
+        kind: "fails",
+        release: "DELETE FROM users WHERE id = 1",
+        next: "INSERT INTO orders VALUES (1, 1)",
+      },
     },
     judges: {
       "create-relation": (action, scene) => {
@@ -140,6 +149,7 @@ export const tableRules = defineRules(
         "CREATE TABLE events (id bigint, at date) PARTITION BY RANGE (at); CREATE TABLE events_2024 PARTITION OF events FOR VALUES FROM ('2024-01-01') TO ('2025-01-01'); INSERT INTO events VALUES (1, '2024-05-05');",
       unsafe: "ALTER TABLE events DETACH PARTITION events_2024;",
       safe: "CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');",
+      proof: { kind: "differs", release: "SELECT id FROM events" },
     },
     judges: {
       "detach-partition": ({ table, partition }, scene) => vanished(scene, table, partition),
@@ -162,6 +172,7 @@ export const tableRules = defineRules(
       unsafe: "ALTER TABLE events ATTACH PARTITION events_2024 FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');",
       safe: "ALTER TABLE events_2024 ADD CONSTRAINT bounds CHECK (at >= '2024-01-01' AND at < '2025-01-01') NOT VALID; ALTER TABLE events_2024 VALIDATE CONSTRAINT bounds; ALTER TABLE events ATTACH PARTITION events_2024 FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');",
       transaction: "none",
+      proof: { kind: "waits", release: "SELECT id FROM events_2024 WHERE id = 1" },
     },
     judges: {
       "attach-partition": ({ table, partition, bound }, scene) => {
@@ -205,6 +216,7 @@ export const tableRules = defineRules(
       before: "CREATE TABLE events (id bigint PRIMARY KEY); INSERT INTO events SELECT generate_series(1, 1000);",
       unsafe: "ALTER TABLE events SET UNLOGGED;",
       safe: "ALTER TABLE events SET (fillfactor = 90);",
+      proof: { kind: "waits", release: "SELECT id FROM events WHERE id = 1" },
     },
     judges: {
       rewrite: ({ what, name }, scene) =>
@@ -233,6 +245,11 @@ export const tableRules = defineRules(
       before: "CREATE TABLE users (id bigint PRIMARY KEY);",
       unsafe: "LOCK TABLE users;",
       safe: "SET lock_timeout = '2s';",
+      proof: {
+        kind: "queues",
+        release: "SELECT id FROM users WHERE id = 1",
+        open: "SELECT id FROM users WHERE id = 2",
+      },
     },
     judges: {
       "lock-table": ({ table, mode }, scene) => {
@@ -255,9 +272,11 @@ export const tableRules = defineRules(
       "Give every table a primary key (or REPLICA IDENTITY FULL or USING INDEX) first, and publish tables by name.",
     contractable: false,
     example: {
-      before: "CREATE TABLE events (id bigint); CREATE TABLE users (id bigint PRIMARY KEY);",
+      before:
+        "CREATE TABLE events (id bigint); INSERT INTO events VALUES (1); CREATE TABLE users (id bigint PRIMARY KEY);",
       unsafe: "CREATE PUBLICATION everything FOR ALL TABLES;",
       safe: "CREATE PUBLICATION people FOR TABLE users;",
+      proof: { kind: "fails", release: "UPDATE events SET id = 2 WHERE id = 1" },
     },
     judges: {
       "replica-identity": ({ table, to }, scene) => {

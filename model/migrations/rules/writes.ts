@@ -30,9 +30,10 @@ export const writeRules = defineRules(
     contractable: true,
     example: {
       before:
-        "CREATE TABLE users (id bigint PRIMARY KEY, active boolean); INSERT INTO users SELECT n, true FROM generate_series(1, 10) n;",
+        "CREATE TABLE users (id bigint PRIMARY KEY, active boolean, paused boolean); INSERT INTO users SELECT n, true FROM generate_series(1, 10) n;",
       unsafe: "UPDATE users SET active = false;",
-      safe: "UPDATE users SET active = false WHERE id BETWEEN 1 AND 5;",
+      safe: "UPDATE users SET paused = NOT active WHERE id BETWEEN 1 AND 5;",
+      proof: { kind: "differs", release: "SELECT id, active FROM users ORDER BY id" },
     },
     judges: {
       write: ({ verb, table, bounded }, scene) =>
@@ -59,6 +60,7 @@ export const writeRules = defineRules(
         "CREATE TABLE users (id bigint PRIMARY KEY, name text); INSERT INTO users SELECT n, 'x' FROM generate_series(1, 10) n;",
       unsafe: "ALTER TABLE users ADD COLUMN nick text; UPDATE users SET nick = name WHERE id BETWEEN 1 AND 10;",
       safe: "ALTER TABLE users ADD COLUMN nick text;",
+      proof: { kind: "waits", release: "SELECT name FROM users WHERE id = 1" },
     },
     judges: {
       write: ({ verb, table, many, single }, scene) =>
