@@ -164,10 +164,16 @@ export function isAfter(id: string, other: string | undefined): boolean {
   return other === undefined || compareVersions(id, other) > 0;
 }
 
-/** Files that were changed after they were applied: what runs elsewhere is not what the file says. */
-export function changedFiles(recorded: readonly Migration[], now: readonly Pick<Migration, "id" | "hash">[]): string[] {
-  const before = new Map(recorded.filter(({ state }) => state === "applied").map(({ id, hash }) => [id, hash]));
-  return now.filter(({ id, hash }) => before.has(id) && before.get(id) !== hash).map(({ id }) => id);
+/**
+ * Files that were changed after they were applied: what runs elsewhere is not what the file says.
+ *
+ * @param recorded the files of the last update, which had applied all of them when it ended
+ */
+export function changedFiles(recorded: readonly Pick<Migration, "id" | "hash">[], now: readonly Migration[]): string[] {
+  const before = new Map(recorded.map(({ id, hash }) => [id, hash]));
+  return now
+    .filter(({ id, hash, state }) => state === "applied" && before.has(id) && before.get(id) !== hash)
+    .map(({ id }) => id);
 }
 
 /** Contract migrations that took away, or will, what a release still needs. */

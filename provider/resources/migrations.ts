@@ -67,8 +67,8 @@ export const migrationsResource: Resource = {
     const recorded = (olds as unknown as Partial<Inputs> | undefined)?.migrations ?? [];
     try {
       const texts = await readMigrationFolder(spec.folder);
-      const found = folderFailures(spec, texts, recorded);
       const migrations = await standing(spec, texts, recorded, context);
+      const found = folderFailures(spec, migrations, recorded);
       const computed = {
         migrations,
         pending: idsOf(migrations, "pending"),
@@ -117,8 +117,8 @@ function idsOf(migrations: readonly Migration[], state: Migration["state"]): str
 }
 
 /** What speaks against the folder and what is said of its files. */
-function folderFailures(spec: Inputs, texts: readonly MigrationText[], recorded: readonly Migration[]): Failure[] {
-  const ids = texts.map(({ id }) => id);
+function folderFailures(spec: Inputs, migrations: readonly Migration[], recorded: readonly Migration[]): Failure[] {
+  const ids = migrations.map(({ id }) => id);
   const named = (property: string, given: string | undefined): Failure[] =>
     given === undefined || findMigration(ids, given) !== undefined
       ? []
@@ -129,7 +129,7 @@ function folderFailures(spec: Inputs, texts: readonly MigrationText[], recorded:
           },
         ];
   return [
-    ...changedFiles(recorded, texts).map((id) => ({
+    ...changedFiles(recorded, migrations).map((id) => ({
       property: "folder",
       reason: `${id} was changed after it was applied: put it back as it was, and write a new migration`,
     })),
@@ -145,7 +145,8 @@ async function standing(
   context: Context,
 ): Promise<Migration[]> {
   const ids = texts.map(({ id }) => id);
-  const known = idsOf(recorded, "applied");
+  // An update that ended well has applied all that it recorded.
+  const known = recorded.map(({ id }) => id);
   const applied = await askApplied(spec, ids, known, context).catch((error: unknown) => {
     context.log.warn(`the database can't be asked what is applied (${messageOf(error)}): what was recorded is shown`);
     return known;

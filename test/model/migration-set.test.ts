@@ -38,16 +38,14 @@ test("a file that was changed after it was applied is told from one that is new 
     phase: "expand" as const,
     state,
   });
-  const recorded = [file("1", "a", "applied"), file("2", "b", "applied"), file("3", "c", "pending")];
-  assert.deepEqual(
-    changedFiles(recorded, [
-      { id: "1", hash: "a" },
-      { id: "2", hash: "x" },
-      { id: "3", hash: "x" },
-      { id: "4", hash: "d" },
-    ]),
-    ["2"],
-  );
+  const recorded = ["1", "2", "3"].map((id) => ({ id, hash: `${id} as it was` }));
+  const now = [
+    file("1", "1 as it was", "applied"),
+    file("2", "changed", "applied"),
+    file("3", "changed", "pending"),
+    file("4", "new", "pending"),
+  ];
+  assert.deepEqual(changedFiles(recorded, now), ["2"]);
 });
 
 test("a release needs all that contract migrations take away, but for those that it tolerates", () => {

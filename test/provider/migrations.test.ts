@@ -6,6 +6,8 @@ import test, { type TestContext } from "node:test";
 import { type MigrationsInput, migrationsSpec } from "../../model/migration-set";
 import { applyPending, askApplied } from "../../provider/resources/migration-apply";
 import { readMigrationFolder } from "../../provider/resources/migration-folder";
+import { migrationsResource } from "../../provider/resources/migrations";
+import type { Context } from "../../provider/server";
 import { startPostgres } from "../support/postgres";
 import { until } from "../support/until";
 
@@ -69,6 +71,24 @@ test("what is applied is what is given and recorded, or what a command prints", 
     ask({ status: { command: ["sleep", "60"], timeout: "200 milliseconds" } }),
     /sleep did not end within 0\.2 s/,
   );
+});
+
+test("a file that the last update applied may not change, whatever the database says of others", async (t) => {
+  const folder = folderOf(t, { "0001_a.sql": "create table a (id int primary key);" });
+  const news = { name: "db", folder, applied: [], apply: { command: ["true"] } };
+  const check = async (olds?: object) =>
+    migrationsResource.check(context() as unknown as Context, { olds, news } as never);
+  const first = await check();
+  assert.deepEqual(first.failures, []);
+  assert.deepEqual((first.inputs as { pending: string[] }).pending, ["0001_a.sql"]);
+  assert.deepEqual(((await check(first.inputs)).inputs as { pending: string[] }).pending, []);
+  writeFileSync(path.join(folder, "0001_a.sql"), "create table a (id bigint primary key);");
+  assert.deepEqual((await check(first.inputs)).failures, [
+    {
+      property: "folder",
+      reason: "0001_a.sql was changed after it was applied: put it back as it was, and write a new migration",
+    },
+  ]);
 });
 
 test("migrations run once on a real PostgreSQL, again where a lock could not be had, and not where they fail", async (t) => {
