@@ -80,6 +80,9 @@ function comparisonRestricts(node: { A_Expr: A_Expr }, scope: WriteScope): boole
   const { own, foreign, any } = columnsOf(node, scope);
   const sublink = subqueryIn(node);
   if (!any && sublink === undefined) return false;
+  // `= ANY (ARRAY(SELECT ...))` is IN in another form.
+  if (kind === "AEXPR_OP_ANY" && sublink?.subLinkType === "ARRAY_SUBLINK")
+    return subqueryRestricts({ ...sublink, subLinkType: "ANY_SUBLINK" }, scope);
   // A join finds each row's counterpart; that alone leaves none out.
   if (own && foreign && sublink === undefined) return false;
   const operator = stringsOf(node.A_Expr.name).at(-1) ?? "";
