@@ -1,11 +1,6 @@
 import { findRule, RULES } from "../../model/migrations/rules";
 import { UsageError } from "../exit";
-
-const QUESTIONS = {
-  compatibility: "Does the old release still work after it?",
-  rollback: "Can the old release be restored after it?",
-  locks: "Does it block the application, fail half-way, or hide what it does?",
-} as const;
+import { QUESTIONS, rulePage } from "./page";
 
 /** All rules, by their question. */
 export function rulesText(): string {
@@ -21,30 +16,14 @@ export function rulesText(): string {
   return `${groups.join("\n\n")}\n`;
 }
 
-/** @throws UsageError where there is no such rule */
+/**
+ * The rule's page of the documentation.
+ *
+ * @throws UsageError where there is no such rule
+ */
 export function explainText(id: string): string {
   const rule = findRule(id);
   if (rule === undefined)
     throw new UsageError([`there is no rule ${id}: sluice migrations explain lists ${RULES.length} of them`]);
-  const { level, question, title, why, locks, instead, contractable, example } = rule;
-  const { before, unsafe, safe, transaction = "per-file" } = example;
-  return `${[
-    `${id} (${level}): ${title}`,
-    "",
-    QUESTIONS[question],
-    why,
-    "",
-    `Locks: ${locks}`,
-    `Instead: ${instead}`,
-    ...(contractable
-      ? ["A contract migration may do it, when no release needs what it takes away."]
-      : ["No phase of a migration makes it safe."]),
-    "",
-    `Example (--transaction ${transaction}), with this there before:`,
-    `  ${before}`,
-    "Unsafe:",
-    `  ${unsafe}`,
-    "Safe:",
-    `  ${safe}`,
-  ].join("\n")}\n`;
+  return rulePage(rule);
 }
