@@ -15,6 +15,8 @@ import type { ParsedStatement, Parser } from "./parser";
 import { readStatement } from "./read";
 import type { HeldLock, Scene } from "./scene";
 import { DEFAULT_SEARCH_PATH, Session } from "./session";
+import { applySetting, readSetting } from "./settings";
+import { controlTransaction } from "./transactions";
 
 /** Where a statement stands, for people. */
 export interface Place {
@@ -52,7 +54,7 @@ export interface CodeContext {
   calls: readonly string[];
 }
 
-const TOP: CodeContext = { conditional: false, mayCommit: false, variables: new Map(), calls: [] };
+export const TOP: CodeContext = { conditional: false, mayCommit: false, variables: new Map(), calls: [] };
 /** Code that calls code that calls code: deeper is not looked into, and so not trusted. */
 const MAX_CALL_DEPTH = 16;
 const NOTHING_TO_JUDGE = new Set([
@@ -134,7 +136,7 @@ export class Run {
   private runStatement(statement: FileStatement): void {
     const [kind, body] = unwrap(statement.node);
     if (kind === "TransactionStmt") {
-      this.controlTransaction(body as Pg.TransactionStmt, statement);
+      controlTransaction(this, body as Pg.TransactionStmt, statement);
       return;
     }
     if (this.session.block === undefined) {
@@ -160,7 +162,7 @@ export class Run {
         this.judge(inCode("transaction control in a function's body"), at, context);
         return;
       case "VariableSetStmt":
-        this.set(body as Pg.VariableSetStmt, at, context);
+        readSetting(this, body as Pg.VariableSetStmt, at, context);
         return;
       case "DiscardStmt":
         if (body.target !== "DISCARD_ALL") return;
@@ -365,7 +367,7 @@ export class Run {
       const [, , third] = given;
       const isLocal = local === "true" || local === "t" || (third !== undefined && constantIsTrue(third));
       if (setting === undefined) return;
-      this.setTo(setting.toLowerCase(), value === undefined ? undefined : pathOf(value), isLocal, at, context);
+      applySetting(this, setting.toLowerCase(), value === undefined ? undefined : pathOf(value), isLocal, at, context);
       return;
     }
     const known = this.catalogue.functionsNamed(name, this.session.searchPath);
@@ -390,52 +392,6 @@ export class Run {
     return this.session.block === undefined && (context.inside === undefined || context.mayCommit);
   }
 
-  private set(body: Pg.VariableSetStmt, at: At, context: CodeContext): void {
-    const { kind, name = "", args = [], is_local } = body;
-    if (kind === "VAR_RESET_ALL") {
-      this.session.setSearchPath(DEFAULT_SEARCH_PATH, false);
-      return;
-    }
-    const values = args.map(
-      (argument) => constantText(argument, new Map()) ?? constantOf(("A_Const" in argument && argument.A_Const) || {}),
-    );
-    const given = kind === "VAR_SET_VALUE" ? values.map((value) => value ?? "") : undefined;
-    this.setTo(name.toLowerCase(), given, is_local === true, at, context);
-  }
-
-  /** @param values undefined: back to the default */
-  private setTo(
-    name: string,
-    values: readonly string[] | undefined,
-    local: boolean,
-    at: At,
-    context: CodeContext,
-  ): void {
-    const value = (values?.[0] ?? "").toLowerCase();
-    if (name === "search_path") {
-      const path = (values ?? DEFAULT_SEARCH_PATH).filter((schema) => schema !== "" && schema !== "$user");
-      this.session.setSearchPath(path, local);
-      return;
-    }
-    if (name === "session_replication_role" && values && value !== "origin") {
-      this.judge({ kind: "disable-triggers-of-session", what: `session_replication_role = ${value}` }, at, context);
-      return;
-    }
-    const changesText =
-      (name === "standard_conforming_strings" && /^(?:off|false|0|no)$/.test(value)) ||
-      (name === "client_encoding" && values !== undefined && !/^(?:utf-?8|unicode)$/.test(value));
-    if (changesText)
-      this.judge(
-        {
-          kind: "uninspectable",
-          what: `${name} = ${value} makes PostgreSQL read the rest of the file in another way than this checker`,
-          fix: "Leave the setting out, and write the file as UTF-8 with standard strings.",
-        },
-        at,
-        context,
-      );
-  }
-
   private copy(body: Pg.CopyStmt, at: At, context: CodeContext): void {
     if (body.is_program)
       this.judge(
@@ -455,62 +411,6 @@ export class Run {
     if (body.is_from && body.relation) {
       const table = nameOfRangeVar(body.relation);
       this.judge({ kind: "write", verb: "INSERT", table, bounded: true, single: false, many: false }, at, context);
-    }
-  }
-
-  private controlTransaction(body: Pg.TransactionStmt, statement: FileStatement): void {
-    const { session } = this;
-    const { chain, savepoint_name: savepoint = "" } = body;
-    const kind = (body.kind ?? "").replace("TRANS_STMT_", "").replaceAll("_", " ");
-    const stray = (problem: string, fix: string) =>
-      this.judge({ kind: "transaction-control", what: kind, problem, fix }, statement, TOP);
-    const again = () => {
-      if (chain) session.begin("explicit", statement.startByte);
-    };
-    switch (body.kind) {
-      case "TRANS_STMT_BEGIN":
-      case "TRANS_STMT_START":
-        if (session.block === "runner") {
-          stray("the runner has opened a transaction already", RUNNER_FIX);
-          return;
-        }
-        if (session.block === "explicit") {
-          stray("a transaction is open already", "Remove it.");
-          return;
-        }
-        session.begin("explicit", statement.startByte);
-        return;
-      case "TRANS_STMT_COMMIT":
-      case "TRANS_STMT_ROLLBACK": {
-        const back = body.kind === "TRANS_STMT_ROLLBACK";
-        if (session.block === "runner")
-          stray(
-            "it ends the transaction that the runner opened, so a failure of the rest leaves half a migration",
-            RUNNER_FIX,
-          );
-        else if (session.block !== "explicit")
-          stray("there is no transaction to end", "Remove it, or open one with BEGIN.");
-        if (back) session.rollback();
-        else session.commit();
-        again();
-        return;
-      }
-      case "TRANS_STMT_SAVEPOINT":
-        if (session.block === undefined) {
-          stray("there is no transaction to set a savepoint in", "Put BEGIN and COMMIT around it.");
-          return;
-        }
-        session.savepoint(savepoint);
-        return;
-      case "TRANS_STMT_RELEASE":
-      case "TRANS_STMT_ROLLBACK_TO": {
-        const known = body.kind === "TRANS_STMT_RELEASE" ? session.release(savepoint) : session.rollbackTo(savepoint);
-        if (!known) stray(`there is no savepoint ${savepoint}`, "Set it first.");
-        return;
-      }
-      default:
-        stray("a prepared transaction keeps its locks until somebody ends it", "Use a plain transaction.");
-        if (body.kind === "TRANS_STMT_PREPARE") session.commit();
     }
   }
 
@@ -537,7 +437,6 @@ export class Run {
   }
 }
 
-const RUNNER_FIX = "Remove it, or tell the runner (and --transaction none) to run this file without a transaction.";
 /** Statements after one that are read to see whether they complete it. */
 const LOOK_AHEAD = 40;
 

@@ -40,6 +40,11 @@ export class Session {
   }
 
   begin(block: Block, at: number): void {
+    // BEGIN in a string of several statements makes the transaction that is open already an explicit one.
+    if (this.block === "implicit" && block === "explicit") {
+      this.block = block;
+      return;
+    }
     this.fresh();
     this.block = block;
     this.openedAt = at;
