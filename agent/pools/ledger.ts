@@ -92,11 +92,14 @@ export class Ledger {
   /** A disk that is full costs the memory of restarts, not the restarts. It is said once. */
   write(id: string, entry: Life): void {
     const path = this.pathOf(id);
+    const temporary = `${path}.new`;
     try {
-      writeFileSync(`${path}.new`, JSON.stringify({ version: 1, id, life: entry }), { mode: PRIVATE_FILE_MODE });
-      renameSync(`${path}.new`, path);
+      writeFileSync(temporary, JSON.stringify({ version: 1, id, life: entry }), { mode: PRIVATE_FILE_MODE });
+      renameSync(temporary, path);
       this.failing = false;
     } catch (error) {
+      // Half of it would fill the disk further.
+      rmSync(temporary, { force: true });
       if (!this.failing)
         this.report(`what happens to processes cannot be noted in ${path}`, { problem: String(error) });
       this.failing = true;
