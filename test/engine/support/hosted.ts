@@ -25,6 +25,8 @@ export interface Declared {
   pools?: Record<string, object>;
   /** With `edges` by logical name. */
   routes?: Record<string, { edges: string[] } & Record<string, unknown>>;
+  /** Likewise. */
+  cutovers?: Record<string, { edges: string[] } & Record<string, unknown>>;
   /** With `pools` by name; pools name theirs by `migrations`. */
   migrations?: Record<string, { pools: string[] } & Record<string, unknown>>;
 }
@@ -32,7 +34,7 @@ export interface Declared {
 const PROGRAM = `
 import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
-import { HaproxyEdge, LocalHost, Migrations, ProcessPool, Route } from "${REPOSITORY}/components";
+import { Cutover, HaproxyEdge, LocalHost, Migrations, ProcessPool, Route } from "${REPOSITORY}/components";
 import { Backend } from "${REPOSITORY}/provider/classes/backend";
 const { unknown } = require("@pulumi/pulumi/output");
 
@@ -43,7 +45,7 @@ const given = (value: any): any => {
   if ("$later" in value) return pulumi.output(pulumi.runtime.isDryRun() ? unknown : value.$later);
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, given(inner)]));
 };
-const { host: hostArgs, edges = {}, backends = {}, pools = {}, routes = {}, migrations = {} } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
+const { host: hostArgs, edges = {}, backends = {}, pools = {}, routes = {}, cutovers = {}, migrations = {} } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
 const options = ($alias?: string) => ($alias === undefined ? {} : { aliases: [{ name: $alias }] });
 if (hostArgs) {
   const host = new LocalHost("local", given(hostArgs));
@@ -59,6 +61,8 @@ if (hostArgs) {
     made.push(new ProcessPool(name, { edge: byName[edge], migrations: databases[migrations]?.connection, ...given(args) }, options($alias)));
   for (const [name, { edges, ...args }] of Object.entries<any>(routes))
     new Route(name, { edges: edges.map((edge: string) => byName[edge]), ...given(args) }, { dependsOn: made });
+  for (const [name, { edges, ...args }] of Object.entries<any>(cutovers))
+    new Cutover(name, { edges: edges.map((edge: string) => byName[edge]), ...given(args) }, { dependsOn: made });
 }
 `;
 
