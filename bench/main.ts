@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [dataplane|switch|preview|idle|meter|mirror|parity|rollback ...] [--quick]`: measures Sluice against its peers,
+ * `npm run bench -- [dataplane|switch|preview|idle|meter|migrations|mirror|parity|rollback ...] [--quick]`: measures Sluice against its peers,
  * both sides in the same run, and writes `.sluice/bench/<name>.json`. Ends with 1 where it could not measure, or where
  * something failed that must not; a target that is not reached is shown, and no failure. With `--quick`, as a smoke test: the figures mean nothing.
  */
@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { dataplane } from "./dataplane/dataplane";
 import { idle } from "./idle/idle";
 import { meter } from "./meter/meter";
+import { migrations } from "./migrations/migrations";
 import { mirror } from "./mirror/mirror";
 import { parity } from "./parity/parity";
 import { preview } from "./preview/preview";
@@ -31,6 +32,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   preview,
   idle,
   meter,
+  migrations,
   mirror,
   parity,
   rollback,
