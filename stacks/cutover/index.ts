@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { Cutover, ExternalBackend, HaproxyEdge, LocalHost } from "../../components";
 
@@ -29,7 +30,7 @@ const cutover = new Cutover("catalogue", {
   // The one key of the whole way.
   stage: config.get("stage") ?? "stable",
   parity: {
-    requests: config.require("requests"),
+    requests: resolve(__dirname, config.require("requests")),
     upstreamUrl: `http://${config.require("old")}`,
     candidateUrl: `http://${config.require("fresh")}`,
   },
