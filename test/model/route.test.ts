@@ -25,6 +25,22 @@ test("what is wrong with a route is said with its path, the value and the remedy
     [{ edges: ["main", "main"] }, ["edges: main, main names an edge twice: name each once"]],
     [{ candidate: "blue" }, ["candidate: blue is the stable backend already: name another one, or none"]],
     [{ stage: "5%" }, ['stage: "5%" is not a stage: use one of "stable", "1%", "10%", "50%", "100%"']],
+    [
+      {
+        stages: [
+          {
+            split: "0%",
+            name: "shadow",
+            mirror: "100%",
+            gates: [{ kind: "sli", source: "mirror", thresholds: ["5xx < 1 %"] }],
+          },
+        ],
+      },
+      [
+        "stages.0.mirror: has no mirror to lead to: declare `mirror` on the route, or remove this",
+        "stages.0.gates.0.source: judges the answers of a shadow, and the route has none: declare `mirror` on the route",
+      ],
+    ],
     [{ candidate: undefined, stage: "1%" }, ['stage: "1%" needs a candidate: name one, or use "stable"']],
     [
       { match: { host: "A.b:80" } },
