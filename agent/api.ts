@@ -1,6 +1,7 @@
 import type { EvidenceRecord, EvidenceSummary } from "../model/evidence/record";
 import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Release } from "../model/pool";
+import type { PoolShare } from "../model/pool-share";
 import type { RouteSpec } from "../model/route";
 import type { EdgeObservation } from "./haproxy/observation";
 import type { RestartAnswer, RestartRequest } from "./pools/restart-request";
@@ -40,6 +41,20 @@ export interface EdgeAnswer {
  */
 export type { RestartAnswer, RestartRequest };
 
+/** The release that a pool tries beside the one that serves. */
+export interface PoolShareAnswer {
+  release: Release;
+  generation: number;
+  /** As it should be now, in an open transaction too; nothing where it takes no part yet. */
+  share?: PoolShare | undefined;
+  /** Share that was committed, in 1/10,000; 0 where it is just being started. */
+  committed: number;
+  /** Since when its share has been as it was committed, in milliseconds since the epoch; nothing before the first commit. */
+  since?: number | undefined;
+  /** Share that the edge's workers have, in 1/10,000; null where HAProxy does not run. */
+  now: number | null;
+}
+
 export interface PoolObservation {
   name: string;
   /** Edge whose backend of the pool's name it serves. */
@@ -47,8 +62,10 @@ export interface PoolObservation {
   live: PoolLive;
   /** Of the release that serves; 0 before the first. */
   generation: number;
-  /** The release that runs, and that of an open promotion. */
+  /** The release that runs, that of an open promotion, and the one that is tried. */
   running: Release[];
+  /** Nothing where none is tried. */
+  canary?: PoolShareAnswer | undefined;
   /** Targets for a rollback, newest first. */
   retained: { release: Release; retiredAt: string }[];
   /** All processes, also those of releases that drain (not `current`). */

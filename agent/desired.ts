@@ -1,6 +1,8 @@
 import type { BackendSpec } from "../model/backend";
 import { type EdgeSpec, listensOn } from "../model/edge";
-import { backendOf, instancesOf, type PoolState } from "../model/pool-state";
+import { candidateBackend } from "../model/names";
+import type { EdgeBackend } from "../model/pool-share";
+import { backendOf, canaryInstances, instancesOf, type PoolState, shareIn } from "../model/pool-state";
 import type { RouteSpec } from "../model/route";
 import type { Target } from "../model/transaction";
 import type { Committed } from "./state";
@@ -52,14 +54,22 @@ export function backendsOf(
   desired: Desired,
   edge: string,
   without: ReadonlySet<string> = new Set(),
-): Record<string, BackendSpec> {
-  const declared = Object.entries(desired.backends).flatMap(([key, spec]): [string, BackendSpec][] => {
+): Record<string, EdgeBackend> {
+  const declared = Object.entries(desired.backends).flatMap(([key, spec]): [string, EdgeBackend][] => {
     const [on, name] = key.split("/");
     return on === edge && name !== undefined ? [[name, spec]] : [];
   });
-  const served = Object.entries(desired.pools).flatMap(([name, state]): [string, BackendSpec][] =>
-    state.settings.edge === edge && state[state.serving] !== undefined ? [[name, backendOf(name, state, without)]] : [],
-  );
+  const served = Object.entries(desired.pools).flatMap(([name, state]): [string, EdgeBackend][] => {
+    if (state.settings.edge !== edge || state[state.serving] === undefined) return [];
+    const stable = backendOf(name, state, without);
+    const share = shareIn(name, state);
+    if (share === undefined) return [[name, stable]];
+    const candidate = backendOf(name, state, without, canaryInstances(name, state));
+    return [
+      [name, { ...stable, share }],
+      [candidateBackend(name), candidate],
+    ];
+  });
   return Object.fromEntries([...declared, ...served].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { milliseconds } from "../model/duration";
+import { candidateBackend, poolOfBackend } from "../model/names";
 import type { PoolSpec } from "../model/pool";
 import { type Instance, isNewGeneration, isRollback, releaseOfServer } from "../model/pool-state";
 import type { Reason } from "../model/process-state";
@@ -156,7 +157,7 @@ export class Host {
 
   /** The release of a server of a pool; nothing for a server that is not a pool's, or is not known. */
   releaseOf(edge: string, backend: string, server: string): string | undefined {
-    const pool = this.working().pools[backend];
+    const pool = this.working().pools[poolOfBackend(backend)];
     return pool?.settings.edge === edge ? releaseOfServer(pool, server) : undefined;
   }
 
@@ -229,8 +230,9 @@ export class Host {
     const working = this.working();
     const state = working.pools[pool];
     const reason = options.reason ?? (state !== undefined && isRollback(state) ? "rollback" : "deploy");
-    const { current } = this.committed.pools[pool] ?? {};
-    if (current !== undefined) await this.keptReleases.restore(pool, this.committed.pools[pool], current.release);
+    const { current, canary } = this.committed.pools[pool] ?? {};
+    for (const { release } of [current, canary?.generation].filter((side) => side !== undefined))
+      await this.keptReleases.restore(pool, this.committed.pools[pool], release);
     this.supervisor.want(pool, poolInstances(working, pool), reason);
     await this.supervisor.ensure(pool, options);
   }
@@ -356,7 +358,8 @@ export class Host {
     const edge = this.working().pools[pool]?.settings.edge;
     if (edge === undefined || this.working().edges[edge] === undefined) return [];
     const { backends } = await this.haproxy(edge).observe();
-    return Object.values(backends[pool] ?? {}).flatMap(({ port, state, weight, operational, leavingUntil }) =>
+    const servers = [pool, candidateBackend(pool)].flatMap((backend) => Object.values(backends[backend] ?? {}));
+    return servers.flatMap(({ port, state, weight, operational, leavingUntil }) =>
       state === "ready" && weight > 0 && operational !== "down" && leavingUntil === undefined ? [port] : [],
     );
   }

@@ -1,19 +1,24 @@
 import { serverState } from "../model/backend";
 import {
   type BackendLive,
+  type CandidateLive,
   type EdgeLive,
   expectedBackend,
+  expectedCandidate,
   expectedPool,
   hostPort,
   type LiveServer,
   type PoolLive,
 } from "../model/live";
-import { serverName, servingInstances } from "../model/pool-state";
+import { candidateBackend } from "../model/names";
+import { canaryInstances, serverName, servingInstances } from "../model/pool-state";
+import { formatSplit } from "../model/split";
 import type { Step } from "../model/transaction";
-import type { BackendObservation, EdgeAnswer, PlanAnswer, PoolObservation } from "./api";
+import type { BackendObservation, EdgeAnswer, PlanAnswer, PoolObservation, PoolShareAnswer } from "./api";
 import { backendsOf, routesOf } from "./desired";
 import type { EdgeObservation, ServerObservation } from "./haproxy/observation";
 import type { Host } from "./host";
+import { observeShare } from "./pool-share";
 import type { InstanceStatus } from "./pools/status";
 import { Problem } from "./problem";
 import { planRoute } from "./routes";
@@ -52,7 +57,9 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
       ...Object.fromEntries(Object.entries(state.services).map(([id, { template }]) => [id, template])),
     },
   });
-  const generations = new Set([state.current?.number, state.candidate?.number]);
+  const generations = new Set([state.current?.number, state.candidate?.number, state.canary?.generation.number]);
+  const canary = await observeShare(host, name);
+  const candidate = await observeCandidate(host, name, canary, processes);
   const live: PoolLive = {
     release: serving?.release.id ?? "",
     servers: liveServers(servers, Object.keys(expected.servers), (id) => byServer.get(id)),
@@ -66,19 +73,45 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
         return [key, current?.state ?? "missing"];
       }),
     ),
+    ...(candidate === undefined ? {} : { candidate }),
   };
   return {
     name,
     edge,
     live,
     generation: serving?.number ?? 0,
-    running: [state.current, state.candidate].flatMap((one) => one?.release ?? []),
+    running: [state.current, state.candidate, state.canary?.generation].flatMap((one) => one?.release ?? []),
+    canary,
     retained: state.retained.map(({ release, retiredAt }) => ({ release, retiredAt })),
     processes: processes.map((process) => ({
       ...process,
       health: process.health ?? healthAtEdge(process, servers),
       current: generations.has(process.generation),
     })),
+  };
+}
+
+/** What the release that a pool tries is now; nothing where it takes no share. */
+async function observeCandidate(
+  host: Host,
+  name: string,
+  canary: PoolShareAnswer | undefined,
+  processes: readonly InstanceStatus[],
+): Promise<CandidateLive | undefined> {
+  const state = host.working().pools[name];
+  const edge = state?.settings.edge;
+  if (state?.canary === undefined || canary?.share === undefined || edge === undefined) return undefined;
+  const { generation: tried } = state.canary;
+  const split = canary.now === null ? "none" : formatSplit(canary.now);
+  const expected = expectedCandidate(tried, split);
+  const servers = await serversOf(host, edge, candidateBackend(name));
+  const byServer = new Map(canaryInstances(name, state).map((instance) => [serverName(instance), instance.key]));
+  const stateOf = (key: string) =>
+    processes.find((process) => process.key === key && process.generation === tried.number)?.state ?? "missing";
+  return {
+    ...expected,
+    servers: liveServers(servers, Object.keys(expected.servers), (id) => byServer.get(id)),
+    processes: Object.fromEntries(Object.keys(expected.processes).map((key) => [key, stateOf(key)])),
   };
 }
 

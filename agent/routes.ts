@@ -142,7 +142,7 @@ export async function observeRoute(host: Host, name: string): Promise<RouteAnswe
 }
 
 /** The share that an edge's workers have: of those that differ, the one that is not as wanted. Without an entry in its map, a worker gives none. */
-function shareOn(
+export function shareOn(
   observed: EdgeObservation | undefined,
   share: { key: string; wanted: number } | undefined,
 ): number | null {

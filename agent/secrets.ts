@@ -113,10 +113,13 @@ export class Secrets {
     if (ended !== undefined) this.beginning.delete(ended);
     const known = [...this.values.keys()].filter((key) => !this.beginning.has(key.split(".")[0] ?? ""));
     const kept = new Set(
-      Object.entries(pools).flatMap(([pool, { current, candidate, services }]) =>
-        [current?.number, candidate?.number, ...Object.values(services).map(({ generation }) => generation)].map(
-          (number) => `${pool}.${number}`,
-        ),
+      Object.entries(pools).flatMap(([pool, { current, candidate, canary, services }]) =>
+        [
+          current?.number,
+          candidate?.number,
+          canary?.generation.number,
+          ...Object.values(services).map(({ generation }) => generation),
+        ].map((number) => `${pool}.${number}`),
       ),
     );
     for (const key of known) {

@@ -119,7 +119,7 @@ function inUseProblems(edge: string, backend: string, host: Host, preview: boole
 }
 
 async function poolProblems(
-  { pool, spec, secrets }: Extract<Step, { verb: "pool.start" }>,
+  { pool, spec, secrets, canary }: Extract<Step, { verb: "pool.start" }>,
   host: Host,
   preview: boolean,
 ): Promise<StepProblem[]> {
@@ -162,6 +162,17 @@ async function poolProblems(
     }
   }
   problems.push(...(await releaseProblems(pool, spec, host)));
+  if (canary !== undefined) {
+    if (spec.edge === undefined)
+      problems.push({ path: "canary", message: "needs an edge of the pool's own, which a pool in place has not" });
+    if (canary.id === spec.release.id)
+      problems.push({
+        path: "canary.release",
+        message: `${canary.id} is the pool's release already: name another one`,
+      });
+    const tried = await releaseProblems(pool, { ...spec, release: canary }, host);
+    problems.push(...tried.map(({ path, message }) => ({ path: path.replace(/^release/, "canary.release"), message })));
+  }
   return [...problems, ...hostEnvProblems(spec, secrets), ...servicePortProblems(pool, spec, host)];
 }
 

@@ -1,17 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
-import {
-  begin,
-  followed,
-  type Generation,
-  type Instance,
-  newPool,
-  type PoolState,
-  type SplitSpec,
-  switched,
-} from "../model/pool-state";
+import type { Release } from "../model/pool";
+import { begin, followed, type Instance, newPool, type PoolState, type SplitSpec, switched } from "../model/pool-state";
 import type { Phase, Step, Target } from "../model/transaction";
 import type { Overlay } from "./desired";
 import type { Host } from "./host";
+import { sharePool } from "./pool-share";
 import { PortAllocator } from "./pools/ports";
 import { Problem } from "./problem";
 import { setRoute } from "./routes";
@@ -75,6 +68,8 @@ async function plan(step: Step, context: StepContext): Promise<() => Promise<unk
       return switchPool(context, step.pool);
     case "pool.follow":
       return followPool(context, step.pool);
+    case "pool.share":
+      return sharePool(context, step.pool, step.share);
     case "pool.remove":
       return removePool(context, step.pool);
     case "route.set":
@@ -112,38 +107,54 @@ async function setBackend(
   return () => host.convergeEdge(edge);
 }
 
-async function startPool(context: StepContext, { pool, spec, secrets: names }: Extract<Step, { verb: "pool.start" }>) {
+async function startPool(context: StepContext, step: Extract<Step, { verb: "pool.start" }>) {
+  const { pool, spec, secrets: names, canary } = step;
   const { host, secrets, overlay, setOverlay, phase } = context;
-  await host.keptReleases.restore(pool, host.committed.pools[pool], spec.release);
+  for (const release of [spec.release, ...(canary === undefined ? [] : [canary])])
+    await host.keptReleases.restore(pool, host.committed.pools[pool], release);
   const split = secrets.split(spec, names);
   const asked = overlay.pools[pool];
   // Asked for twice, as by a holder that lost the answer.
-  if (asked?.candidate !== undefined && isSame(asked, split.spec)) return starting(context, pool, asked.candidate);
-  const base = host.committed.pools[pool] ?? newPool(split.spec);
+  if (asked?.candidate !== undefined && isSame(asked, split.spec, canary)) return starting(context, pool, asked);
+  const committed = host.committed.pools[pool];
+  // A share that was taken back before is not given again.
+  const base = (asked?.candidate === undefined ? asked : committed) ?? committed ?? newPool(split.spec);
   const inPlace = spec.strategy === "in-place";
   const ports = await PortAllocator.of(pool, split.spec, host.working(), host.supervisor.heldPorts());
   const allocate = (key: string, generation: number) =>
     host.supervisor.portOf({ pool, key, generation }) ?? ports.next();
-  const begun = begin(base, split.spec, allocate, { above: host.supervisor.newestGeneration(pool) });
+  const begun = begin(base, split.spec, allocate, {
+    above: host.supervisor.newestGeneration(pool),
+    canary,
+  });
   // In place there is no moment at which both run: everything follows at once.
   const state = inPlace ? followed(switched(begun)) : begun;
   const { candidate } = state;
   if (candidate === undefined) throw new Error(`pool ${pool} has no candidate after its start`);
   await secrets.store(pool, candidate.number, split.values);
+  if (state.canary !== undefined) await secrets.store(pool, state.canary.generation.number, split.values);
   phase("start", `release ${spec.release.id} of pool ${pool} starts`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: state } });
-  return starting(context, pool, candidate);
+  return starting(context, pool, state);
 }
 
-function isSame({ settings, candidate }: PoolState, spec: SplitSpec): boolean {
-  return isDeepStrictEqual({ ...settings, release: candidate?.release, processes: candidate?.processes }, spec);
+function isSame({ settings, candidate, canary }: PoolState, spec: SplitSpec, tried: Release | undefined): boolean {
+  return (
+    isDeepStrictEqual({ ...settings, release: candidate?.release, processes: candidate?.processes }, spec) &&
+    (tried === undefined || isDeepStrictEqual(canary?.generation.release, tried))
+  );
 }
 
-function starting({ host, phase, signal }: StepContext, pool: string, { number, release }: Generation) {
+function starting({ host, phase, signal }: StepContext, pool: string, { candidate, canary }: PoolState) {
+  const before = host.committed.pools[pool]?.canary?.generation.number;
+  const tried = canary?.generation.number === before ? undefined : canary?.generation;
+  const releases = [candidate, tried].flatMap((side) => side?.release.id ?? []);
+  // One that is tried already may be the very reason for a change.
+  const strict = ({ generation }: Instance) => [candidate?.number, tried?.number].includes(generation);
   return async () => {
-    await host.convergePool(pool, { strict: isOf(number), signal });
-    phase("healthy", `release ${release.id} of pool ${pool} is healthy`);
-    return { generation: number };
+    await host.convergePool(pool, { strict, signal });
+    phase("healthy", `release ${releases.join(" and ")} of pool ${pool} is healthy`);
+    return { generation: candidate?.number };
   };
 }
 

@@ -2,6 +2,7 @@ import { type BackendSpec, DEFAULT_WEIGHT, type ServerState } from "./backend";
 import { type EdgeSpec, hostPort } from "./edge";
 import type { Mirror } from "./mirror";
 import type { PoolSpec, ProcessTemplate } from "./pool";
+import { type PoolCanary, shareOf } from "./pool-share";
 import { replicaKeys } from "./pool-state";
 import { formatSplit, parsePercent } from "./split";
 
@@ -32,6 +33,16 @@ export interface PoolLive {
   /** By replica key, such as `web#0`. */
   servers: Record<string, LiveServer>;
   /** By replica key: `running`, or the state of a process that is not. */
+  processes: Record<string, string>;
+  /** The release that is tried beside it. */
+  candidate?: CandidateLive;
+}
+
+export interface CandidateLive {
+  release: string;
+  /** Its share of the pool's requests, or `none` where the edge does not run. */
+  split: string;
+  servers: Record<string, LiveServer>;
   processes: Record<string, string>;
 }
 
@@ -73,24 +84,45 @@ export function expectedPool({
   release,
   processes,
   strategy,
-}: Pick<PoolSpec, "release" | "processes" | "strategy">): PoolLive {
-  const keys = (policies: ProcessTemplate["policy"][]) =>
-    Object.entries(processes)
-      .filter(([, { policy }]) => policies.includes(policy))
-      .flatMap(([id, template]) => replicaKeys(id, template));
+  canary,
+}: Pick<PoolSpec, "release" | "processes" | "strategy"> & { canary?: PoolCanary | undefined }): PoolLive {
+  const split = shareOf(canary);
   return {
     release: release.id,
     // In place, its servers are those of the edges' own backends.
-    servers: Object.fromEntries(
-      (strategy === "in-place" ? [] : keys(["proxied"])).map((key) => [
-        key,
-        { state: "ready", weight: DEFAULT_WEIGHT },
-      ]),
-    ),
-    processes: Object.fromEntries(
-      keys(["service", "companion", "proxied", "singleton"]).map((key) => [key, "running"]),
-    ),
+    servers: strategy === "in-place" ? {} : expectedServers(processes),
+    processes: running(keysOf(processes, ["service", "companion", "proxied", "singleton"])),
+    ...(canary === undefined || split === 0
+      ? {}
+      : { candidate: expectedCandidate({ release: canary.release, processes }, formatSplit(split)) }),
   };
+}
+
+export function expectedCandidate(
+  { release, processes }: Pick<PoolSpec, "release" | "processes">,
+  split: string,
+): CandidateLive {
+  return {
+    release: release.id,
+    split,
+    servers: expectedServers(processes),
+    processes: running(keysOf(processes, ["companion", "proxied"])),
+  };
+}
+
+function expectedServers(processes: PoolSpec["processes"]): Record<string, LiveServer> {
+  const keys = keysOf(processes, ["proxied"]);
+  return Object.fromEntries(keys.map((key) => [key, { state: "ready", weight: DEFAULT_WEIGHT }]));
+}
+
+function running(keys: string[]): Record<string, string> {
+  return Object.fromEntries(keys.map((key) => [key, "running"]));
+}
+
+function keysOf(processes: PoolSpec["processes"], policies: ProcessTemplate["policy"][]): string[] {
+  return Object.entries(processes)
+    .filter(([, { policy }]) => policies.includes(policy))
+    .flatMap(([id, template]) => replicaKeys(id, template));
 }
 
 export { hostPort };

@@ -64,3 +64,21 @@ export function hasControl(text: string): boolean {
     );
   });
 }
+
+/** Ends the name of a candidate's backend. Users' names hold no dot. */
+const SUFFIX = ".candidate";
+
+/** Name of the backend of a pool's candidate. */
+export function candidateBackend(pool: string): string {
+  return `${pool}${SUFFIX}`;
+}
+
+/** The pool whose backend, or whose candidate's, has a name. */
+export function poolOfBackend(backend: string): string {
+  return backend.endsWith(SUFFIX) ? backend.slice(0, -SUFFIX.length) : backend;
+}
+
+/** Name of a backend on an edge: one that users gave, or that of a candidate. */
+export const backendName = z.string().regex(/^(?!constructor$)[a-z][a-z0-9-]{0,39}(\.candidate)?$/, {
+  error: ({ input }) => `${shown(input)} is not the name of a backend: use that of a backend or pool`,
+});

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { type BackendSpec, backendSpec, DEFAULT_WEIGHT } from "./backend";
+import { backendSpec, DEFAULT_WEIGHT } from "./backend";
 import { milliseconds } from "./duration";
 import { type PoolSpec, type ProcessTemplate, poolSpec, type Release, release, takesFromRange } from "./pool";
+import { type EdgeBackend, type PoolShare, poolShare, shareKey } from "./pool-share";
 
 /**
  * A pool as its agent holds it, and the steps of a promotion as pure functions on it:
@@ -39,6 +40,18 @@ export const poolState = z.strictObject({
   current: generation.optional(),
   /** What is being promoted, inside a transaction only. */
   candidate: generation.optional(),
+  /** A release that is tried beside what serves, and the share of the requests that it takes. */
+  canary: z
+    .strictObject({
+      generation,
+      /** Nothing until it takes part. */
+      share: poolShare.optional(),
+      /** Since when its share has been as it is. */
+      since: z.iso.datetime().optional(),
+    })
+    .optional(),
+  /** A former {@link canary}, which runs until the commit so that an undo finds it, inside a transaction only. */
+  outgoing: generation.optional(),
   /** Which side takes the edge's traffic. */
   serving: z.enum(["current", "candidate"]),
   /** Which side's singletons run. */
@@ -111,7 +124,11 @@ function isInPlace({ settings: { strategy } }: Pick<PoolState, "settings">): boo
 
 /** What a spec means for a pool: a new generation side by side, or the same one with other live settings. */
 export function isNewGeneration(state: PoolState | undefined, spec: SplitSpec): boolean {
-  return state?.current === undefined || identity(state.current) !== identity(spec);
+  return !isOf(state?.current, spec);
+}
+
+function isOf(side: Generation | undefined, spec: Parameters<typeof identity>[0]): side is Generation {
+  return side !== undefined && identity(side) === identity(spec);
 }
 
 /** What makes a generation: the release but for what it needs of a database, and all of its processes that is not live. */
@@ -163,32 +180,44 @@ function sortedKeys(value: unknown): unknown {
  *   process of this key and generation still holds (one that was scaled away and drains is wanted again as it is), else a free one
  * @param options.above highest generation whose processes are still on the host: an undone promotion leaves no trace in
  *   the state, but its processes may still be draining, and none of their ids may be given again
+ * @param options.canary release to try beside it; one that is tried already, and is to be the candidate now, becomes that
+ *   with the processes that it has. @default none
  */
 export function begin(
   state: PoolState,
   spec: SplitSpec,
   allocate: (key: string, generation: number) => number,
-  { above = 0 }: { above?: number } = {},
+  { above = 0, canary }: { above?: number; canary?: Release | undefined } = {},
 ): PoolState {
-  const fresh = isNewGeneration(state, spec);
-  const number =
-    fresh || state.current === undefined ? Math.max(state.lastGeneration, above) + 1 : state.current.number;
-  const known = fresh ? {} : (state.current?.ports ?? {});
-  const keys = portKeys(spec);
-  const ports = Object.fromEntries(
-    keys.map((key, index) => [
+  const tried = state.canary?.generation;
+  let newest = Math.max(state.lastGeneration, above);
+  const generationOf = (release: Release): Generation => {
+    const known = [state.current, tried].find((side) => isOf(side, { ...spec, release }));
+    if (known === undefined) newest += 1;
+    const number = known?.number ?? newest;
+    const ports = portKeys(spec).map((key, index) => [
       key,
-      spec.strategy === "in-place" ? spec.ports.from + index : (known[key] ?? allocate(key, number)),
-    ]),
-  );
-  const candidate: Generation = { number, release: spec.release, processes: spec.processes, ports };
+      spec.strategy === "in-place" ? spec.ports.from + index : (known?.ports[key] ?? allocate(key, number)),
+    ]);
+    return { number, release, processes: spec.processes, ports: Object.fromEntries(ports) };
+  };
+  const candidate = generationOf(spec.release);
+  const beside = canary === undefined ? undefined : generationOf(canary);
   const missing = servicesOf(candidate).filter(([id]) => state.services[id] === undefined);
+  const { canary: before, ...rest } = state;
+  // What becomes the candidate keeps its share until the switch.
+  const kept = beside === undefined ? before?.generation.number === candidate.number : tried?.number === beside.number;
+  const next = before !== undefined && kept ? { ...before, generation: beside ?? candidate } : undefined;
+  const started = next ?? (beside === undefined ? undefined : { generation: beside });
+  const leaves = tried !== undefined && ![candidate.number, beside?.number].includes(tried.number);
   return {
-    ...state,
+    ...rest,
     settings: settingsOf(spec),
     candidate,
+    ...(started === undefined ? {} : { canary: started }),
+    ...(leaves ? { outgoing: tried } : {}),
     services: { ...state.services, ...Object.fromEntries(missing) },
-    lastGeneration: Math.max(state.lastGeneration, number),
+    lastGeneration: Math.max(state.lastGeneration, candidate.number, beside?.number ?? 0),
   };
 }
 
@@ -213,13 +242,26 @@ export function followed(state: PoolState): PoolState {
   return { ...state, services: Object.fromEntries(servicesOf(state.candidate)), singletonsOf: "candidate" };
 }
 
+/** The pool with a share of its requests on the release that is tried; nothing where that is to take none any more. */
+export function shared(state: PoolState, share: PoolShare | undefined): PoolState {
+  const { canary } = state;
+  if (canary === undefined) return state;
+  if (sameValue(canary.share, share)) return state;
+  return { ...state, canary: { generation: canary.generation, ...(share === undefined ? {} : { share }) } };
+}
+
 /** The pool after its commit: the candidate is current, and the old release is retained within bounds. */
 export function finished(state: PoolState, now: Date): PoolState {
-  const { candidate, current, ...rest } = state;
-  if (candidate === undefined) return state;
+  const { candidate, current, canary: tried, outgoing: _, ...rest } = state;
+  const canary =
+    tried === undefined || tried.generation.number === candidate?.number
+      ? {}
+      : { canary: { ...tried, since: tried.since ?? now.toISOString() } };
+  if (candidate === undefined) return { ...state, ...canary };
   const left = current !== undefined && current.number !== candidate.number ? [retire(current, now)] : [];
   return {
     ...rest,
+    ...canary,
     current: candidate,
     serving: "current",
     singletonsOf: "current",
@@ -269,8 +311,8 @@ export function instancesOf(pool: string, state: PoolState): Instance[] {
     })),
   );
   // In place, the candidate has taken the current one's place.
-  const both = isInPlace(state) ? [state.candidate ?? state.current] : [state.current, state.candidate];
-  const sides = both.filter((side) => side !== undefined);
+  const all = isInPlace(state) ? [state.candidate ?? state.current] : sidesOf(state);
+  const sides = all.filter((side) => side !== undefined);
   const byId = new Map<string, Instance>();
   for (const policy of ["companion", "proxied"] as const)
     for (const side of sides)
@@ -289,6 +331,11 @@ function serviceId(
 ): string {
   if (template.handoff) return `${pool}.${number}.${process}.${index}`;
   return index === 0 ? `${pool}.service.${process}` : `${pool}.service.${process}.${index}`;
+}
+
+/** All generations that run, what is promoted last: of one that is there twice, its settings hold. */
+function sidesOf({ current, candidate, canary, outgoing }: PoolState): Generation[] {
+  return [current, outgoing, canary?.generation, candidate].filter((side) => side !== undefined);
 }
 
 /** The replicas of one generation with one policy. */
@@ -350,21 +397,39 @@ export function servingInstances(pool: string, state: PoolState): Instance[] {
 
 /** Every port of the pool's range that is in use, with its user. */
 export function takenPorts(state: PoolState): { port: number; key: string; release: string; generation: number }[] {
-  const sides = [state.current, state.candidate].filter((side) => side !== undefined);
-  return sides.flatMap((side) =>
+  return sidesOf(state).flatMap((side) =>
     Object.entries(side.ports).map(([key, port]) => ({ port, key, release: side.release.id, generation: side.number })),
   );
+}
+
+/** The proxied replicas of the release that is tried. */
+export function canaryInstances(pool: string, state: PoolState): Instance[] {
+  return state.canary === undefined ? [] : replicas(pool, state, state.canary.generation, "proxied");
+}
+
+/** The share of the requests that goes to the release that is tried; nothing where all go to one. */
+export function shareIn(pool: string, state: PoolState): EdgeBackend["share"] {
+  const serving = state[state.serving];
+  const { share, generation: tried } = state.canary ?? {};
+  if (serving === undefined || share === undefined || tried === undefined || tried.number === serving.number)
+    return undefined;
+  return { ...share, key: shareKey(pool, serving.number, tried.number) };
 }
 
 /**
  * The backend of a pool: its proxied replicas on the loopback address, with HAProxy's check on the same health path.
  *
  * @param without ids of replicas that get no traffic at the moment
+ * @param side the replicas. @default those that serve
  */
-export function backendOf(pool: string, state: PoolState, without: ReadonlySet<string> = new Set()): BackendSpec {
-  const serving = servingInstances(pool, state);
-  const path = serving[0]?.template.health?.path;
-  const instances = serving.filter(({ id }) => !without.has(id));
+export function backendOf(
+  pool: string,
+  state: PoolState,
+  without: ReadonlySet<string> = new Set(),
+  side: Instance[] = servingInstances(pool, state),
+): EdgeBackend {
+  const path = side[0]?.template.health?.path;
+  const instances = side.filter(({ id }) => !without.has(id));
   return backendSpec.parse({
     balance: state.settings.balance,
     drainDeadline: state.settings.drainDeadline,
@@ -379,9 +444,9 @@ export function backendOf(pool: string, state: PoolState, without: ReadonlySet<s
 }
 
 /** The release of one of a pool's servers, by the generation in its name; nothing for names and generations that are not known. */
-export function releaseOfServer({ current, candidate, retained }: PoolState, server: string): string | undefined {
+export function releaseOfServer(state: PoolState, server: string): string | undefined {
   const number = Number(/-(\d+)-\d+(?:\.\d+)?$/.exec(server)?.[1]);
-  if (candidate?.number === number) return candidate.release.id;
-  if (current?.number === number) return current.release.id;
-  return retained.find(({ generation: kept }) => kept === number)?.release.id;
+  const side = sidesOf(state).find((each) => each.number === number);
+  if (side !== undefined) return side.release.id;
+  return state.retained.find(({ generation: kept }) => kept === number)?.release.id;
 }

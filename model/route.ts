@@ -74,6 +74,9 @@ export const sticky = z.discriminatedUnion("by", [
 ]);
 export type Sticky = z.output<typeof sticky>;
 
+/** A header with which testers reach the candidate whatever the split is. */
+export const testers = z.strictObject({ header: headerName, value: headerValue });
+
 const fields = z.strictObject({
   /** Edges of one agent that route so, 1 to 16. */
   edges: z
@@ -90,7 +93,7 @@ const fields = z.strictObject({
   candidate: name.optional(),
   sticky: sticky.default({ by: "none" }),
   /** A header with which testers reach the candidate whatever the split is. @default none */
-  testers: z.strictObject({ header: headerName, value: headerValue }).optional(),
+  testers: testers.optional(),
   /** Copies of requests for a shadow backend, whose answers nobody sees. @default none */
   mirror: mirror.optional(),
   /** A sample of the GET requests, for a parity gate to replay. @default none. Change: hitless reload to begin or end. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { countOf, merge, quantile, type Sparse } from "./histogram";
-import { name, releaseId } from "./names";
+import { backendName, name, releaseId } from "./names";
 
 /** Stands for the shadow in a backend's place: what it answered to the copies of a route's requests. Users' names hold no underscore. */
 export const SHADOW = "_shadow";
@@ -10,7 +10,7 @@ export const sliSelector = z.strictObject({
   edge: name,
   /** Name of a route. */
   route: z.string().min(1).max(64).optional(),
-  backend: z.union([name, z.literal(SHADOW)]).optional(),
+  backend: z.union([backendName, z.literal(SHADOW)]).optional(),
   /** Name of a server within HAProxy. */
   server: z.string().min(1).max(80).optional(),
   release: releaseId.optional(),

@@ -4,7 +4,8 @@ import { duration } from "./duration";
 import { edgeSpec } from "./edge";
 import { shown } from "./explain";
 import { hasControl, name, serverKey } from "./names";
-import { checkPool, poolProperties } from "./pool";
+import { checkPool, poolProperties, release } from "./pool";
+import { poolShare } from "./pool-share";
 import { routeMatch, routeSpec } from "./route";
 
 /** Version of the agent's HTTP API. A client and an agent of different protocols refuse each other. */
@@ -99,6 +100,8 @@ export const step = z.discriminatedUnion("verb", [
       spec: poolProperties,
       /** Names of environment variables by process whose values are secret. */
       secrets: secretNames.default({}),
+      /** A release to try beside it, with the same processes. @default none: one that was tried ends */
+      canary: release.optional(),
     })
     .superRefine(
       (start, context) => {
@@ -110,6 +113,8 @@ export const step = z.discriminatedUnion("verb", [
     ),
   z.strictObject({ verb: z.literal("pool.switch"), pool: name }),
   z.strictObject({ verb: z.literal("pool.follow"), pool: name }),
+  /** The share of the requests that goes to the release which is tried; `null`: none, testers included. */
+  z.strictObject({ verb: z.literal("pool.share"), pool: name, share: poolShare.nullable() }),
   z.strictObject({ verb: z.literal("pool.remove"), pool: name }),
   z.strictObject({ verb: z.literal("route.set"), route: name, spec: routeSpec }),
   z.strictObject({ verb: z.literal("route.remove"), route: name }),

@@ -1,5 +1,6 @@
 import { differences, flatten } from "../../model/evidence/differences";
 import type { Change, EvidenceRecord, Side } from "../../model/evidence/record";
+import { candidateBackend } from "../../model/names";
 import type { PoolState } from "../../model/pool-state";
 import { formatSplit, SPLIT_PARTS } from "../../model/split";
 import type { Target } from "../../model/transaction";
@@ -51,13 +52,17 @@ function declared(target: Target, { edges, backends, pools, routes }: Desired): 
   return route && { ...route, split: formatSplit(route.split) };
 }
 
-function declaredPool({ settings, candidate, current }: PoolState) {
+function declaredPool({ settings, candidate, current, canary }: PoolState) {
   const side = candidate ?? current;
   const processes = Object.entries(side?.processes ?? {}).map(([name, { env, secretEnv, ...rest }]) => [
     name,
     { ...rest, env: { ...env, ...secretEnv } },
   ]);
-  return { release: side?.release, ...settings, processes: Object.fromEntries(processes) };
+  const { generation, share } = canary ?? {};
+  const tried = generation && {
+    canary: { release: generation.release, ...share, split: formatSplit(share?.split ?? 0) },
+  };
+  return { release: side?.release, ...settings, processes: Object.fromEntries(processes), ...tried };
 }
 
 function summarize(target: Target, before: Desired, after: Desired): EvidenceRecord["summary"] {
@@ -75,7 +80,10 @@ function summarize(target: Target, before: Desired, after: Desired): EvidenceRec
 function splitOf(target: Target, { pools, routes }: Desired): number | undefined {
   const [kind, first = ""] = target.split("/");
   const pool = pools[first];
-  if (kind === "pool") return pool?.candidate !== undefined && pool.serving === "candidate" ? SPLIT_PARTS : 0;
+  if (kind === "pool")
+    return pool?.candidate !== undefined && pool.serving === "candidate"
+      ? SPLIT_PARTS
+      : (pool?.canary?.share?.split ?? 0);
   return kind === "route" ? (routes[first]?.split ?? 0) : undefined;
 }
 
@@ -102,6 +110,14 @@ function sidesOf(target: Target, before: Desired, after: Desired): Side[] {
     ];
   }
   const edges = [after.pools[first] ?? before.pools[first]].flatMap((pool) => pool?.settings.edge ?? []);
+  const tried = (after.pools[first]?.canary ?? before.pools[first]?.canary)?.generation.release.id;
+  if (tried !== undefined) {
+    const stable = (before.pools[first] ?? after.pools[first])?.current?.release.id ?? first;
+    return [
+      { role: "stable", label: stable, edges, backend: first },
+      { role: "candidate", label: tried, edges, backend: candidateBackend(first) },
+    ];
+  }
   const [old, fresh] = [before.pools[first]?.current?.release.id, after.pools[first]?.candidate?.release.id];
   // Releases of the same id can't be told apart by it.
   if (old === fresh || fresh === undefined) return [{ role: "all", label: old ?? first, edges, backend: first }];

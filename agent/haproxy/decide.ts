@@ -51,7 +51,7 @@ export function decide({ before, fleet, record, rendered, disk, splitsOnDisk, ce
   if (fleetMends(record, fleet).length > 0 || disk !== rendered.text || splitsDiffer) {
     const missing = [
       ...(disk === undefined ? ["haproxy.cfg is missing"] : []),
-      ...(splitsDiffer && before !== undefined && splitsOnDisk !== splitsText(before.routes)
+      ...(splitsDiffer && before !== undefined && splitsOnDisk !== splitsText(before.routes, before.backends)
         ? [`${SPLITS_FILE} was changed by hand`]
         : []),
     ];

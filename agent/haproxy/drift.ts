@@ -1,4 +1,4 @@
-import type { BackendSpec } from "../../model/backend";
+import type { EdgeBackend } from "../../model/pool-share";
 import type { RouteSpec } from "../../model/route";
 import type { Fleet } from "./fleet";
 import { addCommands } from "./render";
@@ -16,14 +16,17 @@ export interface Mend {
 
 /** What differs from what is wanted in any worker and can be mended at run time: servers first, then who is sent to them. */
 export function fleetMends(
-  wanted: Placement & { backends: Record<string, BackendSpec>; routes: Record<string, RouteSpec> },
+  wanted: Placement & { backends: Record<string, EdgeBackend>; routes: Record<string, RouteSpec> },
   { current, old }: Pick<Fleet, "current" | "old">,
 ): Mend[] {
   return [
     ...mends(wanted, wanted.backends, current),
-    ...splitMends(wanted.routes, current.splits).map(({ reason, command }) => ({ reason, commands: [command] })),
+    ...splitMends(wanted.routes, wanted.backends, current.splits).map(({ reason, command }) => ({
+      reason,
+      commands: [command],
+    })),
     ...old.flatMap(({ pid, snapshot }) =>
-      oldSplitMends(wanted.routes, snapshot?.splits ?? new Map()).map(({ reason, command }) => ({
+      oldSplitMends(wanted.routes, wanted.backends, snapshot?.splits ?? new Map()).map(({ reason, command }) => ({
         reason: `${reason}, in the old worker ${pid}`,
         commands: [command],
         oldWorker: pid,
@@ -38,7 +41,7 @@ export function fleetMends(
  */
 export function mends(
   { placed, leaving }: Placement,
-  backends: Record<string, BackendSpec>,
+  backends: Record<string, EdgeBackend>,
   worker: WorkerSnapshot,
 ): Mend[] {
   const differing = placed.flatMap((server) => serverMends(server, backends[server.backend], worker));
@@ -56,7 +59,7 @@ function partition<T>(items: readonly T[], test: (item: T) => boolean): [T[], T[
   return [items.filter(test), items.filter((item) => !test(item))];
 }
 
-function serverMends(server: Placed, backend: BackendSpec | undefined, worker: WorkerSnapshot): Mend[] {
+function serverMends(server: Placed, backend: EdgeBackend | undefined, worker: WorkerSnapshot): Mend[] {
   const target = path(server);
   const is = worker.backends.get(server.backend)?.get(server.id);
   if (backend === undefined) return [];

@@ -1,9 +1,9 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BackendSpec } from "../../model/backend";
 import { milliseconds } from "../../model/duration";
 import { collide, type EdgeSpec, listensOn } from "../../model/edge";
+import type { EdgeBackend } from "../../model/pool-share";
 import type { RouteSpec } from "../../model/route";
 import { PRIVATE_FOLDER_MODE, writeFileAtomic } from "../files";
 import { SCRIPT_FILE } from "../mirror/script";
@@ -63,7 +63,7 @@ export interface HaproxyOptions {
 
 interface Wanted {
   spec: EdgeSpec;
-  backends: Record<string, BackendSpec>;
+  backends: Record<string, EdgeBackend>;
   routes: Record<string, RouteSpec>;
 }
 
@@ -126,7 +126,7 @@ export class Haproxy {
   /** What `apply` would do now, and why; changes nothing. */
   async plan(
     spec: EdgeSpec,
-    backends: Record<string, BackendSpec>,
+    backends: Record<string, EdgeBackend>,
     routes: Record<string, RouteSpec> = {},
   ): Promise<Plan> {
     // In the middle of an apply, files and worker differ.
@@ -143,7 +143,7 @@ export class Haproxy {
    */
   async apply(
     spec: EdgeSpec,
-    backends: Record<string, BackendSpec>,
+    backends: Record<string, EdgeBackend>,
     routes: Record<string, RouteSpec> = {},
   ): Promise<Plan> {
     this.wanted = { spec, backends, routes };
@@ -153,7 +153,7 @@ export class Haproxy {
   /** Lets HAProxy check the config that `apply` would write. Throws HAProxy's own message with the lines that it names. */
   async check(
     spec: EdgeSpec,
-    backends: Record<string, BackendSpec>,
+    backends: Record<string, EdgeBackend>,
     routes: Record<string, RouteSpec> = {},
   ): Promise<void> {
     const { rendered } = await this.target({ spec, backends, routes });

@@ -1,8 +1,9 @@
 import { readFile, rename } from "node:fs/promises";
 import { z } from "zod";
-import { backendSpec, serverState } from "../../model/backend";
+import { serverState } from "../../model/backend";
 import { edgeSpec } from "../../model/edge";
-import { name } from "../../model/names";
+import { backendName, name, serverKey } from "../../model/names";
+import { edgeBackend } from "../../model/pool-share";
 import { routeSpec } from "../../model/route";
 import { writeFileAtomic } from "../files";
 
@@ -12,14 +13,22 @@ const port = z.int().min(0).max(65_535);
 const record = z.strictObject({
   version: z.literal(1),
   spec: edgeSpec,
-  backends: z.record(name, backendSpec),
+  backends: z.record(backendName, edgeBackend),
   routes: z.record(name, routeSpec).default({}),
   placed: z.array(
-    z.strictObject({ backend: name, name, id, address: z.string(), port, weight: z.int(), state: serverState }),
+    z.strictObject({
+      backend: backendName,
+      name: serverKey,
+      id,
+      address: z.string(),
+      port,
+      weight: z.int(),
+      state: serverState,
+    }),
   ),
   /** Longest time that an idle client connection of a worker of before the last reload may still wait, in milliseconds. */
   oldIdleMs: z.number().default(0),
-  leaving: z.array(z.strictObject({ backend: name, id, address: z.string(), port, deadline: z.number() })),
+  leaving: z.array(z.strictObject({ backend: backendName, id, address: z.string(), port, deadline: z.number() })),
 });
 
 /** What was last applied to an edge, and who is still leaving it: what a next agent must know to go on. */

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import { isIP } from "node:net";
-import { type BackendSpec, backendSpec } from "../../model/backend";
+import type { BackendSpec } from "../../model/backend";
 import { type Duration, milliseconds } from "../../model/duration";
 import { type EdgeSpec, edgeSpec } from "../../model/edge";
-import { name as nameSchema } from "../../model/names";
+import { backendName, name as nameSchema } from "../../model/names";
+import { type EdgeBackend, edgeBackend } from "../../model/pool-share";
 import { type RouteSpec, routeSpec } from "../../model/route";
 import { logFormat, MAX_LINE, METER_RING } from "../meter/line";
 import { mirrorScript } from "../mirror/script";
@@ -31,7 +32,7 @@ const FROM_THIS_HOST = "from-this-host";
 export interface RenderInput {
   name: string;
   spec: EdgeSpec;
-  backends: Record<string, BackendSpec>;
+  backends: Record<string, EdgeBackend>;
   placed: readonly Placed[];
   /** Routes by name. @default none */
   routes?: Record<string, RouteSpec>;
@@ -60,14 +61,13 @@ export function render(input: RenderInput): Rendered {
   nameSchema.parse(input.name);
   const spec = edgeSpec.parse(input.spec);
   const backends = Object.entries(input.backends).toSorted(byKey);
-  const known = new Set(backends.map(([name]) => name));
   const servers = groupByBackend(input.placed);
   const routes = validRoutes(input.routes ?? {});
   const script = scriptOf(input.name, routes, input.mirror);
   const frontends = Object.entries(spec.frontends)
     .toSorted(byKey)
     .flatMap(([name, frontend]) => [
-      ...frontendLines(name, frontend, { known, certificates: input.certificates ?? {}, routes }),
+      ...frontendLines(name, frontend, { backends: input.backends, certificates: input.certificates ?? {}, routes }),
       ...(spec.meter ? logLines(input.name) : []),
     ]);
   const sections = backends.map(([name, backend]) => ({
@@ -81,7 +81,7 @@ export function render(input: RenderInput): Rendered {
     `${[...globalLines(input, spec, description, script), ""].join("\n")}${before}${middle}${after}`;
   const structure = digest(whole("", sections.map(({ lines }) => lines).join("")));
   const body = whole(structure, sections.map(({ lines, servers }) => lines + servers).join(""));
-  return { text: `${header(input.name, body)}${body}`, structure, splits: splitsText(routes), script };
+  return { text: `${header(input.name, body)}${body}`, structure, splits: splitsText(routes, input.backends), script };
 }
 
 function validRoutes(routes: Record<string, RouteSpec>): Record<string, RouteSpec> {
@@ -106,7 +106,7 @@ const backendTexts = new WeakMap<BackendSpec, { name: string; text: string }>();
 function backendText(name: string, backend: BackendSpec): string {
   const cached = backendTexts.get(backend);
   if (cached?.name === name) return cached.text;
-  const text = [...backendLines(nameSchema.parse(name), backendSpec.parse(backend)), ""].join("\n");
+  const text = [...backendLines(backendName.parse(name), edgeBackend.parse(backend)), ""].join("\n");
   backendTexts.set(backend, { name, text });
   return text;
 }
@@ -135,7 +135,7 @@ export function digest(content: string | Uint8Array): string {
 }
 
 function globalLines(
-  { socket, host, routes = {} }: RenderInput,
+  { socket, host, routes = {}, backends }: RenderInput,
   spec: EdgeSpec,
   description: string,
   script: string | undefined,
@@ -157,7 +157,7 @@ function globalLines(
     `  maxconn ${maxConnections}`,
     `  hard-stop-after ${ms(spec.hardStopAfter)}`,
     // The map of the splits is named without its folder, whose name could hold anything.
-    ...(splitsText(routes) === undefined ? [] : ["  default-path config"]),
+    ...(splitsText(routes, backends) === undefined ? [] : ["  default-path config"]),
     ...(script === undefined ? [] : mirrorGlobals(routes, digest(script))),
     ...(tls
       ? ["  ssl-default-bind-options ssl-min-ver TLSv1.2", "  ssl-default-bind-ciphers ECDHE+AESGCM:ECDHE+CHACHA20"]
@@ -198,12 +198,16 @@ function frontendLines(
   name: string,
   { binds, defaultBackend }: EdgeSpec["frontends"][string],
   {
-    known,
+    backends,
     certificates,
     routes,
-  }: { known: ReadonlySet<string>; certificates: Record<string, string>; routes: Record<string, RouteSpec> },
+  }: {
+    backends: Record<string, EdgeBackend>;
+    certificates: Record<string, string>;
+    routes: Record<string, RouteSpec>;
+  },
 ): string[] {
-  const backendFor = (backend: string) => (known.has(backend) ? backend : UNAVAILABLE);
+  const backendFor = (backend: string) => (Object.hasOwn(backends, backend) ? backend : UNAVAILABLE);
   const bindLines = binds.flatMap((bind) => {
     if (bind.tls === undefined) return [`  bind ${endpoint(bind)}`];
     const { certificate } = bind.tls;
@@ -215,7 +219,7 @@ function frontendLines(
     `frontend ${name}`,
     ...bindLines,
     ...forwardingLines(binds),
-    ...routeLines(name, routes, backendFor),
+    ...routeLines(name, routes, { backends, defaultBackend, backendFor }),
     `  default_backend ${backendFor(defaultBackend)}`,
   ];
 }
@@ -308,7 +312,7 @@ const SERVER_ID = /^[a-z][a-z0-9-]{0,39}(\.[1-9][0-9]{0,8})?$/;
 function validated(server: Placed): Placed {
   const { id, backend, address, port, weight } = server;
   const isWhole = (value: number, max: number) => Number.isInteger(value) && value >= 0 && value <= max;
-  if (!SERVER_ID.test(id) || !nameSchema.safeParse(backend).success)
+  if (!SERVER_ID.test(id) || !backendName.safeParse(backend).success)
     throw new Error(`${JSON.stringify(path(server))} is not the name of a server: use declared names`);
   if (isIP(address) === 0 || !isWhole(port, 65_535) || !isWhole(weight, 256))
     throw new Error(

@@ -1,8 +1,11 @@
-import { createHash } from "node:crypto";
+import type { EdgeBackend } from "../../model/pool-share";
 import { bySpecificity, type RouteSpec } from "../../model/route";
-import { SPLIT_PARTS } from "../../model/split";
+import { drawLines, SPLITS_FILE } from "./draw";
 import { copyLines, shareName, sharesOf } from "./mirror";
 import { quote } from "./quote";
+import { oldPoolShare, poolSharesOf, shareLines } from "./shares";
+
+export { SPLITS_FILE } from "./draw";
 
 /**
  * How a request finds its backend (proven on HAProxy 2.6): the first route that fits is kept in `txn.route`. A number below
@@ -11,10 +14,8 @@ import { quote } from "./quote";
  * every higher one. The split alone changes by `set map`, in old workers too (through the master's socket).
  */
 
-/** Map of splits, beside the config; HAProxy reads it when a worker starts. */
-export const SPLITS_FILE = "splits.map";
-/** Time for which a client keeps the cookie that makes it sticky, in seconds. */
-const COOKIE_SECONDS = 30 * 24 * 3600;
+type Routes = Record<string, RouteSpec>;
+type Backends = Record<string, EdgeBackend>;
 
 /**
  * Key of a route's split in the map. It names the backends: a worker of before a reload in which they changed has another
@@ -24,43 +25,49 @@ export function splitKey(name: string, { stable, candidate }: Pick<RouteSpec, "s
   return `${name}/${stable}/${candidate ?? ""}`;
 }
 
-/** The splits of all routes that have a candidate, and the shares that are copied, in 1/10,000, by their key in the map. */
-export function splitsOf(routes: Record<string, RouteSpec>): Map<string, number> {
+/** The splits of all routes and pools that have a candidate, and the shares that are copied, in 1/10,000, by their key in the map. */
+export function splitsOf(routes: Routes, backends: Backends): Map<string, number> {
   const entries = Object.entries(routes).flatMap(([name, route]): [string, number][] => [
     ...(route.candidate === undefined ? [] : [[splitKey(name, route), route.split] as [string, number]]),
     ...sharesOf(name, route),
   ]);
-  return new Map(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return new Map([...entries, ...poolSharesOf(backends)].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Content of the map file; nothing where it would be empty. */
-export function splitsText(routes: Record<string, RouteSpec>): string | undefined {
-  const splits = splitsOf(routes);
+export function splitsText(routes: Routes, backends: Backends): string | undefined {
+  const splits = splitsOf(routes, backends);
   if (splits.size === 0) return undefined;
   return [...splits].map(([key, split]) => `${key} ${split}\n`).join("");
 }
 
-/**
- * Lines of a frontend that send requests to the routes' backends.
- *
- * @param backendFor name of the backend that stands for a declared one, which may not exist yet
- */
+/** Lines of a frontend that send requests to the routes' backends, and to the candidates of pools. */
 export function routeLines(
   frontend: string,
-  routes: Record<string, RouteSpec>,
-  backendFor: (name: string) => string,
+  routes: Routes,
+  { backends, defaultBackend, backendFor }: FrontendBackends,
 ): string[] {
   const here = Object.entries(routes)
     .filter(([, { match }]) => match.frontends === undefined || match.frontends.includes(frontend))
     .toSorted(([a, one], [b, other]) => bySpecificity([a, one.match], [b, other.match]));
-  if (here.length === 0) return [];
+  const shares = shareLines(backends, here, defaultBackend);
   return [
-    "  acl routed var(txn.route) -m found",
+    ...(here.length === 0 ? [] : ["  acl routed var(txn.route) -m found"]),
     ...here.flatMap(([name, route]) => matchLines(name, route)),
-    ...here.flatMap(([name, route]) => drawLines(name, route)),
+    ...here.flatMap(([name, route]) => routeDraw(name, route)),
     ...here.flatMap(([name, route]) => copyLines(SPLITS_FILE, name, route)),
+    ...here.flatMap(([name, route]) => testerLines(name, route)),
+    ...shares.draws,
+    ...shares.uses,
     ...here.flatMap(([name, route]) => useLines(name, route, backendFor)),
   ];
+}
+
+interface FrontendBackends {
+  backends: Backends;
+  defaultBackend: string;
+  /** Name of the backend that stands for a declared one, which may not exist yet. */
+  backendFor: (name: string) => string;
 }
 
 /** Values stand in conditions of their own lines, where a quoted word is nothing but a value: between braces `}` is the end. */
@@ -91,54 +98,17 @@ function pathTests(prefix: string): string[] {
   return [`path -m str -- ${quote(prefix)}`, `path -m beg -- ${quote(`${prefix}/`)}`];
 }
 
-function drawLines(name: string, route: RouteSpec): string[] {
+const VARIABLES = { draw: "txn.draw", split: "txn.split", client: "txn.client", newClientOf: "txn.new_client_of" };
+
+function routeDraw(name: string, route: RouteSpec): string[] {
   if (route.candidate === undefined) return [];
-  const taken = `if route_${name}_taken`;
-  return [
-    `  http-request set-var(txn.draw) rand(${SPLIT_PARTS}) ${taken}`,
-    ...stickyLines(name, route),
-    `  http-request set-var(txn.split) str(${splitKey(name, route)}),map_str_int(${SPLITS_FILE},0) ${taken}`,
-    `  http-request set-var(txn.draw) var(txn.draw),sub(txn.split) ${taken}`,
-  ];
+  const { sticky } = route;
+  return drawLines({ name, acl: `route_${name}`, key: splitKey(name, route), sticky, variables: VARIABLES });
 }
 
-/** Where what makes the client sticky is missing, its variable is not set and the random draw stays. */
-function stickyLines(name: string, { sticky }: RouteSpec): string[] {
-  const taken = `if route_${name}_taken`;
-  const draw = (fetch: string) =>
-    `  http-request set-var(txn.draw) ${fetch},xxh32(${seedOf(name)}),mod(${SPLIT_PARTS}) ${taken}`;
-  switch (sticky.by) {
-    case "none":
-      return [];
-    case "header":
-      return [draw(`req.fhdr(${sticky.name})`)];
-    case "source":
-      return [draw("src")];
-    case "path":
-      return [draw("path")];
-    case "cookie":
-      return [
-        `  acl route_${name}_known req.cook(${sticky.name}) -m reg -- '^[0-9]{1,10}$'`,
-        `  http-request set-var(txn.client) req.cook(${sticky.name}) ${taken} route_${name}_known`,
-        // As a text from the first request on: a number has another hash.
-        `  http-request set-var-fmt(txn.client) %[rand] ${taken} !route_${name}_known`,
-        `  http-request set-var(txn.new_client_of) str(${name}) ${taken} !route_${name}_known`,
-        draw("var(txn.client)"),
-        `  acl route_${name}_new var(txn.new_client_of) -m str -- ${name}`,
-        ...[
-          ["; secure", "{ ssl_fc }"],
-          ["", "!{ ssl_fc }"],
-        ].map(
-          ([secure, when]) =>
-            `  http-response add-header set-cookie "${sticky.name}=%[var(txn.client)]; path=/; max-age=${COOKIE_SECONDS}; httponly; samesite=lax${secure}" if route_${name}_new ${when}`,
-        ),
-      ];
-  }
-}
-
-/** Differs by route: clients that are early in one are not early in all. */
-function seedOf(name: string): number {
-  return createHash("sha256").update(name).digest().readUInt32BE(0) >>> 1;
+function testerLines(name: string, { candidate, testers }: RouteSpec): string[] {
+  if (candidate === undefined || testers === undefined) return [];
+  return [`  acl route_${name}_tester req.fhdr(${testers.header}) -m str -- ${quote(testers.value)}`];
 }
 
 function useLines(
@@ -150,12 +120,7 @@ function useLines(
   const stableLine = `  use_backend ${backendFor(stable)} ${taken}`;
   if (candidate === undefined) return [stableLine];
   return [
-    ...(testers === undefined
-      ? []
-      : [
-          `  acl route_${name}_tester req.fhdr(${testers.header}) -m str -- ${quote(testers.value)}`,
-          `  use_backend ${backendFor(candidate)} ${taken} route_${name}_tester`,
-        ]),
+    ...(testers === undefined ? [] : [`  use_backend ${backendFor(candidate)} ${taken} route_${name}_tester`]),
     `  use_backend ${backendFor(candidate)} ${taken} { var(txn.draw) -m int lt 0 }`,
     stableLine,
   ];
@@ -168,8 +133,8 @@ export interface SplitMend {
 }
 
 /** What in the current worker's map is not as wanted. */
-export function splitMends(routes: Record<string, RouteSpec>, has: ReadonlyMap<string, number>): SplitMend[] {
-  return [...splitsOf(routes)].flatMap(([key, split]) => {
+export function splitMends(routes: Routes, backends: Backends, has: ReadonlyMap<string, number>): SplitMend[] {
+  return [...splitsOf(routes, backends)].flatMap(([key, split]) => {
     const is = has.get(key);
     if (is === split) return [];
     return is === undefined
@@ -187,11 +152,11 @@ export function splitMends(routes: Record<string, RouteSpec>, has: ReadonlyMap<s
  * What in the map of a worker of before a reload is not as wanted: it may still get requests on connections that it has. A
  * route that went has no candidate any more, unless that is what is stable now.
  */
-export function oldSplitMends(routes: Record<string, RouteSpec>, has: ReadonlyMap<string, number>): SplitMend[] {
-  const wanted = splitsOf(routes);
+export function oldSplitMends(routes: Routes, backends: Backends, has: ReadonlyMap<string, number>): SplitMend[] {
+  const wanted = splitsOf(routes, backends);
   return [...has].flatMap(([key, is]) => {
     const [name = "", , candidate = ""] = key.split("/");
-    const split = wanted.get(key) ?? (routes[name]?.stable === candidate ? is : 0);
+    const split = wanted.get(key) ?? oldPoolShare(key, is, backends) ?? (routes[name]?.stable === candidate ? is : 0);
     if (is === split) return [];
     return [{ reason: `${shareName(key)} is ${is}, not ${split}`, command: `set map ${SPLITS_FILE} ${key} ${split}` }];
   });

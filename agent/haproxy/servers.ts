@@ -50,6 +50,7 @@ export function place(
     .toSorted(byKey)
     .flatMap(([backend, spec]) => placeBackend(backend, spec, known.get(backend) ?? [], left.get(backend) ?? []));
   const wanted = new Set(placed.map(path));
+  const addresses = new Set(placed.map(({ address, port }) => `${address} ${port}`));
   const leave = before.placed
     .filter((server) => !wanted.has(path(server)))
     .map(({ backend, id, address, port }) => ({
@@ -57,12 +58,17 @@ export function place(
       id,
       address,
       port,
-      deadline: now + drainMs(backends[backend] ?? before.backends?.[backend]),
+      // One that goes on in another backend, as a candidate that becomes the stable release does, finishes all it has.
+      deadline: addresses.has(`${address} ${port}`)
+        ? NEVER
+        : now + drainMs(backends[backend] ?? before.backends?.[backend]),
     }));
   const leaving = [...before.leaving, ...leave].filter((server) => !wanted.has(path(server)));
   return { placed, leaving };
 }
 
+/** The last moment that a date can be, in milliseconds since the epoch. */
+const NEVER = 8.64e15;
 /** Time that a server which leaves has, where nobody knows its backend any more. */
 const ORPHAN_DRAIN_MS = 60_000;
 

@@ -32,14 +32,16 @@ export class KeptReleases {
   }
 
   private async reconcileNow(pools: Record<string, PoolState>): Promise<void> {
-    for (const [pool, { current }] of Object.entries(pools)) {
-      if (current === undefined) continue;
+    const running = Object.entries(pools).flatMap(([pool, { current, canary }]) =>
+      [current, canary?.generation].flatMap((side) => (side === undefined ? [] : [{ pool, ...side }])),
+    );
+    for (const { pool, number, release } of running) {
       try {
-        await this.keep(join(this.root, pool, String(current.number)), current.release.path);
+        await this.keep(join(this.root, pool, String(number)), release.path);
       } catch (error) {
         const why = (error as Error).message;
         this.events.emit(
-          `release ${current.release.id} of pool ${pool} can't be kept: a rollback to it will need its folder (${why})`,
+          `release ${release.id} of pool ${pool} can't be kept: a rollback to it will need its folder (${why})`,
           { pool },
         );
       }
@@ -89,9 +91,9 @@ export class KeptReleases {
   }
 }
 
-function generationsOf({ current, retained }: PoolState): { number: number; release: Release }[] {
+function generationsOf({ current, canary, retained }: PoolState): { number: number; release: Release }[] {
   return [
-    ...(current === undefined ? [] : [current]),
+    ...[current, canary?.generation].filter((side) => side !== undefined),
     ...retained.map(({ generation: number, release }) => ({ number, release })),
   ];
 }
