@@ -1,4 +1,5 @@
 import type { PoolSpec, ProcessTemplate, Release } from "./pool";
+import { candidateShare, candidateShareBefore, type PoolCanary } from "./pool-share";
 import { templateIdentity } from "./pool-state";
 import { formatSplit, type Percent, SPLIT_PARTS } from "./split";
 import { type Staged, splitOf } from "./stages";
@@ -20,27 +21,57 @@ export interface PoolChange {
   to: string;
   /** Ids of releases in the order of their first promotion: a way back in it is a rollback. */
   order: string[];
-}
-
-type Pool = Pick<PoolSpec, "release" | "processes"> & { change?: Partial<PoolChange> | undefined };
-
-/** @param before the pool as it was declared at the last update; undefined for a new one */
-export function poolChange(before: Pool | undefined, after: Pool): PoolChange {
-  const to = after.release.id;
-  if (before === undefined) return { kind: "create", from: "", to, order: [to] };
-  const from = before.release.id;
-  const known = before.change?.order ?? [from];
-  const order = known.includes(to) ? known : [...known, to].slice(-MAX_ORDER);
-  if (from === to) return { kind: startsAnew(before, after) ? "restart" : "none", from, to, order };
-  return {
-    kind: known.includes(to) && known.indexOf(to) < known.indexOf(from) ? "rollback" : "promotion",
-    from,
-    to,
-    order,
+  /** The share of the release that is tried beside it; left out where none is, and none was. */
+  candidate?: {
+    /** Empty where none is tried any more. */
+    release: string;
+    from: Percent;
+    to: Percent;
   };
 }
 
-function startsAnew(before: Pool, after: Pool): boolean {
+type Pool = Pick<PoolSpec, "release" | "processes"> & {
+  canary?: PoolCanary | undefined;
+  change?: Partial<PoolChange> | undefined;
+};
+
+/** @param before the pool as it was declared at the last update; undefined for a new one */
+export function poolChange(before: Pool | undefined, after: Pool): PoolChange {
+  const tried = candidateChange(before, after);
+  const to = after.release.id;
+  if (before === undefined) return { kind: "create", from: "", to, order: [to], ...tried };
+  const from = before.release.id;
+  const known = before.change?.order ?? [from];
+  const order = known.includes(to) ? known : [...known, to].slice(-MAX_ORDER);
+  const change = { from, to, order, ...tried };
+  if (from === to) return { kind: startsAnew(before, after) ? "restart" : shareKind(before, after), ...change };
+  return {
+    kind: known.includes(to) && known.indexOf(to) < known.indexOf(from) ? "rollback" : "promotion",
+    ...change,
+  };
+}
+
+function candidateChange(before: Pool | undefined, after: Pool): Pick<PoolChange, "candidate"> {
+  if (before?.canary === undefined && after.canary === undefined) return {};
+  const from = after.canary === undefined ? candidateShare(before?.canary) : candidateShareBefore(before, after);
+  return {
+    candidate: {
+      release: after.canary?.release.id ?? "",
+      from: formatSplit(from),
+      to: formatSplit(candidateShare(after.canary)),
+    },
+  };
+}
+
+/** Of a pool whose own release stays. */
+function shareKind(before: Pool, after: Pool): ChangeKind {
+  const to = candidateShare(after.canary);
+  if (to > candidateShareBefore(before, after)) return "promotion";
+  return to < candidateShare(before.canary) ? "rollback" : "none";
+}
+
+/** Whether a pool's release starts anew, since more than live settings of it changed. */
+export function startsAnew(before: Pool, after: Pool): boolean {
   const names = [...new Set([...Object.keys(before.processes), ...Object.keys(after.processes)])];
   const isOther = (a: ProcessTemplate | undefined, b: ProcessTemplate | undefined) =>
     a === undefined || b === undefined || templateIdentity(a) !== templateIdentity(b);

@@ -2,7 +2,7 @@ import { type BackendSpec, DEFAULT_WEIGHT, type ServerState } from "./backend";
 import { type EdgeSpec, hostPort } from "./edge";
 import type { Mirror } from "./mirror";
 import type { PoolSpec, ProcessTemplate } from "./pool";
-import { type PoolCanary, shareOf } from "./pool-share";
+import { candidateShare, type PoolCanary } from "./pool-share";
 import { replicaKeys } from "./pool-state";
 import { formatSplit, parsePercent } from "./split";
 
@@ -86,7 +86,7 @@ export function expectedPool({
   strategy,
   canary,
 }: Pick<PoolSpec, "release" | "processes" | "strategy"> & { canary?: PoolCanary | undefined }): PoolLive {
-  const split = shareOf(canary);
+  const split = candidateShare(canary);
   return {
     release: release.id,
     // In place, its servers are those of the edges' own backends.

@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { backendSpec } from "./backend";
 import { candidateBackend } from "./names";
-import { release } from "./pool";
+import { type Release, release } from "./pool";
 import { sticky, testers } from "./route";
-import { split } from "./split";
-import { STABLE, splitOf, staged, unknownStage } from "./stages";
+import { parsePercent, split } from "./split";
+import { splitOf, staged, unknownStage } from "./stages";
 
 /**
  * A pool's candidate release, which takes a share of the pool's own traffic in a second backend beside the stable one's.
@@ -35,6 +35,13 @@ export type PoolCanaryInput = z.input<typeof poolCanary>;
 export const checkedCanary = poolCanary.superRefine((canary, context) => {
   const unknown = unknownStage(canary.stages, canary.stage);
   if (unknown !== undefined) context.addIssue({ code: "custom", path: ["stage"], message: unknown });
+  for (const [stage, { split, mirror }] of canary.stages.entries()) {
+    const issue = (key: string, message: string) =>
+      context.addIssue({ code: "custom", path: ["stages", stage, key], message });
+    if (parsePercent(split) === 0)
+      issue("split", `${split} gives the candidate nothing, and it would not run: begin with a share, or use a Route`);
+    if (mirror !== undefined) issue("mirror", "is a Route's: use one to mirror requests to another pool");
+  }
   for (const [stage, { gates }] of canary.stages.entries())
     for (const [index, gate] of gates.entries())
       if (gate.kind === "parity" && gate.requests === undefined)
@@ -46,7 +53,7 @@ export const checkedCanary = poolCanary.superRefine((canary, context) => {
 });
 
 /** The candidate's share in the stage to be in, in 1/10,000. */
-export function shareOf(canary: Pick<PoolCanary, "stages" | "stage"> | undefined): number {
+export function candidateShare(canary: Pick<PoolCanary, "stages" | "stage"> | undefined): number {
   return canary === undefined ? 0 : (splitOf(canary.stages, canary.stage) ?? 0);
 }
 
@@ -55,10 +62,25 @@ export function shareAt({ sticky, testers }: PoolCanary, split: number): PoolSha
   return { sticky, ...(testers === undefined ? {} : { testers }), split };
 }
 
-/** Why a candidate can't be tried beside a release. */
-export function canaryProblem(canary: PoolCanary | undefined, stable: string): string | undefined {
-  if (canary === undefined || canary.release.id !== stable) return undefined;
-  return `${stable} is the pool's release already: name the release to try, or remove canary${canary.stage === STABLE ? "" : " to finish"}`;
+/** A pool as far as its candidate is concerned. */
+interface Tried {
+  release: Release;
+  canary?: PoolCanary | undefined;
+}
+
+/** The share that a declared candidate already has; one of another release begins without requests. */
+export function candidateShareBefore(before: Tried | undefined, after: Tried): number {
+  const same = sameRelease(before?.canary?.release, after.canary?.release);
+  return same ? candidateShare(before?.canary) : 0;
+}
+
+/** Whether a pool's release is the one that was tried before, whose processes become the stable ones. */
+export function isFinishing(before: Tried | undefined, after: Tried): boolean {
+  return candidateShare(before?.canary) > 0 && sameRelease(before?.canary?.release, after.release);
+}
+
+function sameRelease(one: Release | undefined, other: Release | undefined): boolean {
+  return one !== undefined && other !== undefined && one.id === other.id && one.path === other.path;
 }
 
 /** A backend on an edge, with the share that its pool's candidate takes of its requests. */

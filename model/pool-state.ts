@@ -257,7 +257,7 @@ export function finished(state: PoolState, now: Date): PoolState {
     tried === undefined || tried.generation.number === candidate?.number
       ? {}
       : { canary: { ...tried, since: tried.since ?? now.toISOString() } };
-  if (candidate === undefined) return { ...state, ...canary };
+  if (candidate === undefined) return tried === undefined ? state : { ...state, ...canary };
   const left = current !== undefined && current.number !== candidate.number ? [retire(current, now)] : [];
   return {
     ...rest,

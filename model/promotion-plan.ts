@@ -1,8 +1,12 @@
 import { shown } from "./explain";
 import type { Health, PoolSpec, ProcessTemplate } from "./pool";
+import { candidateShare, isFinishing, type PoolCanary } from "./pool-share";
 import { LIVE_PROPERTIES, replicaKeys, sameValue, templateIdentity } from "./pool-state";
+import { explainWalk, type Walk } from "./stages";
 
-type Spec = Pick<PoolSpec, "release" | "processes" | "drainDeadline">;
+type Spec = Pick<PoolSpec, "release" | "processes" | "drainDeadline"> & { canary?: PoolCanary | undefined };
+
+const UNDO = "if anything fails before the end, everything is put back as it was and the update fails";
 
 /**
  * What an update of a pool will do, in sentences for a preview.
@@ -12,6 +16,14 @@ type Spec = Pick<PoolSpec, "release" | "processes" | "drainDeadline">;
 export function promotionPlan(before: Spec | undefined, after: Spec): string[] {
   if (before === undefined)
     return [`starts release ${after.release.id}: ${keysOf(after, START_ORDER).join(", ")}`, ...healthLines(after)];
+  if (isFinishing(before, after) && changedTemplates(before, after).length === 0)
+    return [
+      `makes the candidate ${after.release.id} the stable release with the processes that it has: none is restarted`,
+      "the edge moves its traffic there; no request is dropped",
+      ...serviceLines(before, after),
+      `${before.release.id} drains up to ${after.drainDeadline} in the background, then stops`,
+      UNDO,
+    ];
   const changed = [
     ...(before.release.path === after.release.path ? [] : ["release.path"]),
     ...(before.release.revision === after.release.revision ? [] : ["release.revision"]),
@@ -30,8 +42,24 @@ export function promotionPlan(before: Spec | undefined, after: Spec): string[] {
     ...serviceLines(before, after),
     ...(singletons.length === 0 ? [] : [`${singletons.join(", ")}: the old one stops before the new one starts`]),
     `${before.release.id} drains up to ${after.drainDeadline} in the background, then stops`,
-    "if anything fails before the end, everything is put back as it was and the update fails",
+    UNDO,
   ];
+}
+
+/**
+ * What an update does with the release that is tried, in sentences for a preview.
+ *
+ * @param walk the way to its stage
+ */
+export function canaryPlan(before: Spec | undefined, after: Spec, walk: Walk): string[] {
+  const { canary } = after;
+  const tried = candidateShare(before?.canary) > 0 ? before?.canary?.release.id : undefined;
+  const same = tried === canary?.release.id;
+  const ends = tried === undefined || isFinishing(before, after) || (same && walk.to.split > 0);
+  const off = ends ? [] : [`the candidate ${tried} loses its requests at once, without gates, then drains and stops`];
+  if (canary === undefined || walk.to.split === 0) return off;
+  const starts = walk.from.split > 0 ? [] : [`starts release ${canary.release.id} beside it as its candidate`];
+  return [...off, ...starts, ...explainWalk(walk, canary)];
 }
 
 const START_ORDER = ["service", "companion", "proxied", "singleton"] as const;

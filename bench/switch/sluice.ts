@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { agentOptions } from "../../model/agent";
 import { poolSpec } from "../../model/pool";
 import type { AgentEvent } from "../../model/transaction";
-import { promote } from "../../provider/resources/promotion";
+import { promote } from "../../provider/resources/pool-walk";
 import type { Context } from "../../provider/server";
 import { startTestAgent } from "../../test/support/agent";
 import { until } from "../../test/support/until";
@@ -63,7 +63,7 @@ export async function sluiceSide(scope: Scope): Promise<Side> {
       });
       const agent = { directory, socket: agentOptions.parse({ socket }).socket };
       const before = healthy.length;
-      await promote({ agent, name: "web", release: spec.release }, { verb: "pool.start", pool: "web", spec }, context);
+      await promote({ agent, name: "web" }, { verb: "pool.start", pool: "web", spec }, context);
       const event = await until(`release ${release} to have been healthy`, () => healthy[before]);
       await client.settle("web");
       return Date.parse(event.at);

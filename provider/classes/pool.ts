@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { PoolDeclarations } from "../../model/declared";
 import type { PoolLive } from "../../model/live";
 import type { PoolInput } from "../../model/pool";
+import type { PoolCanaryInput } from "../../model/pool-share";
 import type { WatchedInput } from "../../model/serving";
 import type { AgentRef } from "../resources/agent-ref";
 import type { ServesInput } from "../resources/pool-inputs";
@@ -26,6 +27,8 @@ export type PoolArgs = {
   name: pulumi.Input<string>;
   /** In place only: the edges that lead to this pool, and the backend and server by which they know it. */
   serves?: DeepInput<ServesInput> | undefined;
+  /** Side by side only: a release to try with a share of this pool's requests, and the stages in which it grows. @default none */
+  canary?: DeepInput<PoolCanaryInput> | undefined;
   /** In place only: what must hold before, and through a window after the new release got its traffic. @default nothing */
   watch?: DeepInput<WatchedInput> | undefined;
 };

@@ -1,14 +1,14 @@
 import { milliseconds } from "../../model/duration";
-import { partGates, type Stage, type Walk } from "../../model/stages";
+import { type Place, partGates, type Stage, type Walk } from "../../model/stages";
 import type { RunGates, StageContext } from "./stage-gates";
 
 export interface Way extends Omit<StageContext, "spec"> {
   /** What walks, for messages, such as `route api`. */
   what: string;
-  /** How it is at a split. */
-  at(split: number): StageContext["spec"];
-  /** Goes to a split, and sees that it holds. */
-  to(split: number): Promise<void>;
+  /** How it is at a place. */
+  at(place: Place): StageContext["spec"];
+  /** Goes to a place, and sees that it holds. */
+  to(place: Place): Promise<void>;
   runGates: RunGates;
   /** Told that a gate failed in a stage which had requests: one that only refuses entry leaves the others to those who have them. */
   breached(): void;
@@ -29,8 +29,9 @@ export async function walkLegs(
       });
     const { before: entry, within } = partGates(stage.gates);
     if (entry.length > 0) await watch({ gates: entry, window: "0 seconds" });
-    await to(split);
-    held = { spec: at(split), heldSince: Date.now() };
+    const place = { split, stage: stage.name };
+    await to(place);
+    held = { spec: at(place), heldSince: Date.now() };
     tell({ kind: "stage", at: Date.now(), stage: stage.name, split, windowMs: milliseconds(stage.window) });
     await watch({ gates: within }).catch((error: unknown) => {
       if (!signal.aborted) breached();

@@ -4,6 +4,7 @@ import { poolDeclarations } from "../../model/declared";
 import type { PoolLive } from "../../model/live";
 import { absolutePath, name } from "../../model/names";
 import type { PoolSpec } from "../../model/pool";
+import { checkedCanary, type PoolCanary } from "../../model/pool-share";
 import { MAX_EDGES, serving, type Watched, watched } from "../../model/serving";
 import { type Failure, isUnknown, type Properties } from "../server";
 import { type AgentRef, agentRef } from "./agent-ref";
@@ -26,6 +27,8 @@ export interface PoolInputs extends PoolSpec {
   /** In place only. */
   serves?: Serves;
   watch?: Watched;
+  /** Side by side only. */
+  canary?: PoolCanary;
   /** What changes, for policies: they see new inputs only. */
   change: PoolChange;
   /** Environment variables by process whose values are secret, for policies: they can't tell. */
@@ -40,21 +43,28 @@ export const poolOwn = {
   artifact: absolutePath.optional(),
   serves: serves.optional(),
   watch: watched.optional(),
+  canary: checkedCanary.optional(),
   ...poolDeclarations,
 };
 
 /** What a pool says of its strategy beside its spec. */
-export function strategyFailures({ strategy, serves: edges, watch }: Properties): Failure[] {
+export function strategyFailures({ strategy, serves: edges, watch, canary }: Properties): Failure[] {
   if (isUnknown(strategy)) return [];
-  if (strategy === "in-place")
+  if (strategy === "in-place") {
+    const tried =
+      canary === undefined
+        ? []
+        : [{ property: "canary", reason: 'goes with strategy: "side-by-side": use watch, or a Route over two pools' }];
     return edges === undefined
       ? [
+          ...tried,
           {
             property: "serves",
             reason: "is missing: name the edges, the backend and the server by which they know this pool",
           },
         ]
-      : [];
+      : tried;
+  }
   return Object.entries({ serves: edges, watch }).flatMap(([property, value]) =>
     value === undefined
       ? []

@@ -1,18 +1,22 @@
 import { UnreachableError } from "../../agent/client/connection";
-import { poolChange } from "../../model/change";
+import { poolChange, startsAnew } from "../../model/change";
 import { forAgent, poolDeclarations } from "../../model/declared";
 import { expectedPool } from "../../model/live";
 import { poolSpecWith } from "../../model/pool";
-import { promotionPlan } from "../../model/promotion-plan";
+import { candidateShare } from "../../model/pool-share";
+import { canaryPlan, promotionPlan } from "../../model/promotion-plan";
 import { inPlacePlan, watched } from "../../model/serving";
+import { soakWarning, walkProblem } from "../../model/stages";
 import { type Context, containsUnknown, type Failure, type Properties, parsePath, type Resource } from "../server";
 import { askAgent, liveFailures, withAgent } from "./agent-ref";
 import { withArtifact } from "./artifact";
+import { gateFailures } from "./gate-checks";
 import { replaceInPlace, type StartStep } from "./in-place";
 import { inPlaceFailures } from "./in-place-check";
 import { differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
+import { meterFailures } from "./metered";
 import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
-import { promote } from "./promotion";
+import { promote, walkOf } from "./pool-walk";
 import { inTransaction } from "./transaction";
 
 /** The processes of a release on a host, and the backends that they serve. A new release is promoted side by side, or in place. */
@@ -35,6 +39,7 @@ export const poolResource: Resource = {
       ? [
           ...(await hostFailures(inputs, startStep(values, context), olds === undefined ? context.urn : undefined)),
           ...(await inPlaceFailures(inputs, context)),
+          ...(await canaryFailures(inputs, context)),
         ]
       : [];
     const secretNamed = secretNames(values, context);
@@ -116,7 +121,18 @@ function outputsOf(inputs: Properties): Properties {
 async function apply(inputs: Properties, context: Context, options: { create: boolean }): Promise<void> {
   const pool = inputs as unknown as PoolInputs;
   const start = startStep(inputs, context);
-  await (pool.strategy === "in-place" ? replaceInPlace : promote)(pool, start, context, options);
+  if (pool.strategy === "in-place") await replaceInPlace(pool, start, context, options);
+  else await promote(pool, start, context, options);
+}
+
+/** What speaks against the gates of a candidate's stages. */
+async function canaryFailures({ agent, edge, canary }: PoolInputs, context: Context): Promise<Failure[]> {
+  if (canary === undefined) return [];
+  const failures = [
+    ...(await meterFailures(agent, edge === undefined ? [] : [edge], canary.stages)),
+    ...(await gateFailures(canary.stages, context)),
+  ];
+  return failures.map(({ property, reason }) => ({ property: `canary.${property}`, reason }));
 }
 
 /** Says in a preview what the update will do; silent while parts of it are not known. */
@@ -133,6 +149,23 @@ async function sayPlan(before: Properties | undefined, after: Properties, contex
         )
       : promotionPlan(old, pool);
   context.log.info(plan.join("\n  "));
+  if (pool.canary !== undefined || old?.canary !== undefined) await sayWalk(old, pool, context);
+}
+
+/** Says which stages a candidate walks through, from where it is now. */
+async function sayWalk(old: PoolInputs | undefined, pool: PoolInputs, context: Context): Promise<void> {
+  const now = await withAgent(pool.agent, (client) => client.pool(pool.name)).catch((error: unknown) => {
+    if (error instanceof UnreachableError) return undefined;
+    throw error;
+  });
+  const anew = old === undefined || startsAnew(old, pool);
+  const walk = walkOf(anew ? undefined : now, pool.canary);
+  const problem = walkProblem(walk);
+  if (problem !== undefined) throw new Error(`pool ${pool.name}: ${problem}`);
+  const lines = canaryPlan(old, pool, walk);
+  if (lines.length > 0) context.log.info(lines.join("\n  "));
+  const early = soakWarning(walk, now?.canary?.since, Date.now());
+  if (early !== undefined && now !== undefined) context.log.warn(early);
 }
 
 /** Whether a pool in place will be restarted: what its agent says, or where that can't be asked, what is recorded. */
@@ -150,6 +183,7 @@ async function restarts(before: PoolInputs | undefined, after: Properties, conte
 /** The step that starts the declared release, with the names of the environment variables that are secret. */
 function startStep(inputs: Properties, context: Context) {
   const {
+    canary,
     agent: _agent,
     name: pool,
     artifact: _artifact,
@@ -161,7 +195,8 @@ function startStep(inputs: Properties, context: Context) {
     ...declared
   } = inputs as unknown as PoolInputs;
   const spec = forAgent(declared, poolDeclarations);
-  return { verb: "pool.start" as const, pool, spec, secrets: secretNames(inputs, context) };
+  const tried = candidateShare(canary) > 0 && canary !== undefined ? { canary: canary.release } : {};
+  return { verb: "pool.start" as const, pool, spec, secrets: secretNames(inputs, context), ...tried };
 }
 
 /** The environment variables by process whose values are secret. */

@@ -9,13 +9,13 @@ import type { Log } from "../server";
 
 /** What the gates of a stage have to know. */
 export interface StageContext {
-  /** The route's edges, each with its agent. */
+  /** The edges of what walks, each with its agent. */
   edges: { name: string; agent: AgentClient }[];
-  /** Name of the route. */
-  route: string;
-  /** The route as it is while the gates are watched: its backends and split; its `edges` are those of one agent. */
-  spec: RouteSpec;
-  /** Since when the route has been as it is, in milliseconds since the epoch. @default not held at all */
+  /** Name of the route, where it is one: only its requests count then. */
+  route?: string | undefined;
+  /** What walks as it is while the gates are watched: its backends and split. */
+  spec: Pick<RouteSpec, "stable" | "candidate" | "split">;
+  /** Since when it has been as it is, in milliseconds since the epoch. @default not held at all */
   heldSince?: number | undefined;
   /** Aborted when the update is cancelled, or the agent has undone the walk by itself; `reason` says which. */
   signal: AbortSignal;
@@ -29,11 +29,11 @@ export type RunGates = (stage: Stage, context: StageContext) => Promise<void>;
 
 export const runGates: RunGates = async (stage, context) => {
   const { edges, route, spec, heldSince, signal, log, tell = () => undefined } = context;
-  const side = (backend: string) => ({ route, backend });
+  const side = (backend: string) => ({ ...(route === undefined ? {} : { route }), backend });
   const gateContext: GateContext = {
     title: `stage ${stage.name}`,
     edges,
-    // Only a route with a candidate has stages to walk.
+    // Only what has a candidate has stages to walk.
     candidate: side(spec.candidate ?? ""),
     stable: side(spec.stable),
     windowMs: milliseconds(stage.window),

@@ -1,11 +1,11 @@
 import type { RouteAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
-import { milliseconds } from "../../model/duration";
 import { type DeclaredRoute, type RouteSpec, routeAt } from "../../model/route";
 import { formatSplit, parsePercent } from "../../model/split";
-import { type Place, partGates, STABLE, type Stage, walkProblem } from "../../model/stages";
+import { type Place, STABLE, walkProblem } from "../../model/stages";
 import type { Target } from "../../model/transaction";
 import type { Context } from "../server";
+import { walkLegs } from "./legs";
 import { unmeteredProblem } from "./metered";
 import { onAll } from "./on-all";
 import { setStep } from "./route-hosts";
@@ -66,34 +66,26 @@ export async function walkRoute(
         const fresh = here.some(({ client, edges }) => isNew(before.get(client), declared, edges));
         if (fresh && walk.legs.length > 0) await to(walk.from);
         const edges = here.flatMap(({ client, edges: names }) => names.map((edge) => ({ name: edge, agent: client })));
-        let held = {
-          spec: routeAt(declared, walk.from),
-          heldSince: heldBy(
-            now,
-            declared,
-            here.map((part) => part.edges),
-          ),
-        };
-        for (const { stage, split } of walk.legs) {
-          const watch = (part: Partial<Stage>) =>
-            runGates({ ...stage, ...part }, { edges, route: name, ...held, signal, log: context.log, tell }).catch(
-              (error: unknown) => {
-                signal.throwIfAborted();
-                throw new Error(`stage ${stage.name} of route ${name}: ${(error as Error).message}`, { cause: error });
-              },
-            );
-          const { before: entry, within } = partGates(stage.gates);
-          if (entry.length > 0) await watch({ gates: entry, window: "0 seconds" });
-          const place = { split, stage: stage.name };
-          await to(place);
-          held = { spec: routeAt(declared, place), heldSince: Date.now() };
-          tell({ kind: "stage", at: Date.now(), stage: stage.name, split, windowMs: milliseconds(stage.window) });
-          await watch({ gates: within }).catch((error: unknown) => {
-            // One that is only refused entry to a stage leaves the others to those who have them.
-            breached = !signal.aborted;
-            throw error;
-          });
-        }
+        const heldSince = heldBy(
+          now,
+          declared,
+          here.map((part) => part.edges),
+        );
+        await walkLegs(walk, {
+          what: `route ${name}`,
+          edges,
+          route: name,
+          heldSince,
+          at: (place) => routeAt(declared, place),
+          to,
+          runGates,
+          breached: () => {
+            breached = true;
+          },
+          signal,
+          log: context.log,
+          tell,
+        });
         await Promise.all(open.slice(parts.length).map(({ run }) => run({ verb: "route.remove", route: name })));
       },
       { revert: ({ client }) => setTo(client, name, before.get(client)?.spec, context) },

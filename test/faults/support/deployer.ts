@@ -6,7 +6,7 @@
  *   node deployer.cjs SOCKET '<pool.start as JSON>'
  */
 import type { PoolInputs } from "../../../provider/resources/pool-inputs";
-import { promote } from "../../../provider/resources/promotion";
+import { promote } from "../../../provider/resources/pool-walk";
 import type { Context } from "../../../provider/server";
 
 const [socket = "", text = "{}"] = process.argv.slice(2);

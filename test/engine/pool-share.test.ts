@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { GateInput } from "../../model/gate";
+import { startLoad } from "../load/load";
+import { HostedStack } from "./support/hosted";
+
+const interval = "300 milliseconds";
+const errors: GateInput = { kind: "sli", name: "errors", interval, thresholds: ["5xx < 0.5 %"], minRequests: 5 };
+
+test("a pool's candidate walks up its stages, breaches, and becomes the stable release without a restart", async (t) => {
+  const hosted = await HostedStack.create(t);
+  const { stack, client } = hosted;
+  const declare = (release: string, stage?: string, more: object = {}) => {
+    const stages = [
+      { split: "20%", window: "5 seconds", gates: [errors] },
+      { split: "50%", window: "0 seconds", gates: [{ kind: "command", command: ["true"] }] },
+      { split: "100%", window: "0 seconds", ...more },
+    ];
+    const canary = stage === undefined ? {} : { canary: { release: hosted.release("v2"), stages, stage } };
+    return hosted.declare({
+      edges: { main: hosted.edge({ meter: true }) },
+      pools: { web: hosted.pool(release, canary) },
+    });
+  };
+  const now = async () => (await client.pool("web"))?.canary?.now;
+  const pids = async () => {
+    const all = (await client.pool("web"))?.processes ?? [];
+    return Object.fromEntries(all.filter(({ state }) => state === "running").map(({ release, pid }) => [release, pid]));
+  };
+
+  await declare("v1", "stable");
+  const first = await stack.up();
+  assert.equal(first.exit, 0, first.stdout);
+  assert.deepEqual(Object.keys(await pids()), ["v1"]);
+  const mix = { rate: 60, connections: 16, postShare: 0, slow: 0, websockets: 0, streams: 0 };
+  const load = startLoad({ host: "127.0.0.1", port: hosted.port, mix, timeoutMs: 120_000 });
+  t.after(() => load.stop());
+
+  await t.test("a preview says the stages, and an update walks them", async () => {
+    await declare("v1", "50%");
+    const { stdout, stderr } = await stack.preview();
+    assert.match(stdout + stderr, /starts release v2 beside it as its candidate/);
+    assert.match(stdout + stderr, /from 0% to 50% of the requests in 2 stages, at least 5 s in all:/);
+    const up = await stack.up();
+    assert.equal(up.exit, 0, up.stdout);
+    const said = up.events.flatMap(({ diagnosticEvent }) => diagnosticEvent?.message ?? "").join("\n");
+    assert.match(said, /stage 20%: watching .*5xx 0 % < 0.5 %/);
+    assert.equal(await now(), 5000);
+    const [recorded] = await hosted.recorded("Pool");
+    assert.deepEqual(recorded?.inputs?.change, {
+      kind: "promotion",
+      from: "v1",
+      to: "v1",
+      order: ["v1"],
+      candidate: { release: "v2", from: "0%", to: "50%" },
+    });
+    assert.match((await stack.preview()).stdout, /7 unchanged/);
+  });
+
+  const before = await pids();
+
+  await t.test("a breach leaves it where it was", async () => {
+    await declare("v1", "100%", { gates: [{ kind: "command", command: ["false"] }] });
+    const failed = await stack.up();
+    assert.notEqual(failed.exit, 0);
+    assert.match(failed.stdout, /stage 100% of the candidate of pool web: /);
+    assert.equal(await now(), 5000);
+    assert.deepEqual(await pids(), before);
+  });
+
+  await t.test("a share that was changed by hand shows in the preview", async () => {
+    await declare("v1", "50%");
+    const { generation = 0 } = (await client.pool("web"))?.canary ?? {};
+    await hosted.haproxy(`set map splits.map web.candidate/${generation - 1}/${generation} 100`);
+    const preview = await stack.preview("--diff");
+    assert.match(preview.stdout, /~ split *: "1%" => "50%"/);
+    assert.equal((await stack.up()).exit, 0);
+    assert.equal(await now(), 5000);
+  });
+
+  await t.test("finishing restarts nothing and fails no request", async () => {
+    await declare("v2");
+    const { stdout, stderr } = await stack.preview();
+    assert.match(stdout + stderr, /makes the candidate v2 the stable release with the processes that it has/);
+    const up = await stack.up();
+    assert.equal(up.exit, 0, up.stdout);
+    await client.settle("web");
+    assert.deepEqual(await pids(), { v2: before.v2 });
+    assert.equal((await hosted.ask()).release, "v2");
+    const { failed, failures } = await load.stop();
+    assert.equal(failed, 0, JSON.stringify(failures));
+    assert.match((await stack.preview()).stdout, /7 unchanged/);
+  });
+});
