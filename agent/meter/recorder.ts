@@ -42,6 +42,8 @@ export class Recorder {
   private readonly fine: Slot[] = [];
   private readonly coarse: Slot[] = [];
   private coarseBytes = 0;
+  /** Whether there was nothing before the fine slots, since the meter has just begun. */
+  private fineIsAll = true;
   /** The seconds that still take lines, oldest first; at least one. */
   private readonly open: OpenSlot[] = [];
   private readonly spare: Cell[] = [];
@@ -65,6 +67,7 @@ export class Recorder {
   /** Takes slots that were recorded before, oldest first. */
   restore(slots: Slot[]): void {
     for (const slot of slots) this.keepCoarse(slot);
+    if (slots.length > 0) this.fineIsAll = false;
   }
 
   record(line: Line): void {
@@ -159,7 +162,10 @@ export class Recorder {
     this.fine.push(pack(span, slot.cells));
     this.recycle(slot.cells);
     if ((slot.start + FINE_MS) % COARSE_MS === 0) this.rollUp(slot.start + FINE_MS);
-    while ((this.fine[0]?.start ?? slot.start) < slot.start - FINE_KEPT_MS) this.fine.shift();
+    while ((this.fine[0]?.start ?? slot.start) < slot.start - FINE_KEPT_MS) {
+      this.fine.shift();
+      this.fineIsAll = false;
+    }
   }
 
   private recycle(cells: Map<number, Cell>): void {
@@ -234,7 +240,7 @@ export class Recorder {
     const until = Math.min(floor(to, FINE_MS), this.open[0]?.start ?? this.rolledUpTo);
     const fineStart = this.fine[0]?.start ?? until;
     // Coarse slots reach up to here where fine ones do not reach back far enough.
-    const seam = from >= fineStart ? 0 : Math.ceil(fineStart / COARSE_MS) * COARSE_MS;
+    const seam = from >= fineStart || this.fineIsAll ? 0 : Math.ceil(fineStart / COARSE_MS) * COARSE_MS;
     const unit = seam === 0 ? FINE_MS : COARSE_MS;
     const since = Math.ceil(from / unit) * unit;
     const coarse = this.coarse.filter(({ start }) => start >= since && start < Math.min(seam, floor(until, COARSE_MS)));

@@ -147,6 +147,21 @@ test("old windows are read from coarse slots, and nothing is kept for longer tha
   assert.ok(meter.bytes < 4 * 1024 * 1024, String(meter.bytes));
 });
 
+test("a window from before the meter's first second has all that was counted since", () => {
+  const begun = START + 3000;
+  const meter = new Recorder(begun, { releaseOf: () => undefined });
+  for (let now = begun; now < begun + 20_000; now += 500) {
+    meter.tick(now);
+    feed(meter, `${now} 200 -- 0 0 7 9 10 edge - web s1`);
+  }
+  advance(meter, begun + 20_000, begun + 24_000);
+  for (const from of [begun - 60_000, begun - 1, begun]) {
+    const { counts, coveredMs } = meter.query({ edge: "edge", from, to: begun + 20_000 });
+    // The second in which it began is counted, and not covered as a whole.
+    assert.deepEqual([counts.requests, coveredMs], [40, 19_000], String(from - begun));
+  }
+});
+
 test("memory stays bounded however many servers come and go", () => {
   const meter = recorder();
   for (let index = 0; index < 20_000; index++) {

@@ -164,7 +164,7 @@ test("what a process is started with", async (t) => {
     );
     await assert.rejects(
       pool.promote("v1", { web: web({}, { cwd: "{{release.path}}/none" }) }),
-      /cwd .*\/srv\/v1\/none does not exist/,
+      /processes\.web\.cwd: .*\/srv\/v1\/none does not exist/,
     );
   });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { send } from "../../../agent/processes/identity";
@@ -54,19 +54,23 @@ test("the end of a process", async (t) => {
 
   await t.test("comes whatever its commands do", async () => {
     const pool = await world.pool("bad");
+    // There when the release starts, else it is refused, and gone when it ends.
+    const program = join(directory, "gone");
+    await writeFile(program, "#!/bin/sh\n", { mode: 0o700 });
     const lifecycle = {
       quiet: ["/bin/sh", "-c", "trap : TERM; while :; do sleep 1; done"],
       quietTimeout: "200 milliseconds",
       drain: ["/bin/sh", "-c", "exit 3"],
       drainTimeout: "30 seconds",
-      stop: ["/no/such/program"],
+      stop: [program],
     } satisfies NonNullable<ReturnType<typeof app>["lifecycle"]>;
     await pool.promote("v1", { web: web(), side: app({}, { lifecycle, gracefulStop: "20 seconds" }) });
+    await rm(program);
     await pool.promote("v2", { web: web() });
     assert.deepEqual([...(await pool.processes()).keys()], ["web#0@v2"]);
     assert.ok(said("bad", /^the quiet command of side#0 .* did not end within 200 ms and was killed$/));
     assert.ok(said("bad", /^the drain command of side#0 .* exited with code 3$/));
-    assert.ok(said("bad", /^the stop command of side#0 .* \/no\/such\/program does not exist/));
+    assert.ok(said("bad", /^the stop command of side#0 .*\/gone does not exist/));
     const stop = events.find(({ data }) => data.pool === "bad" && data.key === "side#0" && data.state === "stopped");
     const { code } = (stop?.data.exit ?? {}) as { code?: number };
     assert.equal(code, 0);
