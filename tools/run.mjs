@@ -1,5 +1,5 @@
 // @ts-check
-// `node tools/run.mjs demo|test|bench [args]`: sets this machine up, then runs the command.
+// `node tools/run.mjs demo|test|soak|bench [args]`: sets this machine up, then runs the command.
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { refuseOldNode } from "./setup/node-version.mjs";
@@ -12,10 +12,19 @@ const { findTestFiles } = await import("./tests/files.mjs");
 const { runForward } = await import("./forward.mjs");
 
 const [command = "", ...args] = process.argv.slice(2);
+/**
+ * Tests that take too long for every run, by name: what they run, and the variables that make them long.
+ * @type {Record<string, {file: string, env: Record<string, string>}>}
+ */
+const SOAKS = {
+  sequences: { file: "test/faults/sequences.test.ts", env: { SLUICE_SEQUENCES: "200", SLUICE_HOSTS: "4" } },
+};
+
 const nodeArgs = nodeArguments(command, args);
 const { env } = await setupOrExit(root);
+const soakEnv = command === "soak" ? { ...SOAKS[args[0] ?? ""]?.env, ...env } : env;
 console.log("");
-await runForward(process.execPath, ["--import", "tsx", ...nodeArgs], { cwd: root, env });
+await runForward(process.execPath, ["--import", "tsx", ...nodeArgs], { cwd: root, env: soakEnv });
 // A connection that the set-up opened may still be kept alive.
 process.exit();
 
@@ -27,7 +36,12 @@ process.exit();
 function nodeArguments(name, rest) {
   if (name === "demo") return ["test/demo/main.ts", ...rest];
   if (name === "bench") return ["bench/main.ts", ...rest];
-  if (name !== "test") return refuse(`unknown command "${name}"; use demo, test or bench`);
+  if (name === "soak") {
+    const soak = SOAKS[rest[0] ?? ""];
+    if (soak === undefined || rest.length > 1) return refuse(`soak takes one of ${Object.keys(SOAKS).join(", ")}`);
+    return ["--test", soak.file];
+  }
+  if (name !== "test") return refuse(`unknown command "${name}"; use demo, test, soak or bench`);
   const option = rest.find((arg) => arg.startsWith("-"));
   if (option !== undefined) return refuse(`test takes parts of test files' paths (npm test -- agent), not ${option}`);
   const files = findTestFiles(root, rest);
