@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [dataplane|switch|preview|idle|meter|migrations|mirror|parity|rollback ...] [--quick]`: measures Sluice against its peers,
+ * `npm run bench -- [dataplane|switch|preview|idle|meter|migrations|mirror|parity|rollback|supervise ...] [--quick]`: measures Sluice against its peers,
  * both sides in the same run, and writes `.sluice/bench/<name>.json`. Ends with 1 where it could not measure, or where
  * something failed that must not; a target that is not reached is shown, and no failure. With `--quick`, as a smoke test: the figures mean nothing.
  */
@@ -12,6 +12,7 @@ import { mirror } from "./mirror/mirror";
 import { parity } from "./parity/parity";
 import { preview } from "./preview/preview";
 import { rollback } from "./rollback/rollback";
+import { supervise } from "./supervise/supervise";
 import { machineFacts } from "./support/machine";
 import { type Findings, render, writeReport } from "./support/report";
 import { Scope } from "./support/scope";
@@ -36,6 +37,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   mirror,
   parity,
   rollback,
+  supervise,
 };
 
 async function main(): Promise<void> {
