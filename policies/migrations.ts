@@ -50,7 +50,7 @@ function judgeFinding(
 ): Finding[] {
   const { file, line, column, rule, level, message, contractable } = finding;
   const at = `${file}:${line}:${column}`;
-  const said = `${rule}: ${message}`;
+  const said = `${rule}: ${message.replace(/\.$/, "")}`;
   if (level !== "error") return [{ at, message: said, advisory: true }];
   const bypass = bypassOf(finding, database.migrations, bypasses);
   if (bypass !== undefined) {
@@ -59,7 +59,7 @@ function judgeFinding(
     return [{ at, message: `${said}: ${allowed}`, advisory: true }];
   }
   const phase = database.migrations.find(({ id }) => id === file)?.phase;
-  if (!contractable) return [{ at, message: said }];
+  if (!contractable) return [{ at, message: `${said}: \`sluice migrations check\` on it shows the safe way` }];
   if (phase !== "contract")
     return [{ at, message: `${said}: list it under contract once no release needs that any more` }];
   if (database.pools.length === 0)

@@ -43,7 +43,7 @@ test("an unsafe migration is refused with its place, a warning is only said", ()
   assert.deepEqual(judge(migrations, "Migrations", database({ findings: [] })), []);
   assert.deepEqual(judge(migrations, "Migrations", database({ findings: [DROP, lock, warn] })), [
     `${at}: drop-column: ${DROP.message}: list it under contract once no release needs that any more`,
-    `${at}: index-without-concurrently: locks users`,
+    `${at}: index-without-concurrently: locks users: \`sluice migrations check\` on it shows the safe way`,
     `advisory 0002_drop.sql:7:1: enum-value: ${DROP.message}`,
   ]);
 });
