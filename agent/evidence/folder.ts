@@ -7,8 +7,8 @@ import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, removeTemporaries, writeFileAto
 
 /** Disk space below which no evidence is written, in bytes: more than transactions need, so that it never keeps one from opening. */
 const LEAST_FREE = 8 * 1024 * 1024;
-/** `20261121T160512Z-<transaction>` */
-const NAME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-([0-9a-f-]{36})$/;
+/** `20261121T160512.042Z-<transaction>`: their order is that of the beginnings. */
+const NAME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d\.\d{3})Z-([0-9a-f-]{36})$/;
 const FILES = { log: "log.ndjson", newLog: "log.ndjson.new", record: "evidence.json", page: "index.html" };
 
 /** The folders of evidence on disk, one per transaction. All of it may fail: then there is less evidence, and nothing else. */
@@ -16,7 +16,7 @@ export class EvidenceFolders {
   constructor(readonly directory: string) {}
 
   static nameOf({ id, begunAt }: Pick<EvidenceRecord, "id" | "begunAt">): string {
-    return `${new Date(begunAt).toISOString().replace(/[-:]|\.\d+/g, "")}-${id}`;
+    return `${new Date(begunAt).toISOString().replace(/[-:]/g, "")}-${id}`;
   }
 
   pathOf(name: string): string {

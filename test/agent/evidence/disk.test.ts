@@ -71,9 +71,9 @@ test("old evidence goes at the agent's start, and a log that can't be read is no
   const folder = join(directory, "evidence");
   // The last one is of an agent that died between the folder and the log.
   const names = [
-    "20240101T000000Z-00000000-0000-4000-8000-000000000001",
-    "20261101T000000Z-00000000-0000-4000-8000-000000000002",
-    "20261101T000000Z-00000000-0000-4000-8000-000000000003",
+    "20240101T000000.000Z-00000000-0000-4000-8000-000000000001",
+    "20261101T000000.000Z-00000000-0000-4000-8000-000000000002",
+    "20261101T000000.000Z-00000000-0000-4000-8000-000000000003",
   ];
   for (const name of names) {
     await mkdir(join(folder, name));
