@@ -3,7 +3,7 @@ import { readFile, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import test from "node:test";
 import { evidenceDocument, evidenceListDocument } from "../../cli/evidence";
-import { ended, setRoute, startWorld } from "../agent/evidence/support";
+import { complete, ended, setRoute, startWorld } from "../agent/evidence/support";
 import { OWNER } from "../agent/support/pool";
 import { sluice } from "./support/sluice";
 
@@ -53,6 +53,8 @@ test("sluice evidence lists changes, shows one, and hands out its page", async (
   });
 
   await t.test("one, in lines, with its page in a private file where there is no screen", async () => {
+    // Its end is looked at some seconds later; until then the page may still change.
+    await complete(evidenceDocument.parse(JSON.parse((await run([id, "--json"])).stdout)).folder);
     const { code, stdout } = await run(["last", "--open"]);
     assert.equal(code, 0);
     assert.match(stdout, /^verdict {2} *undone: route\/api is as it was before: the deploying side gave it up\n/);
