@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { nearest, unknownName } from "../../cli/common/nearest";
 import { lookOf } from "../../cli/common/screen";
-import { startTestAgent, temporaryFolder } from "../support/agent";
+import { endEverything, startTestAgent, temporaryFolder } from "../support/agent";
 import { sluice } from "./support/sluice";
 
 test("an agent that can't be reached ends a verb with code 3, the reason and the remedy", async (t) => {
@@ -48,8 +49,13 @@ test("someone whom the socket's mode keeps out is told so, with code 3", {
 });
 
 test("without --socket the environment's is taken, else the only one of the project around, and none is guessed", async (t) => {
-  const project = await temporaryFolder(t);
+  const project = await mkdtemp(join(tmpdir(), "sl-"));
   const hosts = join(project, ".sluice", "hosts");
+  // Before the folder goes, by which its agents are found.
+  t.after(async () => {
+    for (const name of ["one", "two"]) await endEverything(join(hosts, name));
+    await rm(project, { recursive: true });
+  });
   const inner = join(project, "inner");
   await mkdir(inner);
   const none = await sluice(["status"], { cwd: inner, env: { SLUICE_SOCKET: "" } });
