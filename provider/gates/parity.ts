@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { milliseconds } from "../../model/duration";
 import type { ParityGate } from "../../model/gate";
 import type { ErrorKind } from "../../model/parity/answer";
+import { DEFAULTS } from "../../model/parity/defaults";
 import { type Line, readLines } from "../../model/parity/lines";
 import { type Mapping, parseMapping } from "../../model/parity/mapping";
 import type { ParityResult } from "../../model/parity/result";
@@ -18,8 +19,6 @@ import { found, type ProbeContext } from "./context";
 
 /** Time between two lines of progress, in milliseconds. */
 const SHOW_MS = 1000;
-/** Mismatches that a report shows with their rows. */
-const DETAILS = 1000;
 /** Why a side says nothing at all, rather than something else. */
 const SILENT: ReadonlySet<string> = new Set<ErrorKind>(["unreachable", "timeout"]);
 
@@ -30,7 +29,7 @@ export async function probeParity(gate: ParityGate, context: ProbeContext): Prom
     limit: gate.limit,
     sample: gate.share === undefined ? undefined : (parsePercent(gate.share) ?? 0) / SPLIT_PARTS,
   });
-  const report = gate.report === undefined ? undefined : await ReportWriter.open(gate.report, DETAILS);
+  const report = gate.report === undefined ? undefined : await ReportWriter.open(gate.report, DEFAULTS.details);
   let timer: NodeJS.Timeout | undefined;
   const begin = (tally: { total: number; problems: number }) => {
     const show = () =>

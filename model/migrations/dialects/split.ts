@@ -1,4 +1,4 @@
-import type { Range } from "../lexer";
+import { endOfQuoted, type Range } from "../lexer";
 
 /** How texts are written in a dialect, as far as it matters for finding the ends of statements. */
 export interface TextStyle {
@@ -23,20 +23,8 @@ export function splitStatements(text: string, { backslash, hash }: TextStyle): R
       start = PIECE.lastIndex;
     } else if (token.startsWith("#") && !hash) PIECE.lastIndex = piece.index + 1;
     else if (token.length === 1 && token !== "#")
-      PIECE.lastIndex = endOfText(text, piece.index, backslash && token !== "`");
+      PIECE.lastIndex = endOfQuoted(text, piece.index, backslash && token !== "`");
   }
   found.push({ start, end: text.length });
   return found;
-}
-
-function endOfText(text: string, from: number, escapes: boolean): number {
-  const quote = text[from];
-  for (let at = from + 1; at < text.length; at++) {
-    if (escapes && text[at] === "\\") at++;
-    else if (text[at] === quote) {
-      if (text[at + 1] !== quote) return at + 1;
-      at++;
-    }
-  }
-  return text.length;
 }
