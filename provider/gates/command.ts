@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { basename } from "node:path";
 import type { CommandGate } from "../../model/gate";
 import type { Probe } from "../../model/verdict";
+import { endGroup } from "../end-group";
 import { found, type ProbeContext } from "./context";
 
 /** Output that is kept for the message, in characters from its end. */
@@ -14,14 +15,7 @@ export function probeCommand({ command, cwd }: CommandGate, { signal }: ProbeCon
     let output = "";
     // A group of its own, so that what it started ends with it.
     const child = spawn(program, args, { cwd, stdio: ["ignore", "pipe", "pipe"], detached: true });
-    const end = () => {
-      if (child.pid === undefined) return;
-      try {
-        process.kill(-child.pid, "SIGKILL");
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-      }
-    };
+    const end = () => endGroup(child);
     const finish = (probe: Probe) => {
       signal.removeEventListener("abort", end);
       resolve(probe);

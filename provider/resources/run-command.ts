@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { basename } from "node:path";
+import { endGroup } from "../end-group";
 
 /** Output that is kept, in characters from its end. */
 const KEPT = 64 * 1024;
@@ -27,6 +28,9 @@ export class CommandError extends Error {
   }
 }
 
+/** Time that output has to end after its program, in milliseconds. */
+const CLOSE_MS = 2000;
+
 /** Runs a program without a shell, in a process group that ends with it. Resolves with its standard output. @throws CommandError */
 export function runCommand({ command, cwd, env, timeoutMs, signal, line }: CommandRun): Promise<string> {
   const [program = "", ...args] = command;
@@ -40,14 +44,7 @@ export function runCommand({ command, cwd, env, timeoutMs, signal, line }: Comma
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });
-    const end = () => {
-      if (child.pid === undefined) return;
-      try {
-        process.kill(-child.pid, "SIGKILL");
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-      }
-    };
+    const end = () => endGroup(child);
     if (stop.aborted) end();
     stop.addEventListener("abort", end, { once: true });
     const last = () => kept.all.trim().split("\n").at(-1) ?? "";
@@ -74,7 +71,15 @@ export function runCommand({ command, cwd, env, timeoutMs, signal, line }: Comma
       };
       // What it left behind may hold its output open: that ends with it, and then all output is here.
       end();
-      child.once("close", finish);
+      // Unless it has left the group as well: nobody waits for that.
+      const late = setTimeout(() => {
+        child.stdout.destroy();
+        child.stderr.destroy();
+      }, CLOSE_MS);
+      child.once("close", () => {
+        clearTimeout(late);
+        finish();
+      });
     });
   });
 }
