@@ -6,7 +6,8 @@ const MAX_UNREAD = 1024 * 1024;
 
 /** Where the agent logs its events, besides the record in its state folder. */
 export interface EventLog {
-  write(line: string): Promise<void>;
+  /** @param lines one or more, each with its end */
+  write(lines: string): Promise<void>;
   /** Goes on in a new file of the same name: the one before was moved away. */
   reopen(): Promise<void>;
 }
@@ -15,9 +16,9 @@ export interface EventLog {
 export class StandardOutput implements EventLog {
   private dropped = 0;
 
-  async write(line: string): Promise<void> {
+  async write(lines: string): Promise<void> {
     if (process.stdout.writableLength > MAX_UNREAD) {
-      this.dropped += 1;
+      this.dropped += lines.split("\n").length - 1;
       return;
     }
     if (this.dropped > 0) {
@@ -26,7 +27,7 @@ export class StandardOutput implements EventLog {
       );
       this.dropped = 0;
     }
-    process.stdout.write(line);
+    process.stdout.write(lines);
   }
 
   async reopen(): Promise<void> {
@@ -40,9 +41,9 @@ export class LogFile implements EventLog {
 
   constructor(private readonly path: string) {}
 
-  async write(line: string): Promise<void> {
+  async write(lines: string): Promise<void> {
     this.handle ??= await open(this.path, "a", PRIVATE_FILE_MODE);
-    await this.handle.appendFile(line);
+    await this.handle.appendFile(lines);
   }
 
   async reopen(): Promise<void> {

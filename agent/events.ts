@@ -17,6 +17,8 @@ export class Events {
   private readonly recentEvents: AgentEvent[] = [];
   private readonly path: string;
   private writing: Promise<void> = Promise.resolve();
+  /** Lines that are written in one go once those before are. */
+  private unwritten = "";
   /** What can't be written to now: said once. */
   private readonly failing = new Set<string>();
 
@@ -32,11 +34,16 @@ export class Events {
     this.recentEvents.push(event);
     if (this.recentEvents.length > RECENT) this.recentEvents.shift();
     this.emitter.emit("event", event);
-    const line = `${JSON.stringify(event)}\n`;
-    this.writing = this.writing.then(async () => {
-      await this.tolerating(this.path, () => this.record(line));
-      await this.tolerating("the agent's log", async () => this.log?.write(line));
-    });
+    const isFirst = this.unwritten === "";
+    this.unwritten += `${JSON.stringify(event)}\n`;
+    if (isFirst) this.writing = this.writing.then(() => this.writeAll());
+  }
+
+  private async writeAll(): Promise<void> {
+    const lines = this.unwritten;
+    this.unwritten = "";
+    await this.tolerating(this.path, () => this.record(lines));
+    await this.tolerating("the agent's log", async () => this.log?.write(lines));
   }
 
   /** Calls `listener` for each event from now on; the returned function ends that. */
@@ -106,8 +113,8 @@ export class Events {
     }
   }
 
-  private async record(line: string): Promise<void> {
-    await appendFile(this.path, line, { mode: 0o600 });
+  private async record(lines: string): Promise<void> {
+    await appendFile(this.path, lines, { mode: 0o600 });
     if ((await stat(this.path)).size > ROTATE_AT) await rename(this.path, `${this.path}.1`);
   }
 }

@@ -15,6 +15,7 @@ import { removeTemporaries } from "./files";
 import { findHaproxy } from "./find-haproxy";
 import { hostFacts } from "./haproxy/host-facts";
 import { Host } from "./host";
+import { inParallel } from "./in-parallel";
 import { Journal } from "./journal";
 import { Meter } from "./meter/meter";
 import { MIRROR_ARGUMENT, Mirror, mirrorSocket } from "./mirror/mirror";
@@ -36,6 +37,8 @@ const UNDO_DEADLINE_MS = 20_000;
 const EVIDENCE_DEADLINE_MS = 2000;
 /** Between two looks for a good copy of a state that can't be trusted, in milliseconds. */
 const RELOAD_MS = 1000;
+/** How many folders are swept at once. */
+const SWEEP_AT_ONCE = 16;
 /** Exit code that asks the guard to start the version that is installed now, at once. */
 const EXIT_RESTART = 75;
 
@@ -221,11 +224,11 @@ function logOf({ log }: z.output<typeof agentOptions>): EventLog | undefined {
 async function sweep(directory: string): Promise<void> {
   await removeTemporaries(directory, (name) => !name.startsWith(".agent.json."));
   await removeTemporaries(join(directory, "secrets"));
-  for (const folder of ["edges", "processes"])
-    for (const { name } of (await readdir(join(directory, folder), { withFileTypes: true })).filter((entry) =>
-      entry.isDirectory(),
-    ))
-      await removeTemporaries(join(directory, folder, name));
+  for (const folder of ["edges", "processes"]) {
+    const entries = await readdir(join(directory, folder), { withFileTypes: true });
+    const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(directory, folder, name));
+    await inParallel(folders, SWEEP_AT_ONCE, (each) => removeTemporaries(each));
+  }
 }
 
 /** With a state that can't be trusted, the agent says so and changes nothing until a good copy is there; processes and traffic go on as they are. */

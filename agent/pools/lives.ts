@@ -78,7 +78,9 @@ export class Lives {
   adopt(subject: Subject, state: ProcessState, data: Record<string, unknown>): void {
     const before = this.known.get(subject.id);
     const old = before?.state ?? state;
-    this.note(subject.id, { state, since: before?.state === state ? before.since : this.now(), reason: "adopted" });
+    // Not worth a write each, where many are adopted: the next agent would find out the same.
+    if (before?.state === state) this.known.set(subject.id, { ...before, reason: "adopted" });
+    else this.note(subject.id, { state, since: this.now(), reason: "adopted" });
     this.tell(subject, `is adopted (${state})`, { ...data, old, state, reason: "adopted" });
   }
 

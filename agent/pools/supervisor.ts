@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Instance } from "../../model/pool-state";
 import type { Reason } from "../../model/process-state";
 import type { ProcessRecord } from "../processes/host";
@@ -127,7 +128,7 @@ export class Supervisor {
       return;
     }
     lives.adopt(subject, life?.state === "starting" ? "starting" : "running", { pid: record.pid });
-    lives.note(instance.id, { leaving: undefined });
+    if (again !== undefined) lives.note(instance.id, { leaving: undefined });
     slot.unproven = life?.state === "starting";
     if (slot.unproven) this.starter.watch(slot);
     else this.health.begin(slot);
@@ -200,6 +201,8 @@ export class Supervisor {
       const tier = this.slotsOf(pool).filter(({ instance }) => instance.template.policy === policy);
       const failed = new AbortController();
       const tierSignal = AbortSignal.any([signal, failed.signal]);
+      // Each of its processes listens.
+      setMaxListeners(0, tierSignal);
       const starts = tier.map((slot) =>
         this.starter.ensure(slot, strict(slot.instance), tierSignal).catch((error: unknown) => failed.abort(error)),
       );

@@ -1,6 +1,6 @@
 import { readdir, rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { findMarked, isAlive, readStat } from "./identity";
+import { isAlive, type Marked, readStat } from "./identity";
 import type { Launched } from "./launch";
 import { type Ending, type ProcessEvent, recordedEnding } from "./managed";
 import { isKeptAside, readRecord, type StoredRecord } from "./record";
@@ -24,7 +24,8 @@ export async function findIn(o: {
   id: string;
   folder: string;
   statusPath: string;
-  marker: string;
+  /** Looks for the live processes that carry the marker. */
+  marked: () => Promise<Marked[]>;
   bootId: string;
   report: (event: ProcessEvent) => void;
 }): Promise<Found | undefined> {
@@ -65,13 +66,13 @@ export async function findIn(o: {
 async function completeStatus(o: {
   id: string;
   statusPath: string;
-  marker: string;
+  marked: () => Promise<Marked[]>;
   bootId: string;
 }): Promise<Status | undefined> {
   for (const giveUpAt = performance.now() + SHIM_START_MS; ; await sleep(POLL_MS)) {
     const status = readStatus(o.statusPath);
     if (status === undefined || status.bootId !== o.bootId || performance.now() > giveUpAt) return status;
     if (status.app !== undefined || recordedEnding(status) !== undefined) return status;
-    if (!(await findMarked(o.marker)).some(({ id }) => id === o.id)) return readStatus(o.statusPath);
+    if (!(await o.marked()).some(({ id }) => id === o.id)) return readStatus(o.statusPath);
   }
 }

@@ -4,7 +4,8 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PRIVATE_FOLDER_MODE } from "../files";
-import { findIn } from "./adopt";
+import { inParallel } from "../in-parallel";
+import { type Found, findIn } from "./adopt";
 import { KILL_DEADLINE_MS, killMarked } from "./group";
 import { commandOf, findMarked, instanceOf, isAlive, type Marked, readBootId, signalProcess } from "./identity";
 import { type Launched, launchShim, type ProcessSpec } from "./launch";
@@ -19,6 +20,8 @@ export type { ProcessEvent, ProcessRecord, StopOptions } from "./managed";
 /** How often processes are looked at whose shim may have been killed with them, in milliseconds. */
 const SWEEP_MS = 2000;
 const POLL_MS = 10;
+/** How many folders are read at once when a process host opens. */
+const READ_AT_ONCE = 16;
 const COMMAND_CHARACTERS = 200;
 const ID = /^[a-z0-9][a-z0-9.@_-]{0,119}$/;
 const MARKER = /^[A-Za-z0-9._:-]{1,128}$/;
@@ -74,7 +77,10 @@ export class ProcessHost {
     const host = new ProcessHost(o.directory, o.marker, await readBootId(), o.onEvent ?? (() => undefined));
     try {
       const folders = (await readdir(o.directory, { withFileTypes: true })).filter((found) => found.isDirectory());
-      for (const { name: id } of folders) if (ID.test(id)) await host.adopt(id);
+      const ids = folders.flatMap(({ name: id }) => (ID.test(id) ? [id] : []));
+      const marked = sharing(() => findMarked(o.marker));
+      const found = await inParallel(ids, READ_AT_ONCE, (id) => host.findIn(id, marked));
+      for (const each of found) if (each !== undefined) host.adopt(each);
     } catch (error) {
       host.close();
       throw error;
@@ -209,24 +215,19 @@ export class ProcessHost {
     clearInterval(this.sweeper);
   }
 
-  private async adopt(id: string): Promise<void> {
-    const { bootId, marker, report } = this;
-    const found = await findIn({
-      id,
-      folder: this.folderOf(id),
-      statusPath: this.statusPathOf(id),
-      marker,
-      bootId,
-      report,
-    });
-    if (found === undefined) {
-      if ((await readdir(this.folderOf(id)).catch(() => [])).some(isKeptAside)) this.unrecorded.add(id);
-      return;
-    }
+  private async findIn(id: string, marked: () => Promise<Marked[]>): Promise<Found | undefined> {
+    const folder = this.folderOf(id);
+    const { bootId, report } = this;
+    const found = await findIn({ id, folder, statusPath: this.statusPathOf(id), marked, bootId, report });
+    if (found === undefined && (await readdir(folder).catch(() => [])).some(isKeptAside)) this.unrecorded.add(id);
+    return found;
+  }
+
+  private adopt(found: Found): void {
     const { version: _, ...description } = found.record;
     const managed = this.manage({ ...description, state: "starting", adopted: true });
     managed.found(found);
-    const { state, pid, group } = managed.record;
+    const { id, state, pid, group } = managed.record;
     if (state === "running") this.report({ message: `process ${id} is adopted`, data: { id, pid, group } });
   }
 
@@ -285,4 +286,15 @@ export class ProcessHost {
   private statusPathOf(id: string): string {
     return join(this.directory, STATUS_FOLDER, id);
   }
+}
+
+/** A costly look that all who ask for it while it is under way share. */
+function sharing<T>(look: () => Promise<T>): () => Promise<T> {
+  let underWay: Promise<T> | undefined;
+  return () => {
+    underWay ??= look().finally(() => {
+      underWay = undefined;
+    });
+    return underWay;
+  };
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
@@ -43,6 +43,16 @@ test("the lives of processes", async (t) => {
       restarts: 1,
       offEdge: false,
     });
+  });
+
+  await t.test("need no write where they are adopted as they are", async () => {
+    const file = join(folder, ".lives", `${SUBJECT.id}.json`);
+    const { ino } = await stat(file);
+    const lives = open();
+    lives.adopt(SUBJECT, "backoff", {});
+    assert.deepEqual([lives.get(SUBJECT.id)?.reason, (await stat(file)).ino], ["adopted", ino]);
+    lives.adopt(SUBJECT, "running", {});
+    assert.equal(open().get(SUBJECT.id)?.state, "running");
   });
 
   await t.test(

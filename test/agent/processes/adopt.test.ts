@@ -37,6 +37,24 @@ test("processes outlive a killed agent and are adopted; exits meanwhile and late
   assert.match((await lost).exit?.reason ?? "", /its shim was killed, too/);
 });
 
+test("more processes than are read at once are adopted, each as it is, also where some were just being started", async (t) => {
+  const { directory, open, launchFromDyingAgent } = await bench(t);
+  const ids = Array.from({ length: 40 }, (_, index) => `p${index}`);
+  const launched = await launchFromDyingAgent(Object.fromEntries(ids.map((id) => [id, script("exec sleep 60")])));
+  // As where the agent was killed between a shim's start and its first line, and nothing came of it.
+  for (const id of ids.slice(0, 20)) {
+    process.kill(-(launched.find((record) => record.id === id)?.group ?? 0), "SIGKILL");
+    const path = join(directory, ".status", id);
+    await writeFile(path, (await readFile(path, "utf8")).split("\n").slice(0, 1).join("\n").concat("\n"));
+  }
+  const host = await open();
+  const found = ids.map((id) => [host.get(id)?.state, host.get(id)?.pid]);
+  const expected = ids.map((id, index) =>
+    index < 20 ? ["exited", undefined] : ["running", launched.find((record) => record.id === id)?.pid],
+  );
+  assert.deepEqual(found, expected);
+});
+
 test("an adopted app that ignores the signal is killed with its group", async (t) => {
   const { open, launchFromDyingAgent } = await bench(t);
   const [launched] = await launchFromDyingAgent({ a: script("trap '' TERM; sleep 60 & while :; do sleep 0.1; done") });
