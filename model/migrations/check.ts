@@ -3,8 +3,9 @@ import type { CheckOptions, CheckResult, FileResult, Finding, MigrationFile } fr
 import { type Layout, type LayoutProblem, readLayout } from "./layout";
 import { unwrap } from "./postgres/ast";
 import { Catalogue } from "./postgres/catalogue";
+import type { FileStatement, Sent } from "./postgres/context";
 import { loadParser, type Parser } from "./postgres/parser";
-import { type FileStatement, Run, rollsBack, type Sent } from "./postgres/run";
+import { Run, rollsBack } from "./postgres/run";
 import { type Problem, readStatements } from "./postgres/statements";
 import { SourceText } from "./text";
 

@@ -3,10 +3,11 @@ import { excerpt } from "../text";
 import { canonical, optionsOf, optionText, unwrap } from "./ast";
 import { type Birth, type FunctionFact, keyOf } from "./catalogue";
 import { constantText } from "./constants";
+import type { At, CodeContext } from "./context";
 import { nameOfParts, stringsOf } from "./names";
 import { SyntaxProblem } from "./parser";
 import { readPlpgsql } from "./plpgsql";
-import type { At, CodeContext, Run } from "./run";
+import type { Run } from "./run";
 
 const READ_LANGUAGES = new Set(["plpgsql", "sql"]);
 const WRITE_PLAINLY = "Write the statements into the migration itself.";

@@ -1,6 +1,6 @@
 import type * as Pg from "libpg-query";
 import { constantText } from "./constants";
-import type { CodeContext } from "./run";
+import type { CodeContext } from "./context";
 
 type Tree = Record<string, unknown>;
 

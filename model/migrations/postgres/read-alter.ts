@@ -2,7 +2,7 @@ import type * as Pg from "libpg-query";
 import type { Action, LockMode, TableAction } from "./actions";
 import { constantOf, optionsOf, stripCasts } from "./ast";
 import { type Name, nameOfRangeVar } from "./names";
-import { objectName } from "./read";
+import { objectName } from "./objects";
 import { columnSpec, constraintSpec } from "./specs";
 import { typeOf } from "./types";
 

@@ -2,7 +2,7 @@ import type * as Pg from "libpg-query";
 import type { Action } from "./actions";
 import { unwrap } from "./ast";
 import { type Name, nameOfParts, nameOfRangeVar, stringsOf } from "./names";
-import { objectName, objectNameOf } from "./read";
+import { objectName, objectNameOf } from "./objects";
 
 /** Dropped by the name of the table and their own: `DROP TRIGGER name ON table`. */
 const PARTS_OF_TABLES = new Set(["OBJECT_TRIGGER", "OBJECT_RULE", "OBJECT_POLICY"]);

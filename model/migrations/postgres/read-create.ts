@@ -2,7 +2,7 @@ import type * as Pg from "libpg-query";
 import type { Action, CreateIndex, CreateRelation } from "./actions";
 import { columnsIn, optionsOf } from "./ast";
 import { type Name, nameOfParts, nameOfRangeVar, stringsOf } from "./names";
-import { rangeVars } from "./read";
+import { rangeVars } from "./objects";
 import { type ColumnSpec, type ConstraintSpec, columnSpec, constraintSpec, partitionKey } from "./specs";
 
 const NOTHING: Omit<CreateRelation, "relation" | "name" | "temporary"> = {

@@ -7,54 +7,18 @@ import { constantOf, isOn, optionsOf, stripCasts, unwrap } from "./ast";
 import { type Catalogue, keyOf, type Resolved } from "./catalogue";
 import { readCode, registerFunction } from "./code";
 import { constantText } from "./constants";
+import { type At, type CodeContext, type FileStatement, type Sent, TOP } from "./context";
 import { literalsIn, readData, readsLarge } from "./data";
 import { fold } from "./fold";
 import { locksOf, lockText } from "./locks";
 import { type Name, nameOfRangeVar, quoteName } from "./names";
-import type { ParsedStatement, Parser } from "./parser";
+import type { Parser } from "./parser";
 import { readStatement } from "./read";
 import type { HeldLock, Scene } from "./scene";
 import { DEFAULT_SEARCH_PATH, Session } from "./session";
 import { applySetting, readSetting } from "./settings";
 import { controlTransaction } from "./transactions";
 
-/** Where a statement stands, for people. */
-export interface Place {
-  line: number;
-  column: number;
-  statement: string;
-}
-
-export interface FileStatement extends ParsedStatement {
-  /** In UTF-16 units of the file. */
-  start: number;
-  readonly place: Place;
-  text: string;
-  /** Where the parser's places lead to in the text. */
-  indexOf(location: number): number;
-}
-
-export type At = Pick<FileStatement, "place" | "text" | "indexOf">;
-
-/** Several statements that reach the server as one string. */
-export interface Sent {
-  statements: readonly FileStatement[];
-}
-
-/** Where code runs that is not a statement of the file itself. */
-export interface CodeContext {
-  /** Such as `a DO block`. */
-  inside?: string;
-  /** Whether it may not be reached at all. */
-  conditional: boolean;
-  /** Whether its own COMMIT is allowed. */
-  mayCommit: boolean;
-  variables: ReadonlyMap<string, string>;
-  /** Functions that are being looked into. */
-  calls: readonly string[];
-}
-
-export const TOP: CodeContext = { conditional: false, mayCommit: false, variables: new Map(), calls: [] };
 /** Code that calls code that calls code: deeper is not looked into, and so not trusted. */
 const MAX_CALL_DEPTH = 16;
 const NOTHING_TO_JUDGE = new Set([

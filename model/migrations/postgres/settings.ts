@@ -1,7 +1,8 @@
 import type * as Pg from "libpg-query";
 import { constantOf } from "./ast";
 import { constantText } from "./constants";
-import type { At, CodeContext, Run } from "./run";
+import type { At, CodeContext } from "./context";
+import type { Run } from "./run";
 import { DEFAULT_SEARCH_PATH } from "./session";
 
 /** `SET`, and `RESET`. */

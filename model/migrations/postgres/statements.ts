@@ -1,7 +1,7 @@
 import { endOfBlockComment, endOfComment, lex } from "../lexer";
 import { excerpt, type SourceText } from "../text";
+import type { FileStatement, Place } from "./context";
 import { type Parser, SyntaxProblem } from "./parser";
-import type { FileStatement, Place } from "./run";
 
 /** What keeps a file, or a part of it, from being judged. */
 export interface Problem {

@@ -1,5 +1,6 @@
 import type * as Pg from "libpg-query";
-import { type FileStatement, type Run, TOP } from "./run";
+import { type FileStatement, TOP } from "./context";
+import type { Run } from "./run";
 
 const RUNNER_FIX = "Remove it, or tell the runner (and --transaction none) to run this file without a transaction.";
 
