@@ -23,7 +23,10 @@ export interface CanaryNode {
   port: number;
 }
 
-type Settings = Pick<PoolArgs, "processes" | "drainDeadline" | "retain" | "longestRequest" | "removedSettings">;
+type Settings = Pick<
+  PoolArgs,
+  "processes" | "drainDeadline" | "retain" | "longestRequest" | "removedSettings" | "slo" | "migrations"
+>;
 
 export interface CanaryReleaseArgs extends Settings {
   /** The release that all nodes shall run. Change: one node after the other, the canary first. */
@@ -124,8 +127,8 @@ export class CanaryRelease extends pulumi.ComponentResource {
     }: { name: string; backend: string; first: boolean; dependsOn: pulumi.Resource[] },
     args: CanaryReleaseArgs,
   ): Pool {
-    const { release, artifact, processes, drainDeadline, retain, longestRequest, removedSettings } = args;
-    const { edges, nodes, probe } = args;
+    const { release, artifact, processes, drainDeadline, retain, edges, nodes, probe } = args;
+    const { longestRequest, removedSettings, slo, migrations } = args;
     const { host, port } = nodes[node] as CanaryNode;
     return new Pool(
       `${name}-${node}`,
@@ -140,6 +143,8 @@ export class CanaryRelease extends pulumi.ComponentResource {
         retain,
         longestRequest,
         removedSettings,
+        slo,
+        migrations,
         ports: { from: port, to: port },
         serves: {
           backend,

@@ -1,8 +1,8 @@
 import type { PoolSpec, ProcessTemplate, Release } from "./pool";
-import { candidateShare, candidateShareBefore, type PoolCanary } from "./pool-share";
+import { candidateShare, candidateShareBefore, isFinishing, type PoolCanary } from "./pool-share";
 import { templateIdentity } from "./pool-state";
-import { formatSplit, type Percent, SPLIT_PARTS } from "./split";
-import { type Staged, splitOf } from "./stages";
+import { formatSplit, type Percent, parsePercent, SPLIT_PARTS } from "./split";
+import { type Place, placeOf, reached, STABLE, type Staged } from "./stages";
 
 /**
  * What an update changes of a resource, as a policy is told: it sees new inputs alone. `create`: it is new. `promotion`: a
@@ -27,6 +27,8 @@ export interface PoolChange {
     release: string;
     from: Percent;
     to: Percent;
+    /** The share with which it became the pool's own release; left out where it does not. */
+    finished?: Percent;
   };
 }
 
@@ -45,40 +47,47 @@ export function poolChange(before: Pool | undefined, after: Pool): PoolChange {
   const order = known.includes(to) ? known : [...known, to].slice(-MAX_ORDER);
   const change = { from, to, order, ...tried };
   if (from === to) return { kind: startsAnew(before, after) ? "restart" : shareKind(before, after), ...change };
-  return {
-    kind: known.includes(to) && known.indexOf(to) < known.indexOf(from) ? "rollback" : "promotion",
-    ...change,
-  };
+  const back = known.includes(to) && known.indexOf(to) < known.indexOf(from);
+  // What never served is no way back, in whose company it ever comes.
+  const tries = shareKind(before, after) === "promotion" && !known.includes(after.canary?.release.id ?? "");
+  return { kind: back && !tries ? "rollback" : "promotion", ...change };
 }
 
 function candidateChange(before: Pool | undefined, after: Pool): Pick<PoolChange, "candidate"> {
   if (before?.canary === undefined && after.canary === undefined) return {};
-  const from = after.canary === undefined ? candidateShare(before?.canary) : candidateShareBefore(before, after);
+  const from = after.canary === undefined ? candidateShare(before?.canary) : shareBeforeOf(before, after);
   return {
     candidate: {
       release: after.canary?.release.id ?? "",
       from: formatSplit(from),
       to: formatSplit(candidateShare(after.canary)),
+      ...(isFinishing(before, after) && { finished: formatSplit(candidateShare(before?.canary)) }),
     },
   };
+}
+
+/** The share that the declared candidate begins with: one whose processes changed is another one. */
+function shareBeforeOf(before: Pool | undefined, after: Pool): number {
+  return before === undefined || otherProcesses(before, after) ? 0 : candidateShareBefore(before, after);
 }
 
 /** Of a pool whose own release stays. */
 function shareKind(before: Pool, after: Pool): ChangeKind {
   const to = candidateShare(after.canary);
-  if (to > candidateShareBefore(before, after)) return "promotion";
+  if (to > shareBeforeOf(before, after)) return "promotion";
   return to < candidateShare(before.canary) ? "rollback" : "none";
 }
 
 /** Whether a pool's release starts anew, since more than live settings of it changed. */
 export function startsAnew(before: Pool, after: Pool): boolean {
+  return sourceOf(before.release) !== sourceOf(after.release) || otherProcesses(before, after);
+}
+
+function otherProcesses(before: Pool, after: Pool): boolean {
   const names = [...new Set([...Object.keys(before.processes), ...Object.keys(after.processes)])];
   const isOther = (a: ProcessTemplate | undefined, b: ProcessTemplate | undefined) =>
     a === undefined || b === undefined || templateIdentity(a) !== templateIdentity(b);
-  return (
-    sourceOf(before.release) !== sourceOf(after.release) ||
-    names.some((name) => isOther(before.processes[name], after.processes[name]))
-  );
+  return names.some((name) => isOther(before.processes[name], after.processes[name]));
 }
 
 function sourceOf({ path, revision }: Release): string {
@@ -90,6 +99,10 @@ export interface RouteChange {
   /** The candidate's share after the last update; `0%` for a new candidate. */
   from: Percent;
   to: Percent;
+  /** Names of the stages that it goes from and to; empty where its share alone is known. Several may have the share `0%`. */
+  stage: { from: string; to: string };
+  /** Share of the requests that is copied to its mirror; `0%` for a new one, and where there is none. */
+  mirrored: { from: Percent; to: Percent };
   stable: {
     /** The stable backend that was declared before; empty for a new route. */
     from: string;
@@ -104,40 +117,61 @@ export interface RouteChange {
 type Route = Pick<Staged, "stages" | "stage"> & {
   stable: string;
   candidate?: string | undefined;
+  mirror?: { to: string; share: Percent } | undefined;
   change?: { stable?: RouteChange["stable"] | undefined } | undefined;
 };
 
 /** @param before the route as it was declared at the last update; undefined for a new one */
 export function routeChange(before: Route | undefined, after: Route): RouteChange {
-  const to = shareOf(after);
+  const to = placeAt(after);
+  const from = placeBefore(before, after);
+  const mirrored = [before?.mirror?.to === after.mirror?.to ? mirroredOf(before) : 0, mirroredOf(after)] as const;
+  const told = {
+    from: formatSplit(from.split),
+    to: formatSplit(to.split),
+    stage: { from: from.stage ?? "", to: to.stage ?? "" },
+    mirrored: { from: formatSplit(mirrored[0]), to: formatSplit(mirrored[1]) },
+  };
   if (before === undefined) {
     const stable = { from: "", to: after.stable, had: formatSplit(0), before: "" };
-    return { kind: to > 0 ? "promotion" : "create", from: formatSplit(0), to: formatSplit(to), stable };
+    const forward = reached(after.stages, to) >= 0 || mirrored[1] > 0;
+    return { kind: forward ? "promotion" : "create", ...told, stable };
   }
-  const from = shareBefore(before, after.candidate);
   const earlier = before.change?.stable?.before ?? "";
   const moved = before.stable !== after.stable;
-  const had = before.candidate === after.stable ? shareOf(before) : 0;
+  const had = before.candidate === after.stable ? placeAt(before).split : 0;
   const stable = {
     from: before.stable,
     to: after.stable,
-    had: formatSplit(moved ? had : SPLIT_PARTS - shareOf(before)),
+    had: formatSplit(moved ? had : SPLIT_PARTS - placeAt(before).split),
     before: moved ? before.stable : earlier,
   };
-  const change = { from: formatSplit(from), to: formatSplit(to), stable };
+  const change = { ...told, stable };
   if (moved && after.stable === earlier) return { kind: "rollback", ...change };
-  if ((moved && had < SPLIT_PARTS) || to > from) return { kind: "promotion", ...change };
-  return { kind: to < from ? "rollback" : "none", ...change };
+  if (moved && had < SPLIT_PARTS) return { kind: "promotion", ...change };
+  // The candidate's requests decide, then its stage, then what is copied to a shadow.
+  const way =
+    to.split - from.split || reached(after.stages, to) - reached(after.stages, from) || mirrored[1] - mirrored[0];
+  return { kind: way > 0 ? "promotion" : way < 0 ? "rollback" : "none", ...change };
 }
 
-/** Share that a backend had, whichever side it was on, in 1/10,000. */
-function shareBefore(before: Route, backend: string | undefined): number {
-  if (backend === undefined) return 0;
-  if (backend === before.candidate) return shareOf(before);
-  return backend === before.stable ? SPLIT_PARTS - shareOf(before) : 0;
+/** Where the declared candidate was, whichever side it was on. */
+function placeBefore(before: Route | undefined, { candidate }: Route): Place {
+  const none = { split: 0, stage: STABLE };
+  if (before === undefined || candidate === undefined) return none;
+  const place = placeAt(before);
+  if (candidate === before.candidate) return place;
+  return candidate === before.stable && place.split < SPLIT_PARTS ? { split: SPLIT_PARTS - place.split } : none;
 }
 
-/** The candidate's share that a route declares, in 1/10,000. */
-function shareOf({ stages, stage, candidate }: Route): number {
-  return candidate === undefined ? 0 : (splitOf(stages, stage) ?? 0);
+/** Where a route declares its candidate to be. */
+function placeAt({ stages, stage, candidate }: Route): Place {
+  return (candidate === undefined ? undefined : placeOf(stages, stage)) ?? { split: 0, stage: STABLE };
+}
+
+/** Share of the requests that a route declares to be copied, in 1/10,000. */
+function mirroredOf(route: Route | undefined): number {
+  if (route?.mirror === undefined) return 0;
+  const own = route.stages.find(({ name }) => name === route.stage)?.mirror;
+  return parsePercent(own ?? route.mirror.share) ?? 0;
 }

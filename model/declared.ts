@@ -13,6 +13,9 @@ import { threshold } from "./threshold";
 /** Most settings and objectives that one resource declares. */
 const MAX_DECLARED = 100;
 
+/** The service level that its users are promised, such as `["p95 < 500 ms", "5xx < 0.5 %"]`: gates must not be looser. */
+const slo = z.array(threshold).max(MAX_DECLARED).optional();
+
 /** Longest time that a request of the service may take, from its arrival to the last byte of its answer. */
 const longestRequest = duration({ min: "1 millisecond", max: "7 days" }).optional();
 
@@ -38,6 +41,8 @@ export const removedSetting = z.strictObject({
 export type RemovedSetting = z.output<typeof removedSetting>;
 
 export const poolDeclarations = {
+  /** See {@link slo}: of its candidate's stages, and of its window in place. @default not declared */
+  slo,
   /** See {@link longestRequest}: drains and timeouts must not be shorter. @default not declared */
   longestRequest,
   /** Environment variables and command-line options that the service does not take any more. @default none */
@@ -56,8 +61,8 @@ export const backendDeclarations = { longestRequest };
 export type BackendDeclarations = z.input<z.ZodObject<typeof backendDeclarations>>;
 
 export const routeDeclarations = {
-  /** The service level that its users are promised, such as `["p95 < 500 ms", "5xx < 0.5 %"]`: gates must not be looser. @default not declared */
-  slo: z.array(threshold).max(MAX_DECLARED).optional(),
+  /** See {@link slo}. @default not declared */
+  slo,
 };
 export type RouteDeclarations = z.input<z.ZodObject<typeof routeDeclarations>>;
 

@@ -153,7 +153,7 @@ export function placeOf(stages: readonly Stage[], name: string): Place | undefin
 }
 
 /** Number of the last stage that a place has reached; -1 below all, as for a share of 0 % of which no stage is known. */
-function reached(stages: readonly Stage[], { split, stage }: Place): number {
+export function reached(stages: readonly Stage[], { split, stage }: Place): number {
   const named = stages.findIndex((each) => each.name === stage && parts(each.split) === split);
   return named >= 0 ? named : stages.findLastIndex((each) => parts(each.split) <= split && split > 0);
 }

@@ -3,6 +3,7 @@ import { type Duration, duration } from "../model/duration";
 import { shown } from "../model/explain";
 import { type Freeze, freezeAt, freezeCalendar } from "../model/freeze";
 import { readOverride } from "../model/override";
+import type { Judged, Unsure } from "./support/judged";
 import { type Circumstances, type Finding, policy } from "./support/policy";
 
 /** Stack config that lifts a freeze: an object with reason, who and until. */
@@ -23,19 +24,30 @@ export const freezeWindow = policy({
   config,
   judge: {
     Pool({ change }, circumstances) {
-      if (change?.kind === "promotion") return judge(`release ${change.to}`, circumstances);
+      if (change?.kind === "promotion") return judge(forward(change), circumstances);
       return change?.kind === "restart" ? judge(`a restart of release ${change.to}`, circumstances) : [];
     },
     Migrations({ change }, circumstances) {
       return change?.kind === "promotion" ? judge(`migration ${change.to}`, circumstances) : [];
     },
-    Route({ change }, circumstances) {
-      if (change?.kind !== "promotion") return [];
-      const moved = change.stable?.from !== "" && change.stable?.from !== change.stable?.to;
-      return judge(moved ? `the move to ${change.stable?.to}` : `the way to ${change.to}`, circumstances);
-    },
+    Route: (route, circumstances) => (route.change?.kind === "promotion" ? judge(traffic(route), circumstances) : []),
   },
 });
+
+/** What goes forward in a pool. */
+function forward({ from, to, candidate }: NonNullable<Unsure<Judged["Pool"]>["change"]>): string {
+  return from === to ? `the way of candidate ${candidate?.release} to ${candidate?.to}` : `release ${to}`;
+}
+
+/** What goes forward in a route. */
+function traffic({ change, mirror }: Unsure<Judged["Route"]>): string {
+  const { stable, stage, mirrored } = change ?? {};
+  if (stable?.from !== "" && stable?.from !== stable?.to) return `the move to ${stable?.to}`;
+  if (change?.from !== change?.to) return `the way to ${change?.to}`;
+  return stage?.from === stage?.to
+    ? `mirroring ${mirrored?.to} of the requests to ${mirror?.to}`
+    : `the way to stage ${stage?.to}`;
+}
 
 function judge(what: string, { config, stack, now }: Circumstances<Config>): Finding[] {
   const freeze = freezeAt(config, now);

@@ -7,6 +7,7 @@ import {
   type ReleaseInUse,
   takenFrom,
 } from "../model/migration-set";
+import { parsePercent } from "../model/split";
 import type { Judged, Unsure } from "./support/judged";
 import { type Circumstances, type Finding, policy, type Seen } from "./support/policy";
 
@@ -111,13 +112,29 @@ function databases(others: readonly Seen[]): Database[] {
   });
 }
 
-/** A release that goes out, or back, must find what it needs, and must not miss what a contract migration took. */
-function livesWith({ migrations: database, release, change }: Unsure<Judged["Pool"]>): Finding[] {
+/** A release that goes out, or back, or is tried, must find what it needs, and must not miss what a contract migration took. */
+function livesWith({ migrations: database, release, canary, change }: Unsure<Judged["Pool"]>): Finding[] {
+  if (change?.kind === undefined || change.kind === "none") return [];
+  const back = change.kind === "rollback";
+  const tried = (parsePercent(change.candidate?.to ?? "") ?? 0) > 0;
+  return [
+    ...needs(release, { at: "release.id", database, back, evenBack: true }),
+    // To give requests of what is tried back to what served is never refused.
+    ...(tried ? needs(canary?.release, { at: "canary.release.id", database, back, evenBack: false }) : []),
+  ];
+}
+
+type Pool = Unsure<Judged["Pool"]>;
+
+function needs(
+  release: Pool["release"],
+  { at, database, back, evenBack }: { at: string; database: Pool["migrations"]; back: boolean; evenBack: boolean },
+): Finding[] {
   const files = database?.migrations?.filter(
     (file): file is Migration => file?.id !== undefined && file.phase !== undefined,
   );
   const id = release?.id;
-  if (files === undefined || id === undefined || change?.kind === undefined || change.kind === "none") return [];
+  if (files === undefined || id === undefined) return [];
   const required = release?.requiresMigration;
   const missing: Finding[] =
     required === undefined ||
@@ -128,20 +145,20 @@ function livesWith({ migrations: database, release, change }: Unsure<Judged["Poo
       ? []
       : [
           {
-            at: "release.id",
+            at,
             message: `${id} requires migration ${required}, which database ${database?.name} does not have: add it`,
-            evenBack: true,
+            evenBack,
           },
         ];
   const taken = takenFrom(release, files);
   if (taken.length === 0) return missing;
-  const way = change.kind === "rollback" ? "going back to it would break it: go forward with a fix" : "adapt it";
+  const way = back ? "going back to it would break it: go forward with a fix" : "adapt it";
   return [
     ...missing,
     {
-      at: "release.id",
-      message: `${id} may still need what ${taken.join(", ")} took away from database ${database?.name}: ${way}, or declare release.toleratesMigration where it does not`,
-      evenBack: true,
+      at,
+      message: `${id} may still need what ${taken.join(", ")} took away from database ${database?.name}: ${way}, or declare ${at.replace(/id$/, "toleratesMigration")} where it does not`,
+      evenBack,
     },
   ];
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Finding, policy } from "./support/policy";
-import { type Step, watchOf, wayOf } from "./support/walk";
+import { type Step, stepsOfPool, wayOf } from "./support/walk";
 
 const DEFAULT_MINIMUM = 50;
 
@@ -17,7 +17,7 @@ export const minimumRequests = policy({
   }),
   judge: {
     Route: (inputs, { config }) => wayOf(inputs).steps.flatMap((step) => tooFew(step, config.requests)),
-    Pool: (inputs, { config }) => watchOf(inputs).flatMap((step) => tooFew(step, config.requests)),
+    Pool: (inputs, { config }) => stepsOfPool(inputs).flatMap((step) => tooFew(step, config.requests)),
   },
 });
 

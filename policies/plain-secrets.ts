@@ -28,8 +28,8 @@ export const plainSecrets = policy({
             `set it anew with "pulumi config set --secret ${key}"`,
           ),
         ),
-    Pool: ({ processes, secretNames }, { config: { allow } }) =>
-      Object.entries(processes ?? {}).flatMap(([id, process]) => [
+    Pool: ({ processes, secretNames, canary, watch }, { config: { allow } }) => [
+      ...Object.entries(processes ?? {}).flatMap(([id, process]) => [
         ...Object.entries(process?.env ?? {}).flatMap(([key, value]) => {
           const isFine = value === undefined || allow.includes(key) || secretNames?.[id]?.includes(key);
           const remedy = "make it a secret, as config.requireSecret and pulumi.secret do";
@@ -37,18 +37,26 @@ export const plainSecrets = policy({
         }),
         ...command(`processes.${id}.command`, process?.command, allow),
       ]),
-    Route: ({ stages }, { config: { allow } }) =>
-      (stages ?? []).flatMap((stage, index) =>
-        (stage?.gates ?? []).flatMap((gate, position) =>
-          gateSecrets(`stages[${index}].gates[${position}]`, gate, allow),
-        ),
-      ),
+      ...ofStages("canary.stages", canary?.stages, allow),
+      ...ofGates("watch.before", watch?.before, allow),
+      ...ofGates("watch.gates", watch?.gates, allow),
+    ],
+    Route: ({ stages }, { config: { allow } }) => ofStages("stages", stages, allow),
   },
 });
 
-type Gate = NonNullable<NonNullable<Unsure<Judged["Route"]>["stages"]>[number]>["gates"];
+type Stages = Unsure<Judged["Route"]>["stages"];
+type Gates = NonNullable<NonNullable<Stages>[number]>["gates"];
 
-function gateSecrets(at: string, gate: NonNullable<Gate>[number], allow: readonly string[]): Finding[] {
+function ofStages(at: string, stages: Stages, allow: readonly string[]): Finding[] {
+  return (stages ?? []).flatMap((stage, index) => ofGates(`${at}[${index}].gates`, stage?.gates, allow));
+}
+
+function ofGates(at: string, gates: Gates, allow: readonly string[]): Finding[] {
+  return (gates ?? []).flatMap((gate, index) => gateSecrets(`${at}[${index}]`, gate, allow));
+}
+
+function gateSecrets(at: string, gate: NonNullable<Gates>[number], allow: readonly string[]): Finding[] {
   if (gate === undefined) return [];
   const url = "url" in gate && typeof gate.url === "string" ? gate.url : "";
   const urlFinding = said(

@@ -4,6 +4,7 @@ import { formatSplit, SPLIT_PARTS } from "../model/split";
 import { type Stage, splitOf } from "../model/stages";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
+import { candidateWay, type Way, wayOf } from "./support/walk";
 
 const KINDS = ["health", "sli", "parity", "soak", "http", "command"] as const;
 const EXAMPLE = '{ kind: "sli", thresholds: ["5xx < 1 %"] }';
@@ -20,18 +21,23 @@ export const promotionGates = policy({
       .describe("Kinds of gates of which the stage before 100 % must have at least one"),
   }),
   judge: {
-    Route: (inputs, { config }) => [...unwatched(inputs, config.kinds), ...replaced(inputs)],
+    Route: (inputs, { config }) => [...unwatched(wayOf(inputs), inputs, config.kinds), ...replaced(inputs)],
+    Pool: (inputs, { config }) =>
+      unwatched(candidateWay(inputs), inputs.canary ?? {}, config.kinds).map(({ at, ...finding }) => ({
+        ...finding,
+        at: `canary.${at}`,
+      })),
   },
 });
 
 /** The stage that decides whether everything goes to the candidate is the last one before 100 %. */
 function unwatched(
-  { stages, stage, change }: Unsure<Judged["Route"]>,
+  { steps }: Way,
+  { stages }: Pick<Unsure<Judged["Route"]>, "stages">,
   kinds: readonly (typeof KINDS)[number][],
 ): Finding[] {
-  if (change?.kind !== "promotion" || stages === undefined || stage === undefined) return [];
+  if (steps.at(-1)?.split !== SPLIT_PARTS) return [];
   const declared = stages as Stage[];
-  if (splitOf(declared, stage) !== SPLIT_PARTS || change.from === formatSplit(SPLIT_PARTS)) return [];
   const last = declared.findLastIndex((one) => (splitOf(declared, one.name) ?? 0) < SPLIT_PARTS);
   const decisive = declared[last];
   if (decisive === undefined)

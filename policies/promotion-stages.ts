@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { milliseconds } from "../model/duration";
-import { formatSplit, parsePercent, percent, SPLIT_PARTS } from "../model/split";
+import { formatSplit, type Percent, parsePercent, percent, SPLIT_PARTS } from "../model/split";
+import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
-import { type Step, wayOf } from "./support/walk";
+import { candidateWay, type Step, type Way, wayOf } from "./support/walk";
 
 export const promotionStages = policy({
   name: "promotion-stages",
@@ -13,25 +14,45 @@ export const promotionStages = policy({
     first: percent.default("10%").describe("Largest share that a candidate without requests may begin with"),
   }),
   judge: {
-    Route(inputs, { config }) {
-      const { from, steps } = wayOf(inputs);
-      const first = parsePercent(config.first) ?? 0;
-      return steps.flatMap((step, index) => [
-        ...jump(step, index === 0 ? from : (steps[index - 1]?.split ?? 0), { first, factor: config.factor }),
-        ...skipped(step),
-      ]);
-    },
+    Route: (inputs, { config }) => steep(wayOf(inputs), limitsOf(config)),
+    Pool: (inputs, { config }) => [
+      ...steep(candidateWay(inputs), limitsOf(config)),
+      ...finished(inputs, limitsOf(config)),
+    ],
   },
 });
 
-function jump({ at, split }: Step, before: number, { first, factor }: { first: number; factor: number }): Finding[] {
+interface Limits {
+  /** In 1/10,000. */
+  first: number;
+  factor: number;
+}
+
+function limitsOf({ first, factor }: { first: Percent; factor: number }): Limits {
+  return { first: parsePercent(first) ?? 0, factor };
+}
+
+function steep({ from, steps }: Way, limits: Limits): Finding[] {
+  return steps.flatMap((step, index) => [
+    ...jump({ ...step, at: `${step.at}.split` }, index === 0 ? from : (steps[index - 1]?.split ?? 0), limits),
+    ...skipped(step),
+  ]);
+}
+
+/** A candidate that becomes its pool's release gets all other requests at once. */
+function finished({ change }: Unsure<Judged["Pool"]>, limits: Limits): Finding[] {
+  const had = parsePercent(change?.candidate?.finished ?? "");
+  return had === undefined ? [] : jump({ at: "release.id", split: SPLIT_PARTS }, had, limits);
+}
+
+function jump({ at, split }: Pick<Step, "at" | "split">, before: number, { first, factor }: Limits): Finding[] {
   const [share, was] = [formatSplit(split), formatSplit(before)];
   if (before === 0)
     return split <= first
       ? []
       : [
           {
-            at: `${at}.split`,
+            at,
             message: `${share} is a candidate's first share, above ${formatSplit(first)}: put a smaller stage before it`,
           },
         ];
@@ -39,7 +60,7 @@ function jump({ at, split }: Step, before: number, { first, factor }: { first: n
   const between = formatSplit(Math.min(Math.floor(before * factor), SPLIT_PARTS));
   return [
     {
-      at: `${at}.split`,
+      at,
       message: `${was} to ${share} is a jump by a factor of ${Number((split / before).toPrecision(3))}, above ${factor}: put a stage such as "${between}" between them`,
     },
   ];

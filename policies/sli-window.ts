@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type Duration, duration, milliseconds } from "../model/duration";
 import { type Finding, policy } from "./support/policy";
 import { isProduction, production } from "./support/production";
-import { type Step, watchOf, wayOf } from "./support/walk";
+import { type Step, stepsOfPool, wayOf } from "./support/walk";
 
 const DEFAULT_MINIMUM: Duration = "5 minutes";
 
@@ -21,7 +21,7 @@ export const sliWindow = policy({
     },
     Pool(inputs, { config, stack }) {
       if (!isProduction(stack, config.production)) return [];
-      return watchOf(inputs).flatMap((step) => short(step, config.minimum));
+      return stepsOfPool(inputs).flatMap((step) => short(step, config.minimum));
     },
   },
 });

@@ -3,7 +3,7 @@ import { isMetered, type PrometheusSliGate } from "../model/gate";
 import { isRatio, type SliMetric } from "../model/sli";
 import { parseThreshold, type Threshold, threshold } from "../model/threshold";
 import { type Finding, policy } from "./support/policy";
-import { type Step, wayOf } from "./support/walk";
+import { type Step, stepsOfPool, wayOf } from "./support/walk";
 
 export const sloThresholds = policy({
   name: "slo-thresholds",
@@ -13,25 +13,25 @@ export const sloThresholds = policy({
     slo: z
       .array(threshold)
       .default([])
-      .describe('Objectives of every route, such as "5xx < 1 %"; a route\'s own slo goes before, metric by metric'),
+      .describe('Objectives of all routes and pools, such as "5xx < 1 %"; their own slo goes before, metric by metric'),
   }),
   judge: {
-    Route(inputs, { config }) {
-      const { steps } = wayOf(inputs);
-      if (steps.length === 0) return [];
-      const own = objectives((inputs.slo ?? []).filter((text) => text !== undefined));
-      const others = objectives(config.slo).filter(
-        ({ metric }) => !own.some((objective) => objective.metric === metric),
-      );
-      const slo = [...own, ...others];
-      const limits = steps.flatMap(limitsOf);
-      return [
-        ...limits.flatMap((limit) => looser(limit, slo)),
-        ...slo.flatMap((objective) => unwatched(objective, limits, steps)),
-      ];
-    },
+    Route: (inputs, { config }) => judge(wayOf(inputs).steps, inputs.slo, config.slo),
+    Pool: (inputs, { config }) => judge(stepsOfPool(inputs), inputs.slo, config.slo),
   },
 });
+
+function judge(steps: readonly Step[], declared: (string | undefined)[] | undefined, common: string[]): Finding[] {
+  if (steps.length === 0) return [];
+  const own = objectives((declared ?? []).filter((text) => text !== undefined));
+  const others = objectives(common).filter(({ metric }) => !own.some((objective) => objective.metric === metric));
+  const slo = [...own, ...others];
+  const limits = steps.flatMap(limitsOf);
+  return [
+    ...limits.flatMap((limit) => looser(limit, slo)),
+    ...slo.flatMap((objective) => unwatched(objective, limits, steps)),
+  ];
+}
 
 interface Limit extends Threshold {
   at: string;

@@ -5,6 +5,7 @@ import type { BackendDeclarations, PoolDeclarations, RouteDeclarations } from ".
 import type { EdgeSpec } from "../../model/edge";
 import type { Migration, MigrationFinding, MigrationsSpec, ReleaseInUse } from "../../model/migration-set";
 import type { PoolSpec } from "../../model/pool";
+import type { PoolCanary } from "../../model/pool-share";
 import type { DeclaredRoute } from "../../model/route";
 import type { Watched } from "../../model/serving";
 
@@ -28,6 +29,7 @@ export interface Judged {
     PoolDeclarations &
     OnAgent & {
       serves?: { edges: EdgeRef[] };
+      canary?: PoolCanary;
       watch: Watched;
       change: PoolChange;
       secretNames: Record<string, string[]>;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { type PoolChange, poolChange, type RouteChange, routeChange } from "../../model/change";
 import { poolSpec } from "../../model/pool";
+import { checkedCanary } from "../../model/pool-share";
 import { stages } from "../../model/stages";
 
 function pool(id: string, changes: object = {}, env: Record<string, string> = {}) {
@@ -52,9 +53,66 @@ test("a pool that starts anew is told apart from one that changes live, and from
   });
 });
 
+test("a pool's candidate goes forward, back, becomes the release, or begins anew", () => {
+  const tried = (id: string, share: `${number}%`, env: Record<string, string> = {}) => {
+    const release = { id: "v2", path: "/srv/v2" };
+    const canary = { ...checkedCanary.parse({ release, stage: share === "0%" ? "stable" : share }), release };
+    return { ...pool(id, {}, env), canary };
+  };
+  const told = (before: Parameters<typeof poolChange>[0], after: Parameters<typeof poolChange>[1]) => {
+    const { kind, candidate } = poolChange(before, after);
+    return [kind, candidate?.from, candidate?.to, candidate?.finished];
+  };
+  assert.deepEqual(told(pool("v1"), tried("v1", "10%")), ["promotion", "0%", "10%", undefined]);
+  assert.deepEqual(told(tried("v1", "10%"), tried("v1", "1%")), ["rollback", "10%", "1%", undefined]);
+  assert.deepEqual(told(tried("v1", "10%"), pool("v1")), ["rollback", "10%", "0%", undefined]);
+  assert.deepEqual(told(tried("v1", "10%"), pool("v2")), ["promotion", "10%", "0%", "10%"]);
+  // Other processes are another candidate, which begins without requests.
+  assert.deepEqual(told(tried("v1", "10%"), tried("v1", "10%", { A: "1" })), ["restart", "0%", "10%", undefined]);
+  // What never served does not come in with a way back.
+  const back = { ...pool("v1"), change: { order: ["v0", "v1"] } };
+  assert.deepEqual(told(back, tried("v0", "10%")), ["promotion", "0%", "10%", undefined]);
+  assert.deepEqual(told(back, pool("v0")), ["rollback", undefined, undefined, undefined]);
+});
+
 function route(stable: string, stage: string, candidate?: string) {
   return { stages: stages.parse(undefined), stable, stage, candidate };
 }
+
+test("a route's stages without requests, and its copies, have a way up and down too", () => {
+  const declared = stages.parse([
+    { name: "parity", split: "0%" },
+    { name: "shadow", split: "0%", mirror: "100%" },
+    { split: "1%" },
+  ]);
+  const at = (stage: string, share: `${number}%` = "0%", to = "green") => ({
+    ...route("blue", stage, "green"),
+    stages: declared,
+    mirror: { to, share },
+  });
+  const told = (before: Parameters<typeof routeChange>[0], after: Parameters<typeof routeChange>[1]) => {
+    const { kind, stage, mirrored } = routeChange(before, after);
+    return [kind, stage.from, stage.to, mirrored.from, mirrored.to];
+  };
+  assert.deepEqual(told(undefined, at("stable")), ["create", "stable", "stable", "0%", "0%"]);
+  assert.deepEqual(told(undefined, at("shadow")), ["promotion", "stable", "shadow", "0%", "100%"]);
+  assert.deepEqual(told(undefined, at("stable", "10%")), ["promotion", "stable", "stable", "0%", "10%"]);
+  assert.deepEqual(told(at("stable"), at("parity")), ["promotion", "stable", "parity", "0%", "0%"]);
+  assert.deepEqual(told(at("parity"), at("shadow")), ["promotion", "parity", "shadow", "0%", "100%"]);
+  assert.deepEqual(told(at("shadow"), at("1%")), ["promotion", "shadow", "1%", "100%", "0%"]);
+  // Its requests go back, whatever is copied then.
+  assert.deepEqual(told(at("1%"), at("shadow")), ["rollback", "1%", "shadow", "0%", "100%"]);
+  assert.deepEqual(told(at("shadow"), at("stable")), ["rollback", "shadow", "stable", "100%", "0%"]);
+  assert.deepEqual(told(at("stable", "1%"), at("stable", "10%")), ["promotion", "stable", "stable", "1%", "10%"]);
+  assert.deepEqual(told(at("stable", "10%"), at("stable", "1%")), ["rollback", "stable", "stable", "10%", "1%"]);
+  assert.deepEqual(told(at("stable", "10%"), at("stable", "10%", "red")), [
+    "promotion",
+    "stable",
+    "stable",
+    "0%",
+    "10%",
+  ]);
+});
 
 test("a route's way up, down, and to another stable backend are told apart", () => {
   let before: (ReturnType<typeof route> & { change: RouteChange }) | undefined;

@@ -4,7 +4,7 @@ import type { MigrationFinding, ReleaseInUse, ReleaseNeeds } from "../../model/m
 import { freezeWindow } from "../../policies/freeze-window";
 import { migrations } from "../../policies/migrations";
 import type { Judged, Unsure } from "../../policies/support/judged";
-import { judge } from "./support/judge";
+import { candidateOnItsWay, judge } from "./support/judge";
 
 const HASH = "0123456789abcdef".repeat(4);
 const DROP: MigrationFinding = {
@@ -126,6 +126,21 @@ test("a release must find what it needs, and a rollback is refused where it woul
     "release.id: v3 requires migration 0003, which database db does not have: add it",
   ]);
   assert.deepEqual(judge(migrations, "Pool", { release: { id: "v1" }, change: { kind: "promotion" } }), []);
+
+  const tried = (to: `${number}%`, needed: ReleaseNeeds) =>
+    judge(migrations, "Pool", {
+      ...candidateOnItsWay("0%", to, [{ split: "1%" }]),
+      release: { id: "v1", path: "/srv", toleratesMigration: "0002" },
+      canary: { release: { id: "v2", path: "/srv", ...needed } },
+      migrations: { name: "db", migrations: files },
+    });
+  assert.deepEqual(tried("1%", { requiresMigration: "0003" }), [
+    "canary.release.id: v2 requires migration 0003, which database db does not have: add it",
+    "canary.release.id: v2 may still need what 0002_drop.sql took away from database db: adapt it, or declare canary.release.toleratesMigration where it does not",
+  ]);
+  assert.deepEqual(tried("1%", { requiresMigration: "0002", toleratesMigration: "0002" }), []);
+  // One that is not started needs nothing yet.
+  assert.deepEqual(tried("0%", { requiresMigration: "0003" }), []);
 });
 
 test("migrations wait for the end of a freeze", () => {

@@ -14,7 +14,7 @@ import { spread } from "../../policies/spread";
 import type { Judged, Kind, Unsure } from "../../policies/support/judged";
 import type { Seen } from "../../policies/support/policy";
 import { PRODUCTION_NAME } from "../../policies/support/production";
-import { type Given, judge, judgeStack, routeOnItsWay } from "./support/judge";
+import { candidateOnItsWay, type Given, judge, judgeStack, routeOnItsWay } from "./support/judge";
 
 const HOST = { directory: "/srv/agent", socket: "/srv/agent/a.sock" };
 
@@ -80,6 +80,29 @@ test("freeze-window: what goes forward waits, what goes back and what is new doe
     judge(freezeWindow, "Route", routeOnItsWay(from, to, [{ split: "10%" }]), { config, now: friday });
   assert.deepEqual(way("0%", "10%"), [`the way to 10% ${frozen}`]);
   assert.deepEqual(way("10%", "0%"), []);
+  const shadowed = (stage: { from: string; to: string }) =>
+    judge(
+      freezeWindow,
+      "Route",
+      routeOnItsWay("0%", "0%", [{ split: "1%" }], {
+        mirror: { to: "green" },
+        change: {
+          kind: "promotion",
+          from: "0%",
+          to: "0%",
+          stage,
+          mirrored: { from: "0%", to: "20%" },
+          stable: { from: "blue", to: "blue", had: "100%", before: "" },
+        },
+      }),
+      { config, now: friday },
+    );
+  assert.deepEqual(shadowed({ from: "stable", to: "shadow" }), [`the way to stage shadow ${frozen}`]);
+  assert.deepEqual(shadowed({ from: "stable", to: "stable" }), [`mirroring 20% of the requests to green ${frozen}`]);
+  const candidate = (from: `${number}%`, to: `${number}%`) =>
+    judge(freezeWindow, "Pool", candidateOnItsWay(from, to, [{ split: "10%" }]), { config, now: friday });
+  assert.deepEqual(candidate("0%", "10%"), [`the way of candidate v2 to 10% ${frozen}`]);
+  assert.deepEqual(candidate("10%", "0%"), []);
 
   const override = (value: object) => ({ stack: { config: { "sluice:freezeOverride": JSON.stringify(value) } } });
   const good = { reason: "outage", who: "ana", until: "2026-06-12" };
@@ -210,6 +233,12 @@ test("plain-secrets: environments, commands, gates and config are searched, and 
   const gate = { kind: "http", url: "https://ana:hunter2@metrics.internal/" };
   const way = routeOnItsWay("0%", "1%", [{ split: "1%", gates: [gate as never] }]);
   assert.equal(judge(plainSecrets, "Route", way).length, 1);
+  const watched = { before: [gate as never], gates: [gate as never] };
+  const tried = candidateOnItsWay("0%", "1%", [{ split: "1%", gates: [gate as never] }], { watch: watched });
+  assert.deepEqual(
+    judge(plainSecrets, "Pool", tried).map((line) => line.split(": ")[0]),
+    ["canary.stages[0].gates[0].url", "watch.before[0].url", "watch.gates[0].url"],
+  );
   const config = {
     "app:dbPassword": "hunter2",
     "app:hidden": "hunter2",

@@ -6,7 +6,7 @@ import { promotionStages } from "../../policies/promotion-stages";
 import { sliWindow } from "../../policies/sli-window";
 import { sloThresholds } from "../../policies/slo-thresholds";
 import type { Judged, Unsure } from "../../policies/support/judged";
-import { judge, prometheus, routeOnItsWay, sli } from "./support/judge";
+import { candidateOnItsWay, judge, prometheus, routeOnItsWay, sli } from "./support/judge";
 
 const DEFAULTS = [{ split: "1%" }, { split: "10%" }, { split: "50%" }, { split: "100%" }] as const;
 
@@ -148,4 +148,65 @@ test("slo-thresholds: no gate is looser than what users are promised, and each p
     ),
     ['stages[0].gates[0].must: "p95 < 2 s" is looser than the service level "p95 < 1 s": tighten it'],
   );
+});
+
+test("a pool's candidate is judged like a route's, stage by stage", () => {
+  const steep = candidateOnItsWay("0%", "100%", [
+    { split: "20%", window: "1 minute", gates: [sli({ minRequests: 1, thresholds: ["5xx < 3 %"] })] },
+    { split: "100%", window: "0 seconds" },
+  ]);
+  assert.deepEqual(judge(promotionStages, "Pool", steep), [
+    "canary.stages[0].split: 20% is a candidate's first share, above 10%: put a smaller stage before it",
+    "canary.stages[1].window: 0 seconds skips stage 100%: give it time to be watched, or remove the stage",
+  ]);
+  assert.deepEqual(judge(sliWindow, "Pool", steep), [
+    "canary.stages[0].window: 1 minute of watching says little about production: make it at least 5 minutes",
+  ]);
+  assert.deepEqual(judge(minimumRequests, "Pool", steep), [
+    "canary.stages[0].gates[0].minRequests: 1 request says nothing: ask for at least 50",
+  ]);
+  assert.deepEqual(judge(sloThresholds, "Pool", { ...steep, slo: ["5xx < 1 %"] }), [
+    'canary.stages[0].gates[0].thresholds[0]: "5xx < 3 %" is looser than the service level "5xx < 1 %": tighten it',
+  ]);
+  assert.deepEqual(judge(promotionGates, "Pool", steep), []);
+  const ungated = candidateOnItsWay("10%", "100%", [...DEFAULTS]);
+  assert.deepEqual(judge(promotionGates, "Pool", ungated), [
+    'canary.stages[2].gates: stage 50% decides whether all requests go to the candidate, and has no gates: add one such as { kind: "sli", thresholds: ["5xx < 1 %"] }',
+  ]);
+  for (const fine of [candidateOnItsWay("0%", "50%", [...DEFAULTS]), candidateOnItsWay("100%", "1%", [...DEFAULTS])])
+    for (const policy of [promotionStages, promotionGates, sliWindow, minimumRequests, sloThresholds])
+      assert.deepEqual(judge(policy, "Pool", fine), []);
+});
+
+test("promotion-stages: a candidate that becomes its pool's release is a step to 100%", () => {
+  const finished = (share: `${number}%`) =>
+    judge(promotionStages, "Pool", {
+      release: { id: "v2", path: "/srv/v2" },
+      change: {
+        kind: "promotion",
+        from: "v1",
+        to: "v2",
+        order: ["v1", "v2"],
+        candidate: { release: "", from: share, to: "0%", finished: share },
+      },
+    });
+  assert.deepEqual(finished("10%"), []);
+  assert.deepEqual(finished("5%"), [
+    'release.id: 5% to 100% is a jump by a factor of 20, above 10: put a stage such as "50%" between them',
+  ]);
+});
+
+test("a route's stages without requests are judged once, by the stage that it was in", () => {
+  const declared = [
+    { name: "parity", split: "0%" as const, window: "0 seconds" as const },
+    { name: "shadow", split: "0%" as const, mirror: "100%" as const, window: "0 seconds" as const },
+    { split: "1%" as const },
+  ];
+  const skipped = "stages[1].window: 0 seconds skips stage shadow: give it time to be watched, or remove the stage";
+  const way = (from: string) => {
+    const route = routeOnItsWay("0%", "1%", declared);
+    return judge(promotionStages, "Route", { ...route, change: { ...route.change, stage: { from, to: "1%" } } });
+  };
+  assert.deepEqual(way("parity"), [skipped]);
+  assert.deepEqual(way("shadow"), []);
 });

@@ -50,6 +50,27 @@ export function routeOnItsWay(
   };
 }
 
+/** A pool whose candidate is on its way from a share to a stage, as Check has it. */
+export function candidateOnItsWay(
+  from: `${number}%`,
+  to: `${number}%`,
+  declared: z.input<typeof stages>,
+  changes: Unsure<Judged["Pool"]> = {},
+): Unsure<Judged["Pool"]> {
+  const kind = Number.parseFloat(to) > Number.parseFloat(from) ? "promotion" : "rollback";
+  return {
+    name: "web",
+    release: { id: "v1", path: "/srv/v1" },
+    canary: {
+      release: { id: "v2", path: "/srv/v2" },
+      stages: stages.parse(declared) as NonNullable<Unsure<Judged["Route"]>["stages"]>,
+      stage: to === "0%" ? STABLE : to,
+    },
+    change: { kind, from: "v1", to: "v1", order: ["v1"], candidate: { release: "v2", from, to } },
+    ...changes,
+  };
+}
+
 /** An sli gate with a limit that nothing breaks, and changes. */
 export function sli(changes: object = {}) {
   return gate.parse({ kind: "sli", thresholds: ["5xx < 1 %"], ...changes });
