@@ -67,7 +67,8 @@ export function backendsOf(
     const candidate = backendOf(name, state, without, canaryInstances(name, state));
     return [
       [name, { ...stable, share }],
-      [candidateBackend(name), candidate],
+      // Gates judge it by its failures.
+      [candidateBackend(name), { ...candidate, retry: "connection" }],
     ];
   });
   return Object.fromEntries([...declared, ...served].toSorted(([a], [b]) => (a < b ? -1 : 1)));

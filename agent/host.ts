@@ -87,6 +87,9 @@ export class Host {
         cut: async (address, port) => {
           await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.cut(address, port)));
         },
+        tell: async (address, port, health) => {
+          await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.tell(address, port, health)));
+        },
         converge: async (pool) => {
           const edge = this.working().pools[pool]?.settings.edge;
           if (edge !== undefined && this.working().edges[edge] !== undefined) await this.convergeEdge(edge);

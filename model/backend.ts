@@ -50,10 +50,19 @@ const healthCheck = z.strictObject({
   fall: z.int().min(1).max(100).default(3),
 });
 
+/**
+ * What a backend sends again, at once and to another server: requests that no connection could be made for (`connection`, which
+ * is safe for all of them); or besides GET, HEAD and OPTIONS requests whose server closed the connection without one byte of
+ * an answer, as one that crashes does (`safe`). Never what goes to a candidate: gates must see its failures.
+ */
+export const retry = z.enum(["connection", "safe"]);
+
 /** A HAProxy backend with its servers. Servers are added, drained and removed live; all else is applied by a hitless reload. */
 export const backendSpec = z.strictObject({
   /** How a server is chosen. @default "roundrobin" */
   balance: z.enum(["roundrobin", "leastconn", "random"]).default("roundrobin"),
+  /** What is sent again to another server, see {@link retry}. @default "connection" */
+  retry: retry.default("connection"),
   /** HAProxy's own health check of each server. @default a TCP connection every 2 seconds */
   health: healthCheck.optional(),
   /** Servers by name, 0 to 1000. */

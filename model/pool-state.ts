@@ -30,6 +30,7 @@ const settings = z.strictObject({
   edge: poolSpec.shape.edge,
   ports: poolSpec.shape.ports,
   balance: poolSpec.shape.balance,
+  retry: poolSpec.shape.retry,
   drainDeadline: poolSpec.shape.drainDeadline,
   retain: poolSpec.shape.retain,
 });
@@ -114,8 +115,9 @@ export function newPool(spec: SplitSpec): PoolState {
   };
 }
 
-function settingsOf({ strategy, edge, ports, balance, drainDeadline, retain }: SplitSpec): PoolState["settings"] {
-  return { strategy, ...(edge === undefined ? {} : { edge }), ports, balance, drainDeadline, retain };
+function settingsOf(spec: SplitSpec): PoolState["settings"] {
+  const { strategy, edge, ports, balance, retry, drainDeadline, retain } = spec;
+  return { strategy, ...(edge === undefined ? {} : { edge }), ports, balance, retry, drainDeadline, retain };
 }
 
 function isInPlace({ settings: { strategy } }: Pick<PoolState, "settings">): boolean {
@@ -432,6 +434,7 @@ export function backendOf(
   const instances = side.filter(({ id }) => !without.has(id));
   return backendSpec.parse({
     balance: state.settings.balance,
+    retry: state.settings.retry,
     drainDeadline: state.settings.drainDeadline,
     ...(path === undefined ? {} : { health: { path } }),
     servers: Object.fromEntries(

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { retry } from "./backend";
 import { duration } from "./duration";
 import { shown } from "./explain";
 import { releaseNeeds } from "./migration-set";
@@ -127,6 +128,8 @@ export const poolProperties = z.strictObject({
   processes: z.record(name, processTemplate),
   /** How a replica is chosen. @default "roundrobin". Change: hitless reload. */
   balance: z.enum(["roundrobin", "leastconn", "random"]).default("roundrobin"),
+  /** What is sent again to another replica, see {@link retry}. @default "connection". Change: hitless reload. */
+  retry: retry.default("connection"),
   /** Time that a release which leaves has to finish its requests and WebSockets. @default "1 minute". Change: live. */
   drainDeadline: duration({ max: "7 days" }).default("1 minute"),
   /** Old releases kept as targets for a rollback: how many, and for how long. Change: live. */

@@ -17,6 +17,7 @@ const [command = "", ...args] = process.argv.slice(2);
  * @type {Record<string, {file: string, env: Record<string, string>}>}
  */
 const SOAKS = {
+  crashes: { file: "test/faults/crashes.test.ts", env: { SLUICE_CRASH_SECONDS: "600", SLUICE_CRASH_RATE: "500" } },
   sequences: { file: "test/faults/sequences.test.ts", env: { SLUICE_SEQUENCES: "200", SLUICE_HOSTS: "4" } },
 };
 

@@ -23,7 +23,7 @@ import { assertFree } from "./ports";
 import { type EdgeRecord, readRecord, writeRecord } from "./record";
 import { isUntouched, type Rendered, render } from "./render";
 import { SPLITS_FILE } from "./routes";
-import { type Leaving, type Placement, place } from "./servers";
+import { type Leaving, type Placement, path, place } from "./servers";
 import { singleFlight } from "./single-flight";
 import { workerSnapshot } from "./snapshot";
 import { endStrays } from "./strays";
@@ -212,6 +212,19 @@ export class Haproxy {
         `what is left on ${address}:${port} could not be cut within ${UP_DEADLINE_MS} ms: stop its process`,
       );
     });
+  }
+
+  /**
+   * Says that what listens at an address is gone, or back, before HAProxy's own checks find out; they go on, and have the last
+   * word. A worker that starts meanwhile may miss it.
+   */
+  async tell(address: string, port: number, health: "up" | "down"): Promise<void> {
+    const servers = (await this.record())?.placed.filter((one) => one.address === address && one.port === port) ?? [];
+    if (servers.length === 0 || !this.runs()) return;
+    await change(
+      this.sockets.worker,
+      servers.map((server) => `set server ${path(server)} health ${health}`),
+    );
   }
 
   /**

@@ -276,6 +276,12 @@ function metricsLines({ metrics }: EdgeSpec): string[] {
   ];
 }
 
+/** Methods that change nothing by their definition (RFC 9110, 9.2.1), so that a proxy may repeat them. */
+const SAFE_RETRIES = [
+  "  retry-on conn-failure empty-response",
+  "  http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
+];
+
 function backendLines(name: string, backend: BackendSpec): string[] {
   const { health } = backend;
   const check =
@@ -291,6 +297,7 @@ function backendLines(name: string, backend: BackendSpec): string[] {
     "",
     `backend ${name}`,
     `  balance ${backend.balance}`,
+    ...(backend.retry === "safe" ? SAFE_RETRIES : []),
     ...check,
     `  default-server ${serverParameters(backend)}`,
   ];

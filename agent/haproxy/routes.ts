@@ -57,6 +57,7 @@ export function routeLines(
     ...here.flatMap(([name, route]) => routeDraw(name, route)),
     ...here.flatMap(([name, route]) => copyLines(SPLITS_FILE, name, route)),
     ...here.flatMap(([name, route]) => testerLines(name, route)),
+    ...here.flatMap(([name, route]) => singleTryLines(name, route, backends)),
     ...shares.draws,
     ...shares.uses,
     ...here.flatMap(([name, route]) => useLines(name, route, backendFor)),
@@ -109,6 +110,13 @@ function routeDraw(name: string, route: RouteSpec): string[] {
 function testerLines(name: string, { candidate, testers }: RouteSpec): string[] {
   if (candidate === undefined || testers === undefined) return [];
   return [`  acl route_${name}_tester req.fhdr(${testers.header}) -m str -- ${quote(testers.value)}`];
+}
+
+/** What goes to a candidate is not tried again on another of its servers: gates judge it by its failures. */
+function singleTryLines(name: string, { candidate, testers }: RouteSpec, backends: Backends): string[] {
+  if (candidate === undefined || backends[candidate]?.retry !== "safe") return [];
+  const line = (when: string) => `  http-request disable-l7-retry if route_${name}_taken ${when}`;
+  return [line("{ var(txn.draw) -m int lt 0 }"), ...(testers === undefined ? [] : [line(`route_${name}_tester`)])];
 }
 
 function useLines(

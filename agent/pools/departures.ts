@@ -21,6 +21,8 @@ export interface Traffic {
   cut(address: string, port: number): Promise<void>;
   /** Brings the edge of a pool to what is wanted, without the processes that are off edge. */
   converge(pool: string): Promise<void>;
+  /** Tells HAProxy that what listens at an address is gone, or back, before its own checks find out, which go on. */
+  tell(address: string, port: number, health: "up" | "down"): Promise<void>;
   /** Ports of a pool's servers that take requests now. */
   taking(pool: string): Promise<number[]>;
 }

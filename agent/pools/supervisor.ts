@@ -11,7 +11,7 @@ import { MemoryWatch } from "./memory-watch";
 import { OutputWatch } from "./output-watch";
 import { Replacer } from "./replacer";
 import { Restarts } from "./restarts";
-import { exitText, messageOf, type PoolHost, type Slot, subjectOf } from "./slot";
+import { exitText, messageOf, type PoolHost, type Slot, subjectOf, tellEdges } from "./slot";
 import { Starter } from "./starter";
 import { type InstanceStatus, statusesOf } from "./status";
 
@@ -239,6 +239,8 @@ export class Supervisor {
     const endedAt = record.exit === undefined ? Date.now() : Date.parse(record.exit.at);
     const ranForMs = endedAt - Date.parse(record.startedAt);
     const data = { exit: record.exit };
+    // HAProxy's own checks would send it requests for some seconds: to nobody, or to one that is not ready again.
+    tellEdges(this.host, slot, "down");
     this.restarts.later(slot, { ranForMs, reason: "crash", ended: exitText(record), data });
   }
 

@@ -62,6 +62,7 @@ suite("at the same moment", { concurrency: 3 }, () => {
         usage: async () => ({ connections: 0, mayReceive: false }),
         cut: async () => undefined,
         converge: async () => undefined,
+        tell: async () => undefined,
         taking: async () => [],
       },
       edgeAddress: () => "",

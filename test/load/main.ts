@@ -7,7 +7,7 @@
  *   --rate N          GETs and POSTs per second         --connections N  keep-alive connections for them
  *   --post-share X    share of POSTs, 0 to 1            --slow N         slow requests at once
  *   --websockets N    WebSockets at once                --streams N      event streams at once
- *   --slow-seconds S  what a slow request takes
+ *   --slow-seconds S  what a slow request takes        --patience S     for an answer (default 10)
  *
  * The report is rewritten each second (`running: true`). SIGTERM or SIGINT stops the load: what is in flight finishes, the
  * last report is written, and the process exits with 0, whatever the report says. A second signal ends it at once.
@@ -54,6 +54,7 @@ function readArguments(): { load: LoadOptions; report: string; durationMs: numbe
       "post-share": text,
       slow: text,
       "slow-seconds": text,
+      patience: text,
       websockets: text,
       streams: text,
     },
@@ -79,6 +80,7 @@ function readArguments(): { load: LoadOptions; report: string; durationMs: numbe
   };
   const given = Object.fromEntries(Object.entries(mix).filter(([, value]) => value !== undefined));
   const slowSeconds = number("slow-seconds", 60);
+  const patience = number("patience", 3600);
   const { hostname, port } = new URL(url);
   return {
     load: {
@@ -86,6 +88,7 @@ function readArguments(): { load: LoadOptions; report: string; durationMs: numbe
       port: Number(port || 80),
       mix: given,
       ...(slowSeconds === undefined ? {} : { slowSeconds }),
+      ...(patience === undefined ? {} : { timeoutMs: patience * 1000 }),
     },
     report,
     durationMs: (number("duration", 1_000_000) ?? DEFAULT_DURATION_SECONDS) * 1000,

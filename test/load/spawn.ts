@@ -29,14 +29,19 @@ export async function spawnLoad(options: {
   url: string;
   mix?: Partial<LoadMix>;
   seconds?: number;
+  /** What a slow request takes. @default 3 */
+  slowSeconds?: number;
+  /** For an answer, in seconds. @default 10 */
+  patience?: number;
 }): Promise<SpawnedLoad> {
   const folder = mkdtempSync(join(tmpdir(), "sluice-load-"));
   const report = join(folder, "report.json");
   const mix = Object.entries(options.mix ?? {}).map(([name, value]) => `${FLAGS[name as keyof LoadMix]}=${value}`);
-  const duration = options.seconds === undefined ? [] : ["--duration", String(options.seconds)];
+  const given = { duration: options.seconds, "slow-seconds": options.slowSeconds, patience: options.patience };
+  const times = Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}=${value}`]));
   const child = spawn(
     process.execPath,
-    ["--import", "tsx", join(__dirname, "main.ts"), "--url", options.url, "--report", report, ...mix, ...duration],
+    ["--import", "tsx", join(__dirname, "main.ts"), "--url", options.url, "--report", report, ...mix, ...times],
     { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] },
   );
   let errors = "";

@@ -6,7 +6,12 @@ import { problems } from "./support/pools";
 const servers = (parts: object) => ({ servers: { api: { address: "10.0.0.1", port: 80, ...parts } } });
 
 test("a backend has defaults for everything, and a server for all but its address", () => {
-  assert.deepEqual(backendSpec.parse({}), { balance: "roundrobin", servers: {}, drainDeadline: "1 minute" });
+  assert.deepEqual(backendSpec.parse({}), {
+    balance: "roundrobin",
+    retry: "connection",
+    servers: {},
+    drainDeadline: "1 minute",
+  });
   assert.deepEqual(backendSpec.parse(servers({})).servers.api, {
     address: "10.0.0.1",
     port: 80,

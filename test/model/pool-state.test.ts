@@ -254,6 +254,7 @@ test("a backend serves the proxied replicas on the loopback address, checked whe
     backendOf("app", promote(undefined, full("v1", { balance: "random", drainDeadline: "5 seconds" }))),
     {
       balance: "random",
+      retry: "connection",
       drainDeadline: "5 seconds",
       health: { path: "/healthz", interval: "2 seconds", timeout: "2 seconds", rise: 2, fall: 3 },
       servers: {

@@ -13,6 +13,7 @@ test("a pool has defaults for all but its edge, release, ports and processes", (
     release: { id: "v1", path: "/srv/app/v1" },
     ports: { from: 20_000, to: 20_999 },
     balance: "roundrobin",
+    retry: "connection",
     drainDeadline: "1 minute",
     retain: { count: 5, age: "14 days" },
   });
