@@ -59,8 +59,10 @@ export function formatMetric(metric: SliMetric, value: number): string {
   return value >= 10_000 ? `${Number((value / 1000).toPrecision(3))} s` : `${Math.round(value)} ms`;
 }
 
-/** `p95 310 ms < 500 ms`. */
-export function formatThreshold({ metric, inclusive, limit }: Threshold, value: number | undefined): string {
+/** `p95 310 ms < 500 ms` where it holds or nothing was measured, `p95 812 ms, not < 500 ms` where it is broken. */
+export function formatThreshold(threshold: Threshold, value: number | undefined): string {
+  const { metric, inclusive, limit } = threshold;
   const shownValue = value === undefined ? "-" : formatMetric(metric, value);
-  return `${metric} ${shownValue} ${inclusive ? "<=" : "<"} ${formatMetric(metric, limit)}`;
+  const relation = value === undefined || holds(threshold, value) ? "" : ", not";
+  return `${metric} ${shownValue}${relation} ${inclusive ? "<=" : "<"} ${formatMetric(metric, limit)}`;
 }

@@ -105,7 +105,7 @@ export function judge(thresholds: readonly string[], answer: SliAnswer): Probe {
   ]);
   const text = (some: typeof read) => some.map(({ threshold, value }) => formatThreshold(threshold, value)).join("  ");
   const broken = read.filter(({ threshold, value }) => value !== undefined && !holds(threshold, value));
-  if (broken.length > 0) return found("fail", `not ${text(broken)} (${answer.counts.requests} requests)`, values);
+  if (broken.length > 0) return found("fail", `${text(broken)} (${answer.counts.requests} requests)`, values);
   const empty = read.filter(({ value }) => value === undefined);
   return found(empty.length > 0 ? "insufficient" : "pass", text(empty.length > 0 ? empty : read), values);
 }

@@ -114,7 +114,7 @@ test("a cutover walks from one system to another through parity and shadow, and 
     const { exit, said } = await up("1%");
     fresh.badCopies = false;
     assert.notEqual(exit, 0, said);
-    assert.match(said, /stage shadow of route catalogue: gate shadow: failed: not errors 100 % < 0\.1 %/);
+    assert.match(said, /stage shadow of route catalogue: gate shadow: failed: errors 100 %, not < 0\.1 %/);
     assert.deepEqual(await place(), ["old", "stable", 0, 0]);
   });
 

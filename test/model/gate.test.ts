@@ -38,6 +38,8 @@ test("what is no number holds no threshold", () => {
   assert.equal(holds({ ...threshold, inclusive: true }, 500), true);
   assert.equal(holds(threshold, Number.NaN), false);
   assert.equal(formatThreshold(threshold, 310.4), "p95 310 ms < 500 ms");
+  assert.equal(formatThreshold(threshold, 812), "p95 812 ms, not < 500 ms");
+  assert.equal(formatThreshold(threshold, undefined), "p95 - < 500 ms");
   assert.equal(formatThreshold({ metric: "5xx", inclusive: false, limit: 0.005 }, 0.001), "5xx 0.1 % < 0.5 %");
 });
 

@@ -90,7 +90,7 @@ async function breachedWalk(t: TestContext) {
       return runGates(stage, context);
     },
   });
-  await assert.rejects(walk, /stage 50% of route api: gate sli: failed: not errors/);
+  await assert.rejects(walk, /stage 50% of route api: gate sli: failed: errors/);
   const [summary] = await agent.client.evidence(1);
   assert.ok(summary !== undefined);
   const { folder = "", ...rest } = await ended(agent, summary.id);
@@ -101,7 +101,7 @@ async function breachedWalk(t: TestContext) {
 test("the evidence of a walk holds its program, stages, what gates measured, and both sides' figures; its page shows them", async (t) => {
   const { summary, folder, record } = await breachedWalk(t);
   assert.deepEqual([summary.target, summary.verdict, summary.ending], ["route/api", "undone", "abort"]);
-  assert.match(summary.reason ?? "", /^stage 50% of route api: gate sli: failed: not errors [\d.]+ % < 5 %/);
+  assert.match(summary.reason ?? "", /^stage 50% of route api: gate sli: failed: errors [\d.]+ %, not < 5 %/);
 
   await t.test("program and revision", () => {
     const { git, ...program } = record.program ?? { urn: "" };

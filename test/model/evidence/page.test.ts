@@ -38,7 +38,7 @@ test("a page shows the verdict, what changed, gates with their limits, and both 
   for (const expected of [
     "<title>undone · route/api: 0% \u2192 10%</title>",
     '<header class="undone">',
-    '<p class="reason">stage 10% of route api: gate sli: failed: not p95 812 ms &lt; 500 ms (1204 requests)</p>',
+    '<p class="reason">stage 10% of route api: gate sli: failed: p95 812 ms, not &lt; 500 ms (1204 requests)</p>',
     "2026-11-21 16:05:12 UTC by ana@build-7, took 1.7 min",
     "<code>9f2c1b7d0a44e5c6b1a9f0e3d2c4b5a697886950</code> on promote-green",
     '<td class="path">split</td><td class="value"><span class="old">0%</span></td><td class="value"><span class="new">10%</span></td>',
@@ -110,7 +110,7 @@ test("a terminal gets the same in lines", () => {
   assert.match(text, /^verdict {6}undone: route\/api is as it was before: the deploying side gave it up\n/);
   assert.match(text, /\nrevision {5}9f2c1b7d0a44e5c6b1a9f0e3d2c4b5a697886950 \(promote-green\)\n/);
   assert.match(text, /\ngates {8}pass {2}stage 1%, sli: p95 351 ms/);
-  assert.match(text, /\n {13}breach {2}stage 10%, sli: failed: not p95 812 ms/);
+  assert.match(text, /\n {13}breach {2}stage 10%, sli: failed: p95 812 ms, not/);
 });
 
 test("times since the begin are short and exact", () => {

@@ -74,11 +74,11 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
       "10%",
       "sli",
       second < slow,
-      second < slow ? "p95 361 ms < 500 ms  errors 0.2 % < 0.5 %" : "not p95 812 ms < 500 ms (1204 requests)",
+      second < slow ? "p95 361 ms < 500 ms  errors 0.2 % < 0.5 %" : "p95 812 ms, not < 500 ms (1204 requests)",
     );
   const end = verdict === "undone" ? 101 : 122;
   if (verdict === "undone") {
-    const reason = "failed: not p95 812 ms < 500 ms (1204 requests)";
+    const reason = "failed: p95 812 ms, not < 500 ms (1204 requests)";
     const note = {
       kind: "outcome" as const,
       at: at(101),

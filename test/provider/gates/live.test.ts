@@ -78,7 +78,7 @@ test("gates judge what real HAProxy served: a clean side passes, errors and slow
     );
   const [clean, faulty, slow, silent] = await Promise.all(["clean", "faulty", "slow", "nowhere"].map(outcome));
   assert.equal(clean, "pass");
-  assert.match(faulty ?? "", /gate sli: failed: not 5xx [\d.]+ % < 0\.5 % \(\d+ requests\)/);
+  assert.match(faulty ?? "", /gate sli: failed: 5xx [\d.]+ %, not < 0\.5 % \(\d+ requests\)/);
   assert.match(slow ?? "", /gate relative: failed: worse than the stable side: p50 \d+ ms beside \d+ ms/);
   assert.match(silent ?? "", /insufficient/);
   assert.ok(
