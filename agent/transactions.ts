@@ -149,7 +149,10 @@ export class Transactions {
     return this.alone(transaction, async () => {
       // Traffic may be led away whatever has failed.
       if (step.verb !== "server.drain") assertWhole(transaction, `take ${step.verb}`);
-      if (step.verb === "server.drain") transaction.drained = step;
+      if (step.verb === "server.drain") {
+        transaction.drained = step;
+        this.parts.evidence.drains(id, step.server);
+      }
       const { host, secrets, journal, evidence } = this.parts;
       await Promise.all([journal.append({ kind: "step", id, verb: step.verb }), evidence.lookedBefore(id)]);
       const result = runStep(step, {

@@ -2,6 +2,8 @@ import { differences, flatten } from "../../model/evidence/differences";
 import type { Change, EvidenceRecord, Side } from "../../model/evidence/record";
 import { candidateBackend } from "../../model/names";
 import type { PoolState } from "../../model/pool-state";
+import type { RouteSpec } from "../../model/route";
+import { SHADOW } from "../../model/sli";
 import { formatSplit, SPLIT_PARTS } from "../../model/split";
 import type { Target } from "../../model/transaction";
 import type { Desired } from "../desired";
@@ -20,17 +22,21 @@ export interface DescribedChange {
 /** Environments may hold what only the app should know, whether it is declared as a secret or not. */
 const HIDDEN = /(?:^|\.)env\.|^testers\.value$/;
 
-/** Compares a target in the desired states before a change and with it. */
-export function describeChange(target: Target, before: Desired, after: Desired): DescribedChange {
+/**
+ * Compares a target in the desired states before a change and with it.
+ *
+ * @param tried server of a backend that the change takes out of the traffic and gives back, since its release is replaced
+ */
+export function describeChange(target: Target, before: Desired, after: Desired, tried?: string): DescribedChange {
   const changes = differences(flatten(declared(target, before)), flatten(declared(target, after)), (path) =>
     HIDDEN.test(path),
   );
-  const sides = sidesOf(target, before, after);
+  const sides = sidesOf(target, before, after, tried);
   const edges = [...new Set(sides.flatMap((side) => side.edges))];
   const metered = edges.filter((edge) => after.edges[edge]?.meter === true);
   return {
     changes,
-    summary: summarize(target, before, after),
+    summary: tried === undefined ? summarize(target, before, after) : { from: `${tried} out`, to: `${tried} in` },
     sides: sides.map((side) => ({ ...side, edges: side.edges.filter((edge) => metered.includes(edge)) })),
     unmeasured: metered.length > 0 ? undefined : whyUnmeasured(edges),
     split: splitOf(target, after),
@@ -66,15 +72,23 @@ function declaredPool({ settings, candidate, current, canary }: PoolState) {
 }
 
 function summarize(target: Target, before: Desired, after: Desired): EvidenceRecord["summary"] {
+  const [kind, first = ""] = target.split("/");
+  const shares = [before, after].map(({ routes }) => routes[first]?.mirror?.share);
+  const mirrored = shares[0] !== shares[1];
   const words = (state: Desired): string | null => {
-    const [kind, first = ""] = target.split("/");
     const pool = state.pools[first];
     if (kind === "pool") return (pool?.candidate ?? pool?.current)?.release.id ?? null;
-    const route = state.routes[first];
-    if (kind === "route") return route === undefined ? null : formatSplit(route.split);
+    if (kind === "route") return routeInWords(state.routes[first], mirrored);
     return declared(target, state) === undefined ? null : "there";
   };
   return { from: words(before), to: words(after) };
+}
+
+/** @param mirrored whether the share that is copied to a shadow is part of what changes */
+function routeInWords(route: RouteSpec | undefined, mirrored: boolean): string | null {
+  if (route === undefined) return null;
+  const split = formatSplit(route.split);
+  return mirrored ? `${split}, ${route.mirror?.share ?? "0%"} mirrored` : split;
 }
 
 function splitOf(target: Target, { pools, routes }: Desired): number | undefined {
@@ -87,35 +101,36 @@ function splitOf(target: Target, { pools, routes }: Desired): number | undefined
   return kind === "route" ? (routes[first]?.split ?? 0) : undefined;
 }
 
-function sidesOf(target: Target, before: Desired, after: Desired): Side[] {
+function sidesOf(target: Target, before: Desired, after: Desired, tried: string | undefined): Side[] {
   const [kind, first = "", second = ""] = target.split("/");
   if (kind === "edge") return [{ role: "all", label: "all requests", edges: [first] }];
-  if (kind === "backend") return [{ role: "all", label: second, edges: [first], backend: second }];
+  if (kind === "backend") {
+    const all: Side = { role: "all", label: `all of ${second}`, edges: [first], backend: second };
+    if (tried === undefined) return [{ ...all, label: second }];
+    return [all, { ...all, role: "candidate", label: `server ${tried}`, server: tried }];
+  }
   if (kind === "route") {
     const route = after.routes[first] ?? before.routes[first];
     if (route === undefined) return [];
     const side = (role: Side["role"], backend: string): Side => {
       const release = after.pools[backend]?.current?.release.id;
-      return {
-        role,
-        label: release === undefined ? backend : `${backend} (${release})`,
-        edges: route.edges,
-        route: first,
-        backend,
-      };
+      const label = release === undefined ? backend : `${backend} (${release})`;
+      return { role, label, edges: route.edges, route: first, backend };
     };
+    const mirror = after.routes[first]?.mirror ?? before.routes[first]?.mirror;
     return [
       side("stable", route.stable),
       ...(route.candidate === undefined ? [] : [side("candidate", route.candidate)]),
+      ...(mirror === undefined ? [] : [{ ...side("shadow", mirror.to), backend: SHADOW }]),
     ];
   }
   const edges = [after.pools[first] ?? before.pools[first]].flatMap((pool) => pool?.settings.edge ?? []);
-  const tried = (after.pools[first]?.canary ?? before.pools[first]?.canary)?.generation.release.id;
-  if (tried !== undefined) {
+  const canary = (after.pools[first]?.canary ?? before.pools[first]?.canary)?.generation.release.id;
+  if (canary !== undefined) {
     const stable = (before.pools[first] ?? after.pools[first])?.current?.release.id ?? first;
     return [
       { role: "stable", label: stable, edges, backend: first },
-      { role: "candidate", label: tried, edges, backend: candidateBackend(first) },
+      { role: "candidate", label: canary, edges, backend: candidateBackend(first) },
     ];
   }
   const [old, fresh] = [before.pools[first]?.current?.release.id, after.pools[first]?.candidate?.release.id];

@@ -48,6 +48,8 @@ interface Open {
   name: string;
   /** The desired state before it. */
   before: Desired;
+  /** Server that it takes out of the traffic and gives back. */
+  tried?: string | undefined;
   looked: Promise<void>;
   /** Whether a step has waited for the look, as only the first one does. */
   waitedFor: boolean;
@@ -109,10 +111,17 @@ export class Evidence {
     this.with(id, (open) => this.add(open, { kind: "mark", mark: { at: Date.now(), kind, text } }));
   }
 
+  /** The transaction takes a server out of the traffic, for as long as its release is replaced. */
+  drains(id: string, server: string): void {
+    this.with(id, (open) => {
+      open.tried = server;
+    });
+  }
+
   /** The transaction has changed what is wanted of the host. */
   changed(id: string): void {
     this.with(id, (open) => {
-      const change = describeChange(open.record.target, open.before, this.parts.host.working());
+      const change = describeChange(open.record.target, open.before, this.parts.host.working(), open.tried);
       this.add(open, { kind: "change", at: Date.now(), ...change });
     });
   }

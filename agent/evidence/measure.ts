@@ -45,7 +45,7 @@ export async function measureSides(
     for (let index = 0; windows.every((edge) => index < edge.length); index++) {
       await turn();
       const answer = mergeAnswers(windows.map((edge) => (edge[index] as () => SliAnswer)()) as [SliAnswer]);
-      points.push({ at: from + index * ms, ms, covered: answer.coveredMs > 0, ...figuresOf(answer) });
+      points.push({ at: from + index * ms, ms, covered: answer.coveredMs > 0, ...figuresOf(side, answer) });
     }
     series.push({ role: side.role, points });
   }
@@ -69,7 +69,7 @@ async function stretchesOf(
         await turn();
         answers.push(...queriesOf(side, at, next).map((query) => meter.query(query)));
       }
-      figures.push({ role: side.role, ...figuresOf(mergeAnswers(answers as [SliAnswer])) });
+      figures.push({ role: side.role, ...figuresOf(side, mergeAnswers(answers as [SliAnswer])) });
     }
     stretches.push({ ...stretch, figures });
   }
@@ -105,11 +105,11 @@ function timesOf({ marks, begunAt, endedAt = Number.POSITIVE_INFINITY }: Evidenc
 }
 
 /** A query for each edge that a side is on. */
-function queriesOf({ edges, route, backend, release }: Side, from: number, to: number): SliQuery[] {
-  return edges.map((edge) => ({ edge, route, backend, release, from: Math.floor(from), to: Math.ceil(to) }));
+function queriesOf({ edges, route, backend, server, release }: Side, from: number, to: number): SliQuery[] {
+  return edges.map((edge) => ({ edge, route, backend, server, release, from: Math.floor(from), to: Math.ceil(to) }));
 }
 
-function figuresOf(answer: SliAnswer): Figures {
+function figuresOf({ role }: Side, answer: SliAnswer): Figures {
   const quantile = (metric: "p50" | "p95" | "p99") => measure(answer, metric) ?? null;
   return {
     requests: answer.counts.requests,
@@ -117,5 +117,7 @@ function figuresOf(answer: SliAnswer): Figures {
     p50: quantile("p50"),
     p95: quantile("p95"),
     p99: quantile("p99"),
+    // The meter counts copies that were lost on their way like requests that nobody waited for.
+    ...(role === "shadow" ? { dropped: answer.counts.aborted } : {}),
   };
 }

@@ -1,17 +1,21 @@
 import { formatMilliseconds } from "../duration";
 import { formatSplit, SPLIT_PARTS } from "../split";
-import { type Chart, type Line, renderChart, type TimeAxis } from "./chart";
+import { type Chart, type Line, NARROW, renderChart, type TimeAxis, WIDE } from "./chart";
 import { html, type Markup } from "./html";
-import type { EvidenceRecord, Point } from "./record";
-import { formatLatency, formatOffset, formatRatio } from "./words";
+import type { EvidenceRecord, Figures, Point } from "./record";
+import { formatClock, formatLatency, formatOffset, formatRatio } from "./words";
 
 const SECOND_MS = 1000;
 /** Highest share of errors that the axis shows even where there are none. */
 const LEAST_RATIO = 0.01;
 const LEAST_LATENCY_MS = 10;
 
-/** The charts of a transaction, with their figures as tables below; a sentence where there are none. */
-export function chartsOf(record: EvidenceRecord): Markup {
+/**
+ * The charts of a transaction, with their figures as tables below; a sentence where there are none.
+ *
+ * @param prefix tells their ids from those of other transactions on the same page
+ */
+export function chartsOf(record: EvidenceRecord, prefix = ""): Markup {
   const measured = record.series
     .map(({ role, points }) => ({ role, points: known(points, record.begunAt) }))
     .filter(({ points }) => points.length > 0);
@@ -22,7 +26,7 @@ export function chartsOf(record: EvidenceRecord): Markup {
     ...(measured.length === 0 ? [] : measuredCharts(record, measured)),
   ];
   if (charts.length === 0) return html`<p class="soft">No charts: ${whyNone(record)}.</p>`;
-  return html`${charts.map((chart) => figure(chart, axis))}${measured.length === 0 ? html`<p class="soft">No more charts: ${whyNone(record)}.</p>` : figures(measured, record)}`;
+  return html`${charts.map((chart) => figure({ ...chart, id: `${prefix}${chart.id}` }, axis))}${measured.length === 0 ? html`<p class="soft">No more charts: ${whyNone(record)}.</p>` : figures(measured, record)}`;
 }
 
 /** Without the time before the change from which there is no data: the edge may have been new. */
@@ -43,14 +47,14 @@ function axisOf(record: EvidenceRecord, measured: EvidenceRecord["series"]): Tim
   const to = Math.max(last, ...points.map(({ at, ms }) => at + ms));
   const stages = marks.filter(({ kind }) => kind === "stage");
   const undo = marks.find(({ kind }) => kind === "undo")?.at ?? record.endedAt ?? to;
-  const bands = stages.map(({ at, text }, index) => ({
+  const bands = stages.map(({ at, text, stage }, index) => ({
     from: at,
     to: stages[index + 1]?.at ?? Math.max(at, undo),
-    label: text.replace(/^stage /, "").replace(/,.*/, ""),
+    label: stage ?? text,
   }));
   const labels: Record<string, string> = { begin: "begin", breach: "breach", undo: "undo", end: record.verdict };
   return {
-    ...{ from, to, begunAt, bands },
+    ...{ from, to, begunAt, bands, clock: formatClock(begunAt) },
     marks: marks.flatMap(({ at, kind }) => (labels[kind] === undefined ? [] : [{ at, kind, label: labels[kind] }])),
     gaps: gapsOf(measured[0]?.points ?? []),
   };
@@ -120,7 +124,14 @@ function measuredCharts(record: EvidenceRecord, measured: EvidenceRecord["series
     }));
   const limits = (metric: string, format: (value: number) => string) => {
     const found = record.gates.flatMap(({ bounds }) => bounds.filter((bound) => bound.metric === metric));
-    return [...new Set(found.map(({ limit }) => limit))].map((value) => ({ value, label: `limit ${format(value)}` }));
+    const labels = found.map(({ limit, shadow = false }) => [
+      `limit ${format(limit)}${shadow ? " for the shadow" : ""}`,
+      limit,
+    ]);
+    return Object.entries(Object.fromEntries(labels) as Record<string, number>).map(([label, value]) => ({
+      label,
+      value,
+    }));
   };
   const chart = (
     id: string,
@@ -153,14 +164,44 @@ function measuredCharts(record: EvidenceRecord, measured: EvidenceRecord["series
     latency("p95"),
     latency("p99"),
     chart("rate", "Requests", "requests per second", {
-      format: (value) => String(Number(value.toPrecision(3))),
-      lines: lines(({ requests, ms }) => requests / (ms / SECOND_MS)),
+      format: formatRate,
+      lines: lines(rateOf).filter(({ role }) => role !== "shadow"),
       least: 1,
     }),
+    ...measured.filter(({ role }) => role === "shadow").map((shadow) => copiesChart(record, shadow)),
   ];
 }
 
-function labelOf({ sides }: EvidenceRecord, role: string): string {
+/** Copies of requests: those that came to the shadow, and those that were dropped on the way. */
+function copiesChart(record: EvidenceRecord, { points }: EvidenceRecord["series"][number]): Chart {
+  const line = (value: (point: Point) => number | undefined): Line["points"] =>
+    points.map((point) => ({ at: point.at + point.ms / 2, value: point.covered ? value(point) : undefined }));
+  const sum = (value: (point: Point) => number) => points.reduce((total, point) => total + value(point), 0);
+  const [came, dropped] = [sum(({ requests }) => requests), sum((point) => point.dropped ?? 0)];
+  return {
+    ...{ id: "copies", title: "Copies of requests for the shadow", unit: "copies per second", limits: [], least: 1 },
+    description: `${came} copies came to the ${labelOf(record, "shadow")}; ${dropped} were dropped on their way.`,
+    format: formatRate,
+    lines: [
+      { role: "shadow", label: `came to the ${labelOf(record, "shadow")}`, points: line(rateOf) },
+      {
+        ...{ role: "dropped", shape: "crosses" as const },
+        label: dropped === 0 ? "none was dropped" : `${dropped} dropped`,
+        points: line(({ dropped: lost = 0, ms }) => (lost === 0 ? undefined : lost / (ms / SECOND_MS))),
+      },
+    ],
+  };
+}
+
+function rateOf({ requests, ms }: Point): number {
+  return requests / (ms / SECOND_MS);
+}
+
+function formatRate(value: number): string {
+  return String(Number(value.toPrecision(3)));
+}
+
+export function labelOf({ sides }: Pick<EvidenceRecord, "sides">, role: string): string {
   const label = sides.find((side) => side.role === role)?.label ?? "";
   return role === "all" ? label : `${role}: ${label}`;
 }
@@ -175,11 +216,19 @@ function describe(title: string, lines: Line[], format: (value: number) => strin
   return `${title}. ${said.join("; ")}.`;
 }
 
+/** Samples of lines, for the key. */
+const SAMPLES = {
+  line: html`<path d="M1 5H25"/>`,
+  dots: html`<circle cx="6" cy="5" r="2"/><circle cx="13" cy="5" r="2"/><circle cx="20" cy="5" r="2"/>`,
+  crosses: html`<path d="M3 2l6 6m0 -6l-6 6M16 2l6 6m0 -6l-6 6"/>`,
+};
+
 function figure(chart: Chart, axis: TimeAxis): Markup {
+  const sample = ({ shape }: Line) => SAMPLES[shape === undefined || shape === "steps" ? "line" : shape];
   return html`<figure><figcaption><h3>${chart.title}</h3>${chart.lines.map(
-    ({ role, label, shape }) =>
-      html`<span class="key"><svg viewBox="0 0 26 10" aria-hidden="true"><g class="line ${role}${shape === "dots" ? " dots" : ""}">${shape === "dots" ? html`<circle cx="6" cy="5" r="2"/><circle cx="13" cy="5" r="2"/><circle cx="20" cy="5" r="2"/>` : html`<path d="M1 5H25"/>`}</g></svg>${label}</span>`,
-  )}</figcaption>${renderChart(chart, axis)}</figure>`;
+    (line) =>
+      html`<span class="key"><svg viewBox="0 0 26 10" aria-hidden="true"><g class="line ${line.shape ?? ""} ${line.role}">${sample(line)}</g></svg>${line.label}</span>`,
+  )}</figcaption>${renderChart(chart, axis, WIDE)}${renderChart(chart, axis, NARROW)}</figure>`;
 }
 
 /** All points as a table: what the charts show, for those who read figures. */
@@ -188,22 +237,25 @@ function figures(measured: EvidenceRecord["series"], record: EvidenceRecord): Ma
     .flatMap(({ role, points }) => points.map((point) => ({ role, ...point })))
     .toSorted((a, b) => a.at - b.at);
   const ms = rows[0]?.ms ?? 0;
-  return html`<details><summary>Figures of all charts, ${formatMilliseconds(ms)} each</summary><div class="scroll"><table><thead><tr><th scope="col">From</th><th scope="col">Side</th>${FIGURE_HEADS}</tr></thead><tbody>${rows.map(
+  return html`<details><summary>Figures of all charts, ${formatMilliseconds(ms)} each</summary><div class="scroll"><table><thead><tr><th scope="col">From</th><th scope="col">Side</th>${figureHeads(record)}</tr></thead><tbody>${rows.map(
     ({ at, role, covered, ...point }) =>
-      html`<tr><td>${formatOffset(at - record.begunAt)}</td><td>${labelOf(record, role)}</td>${covered ? figureCells(point) : html`<td colspan="5" class="soft">no data: the meter did not run</td>`}</tr>`,
+      html`<tr><td>${formatOffset(at - record.begunAt)}</td><td>${labelOf(record, role)}</td>${covered ? figureCells(point, record) : html`<td colspan="${hasShadow(record) ? 6 : 5}" class="soft">no data: the meter did not run</td>`}</tr>`,
   )}</tbody></table></div></details>`;
 }
 
-/** Titles of the columns that {@link figureCells} fills. */
-export const FIGURE_HEADS = html`<th scope="col" class="number">Requests</th><th scope="col" class="number">Errors</th><th scope="col" class="number">p50</th><th scope="col" class="number">p95</th><th scope="col" class="number">p99</th>`;
+function hasShadow({ sides }: Pick<EvidenceRecord, "sides">): boolean {
+  return sides.some(({ role }) => role === "shadow");
+}
 
-export function figureCells({
-  requests,
-  errors,
-  p50,
-  p95,
-  p99,
-}: Pick<Point, "requests" | "errors" | "p50" | "p95" | "p99">): Markup {
+/** Titles of the columns that {@link figureCells} fills; one more where there is a shadow. */
+export function figureHeads(record: Pick<EvidenceRecord, "sides">): Markup {
+  return html`<th scope="col" class="number">Requests</th><th scope="col" class="number">Errors</th><th scope="col" class="number">p50</th><th scope="col" class="number">p95</th><th scope="col" class="number">p99</th>${hasShadow(record) && html`<th scope="col" class="number">Dropped</th>`}`;
+}
+
+export function figureCells(
+  { requests, errors, p50, p95, p99, dropped }: Figures,
+  record: Pick<EvidenceRecord, "sides">,
+): Markup {
   const ratio = requests === 0 ? "\u2013" : formatRatio(errors / requests);
-  return html`<td class="number">${requests}</td><td class="number">${ratio}</td><td class="number">${formatLatency(p50)}</td><td class="number">${formatLatency(p95)}</td><td class="number">${formatLatency(p99)}</td>`;
+  return html`<td class="number">${requests}</td><td class="number">${ratio}</td><td class="number">${formatLatency(p50)}</td><td class="number">${formatLatency(p95)}</td><td class="number">${formatLatency(p99)}</td>${hasShadow(record) && html`<td class="number">${dropped ?? ""}</td>`}`;
 }

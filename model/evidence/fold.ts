@@ -101,10 +101,13 @@ function addNote(record: EvidenceRecord, note: Note): void {
     case "remark":
       addMark(record, { at: note.at, kind: "remark", text: note.text });
       return;
+    case "plan":
+      record.plan = note.stages;
+      return;
     case "stage": {
       const share = note.split === undefined ? "" : `, ${formatSplit(note.split)} to the candidate`;
       const window = note.windowMs === undefined ? "" : `, watched for ${formatMilliseconds(note.windowMs)}`;
-      addMark(record, { at: note.at, kind: "stage", text: `stage ${note.stage}${share}${window}` });
+      addMark(record, { at: note.at, kind: "stage", stage: note.stage, text: `stage ${note.stage}${share}${window}` });
       return;
     }
     case "gates":
@@ -129,7 +132,7 @@ function addOutcome(
   if (reason !== undefined) gate.reason = reason;
   if (outcome === "ended") return;
   const text = `gate ${name} of stage ${stage}: ${outcome === "pass" ? "passed" : (reason ?? "breached")}`;
-  addMark(record, { at, kind: outcome, text });
+  addMark(record, { at, kind: outcome, stage, text });
 }
 
 function addProbe(

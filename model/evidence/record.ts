@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Owner, owner } from "../transaction";
-import { program } from "./note";
+import { plannedStage, program } from "./note";
 
 /** Of the format of `evidence.json`. Fields may be added without a new one. */
 export const EVIDENCE_VERSION = 1;
@@ -17,6 +17,8 @@ const figures = z.object({
   p50: z.number().nullable(),
   p95: z.number().nullable(),
   p99: z.number().nullable(),
+  /** Copies of requests that never came to the shadow, where it is the shadow's side. Copies that did are its requests. */
+  dropped: z.number().optional(),
 });
 export type Figures = z.output<typeof figures>;
 
@@ -29,8 +31,8 @@ const point = figures.extend({
 });
 export type Point = z.output<typeof point>;
 
-/** Whose requests: those of the two sides of a change, or all, where a change has no sides. */
-const role = z.enum(["candidate", "stable", "all"]);
+/** Whose requests: those of the two sides of a change, all of them, or their copies for the shadow. */
+const role = z.enum(["candidate", "stable", "all", "shadow"]);
 export type Role = z.output<typeof role>;
 
 const side = z.object({
@@ -42,6 +44,7 @@ const side = z.object({
   /** Which requests of these edges: as in the meter's queries. */
   route: z.string().optional(),
   backend: z.string().optional(),
+  server: z.string().optional(),
   release: z.string().optional(),
 });
 export type Side = z.output<typeof side>;
@@ -50,6 +53,8 @@ const mark = z.object({
   at,
   kind: z.enum(["begin", "phase", "stage", "pass", "breach", "undo", "end", "remark"]),
   text: z.string(),
+  /** Name of the stage that it is about. */
+  stage: z.string().optional(),
 });
 export type Mark = z.output<typeof mark>;
 
@@ -65,7 +70,7 @@ const gateEvidence = z.object({
   gate: z.string(),
   kind: z.string(),
   limits: z.array(z.string()),
-  bounds: z.array(z.object({ metric: z.string(), limit: z.number() })),
+  bounds: z.array(z.object({ metric: z.string(), limit: z.number(), shadow: z.boolean().optional() })),
   outcome: z.enum(["watching", "pass", "breach", "ended"]),
   reason: z.string().optional(),
   /** All probes by verdict, also those that are not kept one by one. */
@@ -126,6 +131,8 @@ export const evidenceRecord = z.object({
   /** Every difference between the desired states before and after. Values of environment variables are never in it. */
   changes: z.array(change),
   marks: z.array(mark),
+  /** The stages that were to be walked through, in order. */
+  plan: z.array(plannedStage).optional(),
   /** The candidate's share of the requests in 1/10,000, from a time on. */
   splits: z.array(z.object({ at, parts: z.int().min(0).max(10_000) })),
   gates: z.array(gateEvidence),

@@ -6,6 +6,11 @@ export function formatTime(at: number): string {
   return `${new Date(at).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
+/** `16:05:12 UTC` */
+export function formatClock(at: number): string {
+  return `${new Date(at).toISOString().slice(11, 19)} UTC`;
+}
+
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 
@@ -45,7 +50,8 @@ export function verdictInWords({
   verdict,
   ending,
   target,
-}: Pick<EvidenceSummary, "verdict" | "ending" | "target">): string {
+  summary,
+}: Pick<EvidenceSummary, "verdict" | "ending" | "target" | "summary">): string {
   if (verdict === "running") return `${target} is being changed`;
   if (verdict === "committed") return `${target} has changed for good`;
   const how = {
@@ -55,7 +61,7 @@ export function verdictInWords({
     crash: "the agent ended in the middle of it",
     stop: "the agent was told to stop",
   }[ending ?? "abort"];
-  return `${target} is as it was before: ${how}`;
+  return summary === undefined ? `${target} was not changed yet: ${how}` : `${target} is as it was before: ${how}`;
 }
 
 /** A transaction in lines for a terminal. */

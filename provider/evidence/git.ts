@@ -19,9 +19,10 @@ export async function gitOf(folder: string): Promise<Git | undefined> {
     const ref = /^ref: (refs\/[^\0]+)$/.exec(head)?.[1];
     const revision = ref === undefined ? head : await refOf(found, ref);
     if (revision === undefined || !REVISION.test(revision)) return undefined;
-    const dirty = await isDirty(folder);
+    const [dirty, about] = await Promise.all([isDirty(folder), aboutCommit(folder, revision)]);
     return {
       revision,
+      ...about,
       ...(ref === undefined ? {} : { branch: ref.replace(/^refs\/heads\//, "").slice(0, 200) }),
       ...(dirty === undefined ? {} : { dirty }),
     };
@@ -66,16 +67,27 @@ async function refOf({ git, common }: Repository, ref: string): Promise<string |
     ?.split(" ")[0];
 }
 
+/** First line of a commit's message, and its author's name; nothing where git is not installed, too slow, or refuses. */
+async function aboutCommit(folder: string, revision: string): Promise<Pick<Git, "subject" | "author">> {
+  const said = await ask(folder, ["show", "--no-patch", "--no-show-signature", "--format=%an%n%s", revision]);
+  const [author = "", subject = ""] = said?.split("\n") ?? [];
+  const cut = (text: string) => text.slice(0, 200);
+  return { ...(subject === "" ? {} : { subject: cut(subject) }), ...(author === "" ? {} : { author: cut(author) }) };
+}
+
 /** Whether tracked files differ from the commit; nothing where git is not installed, too slow, or refuses. */
-function isDirty(folder: string): Promise<boolean | undefined> {
-  // Only git itself knows what counts as a difference. It must neither lock the repository nor run what its config names.
-  const args = ["--no-optional-locks", "-c", "core.fsmonitor=false", "status", "--porcelain", "--untracked-files=no"];
+async function isDirty(folder: string): Promise<boolean | undefined> {
+  // Only git itself knows what counts as a difference.
+  const said = await ask(folder, ["status", "--porcelain", "--untracked-files=no"]);
+  return said === undefined ? undefined : said !== "";
+}
+
+/** What git answers, or the begin of it where that is long; nothing where it answers nothing and fails. */
+function ask(folder: string, args: string[]): Promise<string | undefined> {
+  // It must neither lock the repository nor run what its config names.
+  const all = ["--no-optional-locks", "-c", "core.fsmonitor=false", ...args];
   return new Promise((resolve) => {
     const options = { cwd: folder, timeout: STATUS_DEADLINE_MS, maxBuffer: MAX_STATUS_BYTES };
-    execFile("git", args, options, (error, stdout) => {
-      // A list that is too long is one, too.
-      if (error !== null && stdout === "") resolve(undefined);
-      else resolve(stdout !== "");
-    });
+    execFile("git", all, options, (error, stdout) => resolve(error !== null && stdout === "" ? undefined : stdout));
   });
 }

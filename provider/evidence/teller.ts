@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentClient } from "../../agent/client/client";
-import { MAX_NOTES, type NoteInput, type Program } from "../../model/evidence/note";
+import { MAX_NOTE_TEXT, MAX_NOTES, MAX_PARTS, type NoteInput, type Program } from "../../model/evidence/note";
 import type { Context } from "../server";
+import { ciOf } from "./ci";
 import { type Git, gitOf } from "./git";
 
 /** Notes that wait for an agent at most; of more, the oldest are dropped. */
@@ -15,16 +16,25 @@ const LAST_NOTES_MS = 1000;
 /** Tells the agents of a change what only the deploying side knows, for their evidence. It never throws and never waits. */
 export type Tell = (note: NoteInput) => void;
 
+/** What people should read in the timeline. */
+export function remark(text: string): NoteInput {
+  return { kind: "remark", at: Date.now(), text: text.slice(0, MAX_NOTE_TEXT) };
+}
+
 /** Begins to tell the agents of a change who makes it. */
 export function tellAgents(
-  parts: readonly { client: Pick<AgentClient, "notes">; id: string }[],
+  parts: readonly { client: Pick<AgentClient, "notes" | "socket">; id: string; target: string }[],
   { urn, log }: Pick<Context, "urn" | "log">,
 ): { tell: Tell /** Waits until all is told, but not long. */; told: () => Promise<void> } {
   const tellers = parts.map(({ client, id }) => new Teller(client, id, (why) => log.debug(why)));
   const tell: Tell = (note) => {
     for (const teller of tellers) teller.tell(note);
   };
-  const introduced = tellProgram(tell, urn, parts.length > 1 ? randomUUID() : undefined);
+  const common = {
+    group: randomUUID(),
+    parts: parts.slice(0, MAX_PARTS).map(({ client, id, target }) => ({ socket: client.socket, id, target })),
+  };
+  const introduced = tellProgram(tell, { ...programOf(urn), ...(parts.length > 1 ? common : {}) });
   const told = async () => {
     const enough = new AbortController();
     const late = sleep(LAST_NOTES_MS, undefined, { signal: enough.signal }).catch(() => undefined);
@@ -76,10 +86,13 @@ class Teller {
 
 /** Of this process's program: it does not change while the program runs. */
 let git: Promise<Git | undefined> | undefined;
+/** Of all changes that this process makes: the engine starts one for each `pulumi up`. */
+const UPDATE = randomUUID();
 
 /** Tells each agent who makes a change; git is asked beside it. */
-async function tellProgram(tell: Tell, urn: string, group: string | undefined): Promise<void> {
-  const program = { ...programOf(urn), ...(group === undefined ? {} : { group }) };
+async function tellProgram(tell: Tell, known: Program): Promise<void> {
+  const ci = ciOf(process.env);
+  const program = { ...known, update: UPDATE, ...(ci === undefined ? {} : { ci }) };
   const at = Date.now();
   tell({ kind: "program", at, program });
   git ??= gitOf(process.cwd());

@@ -1,5 +1,5 @@
 import { MAX_NOTE_TEXT, type StageGate } from "../../model/evidence/note";
-import type { Gate } from "../../model/gate";
+import { type Gate, isMetered, judgesMirror } from "../../model/gate";
 import { conditionsOf } from "../../model/gate-text";
 import { thresholdOf } from "../../model/threshold";
 import { GateBreach, type GateContext, type GateRecord, namesOf, watchGates } from "../gates";
@@ -41,8 +41,9 @@ export async function watchAndTell(
 }
 
 function declared(gate: Gate, name: string): StageGate {
-  const thresholds = gate.kind === "sli" && gate.source !== "prometheus" ? gate.thresholds : [];
-  const bounds = thresholds.map(thresholdOf).map(({ metric, limit }) => ({ metric, limit }));
+  const thresholds = isMetered(gate) ? gate.thresholds : [];
+  const of = judgesMirror(gate) ? { shadow: true } : {};
+  const bounds = thresholds.map(thresholdOf).map(({ metric, limit }) => ({ metric, limit, ...of }));
   return {
     gate: name,
     kind: gate.kind,

@@ -6,7 +6,9 @@ import { formatMilliseconds, milliseconds } from "../../model/duration";
 import type { Gate } from "../../model/gate";
 import { putBackMs } from "../../model/serving";
 import type { StepInput, Target } from "../../model/transaction";
-import { type GateContext, watchGates } from "../gates";
+import type { Tell } from "../evidence/teller";
+import { watchAndTell } from "../evidence/told-gates";
+import type { GateContext } from "../gates";
 import type { Context } from "../server";
 import { placeArtifact } from "./artifact";
 import { agreed } from "./on-all";
@@ -82,7 +84,7 @@ class Replacement {
   ) {}
 
   run(parts: PlacePart[]): Promise<void> {
-    return inTransactions(parts, this.context, (open, signal) => this.replace(open, signal), {
+    return inTransactions(parts, this.context, (open, signal, tell) => this.replace(open, signal, tell), {
       undoDeadlineMs: putBackMs(this.inputs),
       retreat: async ([, ...edges]) => {
         if (this.touched) await this.drain(edges);
@@ -93,12 +95,12 @@ class Replacement {
     });
   }
 
-  private async replace([host, ...edges]: OpenPart<PlacePart>[], signal: AbortSignal): Promise<void> {
+  private async replace([host, ...edges]: OpenPart<PlacePart>[], signal: AbortSignal, tell: Tell): Promise<void> {
     const { watch, release, name } = this.inputs;
     const { before = [], gates = [], window = "0 seconds" } = watch ?? {};
     await agreed(edges, (part) => this.drainStep(part));
     if (!this.create) await this.assertMetered(edges, gates);
-    await this.watch(before, "0 seconds", edges, signal, `before ${release.id}`);
+    await this.watch({ gates: before, window: "0 seconds", title: `before ${release.id}` }, edges, signal, tell);
     // Before the traffic leaves, so that the host is without it no longer than it must be.
     await placeArtifact((host as PlacePart).client, this.inputs, { log: this.context.log, signal });
     await agreed([host as PlacePart], () => this.start);
@@ -108,7 +110,10 @@ class Replacement {
     await Promise.all(edges.map(({ run, edge }) => run(this.enableStep(edge))));
     this.context.log.progress(`release ${release.id} of ${name} takes requests`);
     // Where nothing ran before there is nothing to go back to, and nobody asks for it yet.
-    if (!this.create) await this.watch(gates, window, edges, signal, `release ${release.id}`);
+    if (this.create) return;
+    const title = `release ${release.id}`;
+    tell({ kind: "stage", at: Date.now(), stage: title, windowMs: milliseconds(window) });
+    await this.watch({ gates, window, title }, edges, signal, tell);
   }
 
   /** Waits until what ran before runs again, so that the edges lead traffic there no sooner; but not for ever. */
@@ -165,11 +170,10 @@ class Replacement {
   }
 
   private async watch(
-    gates: readonly Gate[],
-    window: Duration,
+    { gates, window, title }: { gates: readonly Gate[]; window: Duration; title: string },
     edges: OpenPart<PlacePart>[],
     signal: AbortSignal,
-    title: string,
+    tell: Tell,
   ): Promise<void> {
     const windowMs = milliseconds(window);
     if (gates.length === 0 && windowMs === 0) return;
@@ -184,7 +188,7 @@ class Replacement {
       progress: (message) => log.progress(message),
     };
     try {
-      await watchGates([...gates], context);
+      await watchAndTell(gates, context, { stage: title, tell });
     } catch (error) {
       signal.throwIfAborted();
       const when = windowMs === 0 ? title : `${title} in its window of ${formatMilliseconds(windowMs)}`;

@@ -20,6 +20,11 @@ export async function walkLegs(
   { what, at, to, runGates, breached, heldSince, ...context }: Way,
 ): Promise<void> {
   const { signal, tell = () => undefined } = context;
+  if (legs.length > 0)
+    tell({
+      kind: "plan",
+      stages: legs.map(({ stage, split }) => ({ stage: stage.name, split, windowMs: milliseconds(stage.window) })),
+    });
   let held: Pick<StageContext, "spec" | "heldSince"> = { spec: at(from), heldSince };
   for (const { stage, split } of legs) {
     const watch = (part: Partial<Stage>) =>

@@ -6,6 +6,7 @@ import { type PoolCanary, shareAt } from "../../model/pool-share";
 import { formatSplit } from "../../model/split";
 import { planWalk, STABLE, type Walk, walkProblem } from "../../model/stages";
 import type { Step } from "../../model/transaction";
+import { remark } from "../evidence/teller";
 import type { Context } from "../server";
 import { withAgent } from "./agent-ref";
 import { placeArtifact } from "./artifact";
@@ -148,7 +149,8 @@ function stepper(client: AgentClient, pool: string, canary: PoolCanary, run: Run
 /** Takes the candidate's requests as they are again after the undo. Its processes run on until the next update. */
 async function afterBreach(client: AgentClient, pool: string, breach: Error, context: Context): Promise<Error> {
   try {
-    await inTransaction(client, `pool/${pool}`, context, async (run) => {
+    await inTransaction(client, `pool/${pool}`, context, async (run, _signal, tell) => {
+      tell(remark(`after a breach, all requests go to the release, as onBreach says: ${breach.message}`));
       await run({ verb: "pool.share", pool, share: null });
     });
     return new Error(`${breach.message}\nThen all requests of pool ${pool} went to its release, as onBreach says.`);

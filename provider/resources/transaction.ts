@@ -1,8 +1,7 @@
 import { hostname, userInfo } from "node:os";
 import type { AgentClient } from "../../agent/client/client";
-import { MAX_NOTE_TEXT } from "../../model/evidence/note";
 import { DEFAULT_LEASE_MS, type StepInput, type Target } from "../../model/transaction";
-import { type Tell, tellAgents } from "../evidence/teller";
+import { remark, type Tell, tellAgents } from "../evidence/teller";
 import type { Context } from "../server";
 import { keepLease } from "./lease";
 import { commit, type Held, UNDO_DEADLINE_MS, type Undone, undo } from "./undo";
@@ -79,7 +78,10 @@ export async function inTransactions<P extends Part>(
     ({ client, id }: Held, within?: AbortSignal): RunStep =>
     (step) =>
       client.step(id, step, ({ message }) => context.log.progress(message), within);
-  const { tell, told } = tellAgents(holds, context);
+  const { tell, told } = tellAgents(
+    holds.map(({ client, id, part: { target } }) => ({ client, id, target })),
+    context,
+  );
   let committing: Hold<P> | undefined;
   try {
     await work(
@@ -95,7 +97,7 @@ export async function inTransactions<P extends Part>(
     }
   } catch (error) {
     // Reasons of undos are one line; what an app printed as it failed is here.
-    tell({ kind: "remark", at: Date.now(), text: messageOf(error).slice(0, MAX_NOTE_TEXT) });
+    tell(remark(messageOf(error)));
     if (committing === undefined && options.retreat !== undefined)
       await options.retreat(holds.map((hold) => ({ ...hold.part, run: runner(hold) }))).catch((failed: unknown) => {
         context.log.warn(`before the undo, ${messageOf(failed)}`);

@@ -4,6 +4,7 @@ import { type DeclaredRoute, type RouteSpec, routeAt } from "../../model/route";
 import { formatSplit, parsePercent } from "../../model/split";
 import { type Place, STABLE, walkProblem } from "../../model/stages";
 import type { Target } from "../../model/transaction";
+import { remark } from "../evidence/teller";
 import type { Context } from "../server";
 import { walkLegs } from "./legs";
 import { unmeteredProblem } from "./metered";
@@ -185,9 +186,10 @@ async function afterBreach(
     stage: STABLE,
   });
   try {
-    await inTransactions(parts, context, (open) =>
-      onAll(open, ({ spec }) => ({ verb: "route.set", route: name, spec: retreat(spec) })),
-    );
+    await inTransactions(parts, context, (open, _signal, tell) => {
+      tell(remark(`after a breach, all requests go to ${stable}, as onBreach says: ${breach.message}`));
+      return onAll(open, ({ spec }) => ({ verb: "route.set", route: name, spec: retreat(spec) }));
+    });
     return new Error(`${breach.message}\nThen all requests of route ${name} went to ${stable}, as onBreach says.`);
   } catch (error) {
     return new Error(

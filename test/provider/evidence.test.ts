@@ -175,7 +175,7 @@ test("the evidence of a walk holds its program, stages, what gates measured, and
       ]);
       // Each chart has the breach's mark, the stages, and lines that are drawn within it.
       const drawn = await page.evaluate<{ breach: number; bands: string[]; lines: number; inside: boolean }[]>(`
-        [...document.querySelectorAll("svg.chart")].map((svg) => {
+        [...document.querySelectorAll("svg.chart.wide")].map((svg) => {
           const box = svg.getBoundingClientRect();
           const within = ({ left, right, top, bottom }) =>
             left >= box.left && right <= box.right && top >= box.top && bottom <= box.bottom;
@@ -194,6 +194,15 @@ test("the evidence of a walk holds its program, stages, what gates measured, and
       assert.ok((await texts(".limit text")).includes("limit 2000 ms, above this chart"));
       assert.equal(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), true);
       assert.ok((await page.pdf()).length > 10_000);
+      assert.deepEqual(await texts("ol.stages strong"), ["10%", "50%"]);
+      assert.deepEqual(await texts(".why tr.broken th"), ["errors"]);
+      // On a phone, other charts are shown, whose letters are as large as all others.
+      await page.resize(390);
+      const shown = await page.evaluate<string[]>(
+        `[...document.querySelectorAll("svg.chart")].filter((svg) => svg.getBoundingClientRect().width > 0).map((svg) => svg.classList[1])`,
+      );
+      assert.deepEqual(shown, Array(5).fill("narrow"));
+      assert.equal(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), true);
       assert.deepEqual(page.complaints, []);
       const loaded = page.requests.filter((url) => !url.startsWith("data:"));
       assert.deepEqual(loaded, [pathToFileURL(join(folder, "index.html")).href]);

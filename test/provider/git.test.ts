@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
+import { ciOf } from "../../provider/evidence/ci";
 import { gitOf } from "../../provider/evidence/git";
 import { programOf } from "../../provider/evidence/teller";
 
@@ -27,18 +28,31 @@ test("the revision of a program's folder is that of its repository, however that
   git("add", ".");
   git("commit", "-q", "-m", "one");
   const revision = git("rev-parse", "HEAD");
-  assert.deepEqual(await gitOf(folder), { revision, branch: "trunk", dirty: false });
+  const about = { revision, subject: "one", author: "t" };
+  assert.deepEqual(await gitOf(folder), { ...about, branch: "trunk", dirty: false });
   git("pack-refs", "--all");
   await writeFile(join(folder, "new"), "not tracked");
-  assert.deepEqual(await gitOf(folder), { revision, branch: "trunk", dirty: false });
+  assert.deepEqual(await gitOf(folder), { ...about, branch: "trunk", dirty: false });
   await writeFile(join(folder, "a"), "2");
-  assert.deepEqual(await gitOf(folder), { revision, branch: "trunk", dirty: true });
+  assert.deepEqual(await gitOf(folder), { ...about, branch: "trunk", dirty: true });
   git("worktree", "add", "-q", "-b", "team/side", join(root, "side"));
-  assert.deepEqual(await gitOf(join(root, "side")), { revision, branch: "team/side", dirty: false });
+  assert.deepEqual(await gitOf(join(root, "side")), { ...about, branch: "team/side", dirty: false });
   git("checkout", "-q", "--detach");
-  assert.deepEqual(await gitOf(folder), { revision, dirty: true });
+  assert.deepEqual(await gitOf(folder), { ...about, dirty: true });
   await writeFile(join(root, "program", ".git", "HEAD"), "ref: refs/heads/../../../etc/passwd\n");
   assert.equal(await gitOf(folder), undefined);
+});
+
+test("a job tells its page, without what may be a credential, and who has set it off", () => {
+  assert.equal(ciOf({ PATH: "/bin", GITHUB_REPOSITORY: "shop/shop" }), undefined);
+  const github = { GITHUB_SERVER_URL: "https://github.example", GITHUB_REPOSITORY: "shop/shop", GITHUB_RUN_ID: "42" };
+  assert.deepEqual(ciOf({ ...github, GITHUB_ACTOR: "ana", GITHUB_TOKEN: "hunter2" }), {
+    url: "https://github.example/shop/shop/actions/runs/42",
+    actor: "ana",
+  });
+  assert.deepEqual(ciOf({ CI_JOB_URL: "https://bot:hunter2@ci.example/jobs/7?token=hunter2#x" }), {
+    url: "https://ci.example/jobs/7",
+  });
 });
 
 test("a URN says which program it is of", () => {

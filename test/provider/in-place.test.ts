@@ -97,12 +97,62 @@ test("a release is replaced in its place, behind two edges and under load, and p
     assert.equal(await committed(), "v2");
   });
 
+  await t.test(
+    "the evidence of that holds on all agents what the gates measured, and on the edges what the server answered",
+    async () => {
+      const parts = [nodes.node.client, ...edges.map(({ client }) => client)];
+      const records = await Promise.all(
+        parts.map(async (client) => {
+          const [newest] = await client.evidence(1);
+          return (await client.evidenceOf(newest?.id ?? ""))?.record;
+        }),
+      );
+      assert.deepEqual(
+        records.map((record) => record?.target),
+        ["pool/web", "backend/main/web", "backend/main/web"],
+      );
+      assert.equal(new Set(records.map((record) => record?.program?.group)).size, 1);
+      for (const record of records) {
+        assert.deepEqual(
+          record?.program?.parts?.map(({ id }) => id).toSorted(),
+          records.map((each) => each?.id).toSorted(),
+        );
+        assert.deepEqual(
+          record?.gates.map(({ stage, outcome }) => [stage, outcome]),
+          [["release slow", "breach"]],
+        );
+        assert.match(record?.gates[0]?.reason ?? "", /p95 .* ms, not < /);
+        assert.deepEqual([record?.verdict, record?.ending], ["undone", "abort"]);
+      }
+      for (const { summary, sides, series } of records.slice(1).flatMap((record) => record ?? [])) {
+        assert.deepEqual(summary, { from: "node out", to: "node in" });
+        assert.deepEqual(
+          sides.map(({ role, label }) => [role, label]),
+          [
+            ["all", "all of web"],
+            ["candidate", "server node"],
+          ],
+        );
+        const slowest = (role: string) =>
+          Math.max(...(series.find((one) => one.role === role)?.points.map(({ p95 }) => p95 ?? 0) ?? []));
+        assert.ok(slowest("candidate") >= 700, String(slowest("candidate")));
+      }
+    },
+  );
+
   await t.test("what must hold before is asked before anything is touched", async () => {
     const before: WatchedInput["before"] = [
       { kind: "command", name: "pending migrations", command: ["sh", "-c", "echo 2 pending; exit 3"] },
     ];
     await assert.rejects(deploy("v3", {}, { before }), /gate pending migrations: .*exited with 3: 2 pending/);
     assert.ok(!said.some((line) => line.includes("drains")), JSON.stringify(said));
+    const [refused] = await nodes.node.client.evidence(1);
+    const record = (await nodes.node.client.evidenceOf(refused?.id ?? ""))?.record;
+    assert.deepEqual([record?.verdict, record?.summary], ["undone", undefined]);
+    assert.deepEqual(
+      record?.gates.map(({ stage, gate, outcome }) => [stage, gate, outcome]),
+      [["before v3", "pending migrations", "breach"]],
+    );
   });
 
   await t.test("the last server that answers is not taken away", async () => {

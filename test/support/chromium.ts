@@ -30,6 +30,8 @@ export interface Page {
   /** The page as a reader on paper gets it. */
   pdf(): Promise<Buffer>;
   screenshot(options?: { dark?: boolean }): Promise<Buffer>;
+  /** Gives the window another width, in pixels: as a phone's, for one. */
+  resize(width: number): Promise<void>;
   /** What the page wrote to its console, and what the browser says is wrong with it. */
   complaints: string[];
   /** Addresses of everything that it loaded. */
@@ -97,6 +99,10 @@ class Browser {
         return (result as { value: T }).value;
       },
       pdf: () => bytes("Page.printToPDF"),
+      resize: async (width) => {
+        const mobile = { width, height: 800, deviceScaleFactor: 1, mobile: true };
+        await send("Emulation.setDeviceMetricsOverride", mobile);
+      },
       screenshot: async ({ dark = false } = {}) => {
         const value = dark ? "dark" : "light";
         await send("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value }] });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { quantile } from "../../../model/histogram";
 import { SHADOW } from "../../../model/sli";
-import { send, side, until, world } from "./world";
+import { owner, routeStep, send, side, until, world } from "./world";
 
 const MIRROR = { to: "dark", share: "100%", timeout: "1 second" } as const;
 const OF_EACH = 10;
@@ -15,7 +15,10 @@ test("the meter counts a shadow's answers by the same metrics, and apart from wh
     else if (request.url !== "/never") setTimeout(() => response.end("dark"), 40);
   });
   const { agent, port, route } = await world(t, { web: stable, dark }, { meter: true });
-  await route({ mirror: MIRROR });
+  await route({});
+  // Stays open, so that its evidence is about the time until now.
+  const { id } = await agent.client.begin({ target: "route/api", owner, leaseMs: 600_000 });
+  await agent.client.step(id, routeStep({ mirror: MIRROR }), () => undefined);
   const from = Date.now() - 5000;
   const counts = async (backend?: string) => {
     const more = backend === undefined ? {} : { backend };
@@ -37,6 +40,28 @@ test("the meter counts a shadow's answers by the same metrics, and apart from wh
   await until("the requests are counted", async () => (await counts()).counts.requests === copies);
   assert.equal((await counts()).counts.status5xx, 0);
   assert.equal((await counts("dark")).counts.requests, 0);
+
+  await t.test("and its evidence shows both sides over time", async () => {
+    const record = (await agent.client.evidenceOf(id))?.record;
+    assert.deepEqual(record?.summary, { from: "0%, 0% mirrored", to: "0%, 100% mirrored" });
+    assert.deepEqual(
+      record?.sides.map(({ role, label }) => [role, label]),
+      [
+        ["stable", "web"],
+        ["shadow", "dark"],
+      ],
+    );
+    const points = (role: string) => record?.series.find((one) => one.role === role)?.points ?? [];
+    const sum = (role: string, of: "requests" | "errors" | "dropped") =>
+      points(role).reduce((total, point) => total + (point[of] ?? 0), 0);
+    assert.deepEqual([sum("stable", "requests"), sum("stable", "errors")], [copies, 0]);
+    assert.deepEqual(
+      [sum("shadow", "requests"), sum("shadow", "errors"), sum("shadow", "dropped")],
+      [copies, 2 * OF_EACH + 1, 0],
+    );
+    assert.ok(points("shadow").every(({ dropped }) => dropped === 0));
+    assert.ok(points("stable").every(({ dropped }) => dropped === undefined));
+  });
 
   await dark.close();
   await send(port, "/refused");

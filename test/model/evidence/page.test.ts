@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { NARROW, WIDE } from "../../../model/evidence/chart";
 import { fold } from "../../../model/evidence/fold";
+import type { Note } from "../../../model/evidence/note";
 import { renderPage } from "../../../model/evidence/page";
 import { type EvidenceRecord, newRecord } from "../../../model/evidence/record";
+import { stageOutcomes } from "../../../model/evidence/stages";
 import { evidenceText, formatOffset } from "../../../model/evidence/words";
-import { BEGUN, sample } from "./sample";
+import { BEGUN, mirrored, sample } from "./sample";
 
 /** Names of all elements of a page that are opened, and those that are closed. */
 function tags(page: string) {
@@ -39,28 +42,39 @@ test("a page shows the verdict, what changed, gates with their limits, and both 
     "<title>undone · route/api: 0% \u2192 10%</title>",
     '<header class="undone">',
     '<p class="reason">stage 10% of route api: gate sli: failed: p95 812 ms, not &lt; 500 ms (1204 requests)</p>',
-    "2026-11-21 16:05:12 UTC by ana@build-7, took 1.7 min",
+    '<p class="verdict"><svg viewBox="0 0 24 24"',
+    "Gate sli of stage 10% at +1:41, by 1204 requests",
+    '<tr class="broken"><th scope="row">p95</th><td class="measured">812 ms</td><td>limit 500 ms</td><td>\u2717 1.6 \u00d7 the limit</td></tr>',
+    '<tr class="holds"><th scope="row">errors</th><td class="measured">0.21 %</td><td>limit 0.5 %</td><td>\u2713 holds</td></tr>',
+    '<strong>1%</strong> <span class="state">passed, 1 min</span>',
+    '<li class="breached"><span aria-hidden="true">\u2717</span> <strong>10%</strong> <span class="state">breached, 39.5 s of 1 min</span>',
+    '<strong>50%</strong> <span class="state">not reached</span>',
+    "2026-11-21 16:05:12 UTC, took 1.7 min, by ana as ana@build-7, from <code>9f2c1b7d0a44</code>",
+    "\u201cPromote green to 50 %\u201d by Ana Lima",
+    "<dt>Job</dt><dd>ci.example/shop/jobs/4711</dd>",
     "<code>9f2c1b7d0a44e5c6b1a9f0e3d2c4b5a697886950</code> on promote-green",
-    '<td class="path">split</td><td class="value"><span class="old">0%</span></td><td class="value"><span class="new">10%</span></td>',
-    "<td>p95 &lt; 500 ms<br>errors &lt; 0.5 %<br></td>",
-    "<td>3 pass, 1 fail</td>",
+    '<td class="path">split</td><td class="value" data-title="Before"><span class="old">0%</span></td><td class="value" data-title="With the change"><span class="new">10%</span></td>',
+    '<td data-title="Must hold">p95 &lt; 500 ms<br>errors &lt; 0.5 %</td>',
+    '<td data-title="Probes">3 pass, 1 fail</td>',
     '<td class="number">1204</td><td class="number">0.498 %</td><td class="number">245 ms</td><td class="number">612 ms</td><td class="number">1040 ms</td>',
-    '<td class="path">edge main.worker</td><td class="value"><span class="old">41022</span>',
+    '<td class="path">edge main.worker</td><td class="value" data-title="Before"><span class="old">41022</span>',
     "5 observed values are the same",
   ])
     assert.ok(page.includes(expected), expected);
-  assert.equal([...page.matchAll(/<svg class="chart"/g)].length, 5);
+  // Each once for wide screens and paper, and once for phones.
+  for (const frame of ["wide", "narrow"])
+    assert.equal([...page.matchAll(new RegExp(`<svg class="chart ${frame}"`, "g"))].length, 5);
   // Words for those who do not see the charts: each has a title and a description of its own.
   assert.ok(
     page.includes(
-      '<desc id="split-d">What was asked for, step by step: 0% from +0 s, 1% from +1 s, 10% from +1:01.5, 0% from +1:41.3.</desc>',
+      '<desc id="split-wide-d">What was asked for, step by step: 0% from +0 s, 1% from +1 s, 10% from +1:01.5, 0% from +1:41.3.</desc>',
     ),
   );
   assert.ok(renderPage(sample("committed")).includes('<header class="committed">'));
 });
 
 test("a page is well-formed, needs nothing from anywhere, and runs nothing, whatever its texts hold", () => {
-  for (const record of [sample(), sample("committed"), hostile()]) {
+  for (const record of [sample(), sample("committed"), mirrored(), hostile()]) {
     const page = renderPage(record);
     const { opened, closed } = tags(page);
     assert.deepEqual(opened, closed);
@@ -78,18 +92,20 @@ test("charts stay within their frame, with gaps where nothing was measured", () 
   for (const point of record.series[0]?.points.slice(30, 33) ?? []) point.covered = false;
   const page = renderPage(record);
   const charts = page
-    .split('<svg class="chart"')
+    .split('<svg class="chart ')
     .slice(1)
     .map((rest) => rest.split("</svg>")[0] ?? "");
+  assert.equal(charts.length, 10);
   for (const chart of charts) {
+    const { plot } = chart.startsWith("wide") ? WIDE : NARROW;
     for (const [, x, y] of chart.matchAll(/[ML]([\d.-]+) ([\d.-]+)/g)) {
-      assert.ok(Number(x) >= 74 && Number(x) <= 886, `x ${x}`);
-      assert.ok(Number(y) >= 36 && Number(y) <= 184, `y ${y}`);
+      assert.ok(Number(x) >= plot.left && Number(x) <= plot.right, `x ${x}`);
+      assert.ok(Number(y) >= plot.top - 4 && Number(y) <= plot.bottom, `y ${y}`);
     }
     assert.equal([...chart.matchAll(/class="mark breach"/g)].length, 1);
     assert.match(chart, /class="gap"/);
   }
-  const p95 = charts[2]?.split('class="line candidate"')[1]?.split("</g>")[0] ?? "";
+  const p95 = charts[4]?.split('class="line candidate"')[1]?.split("</g>")[0] ?? "";
   assert.equal([...p95.matchAll(/M/g)].length, 2);
 });
 
@@ -103,6 +119,60 @@ test("a transaction that was never metered, or has just begun, has a page that s
   assert.match(page, /No charts: requests were not counted: main is not metered\./);
   assert.match(page, /This change had no gates\./);
   assert.match(page, /There is no look before the change/);
+});
+
+test("a shadow's answers are charted beside the stable side's, with what was dropped on its way", () => {
+  const page = renderPage(mirrored());
+  const titles = [...page.matchAll(/<figcaption><h3>(.*?)<\/h3>/g)].map(([, title]) => title);
+  assert.deepEqual(titles, [
+    "Error ratio: answered with 5xx, or cut off",
+    "p95: 95 % of the requests were faster",
+    "p99: 99 % of the requests were faster",
+    "Requests",
+    "Copies of requests for the shadow",
+  ]);
+  const charts = page.split("<figure>").slice(1);
+  const roles = (chart = "") => [
+    ...new Set([...chart.matchAll(/class="line (?:crosses )? ?(\w+)"/g)].map(([, role]) => role)),
+  ];
+  assert.deepEqual(roles(charts[0]), ["stable", "shadow"]);
+  assert.deepEqual(roles(charts[1]), ["stable", "shadow"]);
+  assert.deepEqual(roles(charts[2]), ["stable", "shadow"]);
+  assert.deepEqual(roles(charts[3]), ["stable"]);
+  assert.deepEqual(roles(charts[4]), ["shadow", "dropped"]);
+  assert.match(charts[1] ?? "", />limit 500 ms for the shadow</);
+  const [, lost = ""] = /(\d+) were dropped on their way\.<\/desc>/.exec(charts[4] ?? "") ?? [];
+  assert.ok(Number(lost) > 100);
+  assert.ok(charts[4]?.includes(`>${lost} dropped</span>`));
+  // A cross for each stretch of time in which some were: and nothing where none was.
+  const [crosses = ""] =
+    /<g class="line crosses dropped"><title>.*?<path d="(?=M\d+\.?\d* \d).*?"/.exec(
+      (charts[4] ?? "").split("</figcaption>")[1] ?? "",
+    ) ?? [];
+  assert.equal([...crosses.matchAll(/M/g)].length, 10);
+  assert.ok(page.includes('<th scope="col" class="number">Dropped</th>'));
+  assert.ok(page.includes('<td class="number">12</td></tr>'));
+});
+
+test("how far each stage came is told without colours, also where a gate refused the first one", () => {
+  const states = (record: EvidenceRecord) => stageOutcomes(record).map(({ stage, state }) => `${stage} ${state}`);
+  assert.deepEqual(states(sample("undone")), ["1% passed", "10% breached", "50% not reached"]);
+  assert.deepEqual(states(sample("committed")), ["1% passed", "10% passed"]);
+  const opened = { id: "x", target: "route/api", owner: { who: "ana@a", why: "urn", pid: 1 } };
+  const record = newRecord(opened, { agent: { version: "1", host: "h" }, begunAt: BEGUN });
+  const note = (each: Note) => fold(record, { kind: "note", note: each });
+  note({ kind: "plan", stages: [{ stage: "dark" }, { stage: "1%" }] });
+  note({ kind: "outcome", at: BEGUN + 10, stage: "dark", gate: "parity", outcome: "breach", reason: "3 mismatches" });
+  fold(record, { kind: "undoing", at: BEGUN + 20, ending: "abort", reason: "gate parity: 3 mismatches" });
+  fold(record, { kind: "ended", at: BEGUN + 30, verdict: "undone" });
+  assert.deepEqual(states(record), ["dark refused", "1% not reached"]);
+  const page = renderPage(record);
+  assert.ok(page.includes("route/api was not changed yet: the deploying side gave it up."));
+  assert.ok(page.includes('<p class="reason">gate parity: 3 mismatches</p>'));
+
+  const lost = sample("undone");
+  for (const gate of lost.gates) if (gate.outcome === "breach") gate.outcome = "ended";
+  assert.deepEqual(states(lost), ["1% passed", "10% stopped", "50% not reached"]);
 });
 
 test("a terminal gets the same in lines", () => {

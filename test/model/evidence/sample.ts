@@ -19,7 +19,12 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
   fold(record, { kind: "before", look: { at: at(0.02), notes: [], values: look("0%", 41_022) } });
   const program = {
     ...{ urn: opened.owner.why, project: "shop", stack: "prod", name: "api-route", type: "sluice:index:Route" },
-    git: { revision: "9f2c1b7d0a44e5c6b1a9f0e3d2c4b5a697886950", branch: "promote-green", dirty: false },
+    git: {
+      ...{ revision: "9f2c1b7d0a44e5c6b1a9f0e3d2c4b5a697886950", branch: "promote-green", dirty: false },
+      ...{ subject: "Promote green to 50 %", author: "Ana Lima" },
+    },
+    ci: { url: "ci.example/shop/jobs/4711", actor: "ana" },
+    update: "b3a2c1d0-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
   };
   fold(record, { kind: "note", note: { kind: "program", at: at(0.1), program } });
   const step = (seconds: number, split: number) => {
@@ -33,6 +38,12 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
       ],
     });
   };
+  const stages = [
+    { stage: "1%", split: 100, windowMs: 60_000 },
+    { stage: "10%", split: 1000, windowMs: 60_000 },
+    { stage: "50%", split: 5000, windowMs: 60_000 },
+  ];
+  fold(record, { kind: "note", note: { kind: "plan", stages: verdict === "undone" ? stages : stages.slice(0, 2) } });
   const gates = [
     {
       gate: "sli",
@@ -53,11 +64,13 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
     });
     fold(record, { kind: "note", note: { kind: "gates", stage: name, gates } });
   };
-  const probe = (seconds: number, name: string, gate: string, good: boolean, text: string) =>
+  const probe = (seconds: number, name: string, gate: string, good: boolean, text: string) => {
+    const values: Record<string, number> = good ? {} : { requests: 1204, p95: 812, errors: 0.0021 };
     fold(record, {
       kind: "note",
-      note: { kind: "probe", at: at(seconds), stage: name, gate, verdict: good ? "pass" : "fail", text, values: {} },
+      note: { kind: "probe", at: at(seconds), stage: name, gate, verdict: good ? "pass" : "fail", text, values },
     });
+  };
   stage(1, "1%", 100);
   for (let second = 11; second <= 61; second += 10) {
     probe(second, "1%", "sli", true, `p95 ${290 + second} ms < 500 ms  errors 0.1 % < 0.5 %`);
@@ -148,11 +161,39 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
   return record;
 }
 
+/** The record of a walk into a stage in which a shadow gets copies of all requests, and is too slow for it: some are dropped. */
+export function mirrored(): EvidenceRecord {
+  const record = sample("undone");
+  const at = (seconds: number) => BEGUN + seconds * SECOND;
+  const shadow = points(101, (second) => {
+    const requests = second < 1 || second > 101 ? 0 : 400;
+    const late = second > 80;
+    const p95 = requests === 0 ? null : 380 + wave(second, 40) + (late ? 500 : 0);
+    const p99 = p95 === null ? null : p95 * 1.4;
+    return { requests, errors: late ? 9 : 0, p95, p99, dropped: late && second < 101 ? 60 + wave(second, 20) : 0 };
+  });
+  record.sides = [
+    { role: "stable", label: "blue (v1)", edges: ["main"], route: "api", backend: "blue" },
+    { role: "shadow", label: "green (v2)", edges: ["main"], route: "api", backend: "_shadow" },
+  ];
+  record.summary = { from: "0%, 0% mirrored", to: "0%, 100% mirrored" };
+  record.splits = [{ at: at(0), parts: 0 }];
+  for (const gate of record.gates) for (const bound of gate.bounds) bound.shadow = true;
+  const stable = record.series.filter(({ role }) => role === "stable");
+  record.series = [...stable, { role: "shadow", points: shadow }];
+  for (const { figures } of record.stretches)
+    for (const each of figures) if (each.role === "candidate") Object.assign(each, { role: "shadow", dropped: 12 });
+  return record;
+}
+
 function wave(second: number, height: number): number {
   return Math.round(height * Math.sin(second / 3) + (height / 3) * Math.sin(second * 1.7));
 }
 
-function points(end: number, value: (second: number) => Pick<Point, "requests" | "errors" | "p95" | "p99">): Point[] {
+function points(
+  end: number,
+  value: (second: number) => Pick<Point, "requests" | "errors" | "p95" | "p99" | "dropped">,
+): Point[] {
   const all: Point[] = [];
   for (let second = -16; second < end + 8; second += 2) {
     const found = value(second);
