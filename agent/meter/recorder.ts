@@ -14,6 +14,8 @@ export const COARSE_KEPT_MS = 26 * 3_600_000;
 const GRACE_MS = 2000;
 /** Memory of all coarse slots at most, in bytes; beyond it the oldest are dropped. */
 const BUDGET_BYTES = 64 * 1024 * 1024;
+/** What is not read yet is not older than this, in milliseconds, unless the agent has no time. */
+const UNREAD_MS = 1000;
 /** Longest pause between two ticks for which the meter still counts as running, in milliseconds. HAProxy keeps lines meanwhile. */
 const MAX_PAUSE_MS = 5000;
 
@@ -146,8 +148,9 @@ export class Recorder {
     this.open.push(this.current);
   }
 
-  /** Closes what is open, for the end of the agent. */
+  /** Closes what is open, for the end of the agent: of the last second, not all lines were read. */
   closeAll(): void {
+    for (const slot of this.open) if (slot.start + FINE_MS > this.lastTick - UNREAD_MS) slot.covered = false;
     while (this.open.length > 0) this.closeOldest();
     this.rollUp(Number.POSITIVE_INFINITY);
   }
