@@ -57,7 +57,7 @@ export function poolProblems(
     ...proxiedProblems(pool),
     ...Object.entries(pool.processes).flatMap(([id, draft]) => [
       ...policyProblems(id, draft),
-      ...supervisionProblems(id, draft.raw),
+      ...supervisionProblems(id, draft.raw, secrets[id] ?? []),
       ...textProblems(id, draft, pool, secrets[id] ?? []),
     ]),
     ...rangeProblems(pool),

@@ -7,7 +7,7 @@ import { absolutePath, hasControl, name, releaseId } from "./names";
 import { FIRST_UNPRIVILEGED_PORT } from "./pool-ports";
 import { poolProblems } from "./pool-problems";
 import { restartPolicy } from "./restart";
-import { account, health, lifecycle, limits, memory, output, text } from "./supervision";
+import { account, handover, health, lifecycle, limits, memory, output, text } from "./supervision";
 
 export { FIRST_UNPRIVILEGED_PORT, hasPort, portsPerRelease, takesFromRange } from "./pool-ports";
 export type { Health } from "./supervision";
@@ -48,6 +48,8 @@ const processTemplate = z.strictObject({
    * and listing. Change: new release.
    */
   env: z.record(variable, text).default({}),
+  /** Secret values of `env` that are handed over otherwise than in the environment, by their names there. @default none. Change: new release. */
+  secrets: z.record(variable, handover).default({}),
   /** Replicas, 1 to 64 (a singleton, and what has a fixed port, has one). @default 1. Change: live. */
   replicas: z.int().min(1).max(64).default(1),
   /** User to run as, by name or number; the agent must be root for another than its own. @default the agent's. Change: new release. */

@@ -9,14 +9,37 @@ import { HEALTH_KINDS } from "./supervision";
  *
  * @param raw the process, of which any part may be anything: what is malformed is told by its own schema, and nothing is
  *   concluded from it
+ * @param secrets names of its environment variables whose values are secret
  */
-export function supervisionProblems(id: string, raw: Record<string, unknown>): Problem[] {
+export function supervisionProblems(id: string, raw: Record<string, unknown>, secrets: readonly string[]): Problem[] {
   return [
+    ...handoverProblems(raw, secrets),
     ...healthProblems(asObject(raw.health)),
     ...lifecycleProblems(asObject(raw.lifecycle), raw.stopSignal),
     ...memoryProblems(raw),
     ...policyProblems(raw),
   ].map(({ path, message }) => ({ path: ["processes", id, ...path], message }));
+}
+
+function handoverProblems(raw: Record<string, unknown>, secret: readonly string[]): Problem[] {
+  const env = asObject(raw.env) ?? {};
+  const owners = new Map<unknown, string>();
+  return Object.entries(asObject(raw.secrets) ?? {}).flatMap(([name, given]): Problem[] => {
+    const { fd } = asObject(given) ?? {};
+    const owner = owners.get(fd);
+    if (fd !== undefined && owner !== undefined)
+      return [{ path: ["secrets", name, "fd"], message: `${shown(fd)} is also that of ${owner}: use another one` }];
+    owners.set(fd, name);
+    if (!Object.hasOwn(env, name))
+      return [{ path: ["secrets", name], message: "is no variable of env: add its value there, as a secret" }];
+    if (secret.includes(name)) return [];
+    return [
+      {
+        path: ["env", name],
+        message: "is to be kept out of the environment, but is not secret: use config.requireSecret or pulumi.secret",
+      },
+    ];
+  });
 }
 
 function healthProblems(health: Record<string, unknown> | undefined): Problem[] {

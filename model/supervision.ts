@@ -97,6 +97,19 @@ export const output = z.strictObject({
 });
 export type Output = z.output<typeof output>;
 
+/** Descriptors on which a process can be given secrets: those below are its input and output, those above the shim's. */
+const DESCRIPTORS = { from: 3, to: 8 } as const;
+
+/** How a secret value reaches a process. */
+export const handover = z.strictObject({
+  /**
+   * File descriptor, 3 to 8, from which the value can be read, instead of a variable of the environment, which child
+   * processes inherit and debuggers dump. `/dev/fd/N` is its path; `SLUICE_FD_<NAME>` tells N.
+   */
+  fd: z.int().min(DESCRIPTORS.from).max(DESCRIPTORS.to),
+});
+export type Handover = z.output<typeof handover>;
+
 const ACCOUNT = /^(?:[a-z_][a-z0-9_.-]{0,31}\$?|\d{1,10})$/;
 
 /** Name or number of a user or a group of the host. */

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { formatMilliseconds } from "../../model/duration";
 import { codeOf } from "../processes/identity";
 import { fromLabels, type Labels, titleOf } from "./labels";
-import { environmentBeside, PROBE_SUFFIX } from "./probe-command";
+import { descriptorsBeside, environmentBeside, PROBE_SUFFIX } from "./probe-command";
 import { exitText, messageOf, type PoolHost } from "./slot";
 
 const KINDS = ["quiet", "drain", "stop"] as const;
@@ -86,6 +86,7 @@ export class Hooks {
       wrap: asUser,
       cwd: beside.cwd,
       env: environmentBeside(beside),
+      descriptors: descriptorsBeside(beside),
       labels: { hookOf: id, hook: kind },
     });
   }

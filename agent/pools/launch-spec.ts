@@ -29,6 +29,7 @@ export function launchSpec(
     return value === undefined ? [] : [[key, value] as const];
   });
   const { files, core } = template.limits;
+  const secrets = Object.entries(context.secretEnv);
   return {
     argv: Array.isArray(template.command) ? template.command.map(filled) : ["/bin/sh", "-c", filled(template.command)],
     wrap: [
@@ -40,9 +41,21 @@ export function launchSpec(
       ...Object.fromEntries(inherited),
       ...(account === undefined ? {} : { HOME: account.home, USER: account.name, LOGNAME: account.name }),
       ...factsAsEnvironment(facts),
+      ...Object.fromEntries(
+        Object.entries(template.secrets).map(([name, { fd }]) => [`SLUICE_FD_${name}`, String(fd)]),
+      ),
       ...Object.fromEntries(Object.entries(template.env).map(([key, text]) => [key, filled(text)])),
     },
-    secretEnv: context.secretEnv,
+    secretEnv: Object.fromEntries(secrets.filter(([name]) => template.secrets[name] === undefined)),
+    descriptors: {
+      ...(account === undefined ? {} : { owner: account }),
+      contents: Object.fromEntries(
+        secrets.flatMap(([name, value]) => {
+          const handover = template.secrets[name];
+          return handover === undefined ? [] : [[handover.fd, value]];
+        }),
+      ),
+    },
     labels: toLabels(instance, facts, { drainMs: context.drainMs, account }),
   };
 }

@@ -1,7 +1,9 @@
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { type Descriptors, isDescriptor } from "../processes/descriptors";
 import type { ProcessRecord } from "../processes/host";
 import { INSTANCE_VARIABLE, send } from "../processes/identity";
+import { extraDescriptors } from "../processes/shim";
 import type { ProbeResult } from "./probe";
 
 /** What a command that runs beside a process is known by, after the process's id: those that an agent left are ended by it. */
@@ -22,7 +24,15 @@ export function probeCommand(
   const [program = "", ...rest] = argv;
   return new Promise((resolve) => {
     const env = { ...environmentBeside(record), [INSTANCE_VARIABLE]: `${record.id}${PROBE_SUFFIX}` };
-    const child = spawn(program, rest, { cwd: record.cwd, env, detached: true, stdio: "ignore" });
+    const opened = new Map(
+      Object.entries(descriptorsBeside(record).paths ?? {}).map(([number, path]) => [
+        Number(number),
+        openSync(path, "r"),
+      ]),
+    );
+    const stdio = ["ignore" as const, "ignore" as const, "ignore" as const, ...extraDescriptors(opened)];
+    const child = spawn(program, rest, { cwd: record.cwd, env, detached: true, stdio });
+    for (const descriptor of opened.values()) closeSync(descriptor);
     let late = false;
     const end = () => {
       if (child.pid !== undefined) send(-child.pid, "SIGKILL");
@@ -60,4 +70,11 @@ export function environmentBeside({ group, pid }: Pick<ProcessRecord, "group" | 
     return [variable.slice(0, at), variable.slice(at + 1)];
   });
   return { ...Object.fromEntries(entries), SLUICE_PID: String(pid) };
+}
+
+/** What a running process was given to read: its shim still has it, from its start on. */
+export function descriptorsBeside({ group }: Pick<ProcessRecord, "group">): Descriptors {
+  const folder = `/proc/${group}/fd`;
+  const numbers = readdirSync(folder).map(Number).filter(isDescriptor);
+  return { paths: Object.fromEntries(numbers.map((number) => [number, `${folder}/${number}`])) };
 }

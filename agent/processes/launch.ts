@@ -2,6 +2,7 @@ import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../files";
 import { environmentOf, problemsOf } from "./command";
+import { type Descriptors, openDescriptors } from "./descriptors";
 import { killMarked } from "./group";
 import type { Identity } from "./identity";
 import { tailOf } from "./output";
@@ -27,6 +28,8 @@ export interface ProcessSpec {
   env: Record<string, string>;
   /** Added to `env`, over it. */
   secretEnv?: Record<string, string>;
+  /** What it can read from further file descriptors, by their numbers (3 to 8). @default none */
+  descriptors?: Descriptors;
   /** Kept with the record, not interpreted. */
   labels: Record<string, string>;
 }
@@ -82,8 +85,9 @@ async function spawnAndWait(launch: Launch, env: Record<string, string>): Promis
     handles.push(output);
     const status = await open(statusPath, "a");
     handles.push(status);
+    const descriptors = await openDescriptors(spec.descriptors, launch.folder, handles);
     const argv = [...(spec.wrap ?? []), ...spec.argv];
-    const child = await spawnShim({ argv, cwd: spec.cwd, env, output: output.fd, status: status.fd });
+    const child = await spawnShim({ argv, cwd: spec.cwd, env, output: output.fd, status: status.fd, descriptors });
     child.once("exit", () => {
       shim.ended = true;
       launch.onShimExit();

@@ -8,8 +8,11 @@ const NAME = "sluice-shim";
 /** The script's one variable; like all shell variables it hides an environment variable of that name. */
 const VARIABLE = "__sluice";
 
+/** Descriptor of the status file: shells know those of one digit, and the lower ones are the app's. */
+export const STATUS_FD = 9;
+
 /**
- * Runs the command and records its life in file descriptor 3, a status file. Only builtins of the shell: nothing depends
+ * Runs the command and records its life in a status file. Only builtins of the shell: nothing depends
  * on PATH, and nothing must be forked when the host is short of memory or of pids.
  * - Signals sent to the whole group are trapped, not ignored: a trap ends at exec, "ignored" would be inherited by the app.
  * - A subshell in the foreground, because one in the background has SIGINT ignored. `$$` is the shim there, too, so each
@@ -20,9 +23,9 @@ const VARIABLE = "__sluice";
 const SCRIPT = [
   "unset SHLVL",
   "trap : HUP INT QUIT ALRM TERM USR1 USR2 PIPE TSTP TTIN TTOU",
-  `read -r ${VARIABLE} </proc/self/stat && echo "shim $${VARIABLE}" >&3 || exit 125`,
-  `(read -r ${VARIABLE} </proc/self/stat && echo "app $${VARIABLE}" >&3 || exit 125; exec "$@" 3>&-) 2>&1`,
-  'echo "exit $?" >&3',
+  `read -r ${VARIABLE} </proc/self/stat && echo "shim $${VARIABLE}" >&${STATUS_FD} || exit 125`,
+  `(read -r ${VARIABLE} </proc/self/stat && echo "app $${VARIABLE}" >&${STATUS_FD} || exit 125; exec "$@" ${STATUS_FD}>&-) 2>&1`,
+  `echo "exit $?" >&${STATUS_FD}`,
 ].join("\n");
 
 const OWN_COMMAND_LINE = `${SHELL}\0-c\0${SCRIPT}\0`;
@@ -36,7 +39,7 @@ export function isExecFailure(status: number): boolean {
 }
 
 /**
- * Starts the shim in a session and group of its own, holding nothing of this process's but the two descriptors given.
+ * Starts the shim in a session and group of its own, holding nothing of this process's but the descriptors given.
  *
  * @throws when the kernel refuses; its limits on arguments and environment are named
  */
@@ -46,13 +49,15 @@ export async function spawnShim(o: {
   env: Record<string, string>;
   output: number;
   status: number;
+  /** Those that the app is given besides, by their numbers there: below the status file's. */
+  descriptors: ReadonlyMap<number, number>;
 }): Promise<ChildProcess> {
   try {
     const child = spawn(SHELL, ["-c", SCRIPT, NAME, ...o.argv], {
       cwd: o.cwd,
       env: o.env,
       detached: true,
-      stdio: ["ignore", o.output, "ignore", o.status],
+      stdio: ["ignore", o.output, "ignore", ...extraDescriptors(o.descriptors), o.status],
     });
     await once(child, "spawn");
     child.unref();
@@ -61,6 +66,11 @@ export async function spawnShim(o: {
     if (codeOf(error) === "E2BIG") throw new Error(tooBig(o), { cause: error });
     throw error;
   }
+}
+
+/** For the app's descriptors from 3 on, before the status file's: what is ignored there is not opened. */
+export function extraDescriptors(descriptors: ReadonlyMap<number, number>): (number | "ignore")[] {
+  return Array.from({ length: STATUS_FD - 3 }, (_, index) => descriptors.get(index + 3) ?? "ignore");
 }
 
 /**

@@ -23,6 +23,7 @@ test("a pool has defaults for all but its edge, release, ports and processes", (
     shell: false,
     cwd: "{{release.path}}",
     env: {},
+    secrets: {},
     replicas: 1,
     health: {
       path: "/healthz",

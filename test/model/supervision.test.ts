@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { poolSpec } from "../../model/pool";
+import { poolSpec, poolSpecWith } from "../../model/pool";
 import { poolInput, problems, WEB } from "./support/pools";
 
 /** A pool whose proxied process has these properties, and one whose other process has. */
@@ -27,7 +27,21 @@ const good: [string, object][] = [
 ];
 for (const [title, input] of good) test(`${title} is taken`, () => assert.deepEqual(problems(poolSpec, input), []));
 
+test("secret values that are handed over on descriptors are taken", () => {
+  const secret = beside({ env: { PASSWORD: "{{x", KEY: "k" }, secrets: { PASSWORD: { fd: 3 }, KEY: { fd: 8 } } });
+  assert.deepEqual(problems(poolSpecWith({ side: ["PASSWORD", "KEY"] }), secret), []);
+});
+
 const bad: [string, object, string[]][] = [
+  [
+    "a handover of what is not secret, of what is not there, and on a descriptor that is taken",
+    beside({ env: { PLAIN: "x" }, secrets: { PLAIN: { fd: 3 }, OTHER: { fd: 3 }, ABSENT: { fd: 4 } } }),
+    [
+      "processes.side.env.PLAIN: is to be kept out of the environment, but is not secret: use config.requireSecret or pulumi.secret",
+      "processes.side.secrets.OTHER.fd: 3 is also that of PLAIN: use another one",
+      "processes.side.secrets.ABSENT: is no variable of env: add its value there, as a secret",
+    ],
+  ],
   [
     "a drain command without a timeout",
     beside({ lifecycle: { drain: ["x"] } }),
