@@ -1,3 +1,4 @@
+import type { AgentOptions } from "../model/agent";
 import type { EvidenceRecord, EvidenceSummary } from "../model/evidence/record";
 import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Release } from "../model/pool";
@@ -26,6 +27,8 @@ export interface About {
   notes: string[];
   /** Whether something restarts the agent when it dies. */
   guarded: boolean;
+  /** Those that it was started with. */
+  options: AgentOptions;
 }
 
 export interface EdgeAnswer {

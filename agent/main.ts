@@ -83,6 +83,7 @@ async function start(
     pid: process.pid,
     since: new Date().toISOString(),
     socket: options.socket,
+    options,
     directory,
     notes: loaded.notes,
     guard: process.ppid,

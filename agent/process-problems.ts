@@ -1,6 +1,5 @@
 import { isAbsolute, resolve } from "node:path";
 import type { PoolSpec, ProcessTemplate } from "../model/pool";
-import { templatesIn } from "../model/template";
 import { accountOf, limitedBy } from "./pools/account";
 import { problemsOf } from "./processes/command";
 import type { StepProblem } from "./step-problems";
@@ -21,7 +20,7 @@ export async function processProblems({ release, processes }: PoolSpec): Promise
 async function programProblems(template: ProcessTemplate, releasePath: string): Promise<StepProblem[]> {
   const known = (text: string | undefined) => {
     const filled = text?.replaceAll("{{release.path}}", releasePath);
-    return filled === undefined || templatesIn(filled).length > 0 ? undefined : filled;
+    return filled === undefined || filled.includes("{{") ? undefined : filled;
   };
   const cwd = known(template.cwd);
   const PATH = template.env.PATH === undefined ? process.env.PATH : known(template.env.PATH);

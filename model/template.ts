@@ -18,7 +18,9 @@ export interface Facts {
   hostEnv: Record<string, string | undefined>;
 }
 
-const TEMPLATE = /\{\{([^{}]*)\}\}/g;
+/** What stands for two braces that begin no template. */
+const ESCAPED = "{{{{";
+const TEMPLATE = /\{\{\{\{|\{\{([^{}]*)\}\}/g;
 const FIXED = [
   "release.id",
   "release.path",
@@ -32,7 +34,7 @@ const FIXED = [
 
 /** Every template in a text, without braces, in order. */
 export function templatesIn(text: string): string[] {
-  return [...text.matchAll(TEMPLATE)].map((match) => (match[1] ?? "").trim());
+  return [...text.matchAll(TEMPLATE)].flatMap(([found, template = ""]) => (found === ESCAPED ? [] : [template.trim()]));
 }
 
 /**
@@ -47,7 +49,7 @@ export function templateProblems(
   known: { ported: readonly string[]; hasPort: boolean; hasRevision: boolean },
 ): string[] {
   const open = text.replace(TEMPLATE, "").includes("{{")
-    ? ['holds "{{" that no "}}" closes: write a template as {{port}}']
+    ? [`holds "{{" that no "}}" closes: write a template as {{port}}, and two braces themselves as "${ESCAPED}"`]
     : [];
   const problems = templatesIn(text).flatMap((template) => {
     if (template === "port" && !known.hasPort) return ["{{port}} is used, but this process has no port: declare one"];
@@ -60,7 +62,8 @@ export function templateProblems(
       return known.ported.includes(other)
         ? []
         : [`{{${template}}} names no process with a port: use one of ${list(known.ported)}`];
-    return [`{{${template}}} is not a template: use one of ${list([...FIXED, "ports.<process>", "host.env.<NAME>"])}`];
+    const all = list([...FIXED, "ports.<process>", "host.env.<NAME>"]);
+    return [`{{${template}}} is not a template: use one of ${all}, or "${ESCAPED}" for the two braces themselves`];
   });
   return [...problems, ...open];
 }
@@ -71,7 +74,7 @@ function list(names: readonly string[]): string {
 
 /** A text with its templates filled in. Throws where a fact is missing, naming it. */
 export function fill(text: string, facts: Facts): string {
-  return text.replace(TEMPLATE, (_, raw: string) => lookUp(raw.trim(), facts));
+  return text.replace(TEMPLATE, (found, raw = "") => (found === ESCAPED ? "{{" : lookUp(raw.trim(), facts)));
 }
 
 function lookUp(template: string, facts: Facts): string {

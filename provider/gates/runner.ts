@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { formatMilliseconds, milliseconds } from "../../model/duration";
 import { type Gate, isJudgedBefore, nameOf } from "../../model/gate";
 import { decide, NEW_WATCH, type Probe } from "../../model/verdict";
@@ -87,6 +88,8 @@ export async function watchGates(gates: readonly Gate[], context: GateContext): 
   const clock = context.clock ?? SYSTEM_CLOCK;
   const rest = new AbortController();
   const signal = AbortSignal.any([context.signal, rest.signal]);
+  // Each gate listens to it: more than ten are no leak.
+  setMaxListeners(0, signal);
   signal.throwIfAborted();
   const names = namesOf(gates);
   const records = gates.map(

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import type { About } from "../../agent/api";
 import { aboutAgent, installAgent, restartAgent, startAgent, stopAgent } from "../../agent/client/launch";
 import { type AgentOptions, agentOptions } from "../../model/agent";
@@ -92,6 +93,8 @@ async function ensure(wanted: Inputs, oldSocket: string, { signal, log }: Contex
       `${before.socket} belongs to the agent of ${before.directory} (process ${before.pid}), not of ${directory}: use another socket`,
     );
   await installAgent(directory, options, agentBundle());
+  if (before !== undefined && isAsWanted(before, wanted.version, options))
+    return { ...wanted, ...observed(before), connection: connectionOf(wanted) };
   log.progress(
     before === undefined ? "starting the agent" : `agent ${before.version} -> ${version}, processes and traffic go on`,
   );
@@ -104,6 +107,11 @@ async function ensure(wanted: Inputs, oldSocket: string, { signal, log }: Contex
       `the agent of ${directory} answers with version ${about.version}, not ${version}: is another one started there?`,
     );
   return { ...wanted, ...observed(about, version), connection: connectionOf(wanted) };
+}
+
+/** Whether an agent that runs is what is wanted already, such as that of another stack on its host: then it is left alone. */
+function isAsWanted(about: About, version: string, options: AgentOptions): boolean {
+  return about.guarded && about.version === version && isDeepStrictEqual(about.options, options);
 }
 
 function observed(about: About | undefined, version = ""): Pick<State, "version" | "live"> {

@@ -38,18 +38,32 @@ function shareOf({ spec, committed, splits }: RouteAnswer, backend: string): num
 }
 
 /**
- * Why the candidate can't become the stable side: it does not have all requests yet, and those of others would go there at once.
- * Nothing where that is not so.
+ * Why a route's backends can't be what is declared: requests would go elsewhere at once, without gates, and the declared stage does
+ * not say so. That is so while a candidate has some of them, and for one that is to have all. Nothing where that is not so.
  */
 export function replacementProblem(now: Now, declared: DeclaredRoute): string | undefined {
   const { stable } = declared;
   const known = now.filter((answer) => answer !== undefined);
-  if (!known.some(({ spec }) => spec.candidate === stable)) return undefined;
-  const has = lowestShare(known, stable);
   const to = placeOf(declared.stages, declared.stage)?.split ?? 0;
   const gets = SPLIT_PARTS - Math.min(placeNow(now, declared).split, to);
-  if (has >= gets) return undefined;
-  return `${stable} can't become the stable side yet: as the candidate it has ${formatSplit(has)} of the requests, and would have ${formatSplit(gets)} at once, without gates; go to its last stage first, with 100%`;
+  if (known.some(({ spec }) => spec.candidate === stable)) {
+    const has = lowestShare(known, stable);
+    if (has >= gets) return undefined;
+    return `${stable} can't become the stable side yet: as the candidate it has ${formatSplit(has)} of the requests, and would have ${formatSplit(gets)} at once, without gates; go to its last stage first, with 100%`;
+  }
+  const tried = known.flatMap((answer) => {
+    const { candidate } = answer.spec;
+    const share = candidate === undefined ? 0 : shareOf(answer, candidate);
+    return share === 0 ? [] : [{ candidate, share: formatSplit(share), stable: answer.spec.stable }];
+  })[0];
+  if (tried === undefined) return undefined;
+  const { candidate, share } = tried;
+  const first = `go to stage "${STABLE}" first, or make ${candidate} the stable side once it has 100%`;
+  if (stable !== tried.stable && gets > 0)
+    return `${stable} can't become the stable side now: ${candidate} is the candidate with ${share} of the requests, and ${formatSplit(gets)} would go to ${stable} at once, without gates; ${first}`;
+  if (candidate !== declared.candidate && to > 0)
+    return `${declared.candidate} can't become the candidate now: ${candidate} has ${share} of the requests and would lose them at once; ${first}`;
+  return undefined;
 }
 
 /**

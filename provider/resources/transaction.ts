@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { hostname, userInfo } from "node:os";
 import type { AgentClient } from "../../agent/client/client";
 import { DEFAULT_LEASE_MS, type StepInput, type Target } from "../../model/transaction";
@@ -73,6 +74,8 @@ export async function inTransactions<P extends Part>(
   context.signal.throwIfAborted();
   const lost = new AbortController();
   const signal = AbortSignal.any([context.signal, lost.signal]);
+  // Each agent's step listens to it: more than ten are no leak.
+  setMaxListeners(0, signal);
   const holds = await openAll(parts, context, (error) => lost.abort(error));
   const runner =
     ({ client, id }: Held, within?: AbortSignal): RunStep =>

@@ -168,10 +168,13 @@ test("an agent is replaced by another version while apps and traffic go on; pool
 
   await t.test("a resource of another stack is not taken over", async () => {
     const neighbour = await hosted.neighbour(t);
+    const { pid } = await hosted.client.about();
     await neighbour.declare({ edges: { main: neighbour.edge({ maxConnections: 100 }) } });
     const { exit, stdout } = await neighbour.stack.up();
     assert.notEqual(exit, 0, stdout);
     assert.match(stdout, /name: edge\/main .*urn:pulumi:dev::test::/);
+    // The agent that both declare is what the other one wants as it is.
+    assert.equal((await hosted.client.about()).pid, pid);
     const destroyed = await neighbour.stack.destroy();
     assert.notEqual(destroyed.exit, 0);
     assert.match(destroyed.stdout, /the agent of .* still has edge main, pool web, which this stack does not know/);

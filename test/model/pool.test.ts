@@ -283,12 +283,16 @@ const refused: [string, unknown, string[]][] = [
   [
     "an unknown template",
     web({ command: ["{{foo}}"] }),
-    [`processes.web.command.0: {{foo}} is not a template: use one of ${TEMPLATES}`],
+    [
+      `processes.web.command.0: {{foo}} is not a template: use one of ${TEMPLATES}, or "{{{{" for the two braces themselves`,
+    ],
   ],
   [
     "an unknown template in its folder",
     web({ cwd: "{{release.dir}}" }),
-    [`processes.web.cwd: {{release.dir}} is not a template: use one of ${TEMPLATES}`],
+    [
+      `processes.web.cwd: {{release.dir}} is not a template: use one of ${TEMPLATES}, or "{{{{" for the two braces themselves`,
+    ],
   ],
   [
     "the port of a process that has none",
@@ -318,7 +322,9 @@ const refused: [string, unknown, string[]][] = [
   [
     "a template that is left open",
     web({ command: ["{{port"] }),
-    ['processes.web.command.0: holds "{{" that no "}}" closes: write a template as {{port}}'],
+    [
+      'processes.web.command.0: holds "{{" that no "}}" closes: write a template as {{port}}, and two braces themselves as "{{{{"',
+    ],
   ],
   [
     "a revision that a shell would run",

@@ -68,7 +68,7 @@ const bad: [string, object, string[]][] = [
     "an unknown template in a command",
     beside({ lifecycle: { quiet: ["a", "{{pid}}"] } }),
     [
-      "processes.side.lifecycle.quiet.1: {{pid}} is not a template: use one of release.id, release.path, release.revision, process.id, replica.index, replica.count, port, edge.address, ports.<process>, host.env.<NAME>",
+      'processes.side.lifecycle.quiet.1: {{pid}} is not a template: use one of release.id, release.path, release.revision, process.id, replica.index, replica.count, port, edge.address, ports.<process>, host.env.<NAME>, or "{{{{" for the two braces themselves',
     ],
   ],
   [

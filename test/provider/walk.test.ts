@@ -212,3 +212,40 @@ test("a candidate becomes the stable side only with all requests, and comes back
   await walk("10%", forbidden);
   assert.equal(await split(), 1000);
 });
+
+test("another backend can't take the place of one that has some of the requests", async (t) => {
+  const { walk, client, split } = await world(t);
+  const pass: RunGates = async () => undefined;
+  const refused = async (stage: string, more: Parameters<typeof walk>[2], message: RegExp) => {
+    await assert.rejects(
+      walk(stage, async () => assert.fail("a gate was asked"), more),
+      message,
+    );
+    const { stable, candidate } = (await client.route("api"))?.spec ?? {};
+    assert.deepEqual([stable, candidate], ["blue", "green"]);
+  };
+  await walk("10%", pass);
+  const third =
+    /^Error: route api: red can't become the stable side now: green is the candidate with 10% of the requests, and 90% would go to red at once, without gates; go to stage "stable" first, or make green the stable side once it has 100%/;
+  await refused("10%", { stable: "red" }, third);
+  await refused("50%", { stable: "red" }, third);
+  await refused("stable", { stable: "red" }, /and 100% would go to red at once/);
+  await refused("stable", { stable: "red", candidate: undefined }, /and 100% would go to red at once/);
+  await refused(
+    "1%",
+    { candidate: "red" },
+    /^Error: route api: red can't become the candidate now: green has 10% of the requests and would lose them at once; go to stage "stable" first/,
+  );
+  await walk("100%", pass);
+  await refused("1%", { candidate: "red" }, /green has 100% of the requests and would lose them at once/);
+  await refused("stable", { stable: "red", candidate: undefined }, /and 100% would go to red at once/);
+  // Who has no requests may be replaced, and a rollback says that it is one.
+  await walk("100%", pass, { stable: "red" });
+  await walk("100%", pass);
+  await walk("stable", pass, { candidate: "red" });
+  assert.equal(await split(), 0);
+  await walk("1%", pass, { candidate: "red" });
+  await walk("stable", pass, { candidate: "red" });
+  await walk("stable", pass, { stable: "green", candidate: undefined });
+  assert.equal((await client.route("api"))?.spec.stable, "green");
+});

@@ -50,6 +50,21 @@ test("a clean window passes at its end, having been looked at through all of it"
   );
 });
 
+test("a watch of many gates says nothing of a leak", async (t) => {
+  const warnings: Error[] = [];
+  const warn = (warning: Error) => warnings.push(warning);
+  process.on("warning", warn);
+  t.after(() => process.off("warning", warn));
+  const many = Array.from({ length: 15 }, (_, index) => ({
+    ...sli,
+    name: `gate ${index}`,
+    interval: "1 second" as const,
+  }));
+  await watchGates(gates(...many), { ...world((query) => answer(query)), windowMs: 50, clock: SYSTEM_CLOCK });
+  await new Promise(setImmediate);
+  assert.deepEqual(warnings, []);
+});
+
 test("the first red probe ends the watch, with what was measured", async () => {
   const context = world((query) => answer(query, query.to - query.from > 30_000 ? { status5xx: 20 } : {}));
   const error = await breach(
