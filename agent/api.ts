@@ -100,6 +100,8 @@ export interface PlanAnswer {
   /** `restart`: a pool in place is taken out of the traffic for it. */
   how: "nothing" | "runtime" | "reload" | "start" | "restart";
   reasons: string[];
+  /** What of the world before Sluice it would end, and how, one sentence each. */
+  takeover?: string[];
 }
 
 /** What could not be looked at, and why. */

@@ -4,6 +4,7 @@ import { candidateBackend } from "../model/names";
 import type { EdgeBackend } from "../model/pool-share";
 import { backendOf, canaryInstances, instancesOf, type PoolState, shareIn } from "../model/pool-state";
 import type { RouteSpec } from "../model/route";
+import type { OldProcess } from "../model/takeover";
 import type { Target } from "../model/transaction";
 import type { Committed } from "./state";
 
@@ -101,6 +102,51 @@ export function edgeAddress(desired: Desired, edge: string): string {
 export function poolInstances(desired: Desired, pool: string) {
   const state = desired.pools[pool];
   return state === undefined ? [] : instancesOf(pool, state);
+}
+
+/** Whether every frontend of an edge leads to a backend with a server. */
+function serves(desired: Desired, edge: string): boolean {
+  const backends = backendsOf(desired, edge);
+  const frontends = Object.values(desired.edges[edge]?.frontends ?? {});
+  return frontends.every(({ defaultBackend }) => Object.keys(backends[defaultBackend]?.servers ?? {}).length > 0);
+}
+
+/**
+ * What of the world before Sluice must not run any more: of an edge that can serve, of a pool whose singletons may run.
+ *
+ * @param target `edge/main`, `pool/web`; others have none
+ */
+export function wantedTakeover(desired: Desired, target: string): readonly OldProcess[] {
+  const [kind, name = ""] = target.split("/");
+  const edge = kind === "edge" ? desired.edges[name] : undefined;
+  if (edge !== undefined) return serves(desired, name) ? (edge.takeover ?? []) : [];
+  const pool = kind === "pool" ? desired.pools[name] : undefined;
+  return pool !== undefined && pool[pool.singletonsOf] !== undefined ? (pool.settings.takeover ?? []) : [];
+}
+
+/**
+ * Whether an edge has something to take over, and nothing yet to answer requests with: it listens on no address of its own
+ * until then, since whoever has it answers better.
+ */
+export function waitsToTakeOver(desired: Desired, takenOver: Committed["takenOver"], edge: string): boolean {
+  return (
+    desired.edges[edge]?.takeover !== undefined && takenOver[`edge/${edge}`] === undefined && !serves(desired, edge)
+  );
+}
+
+/** What is taken over once a state is committed; what was before stays so as long as it is declared. */
+export function takenOverIn(desired: Desired, before: Committed["takenOver"]): Committed["takenOver"] {
+  const declared = [
+    ...Object.entries(desired.edges).map(([name, { takeover }]) => [`edge/${name}`, takeover] as const),
+    ...Object.entries(desired.pools).map(([name, { settings }]) => [`pool/${name}`, settings.takeover] as const),
+  ];
+  return Object.fromEntries(
+    declared.flatMap(([target, takeover]) => {
+      const wanted = wantedTakeover(desired, target);
+      const taken = wanted.length > 0 ? [...wanted] : before[target];
+      return takeover === undefined || taken === undefined ? [] : [[target, taken]];
+    }),
+  );
 }
 
 /** Whether a target is part of a desired state. */

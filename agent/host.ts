@@ -3,10 +3,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { milliseconds } from "../model/duration";
+import { collide, type EdgeSpec, listensOn, withoutListeners } from "../model/edge";
 import { candidateBackend, poolOfBackend } from "../model/names";
 import type { PoolSpec } from "../model/pool";
 import { type Instance, isNewGeneration, isRollback, releaseOfServer } from "../model/pool-state";
 import type { Reason } from "../model/process-state";
+import type { OldProcess } from "../model/takeover";
 import type { Target } from "../model/transaction";
 import type { Artifacts } from "./artifacts";
 import {
@@ -19,6 +21,9 @@ import {
   type Overlay,
   poolInstances,
   routesOf,
+  takenOverIn,
+  waitsToTakeOver,
+  wantedTakeover,
 } from "./desired";
 import type { Events } from "./events";
 import { Haproxy, runtimeSocket } from "./haproxy/haproxy";
@@ -29,6 +34,9 @@ import { Problem } from "./problem";
 import type { ProcessHost } from "./processes/host";
 import type { Secrets } from "./secrets";
 import { type Committed, remember, type StateFile } from "./state";
+import { refuse, takeEdgeOver, type WantedEdge } from "./takeover/edge-takeover";
+import type { Named } from "./takeover/old-processes";
+import type { Takeovers, Taking } from "./takeover/takeovers";
 
 /** Time that HAProxy has to finish its requests when its edge is removed, in milliseconds. */
 const EDGE_STOP_MS = 30_000;
@@ -56,6 +64,13 @@ export interface HostParts {
   secrets: Secrets;
   keptReleases: KeptReleases;
   artifacts: Artifacts;
+  takeovers: Takeovers;
+}
+
+/** Lets a change take what it declares from the world before Sluice. */
+export interface MayTake extends Taking {
+  /** Also what was taken over before and runs again. */
+  again: boolean;
 }
 
 /**
@@ -135,6 +150,7 @@ export class Host {
       const next: Committed = {
         ...committed,
         ...merged,
+        takenOver: takenOverIn(merged, committed.takenOver),
         routesSince: heldSince(committed, merged, new Date().toISOString()),
         // Who only held it for a while has not declared it.
         owners: isEmpty(overlay)
@@ -210,25 +226,83 @@ export class Host {
   }
 
   /** Drives an edge to the working state: HAProxy's file, servers and flags, or its end. */
-  async convergeEdge(edge: string): Promise<void> {
+  async convergeEdge(edge: string, take?: MayTake): Promise<void> {
     const working = this.working();
     this.parts.desires(working);
-    const spec = working.edges[edge];
     const haproxy = this.haproxy(edge);
-    if (spec !== undefined) {
+    const target = `edge/${edge}`;
+    const wanted = this.wantedEdge(edge);
+    if (wanted === undefined) {
+      await haproxy.stop({ graceMs: EDGE_STOP_MS });
+      this.haproxies.delete(edge);
+    } else {
       await mkdir(this.edgeFolder(edge), { recursive: true, mode: 0o700 });
-      await haproxy.apply(spec, backendsOf(working, edge, this.lives.offEdge()), routesOf(working, edge));
+      const find = () => this.toTake(target, working, take);
+      if (take !== undefined && wantedTakeover(working, target).length > 0)
+        await takeEdgeOver(target, wanted, haproxy, this.parts.takeovers, { ...take, find });
+      else await haproxy.apply(wanted.spec, wanted.backends, wanted.routes);
       await this.parts.applied(edge);
-      return;
     }
-    await haproxy.stop({ graceMs: EDGE_STOP_MS });
-    this.haproxies.delete(edge);
+    await this.balance(target);
+  }
+
+  /** What an edge's HAProxy should have now; nothing for one that should not run. */
+  private wantedEdge(edge: string): WantedEdge | undefined {
+    const working = this.working();
+    const spec = working.edges[edge];
+    if (spec === undefined) return undefined;
+    return {
+      spec: this.waits(edge) ? this.waiting(spec, edge) : spec,
+      backends: backendsOf(working, edge, this.lives.offEdge()),
+      routes: routesOf(working, edge),
+    };
+  }
+
+  /** Whether an edge does not listen yet, since it has nothing to answer with and somebody else's ports to take. */
+  waits(edge: string): boolean {
+    return waitsToTakeOver(this.working(), this.committed.takenOver, edge);
+  }
+
+  /** What it listens on already, it keeps. */
+  private waiting(spec: EdgeSpec, edge: string): EdgeSpec {
+    const { committed } = this;
+    const had =
+      committed.edges[edge] === undefined || waitsToTakeOver(committed, committed.takenOver, edge)
+        ? []
+        : listensOn(committed.edges[edge]);
+    return withoutListeners(spec, (listener) => !had.some((other) => collide(listener, other)));
+  }
+
+  /** An edge as its HAProxy would have it with a spec. */
+  asApplied(edge: string, spec: EdgeSpec): EdgeSpec {
+    const { committed } = this;
+    const desired = merge(this.working(), [{ edges: { [edge]: spec }, backends: {}, pools: {}, routes: {} }]);
+    return waitsToTakeOver(desired, committed.takenOver, edge) ? this.waiting(spec, edge) : spec;
+  }
+
+  /** What of the old world a target names. @param strict whether a unit that is not there is a mistake */
+  findOld(target: string, entries: readonly OldProcess[]): Promise<Named[]> {
+    return this.parts.takeovers.find(target, entries, { strict: this.committed.takenOver[target] === undefined });
+  }
+
+  private toTake(target: string, desired: Desired, take: MayTake | undefined): Promise<Named[]> {
+    const taken = take?.again === true ? [] : (this.committed.takenOver[target] ?? []);
+    const entries = wantedTakeover(desired, target).filter(
+      (entry) => !taken.some((before) => isDeepStrictEqual(before, entry)),
+    );
+    return this.findOld(target, entries);
+  }
+
+  /** Forgets what is taken over for good, and gives back what is not wanted any more. */
+  private async balance(target: string): Promise<void> {
+    await this.parts.takeovers.settle(target, wantedTakeover(this.committed, target));
+    await this.parts.takeovers.giveBack(target, wantedTakeover(this.working(), target));
   }
 
   /** Drives a pool's processes to the working state; what is not wanted leaves in the background. */
   async convergePool(
     pool: string,
-    options: { strict: (instance: Instance) => boolean; signal: AbortSignal; reason?: Reason },
+    options: { strict: (instance: Instance) => boolean; signal: AbortSignal; reason?: Reason; take?: MayTake },
   ): Promise<void> {
     const working = this.working();
     const state = working.pools[pool];
@@ -236,8 +310,17 @@ export class Host {
     const { current, canary } = this.committed.pools[pool] ?? {};
     for (const { release } of [current, canary?.generation].filter((side) => side !== undefined))
       await this.keptReleases.restore(pool, this.committed.pools[pool], release);
+    const target = `pool/${pool}`;
+    if (options.take !== undefined) {
+      const found = await this.toTake(target, working, options.take);
+      refuse(found);
+      await this.parts.takeovers.take(target, found, [], options.take);
+    }
     this.supervisor.want(pool, poolInstances(working, pool), reason);
     await this.supervisor.ensure(pool, options);
+    // What it would do twice must have ended.
+    if (await this.parts.takeovers.owes(target, wantedTakeover(working, target))) await this.supervisor.settled(pool);
+    await this.balance(target);
   }
 
   /**
@@ -373,11 +456,14 @@ export class Host {
     const running = this.parts.processes
       .list()
       .flatMap(({ id }) => (id.startsWith("edge.") ? [id.slice("edge.".length)] : []));
-    const all = [...new Set([...Object.keys(edges), ...running])];
+    const owing = await this.parts.takeovers.targets();
+    const owingOf = (kind: string) =>
+      owing.flatMap((target) => (target.startsWith(`${kind}/`) ? [target.slice(kind.length + 1)] : []));
+    const all = [...new Set([...Object.keys(edges), ...running, ...owingOf("edge")])];
     await Promise.all(all.map((edge) => this.haproxy(edge).adopt()));
     const left = [...this.parts.processes.list().flatMap(({ labels }) => labels.pool ?? []), ...this.lives.pools()];
     await this.parts.secrets.prune(pools);
-    const names = [...new Set([...Object.keys(pools), ...left])];
+    const names = [...new Set([...Object.keys(pools), ...left, ...owingOf("pool")])];
     // An edge that can't start (its port is taken, its certificate is gone) must keep neither the others, nor the
     // processes, nor the agent's answers waiting: it is what people then ask the agent about.
     await this.patiently(

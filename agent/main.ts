@@ -29,6 +29,7 @@ import { Secrets } from "./secrets";
 import { createApi } from "./server";
 import { isLive, listenOnSocket } from "./socket";
 import { StateFile } from "./state";
+import { Takeovers } from "./takeover/takeovers";
 import { Transactions } from "./transactions";
 
 /** Time for the undo of open transactions when the agent is told to stop, in milliseconds: less than service managers give. */
@@ -67,7 +68,7 @@ async function start(
   ballast: Ballast,
 ): Promise<void> {
   const release = await claimFolder(directory, options.socket);
-  for (const folder of ["edges", "processes", "secrets"])
+  for (const folder of ["edges", "processes", "secrets", "takeovers"])
     await mkdir(join(directory, folder), { recursive: true, mode: 0o700 });
   await sweep(directory);
 
@@ -137,6 +138,7 @@ async function start(
     secrets,
     keptReleases: new KeptReleases(directory, events),
     artifacts: new Artifacts(directory),
+    takeovers: new Takeovers({ directory, marker: loaded.state.agent, events }),
   });
   const meter: Meter = new Meter({
     directory,
@@ -225,6 +227,7 @@ function logOf({ log }: z.output<typeof agentOptions>): EventLog | undefined {
 async function sweep(directory: string): Promise<void> {
   await removeTemporaries(directory, (name) => !name.startsWith(".agent.json."));
   await removeTemporaries(join(directory, "secrets"));
+  await removeTemporaries(join(directory, "takeovers"));
   for (const folder of ["edges", "processes"]) {
     const entries = await readdir(join(directory, folder), { withFileTypes: true });
     const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(directory, folder, name));

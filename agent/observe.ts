@@ -22,19 +22,27 @@ import { observeShare } from "./pool-share";
 import type { InstanceStatus } from "./pools/status";
 import { Problem } from "./problem";
 import { planRoute } from "./routes";
+import { describeFound, takeoverPlan } from "./takeover/edge-takeover";
+import { liveTakeover } from "./takeover/problems";
+
+/** How a frontend is shown whose edge has somebody else's ports to take, and nothing yet to answer with. */
+const WAITS = "waiting to take over";
 
 /** What an edge is now. */
 export async function observeEdge(host: Host, name: string): Promise<EdgeAnswer> {
   if (host.working().edges[name] === undefined) throw notFound(`edge ${name}`);
   const observed = await host.haproxy(name).observe();
-  return { name, live: edgeLive(observed), observed };
+  const live = edgeLive(observed, host.waits(name));
+  const old = await liveTakeover(host, `edge/${name}`, host.working().edges[name]?.takeover);
+  return { name, live: { ...live, ...old }, observed };
 }
 
-function edgeLive({ running, file, workerRunsFile, frontends }: EdgeObservation): EdgeLive {
+function edgeLive({ running, file, workerRunsFile, frontends }: EdgeObservation, waits: boolean): EdgeLive {
+  const told = (status: string) => (waits && status === "open" ? WAITS : status);
   return {
     haproxy: running ? "running" : "stopped",
     config: file !== "ours" ? "changed by hand" : workerRunsFile ? "as declared" : "not loaded",
-    frontends: Object.fromEntries(Object.entries(frontends).map(([name, { status }]) => [name, status])),
+    frontends: Object.fromEntries(Object.entries(frontends).map(([name, { status }]) => [name, told(status)])),
   };
 }
 
@@ -74,6 +82,7 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
       }),
     ),
     ...(candidate === undefined ? {} : { candidate }),
+    ...(await liveTakeover(host, `pool/${name}`, state.settings.takeover)),
   };
   return {
     name,
@@ -173,8 +182,7 @@ function liveServers(
 export async function planStep(host: Host, step: Step): Promise<PlanAnswer> {
   const { edges } = host.working();
   const routes = "edge" in step ? routesOf(host.working(), step.edge) : {};
-  if (step.verb === "edge.set")
-    return host.haproxy(step.edge).plan(step.spec, backendsOf(host.working(), step.edge), routes);
+  if (step.verb === "edge.set") return planEdge(host, step);
   if (step.verb === "route.set") return planRoute(host, step);
   if (step.verb === "pool.start") return planPool(host, step);
   if (step.verb !== "backend.set") return { how: "nothing", reasons: [] };
@@ -185,8 +193,24 @@ export async function planStep(host: Host, step: Step): Promise<PlanAnswer> {
     .plan(spec, { ...backendsOf(host.working(), step.edge), [step.backend]: step.spec }, routes);
 }
 
+async function planEdge(host: Host, { edge, spec }: Extract<Step, { verb: "edge.set" }>): Promise<PlanAnswer> {
+  const applied = host.asApplied(edge, spec);
+  const working = host.working();
+  const { how, reasons } = await host.haproxy(edge).plan(applied, backendsOf(working, edge), routesOf(working, edge));
+  if (spec.takeover === undefined) return { how, reasons };
+  const found = await host.findOld(`edge/${edge}`, spec.takeover);
+  return { how, reasons, takeover: takeoverPlan(spec, found, applied !== spec) };
+}
+
 /** Side by side, nobody notices; in place, a new release and a changed process need a restart. */
-function planPool(host: Host, { pool, spec, secrets }: Extract<Step, { verb: "pool.start" }>): PlanAnswer {
+async function planPool(host: Host, step: Extract<Step, { verb: "pool.start" }>): Promise<PlanAnswer> {
+  const { pool, spec } = step;
+  const found = await host.findOld(`pool/${pool}`, spec.takeover ?? []);
+  const when = spec.strategy === "in-place" ? "before anything of the pool starts" : "just before its singletons start";
+  return { ...planRestart(host, step), takeover: describeFound(found, `it ends ${when}`) };
+}
+
+function planRestart(host: Host, { pool, spec, secrets }: Extract<Step, { verb: "pool.start" }>): PlanAnswer {
   if (spec.strategy !== "in-place") return { how: "nothing", reasons: [] };
   const current = host.committed.pools[pool]?.current;
   if (!host.isNewGeneration(pool, spec, secrets)) return { how: "nothing", reasons: [] };

@@ -6,6 +6,7 @@ import { backendSpec } from "../model/backend";
 import { edgeSpec } from "../model/edge";
 import { poolState } from "../model/pool-state";
 import { routeSpec } from "../model/route";
+import { takeover } from "../model/takeover";
 import { writeFileAtomic } from "./files";
 
 /** How many ended transactions are remembered, so that a client that lost an answer can ask how it ended. */
@@ -25,6 +26,8 @@ const committed = z.strictObject({
   routesSince: z.record(z.string(), z.iso.datetime()).default({}),
   /** By target: the URN of the resource that declares it, so that two resources can't share one thing. */
   owners: z.record(z.string(), z.string()).default({}),
+  /** By target: what it has taken over from the world before it. */
+  takenOver: z.record(z.string(), takeover).default({}),
   /** Committed transactions, newest last. */
   transactions: z.array(z.strictObject({ id: z.string(), target: z.string(), who: z.string(), at: z.iso.datetime() })),
 });
@@ -126,6 +129,7 @@ function emptyState(): Committed {
     routes: {},
     routesSince: {},
     owners: {},
+    takenOver: {},
     transactions: [],
   };
 }

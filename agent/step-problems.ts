@@ -8,6 +8,7 @@ import type { Host } from "./host";
 import { processProblems } from "./process-problems";
 import { routeProblems, routesTo } from "./routes";
 import { serverProblems } from "./servers";
+import { takeoverProblems } from "./takeover/problems";
 
 /** How a missing release folder is described. */
 const MISSING = "does not exist";
@@ -61,6 +62,8 @@ async function edgeProblems({ edge, spec }: Extract<Step, { verb: "edge.set" }>,
     return [];
   });
   if (collisions.length > 0) return collisions;
+  const old = await takeoverProblems(host, `edge/${edge}`, spec.takeover, spec);
+  if (old.length > 0) return old;
   try {
     await host.haproxy(edge).check(spec, backendsOf(host.working(), edge), routesOf(host.working(), edge));
     return [];
@@ -162,6 +165,7 @@ async function poolProblems(
     }
   }
   problems.push(...(await releaseProblems(pool, spec, host)));
+  problems.push(...(await takeoverProblems(host, `pool/${pool}`, spec.takeover)));
   if (canary !== undefined) {
     if (spec.edge === undefined)
       problems.push({ path: "canary", message: "needs an edge of the pool's own, which a pool in place has not" });

@@ -3,7 +3,7 @@ import type { Release } from "../model/pool";
 import { begin, followed, type Instance, newPool, type PoolState, type SplitSpec, switched } from "../model/pool-state";
 import type { Phase, Step, Target } from "../model/transaction";
 import type { Overlay } from "./desired";
-import type { Host } from "./host";
+import type { Host, MayTake } from "./host";
 import { sharePool } from "./pool-share";
 import { PortAllocator } from "./pools/ports";
 import { Problem } from "./problem";
@@ -86,25 +86,18 @@ export function targetOf(step: Step): Target {
   return "backend" in step ? `backend/${step.edge}/${step.backend}` : `edge/${step.edge}`;
 }
 
-async function setEdge(
-  { host, overlay, setOverlay, phase }: StepContext,
-  edge: string,
-  spec: Overlay["edges"][string],
-) {
+async function setEdge(context: StepContext, edge: string, spec: Overlay["edges"][string]) {
+  const { host, overlay, setOverlay, phase } = context;
   phase("switch", spec === null ? `edge ${edge} stops` : `edge ${edge} takes its config`);
   setOverlay({ ...overlay, edges: { ...overlay.edges, [edge]: spec } });
-  return () => host.convergeEdge(edge);
+  return () => host.convergeEdge(edge, taking(context, { again: true }));
 }
 
-async function setBackend(
-  { host, overlay, setOverlay, phase }: StepContext,
-  edge: string,
-  backend: string,
-  spec: Overlay["backends"][string],
-) {
+async function setBackend(context: StepContext, edge: string, backend: string, spec: Overlay["backends"][string]) {
+  const { host, overlay, setOverlay, phase } = context;
   phase("switch", `backend ${backend} of edge ${edge} changes`);
   setOverlay({ ...overlay, backends: { ...overlay.backends, [`${edge}/${backend}`]: spec } });
-  return () => host.convergeEdge(edge);
+  return () => host.convergeEdge(edge, taking(context, { again: false }));
 }
 
 async function startPool(context: StepContext, step: Extract<Step, { verb: "pool.start" }>) {
@@ -145,20 +138,24 @@ function isSame({ settings, candidate, canary }: PoolState, spec: SplitSpec, tri
   );
 }
 
-function starting({ host, phase, signal }: StepContext, pool: string, { candidate, canary }: PoolState) {
+function starting(context: StepContext, pool: string, { candidate, canary, settings }: PoolState) {
+  const { host, phase, signal } = context;
+  // Side by side, the old world goes on until the singletons follow.
+  const take = settings.strategy === "in-place" ? { take: taking(context, { again: true }) } : {};
   const before = host.committed.pools[pool]?.canary?.generation.number;
   const tried = canary?.generation.number === before ? undefined : canary?.generation;
   const releases = [candidate, tried].flatMap((side) => side?.release.id ?? []);
   // One that is tried already may be the very reason for a change.
   const strict = ({ generation }: Instance) => [candidate?.number, tried?.number].includes(generation);
   return async () => {
-    await host.convergePool(pool, { strict, signal });
+    await host.convergePool(pool, { strict, signal, ...take });
     phase("healthy", `release ${releases.join(" and ")} of pool ${pool} is healthy`);
     return { generation: candidate?.number };
   };
 }
 
-async function switchPool({ host, overlay, setOverlay, phase }: StepContext, pool: string) {
+async function switchPool(context: StepContext, pool: string) {
+  const { host, overlay, setOverlay, phase } = context;
   const state = inTransaction(overlay, pool);
   const { edge } = state.settings;
   if (edge === undefined)
@@ -167,14 +164,21 @@ async function switchPool({ host, overlay, setOverlay, phase }: StepContext, poo
     throw new Problem(409, "no-edge", `edge ${edge} of pool ${pool} is not on this agent any more: declare it first`);
   phase("switch", `traffic of pool ${pool} moves to release ${state.candidate?.release.id}`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: switched(state) } });
-  return () => host.convergeEdge(edge);
+  return () => host.convergeEdge(edge, taking(context, { again: false }));
 }
 
-async function followPool({ host, overlay, setOverlay, phase, signal }: StepContext, pool: string) {
+async function followPool(context: StepContext, pool: string) {
+  const { host, overlay, setOverlay, phase, signal } = context;
   const state = inTransaction(overlay, pool);
   phase("follow", `services and singletons of pool ${pool} follow release ${state.candidate?.release.id}`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: followed(state) } });
-  return () => host.convergePool(pool, { strict: isOf(state.candidate?.number), signal });
+  const take = taking(context, { again: true });
+  return () => host.convergePool(pool, { strict: isOf(state.candidate?.number), signal, take });
+}
+
+/** Lets a step take over what is declared. */
+function taking({ signal, phase }: StepContext, { again }: { again: boolean }): MayTake {
+  return { signal, again, tell: (message) => phase("take", message) };
 }
 
 /** A promotion depends on its own release only: one that replaces a broken release must not fail with that. */

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { duration } from "./duration";
 import { shown } from "./explain";
 import { absolutePath, name } from "./names";
+import { takeover } from "./takeover";
 
 const port = z.int().min(1).max(65_535);
 
@@ -64,6 +65,11 @@ export const edgeSpec = z
     metrics: z.strictObject({ address: ipAddress.default("127.0.0.1"), port, public: declaredPublic }).optional(),
     /** Count requests by status and latency, per server, release and route: gates judge by it. @default false: HAProxy writes a log line per request for it. Change: hitless reload. */
     meter: z.boolean().default(false),
+    /**
+     * Processes of the world before Sluice that have the edge's ports. The edge listens once every frontend's backend has a
+     * server, and they end at that moment; a change that fails gives the ports back. @default none. Change: at the next change of the edge.
+     */
+    takeover: takeover.optional(),
   })
   .superRefine((spec, context) => {
     const earlier = new Map<number, (Listener & { canonical: string })[]>();
@@ -79,6 +85,34 @@ export const edgeSpec = z
     }
   });
 export type EdgeSpec = z.output<typeof edgeSpec>;
+
+/** An edge as its HAProxy has it: a frontend whose addresses somebody else still has may listen on none of them. */
+export const appliedEdge = z.strictObject({
+  ...edgeSpec.shape,
+  frontends: z.record(name, frontend.extend({ binds: z.array(bind).max(16) })),
+});
+
+/** An edge without some of its addresses. */
+export function withoutListeners(spec: EdgeSpec, isLeftOut: (listener: Listener) => boolean): EdgeSpec {
+  const leftOut = new Set(
+    listensOn(spec)
+      .filter(isLeftOut)
+      .map(({ path }) => path),
+  );
+  const frontends = Object.entries(spec.frontends).map(([frontendName, frontend]) => [
+    frontendName,
+    {
+      ...frontend,
+      binds: frontend.binds.filter((_, index) => !leftOut.has(`frontends.${frontendName}.binds[${index}]`)),
+    },
+  ]);
+  const { metrics, ...rest } = spec;
+  return {
+    ...rest,
+    frontends: Object.fromEntries(frontends),
+    ...(metrics === undefined || leftOut.has("metrics") ? {} : { metrics }),
+  };
+}
 export type EdgeInput = z.input<typeof edgeSpec>;
 
 /** Where an edge listens, each with the property that declares it: as text, and as keys. */

@@ -5,6 +5,7 @@ import type { PoolSpec, ProcessTemplate } from "./pool";
 import { candidateShare, type PoolCanary } from "./pool-share";
 import { replicaKeys } from "./pool-state";
 import { formatSplit, parsePercent } from "./split";
+import { expectedTakeover } from "./takeover";
 
 /**
  * What reality is, as agents observe it, and what it should be, as computed from a spec. Previews compare the two; both
@@ -22,6 +23,8 @@ export interface EdgeLive {
   config: "as declared" | "changed by hand" | "not loaded";
   /** By frontend: `open`, or what HAProxy says of one that takes no connections. */
   frontends: Record<string, string>;
+  /** By what is to be taken over: `taken over`, or the process that still runs. */
+  takeover?: Record<string, string>;
 }
 
 export interface BackendLive {
@@ -36,6 +39,8 @@ export interface PoolLive {
   processes: Record<string, string>;
   /** The release that is tried beside it. */
   candidate?: CandidateLive;
+  /** By what is to be taken over: `taken over`, or the process that still runs. */
+  takeover?: Record<string, string>;
 }
 
 export interface CandidateLive {
@@ -64,11 +69,12 @@ export function expectedRoute(
   };
 }
 
-export function expectedEdge({ frontends }: Pick<EdgeSpec, "frontends">): EdgeLive {
+export function expectedEdge({ frontends, takeover }: Pick<EdgeSpec, "frontends" | "takeover">): EdgeLive {
   return {
     haproxy: "running",
     config: "as declared",
     frontends: Object.fromEntries(Object.keys(frontends).map((name) => [name, "open"])),
+    ...expectedTakeover(takeover),
   };
 }
 
@@ -85,7 +91,10 @@ export function expectedPool({
   processes,
   strategy,
   canary,
-}: Pick<PoolSpec, "release" | "processes" | "strategy"> & { canary?: PoolCanary | undefined }): PoolLive {
+  takeover,
+}: Pick<PoolSpec, "release" | "processes" | "strategy" | "takeover"> & {
+  canary?: PoolCanary | undefined;
+}): PoolLive {
   const split = candidateShare(canary);
   return {
     release: release.id,
@@ -95,6 +104,7 @@ export function expectedPool({
     ...(canary === undefined || split === 0
       ? {}
       : { candidate: expectedCandidate({ release: canary.release, processes }, formatSplit(split)) }),
+    ...expectedTakeover(takeover),
   };
 }
 

@@ -33,6 +33,7 @@ const settings = z.strictObject({
   retry: poolSpec.shape.retry,
   drainDeadline: poolSpec.shape.drainDeadline,
   retain: poolSpec.shape.retain,
+  takeover: poolSpec.shape.takeover,
 });
 
 export const poolState = z.strictObject({
@@ -116,8 +117,17 @@ export function newPool(spec: SplitSpec): PoolState {
 }
 
 function settingsOf(spec: SplitSpec): PoolState["settings"] {
-  const { strategy, edge, ports, balance, retry, drainDeadline, retain } = spec;
-  return { strategy, ...(edge === undefined ? {} : { edge }), ports, balance, retry, drainDeadline, retain };
+  const { strategy, edge, ports, balance, retry, drainDeadline, retain, takeover } = spec;
+  return {
+    strategy,
+    ...(edge === undefined ? {} : { edge }),
+    ports,
+    balance,
+    retry,
+    drainDeadline,
+    retain,
+    ...(takeover === undefined ? {} : { takeover }),
+  };
 }
 
 function isInPlace({ settings: { strategy } }: Pick<PoolState, "settings">): boolean {

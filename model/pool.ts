@@ -8,6 +8,7 @@ import { FIRST_UNPRIVILEGED_PORT } from "./pool-ports";
 import { poolProblems } from "./pool-problems";
 import { restartPolicy } from "./restart";
 import { account, handover, health, lifecycle, limits, memory, output, text } from "./supervision";
+import { takeover } from "./takeover";
 
 export { FIRST_UNPRIVILEGED_PORT, hasPort, portsPerRelease, takesFromRange } from "./pool-ports";
 export type { Health } from "./supervision";
@@ -141,6 +142,11 @@ export const poolProperties = z.strictObject({
       age: duration({ max: "20 days" }).default("14 days"),
     })
     .prefault({}),
+  /**
+   * Processes of the world before Sluice that must not run beside this pool's: they end just before its singletons start (in
+   * place: before anything starts), and run again where the change fails. @default none. Change: at the next promotion.
+   */
+  takeover: takeover.optional(),
 });
 
 /**

@@ -128,8 +128,11 @@ export type StepInput = z.input<typeof step>;
  * `follow`: service templates and singletons. `commit`: recorded. `retire`: the old release drains and stops.
  */
 export const PHASES = ["open", "start", "healthy", "switch", "follow", "commit", "retire"] as const;
-/** Beside them, edges have `drain` and `enable` while a server of theirs is out of the traffic for another host's promotion. */
-export type Phase = (typeof PHASES)[number] | "drain" | "enable";
+/**
+ * Beside them, edges have `drain` and `enable` while a server of theirs is out of the traffic for another host's promotion,
+ * and `take` tells what of the world before Sluice was taken over.
+ */
+export type Phase = (typeof PHASES)[number] | "drain" | "enable" | "take";
 
 /** Events of one transaction or one process, one JSON line each. */
 export interface AgentEvent {

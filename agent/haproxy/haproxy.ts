@@ -2,7 +2,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { milliseconds } from "../../model/duration";
-import { collide, type EdgeSpec, listensOn } from "../../model/edge";
+import { collide, type EdgeSpec, type Listener, listensOn } from "../../model/edge";
 import type { EdgeBackend } from "../../model/pool-share";
 import type { RouteSpec } from "../../model/route";
 import { PRIVATE_FOLDER_MODE, writeFileAtomic } from "../files";
@@ -21,7 +21,7 @@ import { reload } from "./master";
 import { type EdgeObservation, observation } from "./observation";
 import { assertFree } from "./ports";
 import { type EdgeRecord, readRecord, writeRecord } from "./record";
-import { isUntouched, type Rendered, render } from "./render";
+import { isUntouched, type Rendered, render, waitingSocket } from "./render";
 import { SPLITS_FILE } from "./routes";
 import { type Leaving, type Placement, path, place } from "./servers";
 import { singleFlight } from "./single-flight";
@@ -65,7 +65,11 @@ interface Wanted {
   spec: EdgeSpec;
   backends: Record<string, EdgeBackend>;
   routes: Record<string, RouteSpec>;
+  /** Addresses on which somebody listens who shares them. */
+  shared?: readonly Address[];
 }
+
+type Address = Pick<Listener, "address" | "port">;
 
 interface Target extends Plan {
   fleet: Fleet | undefined;
@@ -139,14 +143,16 @@ export class Haproxy {
    * Drives HAProxy to exactly this: the files on disk first, then what runs. Idempotent; mends drift. Of calls at the same
    * time the last wanted state wins, and each resolves after a pass that began after it.
    *
+   * @param options.shared addresses on which somebody else listens who lets others do so, too
    * @throws where HAProxy refuses the config, or an address is taken; what ran and its files then stay
    */
   async apply(
     spec: EdgeSpec,
     backends: Record<string, EdgeBackend>,
     routes: Record<string, RouteSpec> = {},
+    { shared = [] }: { shared?: readonly Address[] } = {},
   ): Promise<Plan> {
-    this.wanted = { spec, backends, routes };
+    this.wanted = { spec, backends, routes, shared };
     return this.applyWanted();
   }
 
@@ -250,7 +256,9 @@ export class Haproxy {
       }
       await endStrays(this.configPath);
       const { configPath, recordPath, splitsPath, scriptPath, sockets } = this;
-      const files = [configPath, recordPath, splitsPath, scriptPath, sockets.worker, sockets.master];
+      const frontends = Object.keys((await this.record())?.spec.frontends ?? {});
+      const waiting = frontends.map((_, index) => waitingSocket(sockets.worker, index));
+      const files = [configPath, recordPath, splitsPath, scriptPath, sockets.worker, sockets.master, ...waiting];
       await Promise.all(files.map((file) => rm(file, { force: true })));
       this.cached = undefined;
     });
@@ -271,6 +279,15 @@ export class Haproxy {
     const result = this.turn.then(work);
     this.turn = result.catch(() => undefined);
     return result;
+  }
+
+  /**
+   * Where a frontend listens that has no address yet.
+   *
+   * @param index of the frontend among the names in their order
+   */
+  waitingSocket(index: number): string {
+    return waitingSocket(this.sockets.worker, index);
   }
 
   /** Whether its HAProxy runs, as far as is known. */
@@ -348,8 +365,9 @@ export class Haproxy {
     await mkdir(this.options.directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
     const target = await this.target(this.wanted);
     const { how, reasons } = target;
-    if (how === "start") await this.start(target);
-    else if (how === "reload") await this.reload(target);
+    const isOwn = (listener: Address) => !(this.wanted?.shared ?? []).some((other) => collide(listener, other));
+    if (how === "start") await this.start(target, isOwn);
+    else if (how === "reload") await this.reload(target, isOwn);
     else {
       await this.save(target.record);
       await this.write(target.rendered, target);
@@ -372,14 +390,17 @@ export class Haproxy {
     if (text !== on.disk) await writeFileAtomic(this.configPath, text, 0o600);
   }
 
-  private async start({ record, rendered, disk, splitsOnDisk, before }: Target): Promise<void> {
+  private async start(
+    { record, rendered, disk, splitsOnDisk, before }: Target,
+    isOwn: (listener: Address) => boolean,
+  ): Promise<void> {
     const { binary, directory, name, processes, log } = this.options;
     await haproxyVersion(binary);
     await validateText(binary, rendered);
     const strays = await endStrays(this.configPath);
     if (strays.length > 0)
       log(`edge ${name}: processes of an earlier HAProxy were left and are killed`, { pids: strays });
-    await assertFree(listensOn(record.spec), { waitMs: PORT_WAIT_MS });
+    await assertFree(listensOn(record.spec).filter(isOwn), { waitMs: PORT_WAIT_MS });
     await this.save({ ...record, leaving: [], oldIdleMs: 0 });
     await this.write(rendered);
     if (processes.get(this.id) !== undefined) await processes.remove(this.id);
@@ -400,12 +421,15 @@ export class Haproxy {
     }
   }
 
-  private async reload({ record, rendered, disk, splitsOnDisk, before, fleet }: Target): Promise<void> {
+  private async reload(
+    { record, rendered, disk, splitsOnDisk, before, fleet }: Target,
+    isOwn: (listener: Address) => boolean,
+  ): Promise<void> {
     const { binary, name, processes, log } = this.options;
     await validateText(binary, rendered);
     const had = before === undefined ? undefined : listensOn(before.spec);
     const added = listensOn(record.spec).filter((listener) => had?.every((other) => !collide(listener, other)));
-    await assertFree(added);
+    await assertFree(added.filter(isOwn));
     const oldIdleMs = Math.max(
       before === undefined ? 0 : idleOf(before.spec),
       fleet !== undefined && fleet.old.length > 0 ? (before?.oldIdleMs ?? 0) : 0,

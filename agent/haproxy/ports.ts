@@ -1,6 +1,7 @@
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { holdersOf, listeningSockets } from "../processes/listeners";
 import { endpoint } from "./quote";
 
 interface Listener {
@@ -43,7 +44,7 @@ async function explain(listener: Listener, code: string): Promise<string> {
   const where = endpoint(listener);
   if (code === "EADDRINUSE") {
     const holder = await holderOf(listener.port);
-    return `${where} is in use${holder === undefined ? "" : ` by ${holder}`}: stop what listens there, or choose another port`;
+    return `${where} is in use${holder === undefined ? "" : ` by ${holder}`}: stop what listens there, take it over, or choose another port`;
   }
   if (code === "EADDRNOTAVAIL") return `${where} is no address of this host: choose one that is`;
   if (code === "EACCES")
@@ -51,28 +52,10 @@ async function explain(listener: Listener, code: string): Promise<string> {
   return `${where} cannot be listened on: ${code}`;
 }
 
-const LISTENING = "0A";
-
 /** The process that listens on a TCP port, as `nginx (pid 123)`, where /proc tells. */
 export async function holderOf(port: number): Promise<string | undefined> {
-  const tables = await Promise.all(
-    ["/proc/net/tcp", "/proc/net/tcp6"].map((file) => readFile(file, "utf8").catch(() => "")),
-  );
-  const hex = port.toString(16).toUpperCase().padStart(4, "0");
-  const inodes = tables.flatMap((table) =>
-    table.split("\n").flatMap((line) => {
-      const cells = line.trim().split(/\s+/);
-      return cells[1]?.endsWith(`:${hex}`) && cells[3] === LISTENING ? [`socket:[${cells[9]}]`] : [];
-    }),
-  );
-  if (inodes.length === 0) return undefined;
-  for (const pid of (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry))) {
-    const fds = await readdir(`/proc/${pid}/fd`).catch(() => []);
-    for (const fd of fds) {
-      const link = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => "");
-      if (inodes.includes(link))
-        return `${(await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "a process")).trim()} (pid ${pid})`;
-    }
-  }
-  return undefined;
+  const inodes = (await listeningSockets()).filter((socket) => socket.port === port).map(({ inode }) => inode);
+  const [pid] = [...(await holdersOf(new Set(inodes))).values()].flat();
+  if (pid === undefined) return undefined;
+  return `${(await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "a process")).trim()} (pid ${pid})`;
 }

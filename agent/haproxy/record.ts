@@ -1,7 +1,7 @@
 import { readFile, rename } from "node:fs/promises";
 import { z } from "zod";
 import { serverState } from "../../model/backend";
-import { edgeSpec } from "../../model/edge";
+import { appliedEdge } from "../../model/edge";
 import { backendName, name, serverKey } from "../../model/names";
 import { edgeBackend } from "../../model/pool-share";
 import { routeSpec } from "../../model/route";
@@ -12,7 +12,7 @@ const port = z.int().min(0).max(65_535);
 
 const record = z.strictObject({
   version: z.literal(1),
-  spec: edgeSpec,
+  spec: appliedEdge,
   backends: z.record(backendName, edgeBackend),
   routes: z.record(name, routeSpec).default({}),
   placed: z.array(

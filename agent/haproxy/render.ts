@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { isIP } from "node:net";
+import { dirname, join } from "node:path";
 import type { BackendSpec } from "../../model/backend";
 import { type Duration, milliseconds } from "../../model/duration";
-import { type EdgeSpec, edgeSpec } from "../../model/edge";
+import { appliedEdge, type EdgeSpec } from "../../model/edge";
 import { backendName, name as nameSchema } from "../../model/names";
 import { type EdgeBackend, edgeBackend } from "../../model/pool-share";
 import { type RouteSpec, routeSpec } from "../../model/route";
@@ -59,15 +60,20 @@ export interface Rendered {
 /** The config of an edge: the same input gives the same text. Everything is validated again, so that no caller can inject. */
 export function render(input: RenderInput): Rendered {
   nameSchema.parse(input.name);
-  const spec = edgeSpec.parse(input.spec);
+  const spec = appliedEdge.parse(input.spec);
   const backends = Object.entries(input.backends).toSorted(byKey);
   const servers = groupByBackend(input.placed);
   const routes = validRoutes(input.routes ?? {});
   const script = scriptOf(input.name, routes, input.mirror);
   const frontends = Object.entries(spec.frontends)
     .toSorted(byKey)
-    .flatMap(([name, frontend]) => [
-      ...frontendLines(name, frontend, { backends: input.backends, certificates: input.certificates ?? {}, routes }),
+    .flatMap(([name, frontend], index) => [
+      ...frontendLines(name, frontend, {
+        backends: input.backends,
+        certificates: input.certificates ?? {},
+        routes,
+        waiting: waitingSocket(input.socket, index),
+      }),
       ...(spec.meter ? logLines(input.name) : []),
     ]);
   const sections = backends.map(([name, backend]) => ({
@@ -90,6 +96,16 @@ function validRoutes(routes: Record<string, RouteSpec>): Record<string, RouteSpe
     routeSpec.parse(route);
   }
   return routes;
+}
+
+/**
+ * Where a frontend listens that has no address yet, for the agent alone.
+ *
+ * @param socket path of the worker's runtime API, in the edge's folder
+ * @param index of the frontend among the names in their order
+ */
+export function waitingSocket(socket: string, index: number): string {
+  return join(dirname(socket), `w${index}.sock`);
 }
 
 /** The script that copies requests, where a route has a mirror or a sample. */
@@ -201,10 +217,12 @@ function frontendLines(
     backends,
     certificates,
     routes,
+    waiting,
   }: {
     backends: Record<string, EdgeBackend>;
     certificates: Record<string, string>;
     routes: Record<string, RouteSpec>;
+    waiting: string;
   },
 ): string[] {
   const backendFor = (backend: string) => (Object.hasOwn(backends, backend) ? backend : UNAVAILABLE);
@@ -217,7 +235,7 @@ function frontendLines(
   return [
     "",
     `frontend ${name}`,
-    ...bindLines,
+    ...(binds.length === 0 ? [`  bind ${quote(`unix@${waiting}`)} mode 600`] : bindLines),
     ...forwardingLines(binds),
     ...routeLines(name, routes, { backends, defaultBackend, backendFor }),
     `  default_backend ${backendFor(defaultBackend)}`,

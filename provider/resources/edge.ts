@@ -102,8 +102,9 @@ async function apply(inputs: Properties, context: Context, options?: { create: b
 function outputsOf(inputs: Properties): Properties {
   const { frontends } = inputs as unknown as Inputs;
   const known = edgeSpec.shape.frontends.safeParse(frontends);
-  if (!known.success) return { ...inputs, live: UNKNOWN, address: UNKNOWN };
+  const takeover = edgeSpec.shape.takeover.safeParse(inputs.takeover);
+  if (!known.success || !takeover.success) return { ...inputs, live: UNKNOWN, address: UNKNOWN };
   const [first] = listensOn({ ...(inputs as unknown as Inputs), frontends: known.data });
   const address = first === undefined ? undefined : hostPort(first.address, first.port);
-  return { ...inputs, live: expectedEdge({ frontends: known.data }), address };
+  return { ...inputs, live: expectedEdge({ frontends: known.data, takeover: takeover.data }), address };
 }

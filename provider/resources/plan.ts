@@ -19,8 +19,12 @@ export async function sayPlan(
 ): Promise<void> {
   if (containsUnknown(inputs)) return;
   try {
-    const { how, reasons } = await withAgent(inputs.agent as AgentRef, (client) => client.plan(toStep(inputs)));
-    log.info([HOW[how], ...reasons.map((reason) => `  ${reason}`)].join("\n"));
+    const {
+      how,
+      reasons,
+      takeover = [],
+    } = await withAgent(inputs.agent as AgentRef, (client) => client.plan(toStep(inputs)));
+    log.info([HOW[how], ...[...reasons, ...takeover].map((reason) => `  ${reason}`)].join("\n"));
   } catch (error) {
     if (!(error instanceof UnreachableError)) throw error;
   }

@@ -148,8 +148,19 @@ async function sayPlan(before: Properties | undefined, after: Properties, contex
           old?.release.id,
         )
       : promotionPlan(old, pool);
-  context.log.info(plan.join("\n  "));
+  context.log.info([...plan, ...(await takeoverOf(pool, after, context))].join("\n  "));
   if (pool.canary !== undefined || old?.canary !== undefined) await sayWalk(old, pool, context);
+}
+
+/** What of the world before it the pool would end. */
+async function takeoverOf({ agent, takeover }: PoolInputs, after: Properties, context: Context): Promise<string[]> {
+  if (takeover === undefined) return [];
+  const plan = withAgent(agent, (client) => client.plan(startStep(after, context)));
+  const answer = await plan.catch((error: unknown) => {
+    if (error instanceof UnreachableError) return undefined;
+    throw error;
+  });
+  return answer?.takeover ?? [];
 }
 
 /** Says which stages a candidate walks through, from where it is now. */

@@ -1,0 +1,203 @@
+import { readlinkSync } from "node:fs";
+import { request } from "node:http";
+import { basename } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { collide, type EdgeSpec, type Listener, listensOn, withoutListeners } from "../../model/edge";
+import type { EdgeBackend } from "../../model/pool-share";
+import type { RouteSpec } from "../../model/route";
+import { processText, titleOf } from "../../model/takeover";
+import type { Haproxy } from "../haproxy/haproxy";
+import { codeOf } from "../processes/identity";
+import { asNamed, type Named, type OldOne } from "./old-processes";
+import type { Takeovers, Taking } from "./takeovers";
+
+/** Time until an edge's servers must be well before anything of the old world ends, in milliseconds. */
+const READY_MS = 30_000;
+const POLL_MS = 20;
+/** For one request through the waiting edge, in milliseconds. */
+const PROBE_MS = 5000;
+
+/** What an edge is to be, all of its addresses included. */
+export interface WantedEdge {
+  spec: EdgeSpec;
+  backends: Record<string, EdgeBackend>;
+  routes: Record<string, RouteSpec>;
+}
+
+/**
+ * Brings an edge to its ports, which processes of the old world have. Those end last, after everything else was proven: the
+ * edge first runs without these ports, and its servers must be well. Where both can listen at the same time, it then
+ * listens beside the old ones, and they end; else they end, and it listens at once.
+ *
+ * @throws where the edge is not well, or something does not give way; what ended so far is given back by the undo
+ */
+export async function takeEdgeOver(
+  target: string,
+  { spec, backends, routes }: WantedEdge,
+  haproxy: Haproxy,
+  takeovers: Takeovers,
+  { find, ...taking }: Taking & { find: () => Promise<Named[]> },
+): Promise<void> {
+  const first = await find();
+  refuse(first);
+  if (first.every(({ processes }) => processes.length === 0)) {
+    await haproxy.apply(spec, backends, routes);
+    return;
+  }
+  const before = heldAddresses(spec, first);
+  const preparing = withoutListeners(spec, (listener) => before.some((held) => held === listener.path));
+  await haproxy.apply(preparing, backends, routes);
+  await untilWell(preparing, backends, haproxy, taking);
+
+  // Looked at again, now that it counts.
+  const found = await find();
+  refuse(found);
+  const held = listensOn(spec).filter((listener) => heldAddresses(spec, found).includes(listener.path));
+  const shared = held.length > 0 && held.every((listener) => canShare(listener, found));
+  if (shared) {
+    try {
+      await haproxy.apply(spec, backends, routes, { shared: held });
+      taking.tell(`the edge listens beside what it takes over, on ${held.map(at).join(", ")}`);
+      await takeovers.take(target, found, listensOn(spec), taking);
+      return;
+    } catch (error) {
+      if (taking.signal.aborted || !isBindFailure(error)) throw error;
+      taking.tell(`${held.map(at).join(", ")} can't be shared: ${(error as Error).message}`);
+      await haproxy.apply(preparing, backends, routes);
+    }
+  }
+  await takeovers.take(target, found, listensOn(spec), taking);
+  await haproxy.apply(spec, backends, routes);
+}
+
+/** @throws where something speaks against what was found */
+export function refuse(found: readonly Named[]): void {
+  const problems = found.flatMap((each) => each.problems);
+  if (problems.length > 0) throw new Error(problems.join("; "));
+}
+
+/** Paths of the edge's listeners whose address one of the found processes has. */
+function heldAddresses(spec: EdgeSpec, found: readonly Named[]): string[] {
+  const sockets = found.flatMap(({ processes }) => processes.flatMap(({ listens }) => listens));
+  return listensOn(spec)
+    .filter((listener) => sockets.some((socket) => collide(listener, socket)))
+    .map(({ path }) => path);
+}
+
+/**
+ * Whether HAProxy can listen on an address beside all who do: both must have set SO_REUSEPORT, which the kernel does not
+ * tell of another process's socket, and be of the same user, which it tells.
+ */
+export function canShare(listener: Pick<Listener, "address" | "port">, found: readonly Named[]): boolean {
+  return found.every(({ entry, processes }) =>
+    processes.every((one) =>
+      one.listens.every(
+        (socket) =>
+          !collide(listener, socket) || (socket.uid === process.geteuid?.() && (entry.shares ?? isHaproxy(one))),
+      ),
+    ),
+  );
+}
+
+function isHaproxy({ pid, argv }: OldOne): boolean {
+  try {
+    return (
+      basename(readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, "")) === "haproxy" && !argv.includes("-dR")
+    );
+  } catch (error) {
+    if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes(codeOf(error) ?? "")) return false;
+    throw error;
+  }
+}
+
+/** HAProxy's words for an address that somebody has alone. */
+function isBindFailure(error: unknown): boolean {
+  return error instanceof Error && /cannot bind|Address already in use/i.test(error.message);
+}
+
+/** Waits until each frontend's backend has a server that is up, and answers a request where the frontend still waits. */
+async function untilWell(
+  { frontends }: EdgeSpec,
+  backends: Record<string, EdgeBackend>,
+  haproxy: Haproxy,
+  { signal }: Taking,
+): Promise<void> {
+  const names = Object.keys(frontends).toSorted();
+  let problem = "";
+  for (const giveUpAt = performance.now() + READY_MS; performance.now() < giveUpAt; ) {
+    signal.throwIfAborted();
+    problem = "";
+    const observed = await haproxy.observe();
+    for (const [index, name] of names.entries()) {
+      const backend = frontends[name]?.defaultBackend ?? "";
+      const servers = Object.values(observed.backends[backend] ?? {});
+      const up = servers.some(
+        ({ operational, state, weight }) => operational !== "down" && state === "ready" && weight > 0,
+      );
+      if (!up) problem = `no server of backend ${backend} is up`;
+      else if (frontends[name]?.binds.length === 0)
+        problem = (await probe(haproxy.waitingSocket(index), backends[backend]?.health?.path ?? "/")) ?? problem;
+    }
+    if (problem === "") return;
+    await sleep(POLL_MS, undefined, { signal });
+  }
+  throw new Error(`nothing was taken over, since the edge can't serve: ${problem} within ${READY_MS} ms`);
+}
+
+/** Why a request through a waiting frontend is not answered well; nothing where it is. */
+function probe(socketPath: string, path: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const call = request({
+      socketPath,
+      path,
+      agent: false,
+      headers: { host: "localhost", "user-agent": "sluice-probe" },
+    });
+    const timer = setTimeout(() => call.destroy(new Error(`no answer within ${PROBE_MS} ms`)), PROBE_MS);
+    call.on("response", (response) => {
+      response.resume();
+      const { statusCode = 0 } = response;
+      response.on("close", () => {
+        clearTimeout(timer);
+        resolve(statusCode < 500 ? undefined : `GET ${path} through it was answered ${statusCode}`);
+      });
+    });
+    call.on("error", (error) => {
+      clearTimeout(timer);
+      resolve(`GET ${path} through it failed: ${error.message}`);
+    });
+    call.end();
+  });
+}
+
+function at({ address, port }: Listener): string {
+  return `${address}:${port}`;
+}
+
+/** What would happen to each entry, for a preview. */
+export function takeoverPlan(spec: EdgeSpec, found: readonly Named[], waits: boolean): string[] {
+  const held = heldAddresses(spec, found);
+  const listeners = listensOn(spec).filter(({ path }) => held.includes(path));
+  const shared = listeners.length > 0 && listeners.every((listener) => canShare(listener, found));
+  const how =
+    listeners.length === 0
+      ? "ends once the edge can serve"
+      : shared
+        ? `the edge listens beside it on ${listeners.map(at).join(", ")}, then it ends: no gap`
+        : `it ends once the edge can serve, which then listens on ${listeners.map(at).join(", ")}: a gap of some 100 ms`;
+  return [
+    ...describeFound(found, how),
+    ...(waits ? ["the edge listens once every frontend's backend has a server"] : []),
+  ];
+}
+
+/** One line for each process that would be taken over, or why there is none. */
+export function describeFound(found: readonly Named[], how: string): string[] {
+  return found.flatMap(({ entry, processes, nothing }) => {
+    if (processes.length === 0) return [`nothing to take over for ${titleOf(entry)}: ${nothing ?? "it does not run"}`];
+    const by = entry.unit === undefined ? (entry.signal ?? "SIGTERM") : `systemctl stop ${entry.unit}`;
+    return processes
+      .filter(({ follows }) => !follows)
+      .map((one) => `takes over ${titleOf(entry)}: ${processText(asNamed(one))} (${by}); ${how}`);
+  });
+}

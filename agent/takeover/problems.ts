@@ -1,0 +1,60 @@
+import { collide, type EdgeSpec, hostPort, listensOn } from "../../model/edge";
+import { commandLine, type OldProcess, processText, TAKEN_OVER, titleOf } from "../../model/takeover";
+import type { Host } from "../host";
+import { MARKER_VARIABLE } from "../processes/identity";
+import { holdersOf, listeningSockets } from "../processes/listeners";
+import type { StepProblem } from "../step-problems";
+import { argvOf, asNamed, environmentOf, type Named } from "./old-processes";
+
+/** What speaks against a target's takeover on this host as it is now. */
+export async function takeoverProblems(
+  host: Host,
+  target: string,
+  entries: readonly OldProcess[] | undefined,
+  edge?: EdgeSpec,
+): Promise<StepProblem[]> {
+  if (entries === undefined) return [];
+  const found = await host.findOld(target, entries);
+  const refused = found.flatMap(({ problems }, index) =>
+    problems.map((message) => ({ path: `takeover[${index}]`, message })),
+  );
+  return edge === undefined ? refused : [...refused, ...(await strangers(edge, found))];
+}
+
+/** Addresses of an edge that somebody has whom nothing names. */
+async function strangers(edge: EdgeSpec, found: readonly Named[]): Promise<StepProblem[]> {
+  const named = new Set(found.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
+  const sockets = await listeningSockets();
+  const holders = await holdersOf(new Set(sockets.map(({ inode }) => inode)));
+  return listensOn(edge).flatMap((listener) => {
+    const pids = sockets
+      .filter((socket) => collide(listener, socket))
+      .flatMap(({ inode }) => holders.get(inode) ?? [])
+      .filter((pid) => !named.has(pid) && environmentOf(pid)?.[MARKER_VARIABLE] === undefined);
+    const [pid] = pids;
+    if (pid === undefined) return [];
+    return [
+      {
+        path: listener.path,
+        message: `${hostPort(listener.address, listener.port)} is in use by process ${pid} (${commandLine(argvOf(pid))}), which takeover does not name: name it there, or end it`,
+      },
+    ];
+  });
+}
+
+/** What each entry shows now: `taken over`, or what still runs. */
+export async function liveTakeover(
+  host: Host,
+  target: string,
+  entries: readonly OldProcess[] | undefined,
+): Promise<{ takeover?: Record<string, string> }> {
+  if (entries === undefined) return {};
+  const found = await host.findOld(target, entries);
+  return { takeover: Object.fromEntries(found.map((named) => [titleOf(named.entry), shownOf(named)])) };
+}
+
+function shownOf({ processes, problems }: Named): string {
+  const running = processes.filter(({ follows }) => !follows).map((one) => `${processText(asNamed(one))}, runs`);
+  if (running.length > 0) return running.join("; ");
+  return problems[0] ?? TAKEN_OVER;
+}

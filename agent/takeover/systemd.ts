@@ -1,0 +1,77 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { codeOf } from "../processes/identity";
+
+const run = promisify(execFile);
+
+/** For a question to systemd, in milliseconds. */
+const ASK_MS = 10_000;
+/** How the name of the program is found: the agent may run with a short PATH. */
+const PATH = `${process.env.PATH ?? ""}:/usr/bin:/bin`;
+
+export interface UnitNow {
+  activeState: string;
+  mainPid: number;
+  /** Whether a boot of the host starts it, such as `enabled`. */
+  unitFileState: string;
+}
+
+/** What systemd knows of a unit, or why it can't be asked. */
+export async function showUnit(unit: string): Promise<UnitNow | { problem: string }> {
+  const properties = "LoadState,ActiveState,MainPID,UnitFileState";
+  try {
+    const { stdout } = await systemctl(["show", `--property=${properties}`, "--", unit], ASK_MS);
+    const found = new Map(
+      stdout
+        .trim()
+        .split("\n")
+        .map((line) => line.split("=", 2) as [string, string]),
+    );
+    if (found.get("LoadState") === "not-found")
+      return { problem: `unit ${unit} is not known to systemd on this host: is it spelled as systemctl lists it?` };
+    return {
+      activeState: found.get("ActiveState") ?? "",
+      mainPid: Number(found.get("MainPID") ?? 0),
+      unitFileState: found.get("UnitFileState") ?? "",
+    };
+  } catch (error) {
+    return { problem: `unit ${unit} can't be taken over: ${reason(error)}` };
+  }
+}
+
+/** Ends a unit as its own settings say, and keeps systemd from starting it again. @throws where systemd refuses, or it lasts too long */
+export async function stopUnit(unit: string, withinMs: number): Promise<void> {
+  await change("stop", unit, withinMs);
+}
+
+/** @throws where the unit does not start */
+export async function startUnit(unit: string, withinMs: number): Promise<void> {
+  await change("start", unit, withinMs);
+}
+
+async function change(verb: "stop" | "start", unit: string, withinMs: number): Promise<void> {
+  try {
+    await systemctl([verb, "--", unit], withinMs);
+  } catch (error) {
+    throw new Error(`systemctl ${verb} ${unit} failed: ${reason(error)}`, { cause: error });
+  }
+}
+
+function systemctl(args: string[], timeout: number) {
+  return run("systemctl", ["--no-ask-password", "--no-pager", ...args], {
+    timeout,
+    killSignal: "SIGKILL",
+    env: { PATH, LC_ALL: "C" },
+  });
+}
+
+function reason(error: unknown): string {
+  if (codeOf(error) === "ENOENT")
+    return "systemctl is not installed here; name the process by pidFile, port or command instead";
+  const { stderr, killed, message } = error as { stderr?: string; killed?: boolean; message: string };
+  if (killed === true) return "systemd did not answer in time";
+  const said = (stderr ?? "").trim().split("\n")[0] || message;
+  return /not been booted with systemd|Failed to connect to bus/.test(said)
+    ? "systemd does not run here; name the process by pidFile, port or command instead"
+    : said;
+}

@@ -1,0 +1,318 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import { milliseconds } from "../../model/duration";
+import { collide } from "../../model/edge";
+import { commandLine, type OldProcess, processText, titleOf } from "../../model/takeover";
+import type { Events } from "../events";
+import { allStats, isAlive, readBootId, send } from "../processes/identity";
+import { holdersOf, type ListeningSocket, listeningSockets } from "../processes/listeners";
+import { type Debt, Ledger } from "./ledger";
+import { argvOf, asNamed, findOld, isStill, type Named, type OldOne, ticksNow, userOf } from "./old-processes";
+import { recipeOf, startAgain } from "./recipe";
+import { showUnit, startUnit, stopUnit } from "./systemd";
+
+const POLL_MS = 10;
+/** Time that systemd has beyond an entry's deadline until it is not waited for any more, in milliseconds. */
+const UNIT_SLACK_MS = 5000;
+/** Time that a process which was killed has to be gone, in milliseconds. */
+const KILLED_MS = 5000;
+/** Time until a port that HAProxy gave up is free for who is given back, in milliseconds. */
+const FREE_MS = 5000;
+/** Time that what is given back has to listen again until it is said that it does not, in milliseconds. */
+const BACK_MS = 10_000;
+/** Tries to start something again, each with a growing pause, until it is left to people. */
+const TRIES = 6;
+
+export interface Taking {
+  /** Ends the waiting when the transaction is to be undone. */
+  signal: AbortSignal;
+  /** Told what happens, for the transaction's events. */
+  tell: (message: string) => void;
+}
+
+/** Where somebody listens or wants to. */
+type Address = Pick<ListeningSocket, "address" | "port">;
+
+/**
+ * Ends processes of the world before Sluice for a change that is not committed yet, and gives them back where it is undone.
+ * What it takes is on disk before the first signal.
+ */
+export class Takeovers {
+  private readonly ledger: Ledger;
+  private readonly tries = new Map<string, number>();
+
+  constructor(private readonly parts: { directory: string; marker: string; events: Events }) {
+    this.ledger = new Ledger(parts.directory);
+  }
+
+  /** What has taken something that is not committed, such as `edge/main`. */
+  targets(): Promise<string[]> {
+    return this.ledger.targets();
+  }
+
+  /** What entries name now. @param strict whether a unit that is not there is a mistake */
+  find(target: string, entries: readonly OldProcess[], { strict }: { strict: boolean }): Promise<Named[]> {
+    if (entries.length === 0) return Promise.resolve([]);
+    return findOld(entries, { target, marker: this.parts.marker, strict });
+  }
+
+  /**
+   * Ends what was found, and waits for it: what listens on one of `addresses` must give that free, and may finish what it
+   * has; everything else must be gone.
+   *
+   * @throws where something does not end in time, is not any more what was found, or is started again by somebody
+   */
+  async take(
+    target: string,
+    found: readonly Named[],
+    addresses: readonly Address[],
+    { signal, tell }: Taking,
+  ): Promise<void> {
+    const named = found.filter(({ processes }) => processes.length > 0);
+    if (named.length === 0) return;
+    const bootId = await readBootId();
+    const askedAt = ticksNow();
+    const debts = named.map(({ entry, processes }): Debt => {
+      const withRecipe = ({ unit, follows }: OldOne) => unit === undefined && !follows;
+      return {
+        entry,
+        bootId,
+        askedAt,
+        processes: processes.map((one) => ({ ...one, ...(withRecipe(one) ? { recipe: recipeOf(one.pid) } : {}) })),
+      };
+    });
+    signal.throwIfAborted();
+    await this.ledger.write(target, [...(await this.ledger.debts(target)), ...debts]);
+    const ends = await Promise.allSettled(
+      named.map(({ entry, processes }) => this.end(entry, processes, addresses, { signal, tell })),
+    );
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
+    await this.assertEnded(target, named);
+  }
+
+  private async end(
+    entry: OldProcess,
+    processes: readonly OldOne[],
+    addresses: readonly Address[],
+    { signal, tell }: Taking,
+  ): Promise<void> {
+    const begun = performance.now();
+    const deadlineMs = milliseconds(entry.deadline);
+    const isOver = () => areOver(processes, addresses);
+    const wait = (ms: number) => until(isOver, ms, signal);
+    if (entry.unit !== undefined) {
+      const { unit } = entry;
+      if (entry.signal !== undefined) {
+        const shown = await showUnit(unit);
+        const main = processes.find(({ pid }) => !("problem" in shown) && pid === shown.mainPid);
+        if (main !== undefined && isStill(main)) send(main.pid, entry.signal);
+        // By what it does at the signal it may be gone; systemd must not start it again.
+        await until(() => !processes.some(isAlive), deadlineMs, signal);
+      }
+      await stopUnit(unit, deadlineMs + UNIT_SLACK_MS);
+      if (!(await wait(UNIT_SLACK_MS)))
+        throw new Error(`unit ${unit} is stopped, but ${alive(processes)} still runs: end it, and try again`);
+    } else {
+      for (const one of processes.filter(({ follows }) => !follows)) {
+        if (isStill(one)) send(one.pid, entry.signal ?? "SIGTERM");
+        else if (isAlive(one))
+          throw new Error(`process ${one.pid} is not any more what ${titleOf(entry)} named: it was left alone`);
+      }
+      if (!(await wait(deadlineMs))) {
+        if (!entry.kill)
+          throw new Error(
+            `${alive(processes)} of ${titleOf(entry)} did not give way within ${entry.deadline} of ${entry.signal ?? "SIGTERM"}: give it a longer deadline or another signal, or allow SIGKILL by kill: true`,
+          );
+        for (const one of processes) if (isStill(one)) send(one.pid, "SIGKILL");
+        if (!(await wait(KILLED_MS))) throw new Error(`${alive(processes)} of ${titleOf(entry)} survives SIGKILL`);
+      }
+    }
+    const rest = processes.filter(isAlive).map(({ pid }) => pid);
+    tell(
+      `${titleOf(entry)} was taken over: ${processes
+        .filter(({ follows }) => !follows)
+        .map((one) => processText(asNamed(one)))
+        .join(", ")} gave way within ${Math.round(performance.now() - begun)} ms${
+        rest.length === 0 ? "" : `, and finishes what it has (process ${rest.join(", ")})`
+      }`,
+    );
+  }
+
+  /** Whoever has a supervisor of its own comes back. */
+  private async assertEnded(target: string, named: readonly Named[]): Promise<void> {
+    const ended = new Set(named.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
+    const again = await this.find(
+      target,
+      named.map(({ entry }) => entry),
+      { strict: false },
+    );
+    for (const { entry, processes } of again)
+      for (const one of processes) {
+        const parent = (await allStats()).find(({ pid }) => pid === one.pid)?.parent ?? 0;
+        if (ended.has(one.pid) || ended.has(parent) || !isAlive(one)) continue;
+        throw new Error(
+          `${titleOf(entry)} was started again, as ${processText(asNamed(one))}, by process ${parent} (${commandLine(argvOf(parent))}): take that over instead`,
+        );
+      }
+  }
+
+  /** Forgets what was taken for entries that are committed: it is not given back any more. */
+  async settle(target: string, committed: readonly OldProcess[]): Promise<void> {
+    const debts = await this.ledger.debts(target);
+    const left = debts.filter(({ entry }) => !includes(committed, entry));
+    if (left.length === debts.length) return;
+    await this.ledger.write(target, left);
+    this.parts.events.emit(`what ${target} took over is committed: it is not started again`, { target });
+  }
+
+  /** Whether something was taken for entries that are not wanted any more. */
+  async owes(target: string, wanted: readonly OldProcess[]): Promise<boolean> {
+    return (await this.ledger.debts(target)).some(({ entry }) => !includes(wanted, entry));
+  }
+
+  /**
+   * Starts what was taken for entries that are not wanted any more, as far as it ended.
+   *
+   * @throws where something can't be started, at the first tries
+   */
+  async giveBack(target: string, wanted: readonly OldProcess[]): Promise<void> {
+    for (;;) {
+      const debts = await this.ledger.debts(target);
+      const debt = debts.find(({ entry }) => !includes(wanted, entry));
+      if (debt === undefined) return;
+      await this.back(target, debt);
+      await this.ledger.write(
+        target,
+        debts.filter((each) => each !== debt),
+      );
+    }
+  }
+
+  private async back(target: string, debt: Debt): Promise<void> {
+    const key = `${target} ${titleOf(debt.entry)}`;
+    const say = (message: string) => this.parts.events.emit(message, { target });
+    try {
+      for (const text of await givenBack(debt)) say(`${titleOf(debt.entry)} is given back: ${text}`);
+    } catch (error) {
+      const tried = (this.tries.get(key) ?? 0) + 1;
+      this.tries.set(key, tried);
+      const why = `${titleOf(debt.entry)} could not be given back: ${(error as Error).message}`;
+      if (tried < TRIES) throw new Error(why, { cause: error });
+      const { unit } = debt.entry;
+      const commands = debt.processes.flatMap(({ recipe }) =>
+        recipe === undefined ? [] : [`cd ${recipe.cwd} && ${commandLine(recipe.argv)}`],
+      );
+      say(`${why}; start it yourself: ${unit === undefined ? commands.join("; ") : `systemctl start ${unit}`}`);
+    }
+    this.tries.delete(key);
+  }
+}
+
+/** Starts again what of a debt has ended, and tells what happened. */
+async function givenBack({ entry, processes, bootId, askedAt }: Debt): Promise<string[]> {
+  const { unit } = entry;
+  const listened = processes.flatMap(({ listens }) => listens);
+  if (unit !== undefined) {
+    await untilFree(listened);
+    await startUnit(unit, milliseconds(entry.deadline) + UNIT_SLACK_MS);
+    return [`unit ${unit} was started${await listensAgain(listened)}`];
+  }
+  if ((await readBootId()) !== bootId)
+    return ["the host was rebooted in between, so that it comes back as it does at every boot"];
+  // It may have been asked to end and not have done so yet.
+  await until(() => areOver(processes, listened), milliseconds(entry.deadline));
+  const told: string[] = [];
+  for (const one of processes) {
+    const { recipe } = one;
+    if (recipe === undefined) continue;
+    if (!(await areOver([one], one.listens))) {
+      told.push(`${processText(asNamed(one))}, runs on`);
+      continue;
+    }
+    const same = processes.filter(({ argv, recipe: mine }) => mine !== undefined && isDeepStrictEqual(argv, one.argv));
+    const back = (await startedSince(one, askedAt)).length;
+    // By whoever else looks after it, or by an agent that died right then.
+    const still = (await Promise.all(same.map((each) => areOver([each], each.listens)))).filter((over) => !over).length;
+    if (back + still >= same.length) {
+      told.push(`${commandLine(one.argv)} runs again already`);
+      continue;
+    }
+    await untilFree(one.listens);
+    const pid = await startAgain(recipe);
+    told.push(`${commandLine(recipe.argv)} was started as process ${pid}${await listensAgain(one.listens)}`);
+  }
+  return told;
+}
+
+/** Processes with the same command and user that were started after a time; workers of another one of them are not counted. */
+async function startedSince({ argv, uid }: OldOne, askedAt: number): Promise<number[]> {
+  const since = (await allStats()).filter(
+    ({ pid, startTime }) => Number(startTime) >= askedAt && isDeepStrictEqual(argvOf(pid), argv) && userOf(pid) === uid,
+  );
+  const pids = new Set(since.map(({ pid }) => pid));
+  return since.filter(({ parent }) => !pids.has(parent)).map(({ pid }) => pid);
+}
+
+/** Whether all that listened on some addresses do so no more, and all others are gone. */
+async function areOver(processes: readonly OldOne[], addresses: readonly Address[]): Promise<boolean> {
+  const onThem = (one: OldOne) => one.listens.filter((socket) => addresses.some((address) => collide(address, socket)));
+  const holding = processes.filter((one) => isAlive(one));
+  if (holding.length === 0) return true;
+  if (processes.every((one) => onThem(one).length === 0)) return false;
+  const inodes = new Set((await listeningSockets()).map(({ inode }) => inode));
+  // A master that never listened itself ends with its workers.
+  const idle = holding.filter((one) => onThem(one).length === 0 && !isRelated(one, processes, onThem));
+  return idle.length === 0 && processes.flatMap(onThem).every(({ inode }) => !inodes.has(inode));
+}
+
+/** Whether a process is of the same command as one that listens. */
+function isRelated(one: OldOne, processes: readonly OldOne[], onThem: (one: OldOne) => unknown[]): boolean {
+  return processes.some((other) => onThem(other).length > 0 && isDeepStrictEqual(other.argv, one.argv));
+}
+
+async function untilFree(addresses: readonly Address[]): Promise<void> {
+  await until(async () => {
+    const sockets = await listeningSockets();
+    return !addresses.some((address) => sockets.some((socket) => collide(address, socket)));
+  }, FREE_MS);
+}
+
+async function listensAgain(addresses: readonly Address[]): Promise<string> {
+  if (addresses.length === 0) return "";
+  const begun = performance.now();
+  const ports = [...new Set(addresses.map(({ port }) => port))].join(", ");
+  const listens = await until(async () => {
+    const sockets = await listeningSockets();
+    const open = sockets.filter((socket) => addresses.some((address) => collide(address, socket)));
+    const holders = await holdersOf(new Set(open.map(({ inode }) => inode)));
+    return addresses.every((address) =>
+      open.some((socket) => collide(address, socket) && holders.get(socket.inode) !== undefined),
+    );
+  }, BACK_MS);
+  return listens
+    ? `, and listens on port ${ports} again after ${Math.round(performance.now() - begun)} ms`
+    : `, but does not listen on port ${ports} within ${BACK_MS} ms: look at it`;
+}
+
+function alive(processes: readonly OldOne[]): string {
+  return processes
+    .filter(isAlive)
+    .map((one) => processText(asNamed(one)))
+    .join(", ");
+}
+
+function includes(entries: readonly OldProcess[], entry: OldProcess): boolean {
+  return entries.some((each) => isDeepStrictEqual(each, entry));
+}
+
+async function until(
+  condition: () => boolean | Promise<boolean>,
+  withinMs: number,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  for (const giveUpAt = performance.now() + withinMs; ; await sleep(POLL_MS)) {
+    signal?.throwIfAborted();
+    if (await condition()) return true;
+    if (performance.now() > giveUpAt) return false;
+  }
+}
