@@ -29,6 +29,8 @@ const web = new ProcessPool("web", {
   release: { id: release, path: join(__dirname, "releases", release) },
   ports: { from: port + 1, to: port + 20 },
   drainDeadline: "30 seconds",
+  // Its GETs change nothing, so one that a crash cuts off is sent to the other replica.
+  retry: "safe",
   processes: {
     // Before everything else, on a port that no release changes. Promotions leave it and its jobs alone.
     broker: {
