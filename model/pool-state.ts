@@ -429,7 +429,7 @@ export function shareIn(pool: string, state: PoolState): EdgeBackend["share"] {
 }
 
 /**
- * The backend of a pool: its proxied replicas on the loopback address, with HAProxy's check on the same health path.
+ * The backend of a pool: its proxied replicas on the loopback address, with HAProxy's check on the same health path, as patient.
  *
  * @param without ids of replicas that get no traffic at the moment
  * @param side the replicas. @default those that serve
@@ -440,13 +440,13 @@ export function backendOf(
   without: ReadonlySet<string> = new Set(),
   side: Instance[] = servingInstances(pool, state),
 ): EdgeBackend {
-  const path = side[0]?.template.health?.path;
+  const { path, timeout, fall } = side[0]?.template.health ?? {};
   const instances = side.filter(({ id }) => !without.has(id));
   return backendSpec.parse({
     balance: state.settings.balance,
     retry: state.settings.retry,
     drainDeadline: state.settings.drainDeadline,
-    ...(path === undefined ? {} : { health: { path } }),
+    ...(path === undefined ? {} : { health: { path, timeout, fall } }),
     servers: Object.fromEntries(
       instances.map((instance) => [
         serverName(instance),

@@ -3,7 +3,6 @@ import type { Reason } from "../../model/process-state";
 import type { Events } from "../events";
 import type { ProcessHost, ProcessRecord } from "../processes/host";
 import type { Traffic } from "./departures";
-import { titleOf } from "./labels";
 import type { Lives, Subject } from "./lives";
 
 /** What the supervision of pools needs of its host. */
@@ -36,26 +35,10 @@ export interface Slot {
   turn: Promise<unknown>;
   /** Its restart that is under way. */
   replacing?: Promise<void> | undefined;
-  /** What the edges are told of it, one after the other; never rejects. */
-  telling?: Promise<void>;
 }
 
 export function subjectOf({ id, pool, key, generation, release }: Instance): Subject {
   return { id, pool, key, generation, release: release.id };
-}
-
-/** Tells the edges that a process which takes requests is gone, or back. Where that fails, their own checks find out. */
-export function tellEdges({ traffic, events }: PoolHost, slot: Slot, health: "up" | "down"): void {
-  const { instance } = slot;
-  const { template, port } = instance;
-  if (template.policy !== "proxied" || port === undefined) return;
-  slot.telling = (slot.telling ?? Promise.resolve())
-    .then(() => traffic.tell("127.0.0.1", port, health))
-    .catch((error: unknown) => {
-      events.emit(`HAProxy could not be told that ${titleOf(subjectOf(instance))} is ${health}: ${messageOf(error)}`, {
-        ...subjectOf(instance),
-      });
-    });
 }
 
 export function exitText({ exit }: Pick<ProcessRecord, "exit">): string {

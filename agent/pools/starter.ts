@@ -4,7 +4,7 @@ import { comesUp } from "./coming-up";
 import type { Departures } from "./departures";
 import { titleOf } from "./labels";
 import { launchSpec } from "./launch-spec";
-import { messageOf, type PoolHost, type Slot, subjectOf, tellEdges, unlessAborted } from "./slot";
+import { messageOf, type PoolHost, type Slot, subjectOf, unlessAborted } from "./slot";
 
 /** Pause between two tries to give a process its traffic back, in milliseconds. */
 const RETRY_MS = 1000;
@@ -107,7 +107,6 @@ export class Starter {
     const { pid } = this.host.processes.get(slot.instance.id) ?? {};
     slot.unproven = false;
     this.host.lives.move(subjectOf(slot.instance), "up", { data: { pid } });
-    tellEdges(this.host, slot, "up");
     this.parts.up(slot);
   }
 

@@ -3,6 +3,7 @@ import type { Instance } from "../../model/pool-state";
 import type { Reason } from "../../model/process-state";
 import type { ProcessRecord } from "../processes/host";
 import { Departures } from "./departures";
+import { EdgeNews } from "./edge-news";
 import { HealthWatch } from "./health-watch";
 import { fromLabels, type Labels, titleOf } from "./labels";
 import { labelsNow } from "./labels-now";
@@ -11,7 +12,7 @@ import { MemoryWatch } from "./memory-watch";
 import { OutputWatch } from "./output-watch";
 import { Replacer } from "./replacer";
 import { Restarts } from "./restarts";
-import { exitText, messageOf, type PoolHost, type Slot, subjectOf, tellEdges } from "./slot";
+import { exitText, messageOf, type PoolHost, type Slot, subjectOf } from "./slot";
 import { Starter } from "./starter";
 import { type InstanceStatus, statusesOf } from "./status";
 
@@ -34,6 +35,7 @@ export class Supervisor {
   private readonly memoryWatch: MemoryWatch;
   private readonly outputWatch: OutputWatch;
   private readonly health: HealthWatch;
+  private readonly news: EdgeNews;
   /** Processes of which it was said that they do not come up. */
   private readonly saidLate = new Set<string>();
   private closed = false;
@@ -45,13 +47,17 @@ export class Supervisor {
       awaitsSuccessor: (id, labels) => labels.handoff && this.awaitsSuccessor(id, labels),
     });
     this.restarts = new Restarts(host, (slot) => this.startLater(slot));
+    this.news = new EdgeNews(host);
     this.starter = new Starter(host, {
       departures: this.departures,
       isCurrent,
       failed: (slot, why) =>
         this.restarts.later(slot, { ranForMs: 0, reason: "crash", ended: `did not start: ${why}` }),
       late: (slot, why) => this.late(slot, why),
-      up: (slot) => this.health.begin(slot),
+      up: (slot) => {
+        this.news.back(slot);
+        this.health.begin(slot);
+      },
     });
     const { departures, starter, restarts } = this;
     this.replacer = new Replacer(host, { departures, starter, restarts, isCurrent });
@@ -239,8 +245,7 @@ export class Supervisor {
     const endedAt = record.exit === undefined ? Date.now() : Date.parse(record.exit.at);
     const ranForMs = endedAt - Date.parse(record.startedAt);
     const data = { exit: record.exit };
-    // HAProxy's own checks would send it requests for some seconds: to nobody, or to one that is not ready again.
-    tellEdges(this.host, slot, "down");
+    this.news.gone(slot);
     this.restarts.later(slot, { ranForMs, reason: "crash", ended: exitText(record), data });
   }
 
