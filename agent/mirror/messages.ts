@@ -20,7 +20,7 @@ export interface Sink {
   sample(copy: Copy): void;
   dropped(route: string, reason: string, copies: number): void;
   /** Everything up to here was taken. */
-  end(): void;
+  end(edge: string): void;
 }
 
 /** Reads the messages of one connection, in whatever pieces they come. */
@@ -56,7 +56,7 @@ export class MessageReader {
     if (kind === KIND.hello) {
       this.late = this.now() / 1000 - fields.uint32() > ACK_SECONDS;
       this.edge = fields.rest().toString("latin1");
-    } else if (kind === KIND.end) this.sink.end();
+    } else if (kind === KIND.end) this.sink.end(this.edge);
     else if (kind === KIND.dropped) {
       const [route, reason] = [fields.text(1), fields.text(1)];
       const copies = fields.uint32();

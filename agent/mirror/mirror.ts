@@ -131,7 +131,8 @@ export class Mirror {
   private start(): void {
     const { directory, group, program, marker, log } = this.options;
     const child = fork(program, [MIRROR_ARGUMENT], {
-      execArgv: [...process.execArgv, `--max-old-space-size=${HEAP_MIB}`],
+      // With threads that compile and collect garbage, it would take more than one core from the real requests at once.
+      execArgv: [...process.execArgv, `--max-old-space-size=${HEAP_MIB}`, "--single-threaded"],
       env: { ...process.env, [MARKER_VARIABLE]: marker, [INSTANCE_VARIABLE]: "mirror" },
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       serialization: "advanced",

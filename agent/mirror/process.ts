@@ -5,7 +5,7 @@ import { listenForWorkers } from "../worker-socket";
 import { MessageReader, type Sink } from "./messages";
 import type { Order, ProcessFigures, Report, RouteOrders } from "./orders";
 import { Reservoir } from "./reservoir";
-import { ACK } from "./script";
+import { acknowledgement } from "./script";
 import { Shadow } from "./shadow";
 
 const SWEEP_MS = 50;
@@ -124,12 +124,20 @@ class Desk {
     socket.on("close", () => this.connections.delete(socket));
   }
 
+  /** Routes of which an edge's copies would only be dropped. */
+  private refused(edge: string): [route: string, reason: string][] {
+    return [...this.shadows].flatMap(([route, shadow]): [string, string][] => {
+      const reason = shadow.refusal(edge);
+      return reason === undefined ? [] : [[route, reason]];
+    });
+  }
+
   private sinkOf(socket: Socket): Sink {
     return {
       copy: (copy) => this.shadows.get(copy.route)?.send(copy),
       sample: (copy) => this.samples.get(copy.route)?.add(copy, Date.now(), Math.random),
       dropped: (route, reason, copies) => this.shadows.get(route)?.drop(reason, copies),
-      end: () => socket.write(ACK),
+      end: (edge) => socket.write(acknowledgement(this.refused(edge))),
     };
   }
 }

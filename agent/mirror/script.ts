@@ -18,10 +18,10 @@ const QUEUE_BYTES = 4 * 1024 * 1024;
 /** Memory that Lua may take in one worker, in MiB: some 64 threads' queues; without more, copies fail and requests go on. */
 export const LUA_MEMORY_MIB = 512;
 /** Pause between two looks into the queue: in steady use and, so that an idle edge costs nothing, after a while without copies. */
-const BUSY_PAUSE_MS = 5;
+const BUSY_PAUSE_MS = 10;
 const IDLE_PAUSE_MS = 25;
 /** Looks at an empty queue until a connection is given up; the agent keeps one open for longer. */
-const IDLE_LOOKS = 400;
+const IDLE_LOOKS = 200;
 /** Time that the agent has to take what was sent, in seconds. */
 export const ACK_SECONDS = 10;
 /** Between two tries to reach the agent. */
@@ -35,14 +35,20 @@ export const MAX_MESSAGE = 4 * 1024 * 1024;
  * of a batch without one, HAProxy counts the copies as dropped.
  */
 export const KIND = { copy: 1, dropped: 2, sample: 3, end: 4, hello: 5 } as const;
-/** What the agent sends when it has taken everything up to an `end`. */
-export const ACK = "+";
+
+/**
+ * What the agent sends when it has taken everything up to an `end`: a line with the routes of which it wants no more copies
+ * for now, each with the reason for which they would be dropped. HAProxy then drops them itself, before it makes them.
+ */
+export function acknowledgement(refused: readonly (readonly [route: string, reason: string])[]): string {
+  return `${refused.map(([route, reason]) => `${route}=${reason}`).join(" ")}\n`;
+}
 
 /** The script of an edge. @param socket path of the agent's mirror socket */
 export function mirrorScript(edge: string, socket: string): string {
   return `-- Copies requests for the agent's mirror, written by Sluice.
-local queue, count, bytes = {}, 0, 0
-local copies, drops = {}, {}
+local queue, pieces, count, bytes = {}, 0, 0, 0
+local copies, drops, refused = {}, {}, {}
 local pack = string.pack
 
 local function drop(route, reason, number)
@@ -54,10 +60,11 @@ local function put(txn, kind, route, body)
   local f = txn.f
   local headers = f:req_hdrs_bin()
   if not headers then return drop(route, "headers") end
-  local copy = pack("<s4", pack("<Bs1s1s1s4s4", kind, route, f:method(), tostring(f:src() or ""), f:pathq() or "", headers) .. body)
+  local head = pack("<Bs1s1s1s4s4", kind, route, f:method(), tostring(f:src() or ""), f:pathq() or "", headers)
+  queue[pieces + 1], queue[pieces + 2], queue[pieces + 3] = pack("<I4", #head + #body), head, body
+  pieces = pieces + 3
   count = count + 1
-  queue[count] = copy
-  bytes = bytes + #copy
+  bytes = bytes + #head + #body
   if kind == ${KIND.copy} then copies[route] = (copies[route] or 0) + 1 end
 end
 
@@ -66,7 +73,8 @@ local function full()
 end
 
 core.register_action("mirror", { "http-req" }, function(txn, route, most)
-  if full() then return drop(route, "queue") end
+  local why = refused[route] or full() and "queue"
+  if why then return drop(route, why) end
   local f = txn.f
   local length = f:req_fhdr("content-length")
   if not length then
@@ -92,19 +100,24 @@ local function open()
 end
 
 local function exchange(socket, text)
-  return socket:send(text) == #text and socket:receive(1) == "${ACK}"
+  return socket:send(text) == #text and socket:receive("*l")
 end
 
 local function deliver(socket)
-  local batch, sent, told = table.concat(queue, "", 1, count), copies, drops
-  queue, count, bytes, copies, drops = {}, 0, 0, {}, {}
+  local batch, sent, told = table.concat(queue, "", 1, pieces), copies, drops
+  queue, pieces, count, bytes, copies, drops = {}, 0, 0, 0, {}, {}
   local parts = { pack("<s4", pack("<BI4", ${KIND.hello}, core.now().sec) .. ${luaText(nameSchema.parse(edge))}) }
   for key, number in pairs(told) do
     parts[#parts + 1] = pack("<s4", pack("<B", ${KIND.dropped}) .. key .. pack("<I4", number))
   end
   parts[#parts + 1] = batch
   parts[#parts + 1] = pack("<s4", pack("<B", ${KIND.end}))
-  if socket and exchange(socket, table.concat(parts)) then return true end
+  local answer = socket and exchange(socket, table.concat(parts))
+  refused = {}
+  if answer then
+    for route, reason in answer:gmatch("(%S+)=(%S+)") do refused[route] = reason end
+    return true
+  end
   for key, number in pairs(told) do drops[key] = (drops[key] or 0) + number end
   for route, number in pairs(sent) do drop(route, "away", number) end
   return false

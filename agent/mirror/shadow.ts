@@ -1,4 +1,5 @@
 import { type Dispatcher, Pool } from "undici";
+import type { DropReason } from "../../model/mirror";
 import { copyHeaders } from "./copy-headers";
 import { Figures } from "./figures";
 import type { Copy } from "./messages";
@@ -7,6 +8,8 @@ import { ShadowCounts } from "./shadow-counts";
 /** Copies, and bytes of their bodies, that wait for a shadow at most. */
 const WAITING_COPIES = 512;
 const WAITING_BYTES = 8 * 1024 * 1024;
+/** From this share of either on, no more copies are wanted: what is on its way still finds room. */
+const ENOUGH = 0.5;
 /** Bytes of an answer that are read; the connection of a longer one is closed. */
 const MAX_ANSWER = 1024 * 1024;
 const CONNECT_MS = 1000;
@@ -81,6 +84,16 @@ export class Shadow {
       this.waitingBytes += copy.body.length;
       this.waiting.push({ copy, deadline: performance.now() + this.settings.timeoutMs });
     }
+  }
+
+  /** Why a copy of an edge's would be dropped if it came now; nothing where it is welcome. */
+  refusal(edge: string): DropReason | undefined {
+    if (this.waiting.length >= WAITING_COPIES * ENOUGH || this.waitingBytes >= WAITING_BYTES * ENOUGH)
+      return "overload";
+    const addresses = this.settings.servers[edge] ?? [];
+    if (addresses.length === 0) return "no-server";
+    const now = performance.now();
+    return addresses.every((address) => (this.servers.get(address)?.downUntil ?? 0) > now) ? "down" : undefined;
   }
 
   /** Gives up what takes too long. To be called several times a second. */

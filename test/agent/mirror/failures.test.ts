@@ -66,6 +66,30 @@ test("a dead shadow, a slow one and one that is gone drop copies, counted by rea
   });
 });
 
+test("of a shadow that has enough to do, HAProxy makes no copies, until it has less", async (t) => {
+  const stable = await side(t, "stable");
+  let slow = true;
+  const held: (() => void)[] = [];
+  const dark = await side(t, "dark", (_, response) => {
+    if (slow) held.push(() => response.end("dark"));
+    else response.end("dark");
+  });
+  const { port, route, figures } = await world(t, { web: stable, dark });
+  await route({ mirror: { ...MIRROR, concurrency: 1 } });
+  await until("copies are dropped that never came", async () => {
+    await many(port, 20);
+    const { received = 0, pending = 0, dropped } = (await figures()) ?? {};
+    return pending + (dropped?.overload ?? 0) > received;
+  });
+  slow = false;
+  for (const answer of held) answer();
+  await until("copies come again", async () => {
+    await many(port, 1);
+    const { answered = 0, received = 0, pending = 0 } = (await figures()) ?? {};
+    return pending === 0 && answered > 0 && answered === received;
+  });
+});
+
 test("an agent whose mirror is killed or stopped, or that is killed or stopped itself, costs copies only", async (t) => {
   const stable = await side(t, "stable");
   const dark = await side(t, "dark");
