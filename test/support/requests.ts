@@ -14,9 +14,9 @@ export interface Requests {
   stop(): Promise<Seen>;
 }
 
-/** Sends requests to some ports of this host, one after the other on keep-alive connections, until it is stopped. */
-export function sendRequests(ports: readonly number[], { atOnce = 4, pauseMs = 10 } = {}): Requests {
-  const agent = new Agent({ keepAlive: true, maxSockets: atOnce });
+/** Sends requests to some ports of this host, one after the other, until it is stopped; each on a connection of its own without `keepAlive`. */
+export function sendRequests(ports: readonly number[], { atOnce = 4, pauseMs = 10, keepAlive = true } = {}): Requests {
+  const agent = new Agent({ keepAlive, maxSockets: atOnce });
   const answers: Record<string, number> = {};
   const failures: string[] = [];
   let running = true;
