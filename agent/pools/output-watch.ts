@@ -37,14 +37,17 @@ export class OutputWatch {
     this.looking = true;
     const { processes, events } = this.host;
     try {
+      let largest = DEFAULT.maxBytes;
       for (const { id, state } of processes.list()) {
         if (state === "exited") continue;
         const path = processes.outputPath(id);
         const limits = limitsOf(this.outputOf(id));
+        largest = Math.max(largest, limits.maxBytes);
         // Synchronous: by way of the thread pool, so many looks would cost a multiple.
         const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
         if (size >= limits.maxBytes) await rotate(path, limits);
       }
+      processes.boundOutputs(largest);
       this.failing = false;
     } catch (error) {
       if (!this.failing) events.emit(`output can't be rotated: ${messageOf(error)}`);

@@ -8,6 +8,7 @@ import { inParallel } from "../in-parallel";
 import { type Found, findIn } from "./adopt";
 import { KILL_DEADLINE_MS, killMarked } from "./group";
 import { commandOf, findMarked, instanceOf, isAlive, type Marked, readBootId, signalProcess } from "./identity";
+import { Keeper } from "./keeper";
 import { type Launched, launchShim, type ProcessSpec } from "./launch";
 import { ManagedProcess, type ProcessEvent, type ProcessRecord, type StopOptions } from "./managed";
 import { tailOf } from "./output";
@@ -45,6 +46,7 @@ export class ProcessHost {
   private readonly emitter = new EventEmitter().setMaxListeners(0);
   private readonly sweeper: NodeJS.Timeout;
   private watcher: FSWatcher | undefined;
+  private readonly keeper: Keeper;
   /** Ids whose record could not be read: something of theirs may run. */
   private readonly unrecorded = new Set<string>();
   private closed = false;
@@ -56,6 +58,7 @@ export class ProcessHost {
     private readonly report: (event: ProcessEvent) => void,
   ) {
     this.watcher = this.watchStatuses();
+    this.keeper = new Keeper(directory, report);
     this.sweeper = setInterval(() => {
       for (const managed of this.processes.values()) managed.check();
     }, SWEEP_MS).unref();
@@ -182,6 +185,15 @@ export class ProcessHost {
     return tailOf(this.outputPath(id), lines);
   }
 
+  /**
+   * Sees to it that outputs stay bounded after this agent's end, too, until the next one looks after them.
+   *
+   * @param bytes size above which an output is cut to its end then
+   */
+  boundOutputs(bytes: number): void {
+    if (!this.closed && this.processes.size > 0) this.keeper.bound(bytes);
+  }
+
   outputPath(id: string): string {
     return join(this.folderOf(id), "output.log");
   }
@@ -213,6 +225,7 @@ export class ProcessHost {
     this.closed = true;
     this.watcher?.close();
     clearInterval(this.sweeper);
+    this.keeper.close();
   }
 
   private async findIn(id: string, marked: () => Promise<Marked[]>): Promise<Found | undefined> {
