@@ -27,6 +27,7 @@ import {
 } from "./desired";
 import type { Events } from "./events";
 import { Haproxy, runtimeSocket } from "./haproxy/haproxy";
+import { heldSince } from "./held-since";
 import type { KeptReleases } from "./pools/kept-releases";
 import { Lives } from "./pools/lives";
 import { Supervisor } from "./pools/supervisor";
@@ -524,16 +525,6 @@ function usersOfEdges({ pools, backends }: Desired): { user: Target; edge: strin
 function isChanged({ pools, backends }: Overlay, user: Target): boolean {
   const [kind, ...rest] = user.split("/");
   return Object.hasOwn(kind === "pool" ? pools : backends, rest.join("/"));
-}
-
-/** Since when each route has been as it is: what did not change keeps its time. */
-function heldSince(before: Committed, { routes }: Desired, now: string): Committed["routesSince"] {
-  return Object.fromEntries(
-    Object.entries(routes).map(([name, spec]) => {
-      const same = isDeepStrictEqual(before.routes[name], spec);
-      return [name, (same ? before.routesSince[name] : undefined) ?? now];
-    }),
-  );
 }
 
 /** Who declares what, after a change of one target; `undefined` for one that went. */

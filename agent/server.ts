@@ -7,7 +7,7 @@ import { notesRequest } from "../model/evidence/note";
 import { evidenceQuery } from "../model/evidence/record";
 import { explain } from "../model/explain";
 import { outputQuery } from "../model/output";
-import { sliQuery } from "../model/sli";
+import { type SliAnswer, sliQuery } from "../model/sli";
 import { openRequest, PROTOCOL, step } from "../model/transaction";
 import type { About, AgentStatus, EvidenceAnswer, NotObserved } from "./api";
 import type { Events } from "./events";
@@ -269,7 +269,7 @@ async function check({ parts, body }: Call) {
 }
 
 /** What the meter recorded of a window. Not found where nothing records: that is not the same as no requests. */
-async function sli({ parts, request }: Call) {
+async function sli({ parts, request }: Call): Promise<SliAnswer> {
   const query = parse(sliQuery, queryOf(request));
   const edge = parts.host.working().edges[query.edge];
   if (edge === undefined)
@@ -280,7 +280,7 @@ async function sli({ parts, request }: Call) {
       "no-meter",
       `edge ${query.edge} is not metered: leave out "meter: false" where it is declared`,
     );
-  return parts.meter.query(query);
+  return { ...parts.meter.query(query), now: Date.now() };
 }
 
 /** For Prometheus, in its text format. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { countOf, merge, quantile, type Sparse } from "./histogram";
+import { countOf, merge, middleOf, quantile, type Sparse } from "./histogram";
 import { backendName, name, releaseId } from "./names";
 
 /** Stands for the shadow in a backend's place: what it answered to the copies of a route's requests. Users' names hold no underscore. */
@@ -50,10 +50,17 @@ export interface SliAnswer {
   /** Requests of the edge that HAProxy could not tell the meter of, as it was too slow or away. */
   lost: number;
   counts: Counts;
-  /** Time from a request's arrival to the head of its answer, in milliseconds: queue, connection and server. */
+  /**
+   * Time from a request's arrival to the head of its answer, in milliseconds: queue, connection and server. Also of those that
+   * the client gave up later.
+   */
   head: Sparse;
   /** The same to the last byte that the client got; WebSockets and other tunnels are left out. */
   total: Sparse;
+  /** Times after which clients gave up waiting for a head, in milliseconds: they would have had to wait longer. */
+  waited?: Sparse | undefined;
+  /** The agent's clock when it answered, in milliseconds since the epoch. */
+  now?: number | undefined;
 }
 
 /** What several edges have recorded of the same window. */
@@ -75,6 +82,7 @@ export function mergeAnswers(answers: readonly [SliAnswer, ...SliAnswer[]]): Sli
     },
     head: merge(answers.map(({ head }) => head)),
     total: merge(answers.map(({ total }) => total)),
+    waited: merge(answers.map(({ waited }) => waited ?? [])),
   };
 }
 
@@ -113,7 +121,25 @@ export function bad({ counts }: Pick<SliAnswer, "counts">, metric: RatioMetric):
 export function distribution(answer: SliAnswer, metric: LatencyMetric): { histogram: Sparse; share: number } {
   const ofTotal = metric.startsWith("total ");
   const key = (ofTotal ? metric.slice("total ".length) : metric) as keyof typeof QUANTILES;
-  return { histogram: ofTotal ? answer.total : answer.head, share: QUANTILES[key] };
+  const share = QUANTILES[key];
+  return { histogram: withWaited(ofTotal ? answer.total : answer.head, answer.waited ?? [], share), share };
+}
+
+/**
+ * A histogram with those who gave up after they had waited for longer than its quantile: what they waited for took longer
+ * still. Without them, an app that never answers some requests would look fast to a client that is not patient. Those who
+ * gave up earlier could have got a fast answer: they are left out.
+ */
+function withWaited(histogram: Sparse, waited: Sparse, share: number): Sparse {
+  if (waited.length === 0) return histogram;
+  for (let known = histogram, above = waited; ; ) {
+    const value = quantile(known, share);
+    const still = value === undefined ? [] : above.filter(([bucket]) => middleOf(bucket) > value);
+    known = merge([histogram, still]);
+    // A higher quantile leaves out more of them, until all that are left are above it.
+    if (still.length === above.length) return known;
+    above = still;
+  }
 }
 
 /** How many samples a metric has. */

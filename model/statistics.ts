@@ -68,6 +68,17 @@ export function proportionPValue(candidate: Proportion, stable: Proportion, tole
 
 export type Comparison = "worse" | "not worse" | "too few";
 
+/** Whether a candidate's share of bad requests is above `tolerance` times the stable side's, wrongly so with a probability of at most `alpha`. */
+export function compareProportions(
+  candidate: Proportion,
+  stable: Proportion,
+  { alpha, tolerance = 1 }: { alpha: number; tolerance?: number },
+): Comparison {
+  // With all of its requests bad and none of the other side's, it must be possible at all to be sure.
+  if (proportionPValue({ ...candidate, bad: candidate.of }, { ...stable, bad: 0 }, tolerance) > alpha) return "too few";
+  return proportionPValue(candidate, stable, tolerance) <= alpha ? "worse" : "not worse";
+}
+
 /**
  * Whether a candidate's quantile is above `tolerance` times the stable side's, wrongly so with a probability of at most
  * `alpha`, whatever the distributions. Half of `alpha` goes to an upper confidence bound of the stable side's quantile (an

@@ -14,7 +14,7 @@ const COUNTS = [
 const [REQUESTS, ABORTED, STATUS_4XX, STATUS_5XX, CONNECT, CUT, BYTES] = [0, 1, 2, 3, 4, 5, 6] as const;
 
 const [CLIENT_ABORT, CLIENT_TIMEOUT, SERVER_ABORT, SERVER_TIMEOUT] = ["C", "c", "S", "s"].map((c) => c.charCodeAt(0));
-const [CONNECTING, DATA, TUNNEL] = ["C", "D", "T"].map((c) => c.charCodeAt(0));
+const [QUEUED, CONNECTING, HEAD, DATA, TUNNEL] = ["Q", "C", "H", "D", "T"].map((c) => c.charCodeAt(0));
 const SWITCHING_PROTOCOLS = 101;
 
 /** What was counted of one series in one span of time. */
@@ -22,14 +22,21 @@ export class Cell {
   readonly counts = new Float64Array(COUNTS.length);
   readonly head = new Float64Array(BUCKETS);
   readonly total = new Float64Array(BUCKETS);
+  /** Times that clients had waited for a head when they gave up; only where some did. */
+  waited: Float64Array | undefined;
 
-  /** Counts a request. A client that went away says nothing about who should have answered it, unless that was with an error. */
+  /**
+   * Counts a request. A client that went away says nothing about whether it would have got a good answer, unless that was an
+   * error; but how long it took or waited for the head is known.
+   */
   record(line: Line): void {
     const { counts } = this;
     const { status, who, when } = line;
     if (line.bytes > 0) counts[BYTES] = (counts[BYTES] as number) + line.bytes;
     if ((who === CLIENT_ABORT || who === CLIENT_TIMEOUT) && status < 500 && status !== SWITCHING_PROTOCOLS) {
       counts[ABORTED] = (counts[ABORTED] as number) + 1;
+      if (line.headMs >= 0) add(this.head, headOf(line));
+      else if (when === QUEUED || when === CONNECTING || when === HEAD) add(this.waitedTimes(), line.totalMs);
       return;
     }
     counts[REQUESTS] = (counts[REQUESTS] as number) + 1;
@@ -41,19 +48,20 @@ export class Cell {
     const tunnel = status === SWITCHING_PROTOCOLS || when === TUNNEL;
     if (!tunnel && status < 500 && when === DATA && (who === SERVER_ABORT || who === SERVER_TIMEOUT))
       counts[CUT] = (counts[CUT] as number) + 1;
-    // What never got a head from a server took until HAProxy answered for it.
-    const head = line.headMs < 0 ? line.totalMs : line.headMs + positive(line.connectMs) + positive(line.queueMs);
-    const headBucket = bucketOf(positive(head));
-    this.head[headBucket] = (this.head[headBucket] as number) + 1;
-    if (tunnel) return;
-    const totalBucket = bucketOf(positive(line.totalMs));
-    this.total[totalBucket] = (this.total[totalBucket] as number) + 1;
+    add(this.head, headOf(line));
+    if (!tunnel) add(this.total, line.totalMs);
+  }
+
+  waitedTimes(): Float64Array {
+    this.waited ??= new Float64Array(BUCKETS);
+    return this.waited;
   }
 
   clear(): void {
     this.counts.fill(0);
     this.head.fill(0);
     this.total.fill(0);
+    this.waited?.fill(0);
   }
 
   toCounts(): Counts {
@@ -61,12 +69,23 @@ export class Cell {
   }
 }
 
+function add(histogram: Float64Array, ms: number): void {
+  const bucket = bucketOf(positive(ms));
+  histogram[bucket] = (histogram[bucket] as number) + 1;
+}
+
+/** What never got a head from a server took until HAProxy answered for it. */
+function headOf({ headMs, connectMs, queueMs, totalMs }: Line): number {
+  return headMs < 0 ? totalMs : headMs + positive(connectMs) + positive(queueMs);
+}
+
 function positive(ms: number): number {
   return ms > 0 ? ms : 0;
 }
 
 /** The buckets of a histogram that hold something. */
-export function sparse(histogram: Float64Array): Sparse {
+export function sparse(histogram: Float64Array | undefined): Sparse {
+  if (histogram === undefined) return [];
   const pairs: [number, number][] = [];
   for (let bucket = 0; bucket < histogram.length; bucket++) {
     const count = histogram[bucket] as number;
@@ -79,7 +98,7 @@ const VARINT = 0x80;
 /** Bytes that one number takes at most. */
 const MAX_VARINT = 8;
 /** Bytes that a cell takes at most. */
-export const MAX_CELL = (COUNTS.length + 2 + 4 * BUCKETS) * MAX_VARINT;
+export const MAX_CELL = (COUNTS.length + 3 + 6 * BUCKETS) * MAX_VARINT;
 
 /** Writes a cell at an offset, in few bytes; returns the offset behind it. The buffer has {@link MAX_CELL} bytes of room. */
 export function encodeCell(cell: Cell, into: Uint8Array, offset: number): number {
@@ -93,7 +112,7 @@ export function encodeCell(cell: Cell, into: Uint8Array, offset: number): number
     into[at++] = rest;
   };
   for (const count of cell.counts) write(count);
-  for (const histogram of [cell.head, cell.total]) {
+  for (const histogram of [cell.head, cell.total, ...(cell.waited === undefined ? [] : [cell.waited])]) {
     let last = -1;
     for (let bucket = 0; bucket < histogram.length; bucket++) {
       const count = histogram[bucket] as number;
@@ -121,12 +140,15 @@ export function addEncoded(bytes: Uint8Array, start: number, end: number, to: Ce
     throw new Error("a record of the meter is cut short");
   };
   for (let index = 0; index < to.counts.length; index++) to.counts[index] = (to.counts[index] as number) + read();
-  for (const histogram of [to.head, to.total]) {
+  const readInto = (histogram: Float64Array) => {
     let bucket = -1;
     for (let step = read(); step !== 0; step = read()) {
       bucket += step;
       if (bucket >= BUCKETS) throw new Error("a record of the meter names a bucket that does not exist");
       histogram[bucket] = (histogram[bucket] as number) + read();
     }
-  }
+  };
+  readInto(to.head);
+  readInto(to.total);
+  if (at < end) readInto(to.waitedTimes());
 }

@@ -269,8 +269,8 @@ function sumOf(
     coveredMs += slot.coveredMs;
     lost += slot.lost[edge] ?? 0;
   }
-  const [counts, head, total] = [sum.toCounts(), sparse(sum.head), sparse(sum.total)];
-  return { from, to, coveredMs, lost, counts, head, total };
+  const [counts, head, total, waited] = [sum.toCounts(), sparse(sum.head), sparse(sum.total), sparse(sum.waited)];
+  return { from, to, coveredMs, lost, counts, head, total, waited };
 }
 
 function floor(at: number, to: number): number {

@@ -13,6 +13,9 @@ const FAULTS: Partial<Record<string, number>> = {
 /** Copies that the shadow would have got if the way to it were faster: without them, its answers are not all there are. */
 const LOST: ReadonlySet<string> = new Set<DropReason>(["queue", "away", "overload"]);
 
+/** Time to a head that never came. */
+const NO_HEAD = -1;
+
 const [CLIENT, SERVER, CONNECTING, NORMAL] = ["C", "S", "C", "-"].map((c) => c.charCodeAt(0)) as [
   number,
   number,
@@ -36,7 +39,7 @@ export class ShadowCounts {
     // What can't be copied at all says nothing about the shadow.
     if (status === undefined && !LOST.has(reason)) return;
     for (let copy = 0; copy < copies; copy++)
-      if (status === undefined) this.record(edge, { status: 0, ms: 0, who: CLIENT, when: NORMAL });
+      if (status === undefined) this.record(edge, { status: 0, ms: NO_HEAD, who: CLIENT, when: NORMAL });
       else this.record(edge, { status, ms, who: SERVER, when: status === 503 ? CONNECTING : NORMAL });
   }
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentClient } from "../../agent/client/client";
+import { formatMilliseconds } from "../../model/duration";
 import { mergeAnswers, type SliAnswer, type SliSelector } from "../../model/sli";
 import type { Probe, Verdict } from "../../model/verdict";
 
@@ -77,15 +78,33 @@ export function found(verdict: Verdict, text: string, values: Record<string, num
   return { verdict, text, values };
 }
 
+/** How much an agent's clock may differ from this host's, in milliseconds: less than gates wait for the meter. */
+const MOST_SKEW_MS = 2000;
+
 /** What all edges' meters have recorded of a side. Rejects where one of them cannot tell. */
 export async function measured(
-  { edges, signal }: Pick<GateContext, "edges" | "signal">,
+  { edges, signal, clock = SYSTEM_CLOCK }: Pick<GateContext, "edges" | "signal" | "clock">,
   side: Side,
   window: { from: number; to: number },
 ): Promise<SliAnswer> {
   const [first, ...rest] = await Promise.all(
-    edges.map(({ name, agent }) => agent.sli({ edge: name, ...side, ...window }, { signal })),
+    edges.map(async ({ name, agent }) => {
+      const asked = clock.now();
+      const answer = await agent.sli({ edge: name, ...side, ...window }, { signal });
+      assertSameTime(name, answer, { from: asked, to: clock.now() });
+      return answer;
+    }),
   );
   if (first === undefined) throw new Error("there is no edge whose meter could be asked");
   return mergeAnswers([first, ...rest]);
+}
+
+/** Windows are in this host's time: with another one, a gate would judge requests of before the change, or none. */
+function assertSameTime(edge: string, { now }: SliAnswer, { from, to }: { from: number; to: number }): void {
+  const skew = now === undefined ? 0 : now < from ? now - from : Math.max(0, now - to);
+  if (Math.abs(skew) <= MOST_SKEW_MS) return;
+  const how = `${formatMilliseconds(Math.abs(skew))} ${skew < 0 ? "behind" : "ahead of"}`;
+  throw new Error(
+    `the clock of the agent of edge ${edge} is ${how} this host's, so that its requests can't be told from earlier ones: set both by NTP`,
+  );
 }

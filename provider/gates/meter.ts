@@ -1,7 +1,7 @@
 import { formatMilliseconds, milliseconds } from "../../model/duration";
 import type { MeterSliGate, SoakGate } from "../../model/gate";
 import { bad, distribution, isRatio, measure, SHADOW, type SliAnswer, type SliMetric, samples } from "../../model/sli";
-import { compareQuantiles, proportionPValue } from "../../model/statistics";
+import { compareProportions, compareQuantiles } from "../../model/statistics";
 import { formatMetric, formatThreshold, holds, thresholdOf } from "../../model/threshold";
 import type { Probe } from "../../model/verdict";
 import { found, measured, type ProbeContext, type Side } from "./context";
@@ -156,7 +156,6 @@ function compareOne(
     const { histogram, share } = distribution(candidate, metric);
     return compareQuantiles(histogram, distribution(stable, metric).histogram, share, options);
   }
-  if (candidate.counts.requests === 0 || stable.counts.requests === 0) return "too few";
   const side = (answer: SliAnswer) => ({ bad: bad(answer, metric), of: answer.counts.requests });
-  return proportionPValue(side(candidate), side(stable), options.tolerance) <= options.alpha ? "worse" : "not worse";
+  return compareProportions(side(candidate), side(stable), options);
 }

@@ -5,7 +5,7 @@ import { runInNewContext } from "node:vm";
 import { emptyLine, parseLine } from "../../../agent/meter/line";
 import { COARSE_KEPT_MS, COARSE_MS, Recorder } from "../../../agent/meter/recorder";
 import { MAX_SERIES } from "../../../agent/meter/series";
-import { quantile } from "../../../model/histogram";
+import { bucketOf, countOf, quantile } from "../../../model/histogram";
 
 const START = 1_800_000_000_000;
 
@@ -79,7 +79,11 @@ test("requests are told apart by how they ended", () => {
     feed(meter, `${START + 10} ${status} ${rest.join(" ")} edge - web s1`);
   }
   advance(meter, START, START + 4000);
-  const { counts, head, total } = meter.query({ edge: "edge", from: START, to: START + 1000 });
+  const { counts, head, total, waited = [] } = meter.query({ edge: "edge", from: START, to: START + 1000 });
+  // The head of one that was given up later is known, and how long another one was waited for; a request that never came
+  // as a whole was waited for by nobody.
+  assert.equal(countOf(head), 10);
+  assert.deepEqual(waited, [[bucketOf(900), 1]]);
   assert.deepEqual(counts, {
     requests: 9,
     aborted: 3,

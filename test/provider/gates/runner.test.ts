@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import type { GateInput } from "../../../model/gate";
+import { bucketOf, type Sparse } from "../../../model/histogram";
 import { GateBreach, KEPT_MEASUREMENTS, SYSTEM_CLOCK, watchGates } from "../../../provider/gates";
 import { until } from "../../support/until";
 import { answer, gates, world } from "./support";
@@ -129,6 +130,59 @@ test("a candidate is compared with the stable side over the same time", async ()
   await breach(watchGates(relative, both({ ms: 300 }, { ms: 100 })), /p95 30\d ms beside 100 ms/);
   await breach(watchGates(relative, both({}, { requests: 20 })), /insufficient .*too few requests to compare p95/);
   await breach(watchGates(relative, { ...both({}, {}), stable: undefined }), /there is no stable side/);
+});
+
+test("a share is compared only where a candidate that is all bad would be found", async () => {
+  const both = (candidate: object, stable: object) =>
+    world((query) => answer(query, query.backend === "new" ? candidate : stable));
+  const relative = gates({ kind: "sli", notWorseThanStable: { metrics: ["errors"] }, minRequests: 1 });
+  const few = both({ requests: 1, status5xx: 1 }, { requests: 100 });
+  await breach(watchGates(relative, few), /insufficient .*too few requests to compare errors/);
+  await breach(watchGates(relative, both({ requests: 50 }, { requests: 0 })), /insufficient .*too few requests/);
+  await watchGates(relative, both({ requests: 50 }, { requests: 100 }));
+});
+
+test("clients that gave up after a long wait are slow requests; those who left early are none", async () => {
+  const slow: Sparse = [[bucketOf(10_000), 60]];
+  const gate = gates({ ...sli, interval: "10 seconds" });
+  await breach(
+    watchGates(
+      gate,
+      world((query) => answer(query, { waited: slow })),
+    ),
+    /p95 10 s, not < 500 ms/,
+  );
+  // With fewer of them, 95 % of all were fast nevertheless.
+  const few: Sparse = [[bucketOf(10_000), 40]];
+  await watchGates(
+    gate,
+    world((query) => answer(query, { waited: few })),
+  );
+  // Those who left after 20 ms could not know that it takes 600.
+  const early: Sparse = [[bucketOf(20), 900]];
+  const left = world((query) => answer(query, { ms: 600, waited: early }));
+  await breach(watchGates(gate, left), /p95 60\d ms, not < 500 ms/);
+  // They count on both sides of a comparison.
+  const both = (candidate: object, stable: object) =>
+    world((query) => answer(query, query.backend === "new" ? candidate : stable));
+  const relative = gates({ kind: "sli", notWorseThanStable: { metrics: ["p95"] } });
+  const waited: Sparse = [[bucketOf(10_000), 200]];
+  await breach(watchGates(relative, both({ waited }, {})), /worse than the stable side: p95 10 s beside 100 ms/);
+  await watchGates(relative, both({ waited }, { waited }));
+});
+
+test("a meter whose clock differs tells of another time: that is no verdict", async () => {
+  for (const [skew, says] of [
+    [-60_000, /unavailable 3 times in a row: the clock of the agent of edge main is 1 min behind this host's/],
+    [60_000, /the clock of the agent of edge main is 1 min ahead of this host's/],
+  ] as const) {
+    const context = world((query) => answer(query, { now: query.to + skew }));
+    await breach(watchGates(gates(sli), context), says);
+  }
+  await watchGates(
+    gates(sli),
+    world((query) => answer(query, { now: query.to + 1000 })),
+  );
 });
 
 test("a watch keeps the newest measurements, and hands on each one, by names that tell gates apart", async () => {
