@@ -174,7 +174,7 @@ export async function serverProblems(
     );
   if (!host.haproxy(edge).runs())
     return problem(`HAProxy of edge ${edge} does not run: see why in the agent's events, then try again`);
-  return step.verb === "server.drain" ? lastProblems(step, host, problem) : [];
+  return step.verb === "server.drain" && !step.last ? lastProblems(step, host, problem) : [];
 }
 
 /** A backend must keep somebody who answers. */

@@ -83,6 +83,8 @@ export const step = z.discriminatedUnion("verb", [
     deadline: duration({ max: "7 days" }),
     /** Time for which the server stays out of the traffic, once nothing uses it, if the holder dies: its host needs it to put back what was there. @default "0 seconds" */
     hold: duration({ max: "1 hour" }).default("0 seconds"),
+    /** Whether it may be the last one that takes requests: they are answered with 503 then. @default false */
+    last: z.boolean().default(false),
   }),
   z.strictObject({
     verb: z.literal("server.enable"),

@@ -171,8 +171,10 @@ function gateOf(
   stage: string,
   { gate: name, kind = "", limits = [], bounds = [] }: { gate: string } & Partial<GateEvidence>,
 ): GateEvidence | undefined {
-  const known = record.gates.find(
-    (other) => other.stage === stage && other.gate === name && other.outcome === "watching",
+  // Notes come beside the transaction: the last ones of a gate may arrive after its end.
+  const open = record.endedAt === undefined ? ["watching"] : ["watching", "ended"];
+  const known = record.gates.findLast(
+    (other) => other.stage === stage && other.gate === name && open.includes(other.outcome),
   );
   if (known !== undefined) return known;
   if (record.gates.length >= MAX_GATES) return undefined;

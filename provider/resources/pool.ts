@@ -16,8 +16,8 @@ import { inPlaceFailures } from "./in-place-check";
 import { differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { meterFailures } from "./metered";
 import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
+import { removePool } from "./pool-removal";
 import { promote, walkOf } from "./pool-walk";
-import { inTransaction } from "./transaction";
 
 /** The processes of a release on a host, and the backends that they serve. A new release is promoted side by side, or in place. */
 export const poolResource: Resource = {
@@ -90,15 +90,8 @@ export const poolResource: Resource = {
   },
 
   async delete(context, { id, state }) {
-    const { agent } = state as unknown as PoolInputs;
-    await withAgent(agent, async (client) => {
-      if ((await client.pool(id)) !== undefined)
-        await inTransaction(client, `pool/${id}`, context, async (run) => {
-          await run({ verb: "pool.remove", pool: id });
-        });
-      context.log.progress("draining, then stopping its processes");
-      await client.settle(id, context.signal);
-    });
+    const pool = state as unknown as PoolInputs;
+    await withAgent(pool.agent, (client) => removePool(client, { ...pool, name: id }, context));
   },
 };
 

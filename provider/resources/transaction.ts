@@ -30,6 +30,8 @@ export interface TransactionOptions<P extends Part = Part> {
   undoDeadlineMs?: number | undefined;
   /** What is done before an undo, while all leases are still renewed: leads traffic away from what will stop. */
   retreat?: (parts: OpenPart<P>[]) => Promise<void>;
+  /** What is done after the commit of what lasts, before that of what does not; its failure is told, and undoes nothing. */
+  committed?: () => Promise<void>;
   /** What is waited for after the undo of what lasts, before that of what does not: traffic must not come back too early. */
   restored?: () => Promise<void>;
   /**
@@ -93,7 +95,12 @@ export async function inTransactions<P extends Part>(
       tell,
     );
     signal.throwIfAborted();
+    let follow = options.committed;
     for (const hold of lastingFirst(holds)) {
+      if (hold.part.passing) {
+        await follow?.().catch((failed: unknown) => context.log.warn(messageOf(failed)));
+        follow = undefined;
+      }
       committing = hold;
       await commit(hold);
       hold.committed = true;

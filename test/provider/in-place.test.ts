@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { WatchedInput } from "../../model/serving";
 import { replaceInPlace } from "../../provider/resources/in-place";
+import { removePool } from "../../provider/resources/pool-removal";
 import type { Context } from "../../provider/server";
 import { ask, sendRequests } from "../support/requests";
 import { until } from "../support/until";
@@ -175,6 +176,18 @@ test("a release is replaced in its place, behind two edges and under load, and p
     await assert.rejects(deploy("v3"), /held: a transaction of ana/);
     await client.abort(id, "done");
     assert.equal(await committed(), "v2");
+  });
+
+  await t.test("it is removed without a lost request, as soon as its edges have let go of it", async () => {
+    said.length = 0;
+    const inputs = nodes.inputs(await nodes.release("v2"), {});
+    const startedAt = performance.now();
+    await removePool(nodes.node.client, { ...inputs, drainDeadline: "5 minutes" }, contextOf(said));
+    assert.ok(performance.now() - startedAt < 120_000, "idle connections of the edges were waited for");
+    assert.equal(await nodes.node.client.pool("web"), undefined);
+    const drained = said.filter((line) => /server node of backend web on edge main has 0 connections left/.test(line));
+    assert.equal(drained.length, 2, JSON.stringify(said));
+    assert.deepEqual(await releases(), ["peer"]);
   });
 
   const { failures, answers } = await load.stop();

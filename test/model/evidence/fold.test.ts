@@ -86,6 +86,25 @@ test("the verdict of an end stands, and what an undo put back ends with it", () 
   assert.deepEqual(evidenceRecord.parse(JSON.parse(JSON.stringify(record))), JSON.parse(JSON.stringify(record)));
 });
 
+test("a gate's last notes count also where they arrive after the end", () => {
+  const record = empty();
+  const stage = "10%";
+  fold(record, {
+    kind: "note",
+    note: { kind: "gates", stage, gates: [{ gate: "sli", kind: "sli", limits: [], bounds: [] }] },
+  });
+  fold(record, { kind: "ended", at: BEGUN + 1, verdict: "undone", ending: "abort" });
+  assert.equal(record.gates[0]?.outcome, "ended");
+  fold(record, {
+    kind: "note",
+    note: { kind: "outcome", at: BEGUN, stage, gate: "sli", outcome: "breach", reason: "bad" },
+  });
+  assert.deepEqual(
+    record.gates.map(({ kind, outcome, reason }) => [kind, outcome, reason]),
+    [["sli", "breach", "bad"]],
+  );
+});
+
 test("differences are by path; hidden values show only that they differ; long ones are cut", () => {
   const before = flatten({
     a: 1,
