@@ -89,7 +89,7 @@ test("a deployer that dies after the port was taken has it given back once its l
   await world.client.renew(world.id);
   await world.doSwitch();
   assert.notEqual(await isGivenBack(world), world.pid);
-  assert.equal((await world.client.transaction(world.id)).state, "undone");
+  await until("the undo to be told", async () => (await world.client.transaction(world.id)).state === "undone");
 });
 
 test("a process that does not give way in time fails the change, and is left as it is", async (t) => {
