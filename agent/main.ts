@@ -2,8 +2,10 @@ import { mkdir, readdir, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { agentOptions } from "../model/agent";
+import { type EvidenceRetention, evidenceRetention } from "../model/evidence/retention";
 import { PROTOCOL } from "../model/transaction";
 import { Artifacts } from "./artifacts";
 import { Ballast } from "./ballast";
@@ -48,10 +50,14 @@ const SUPERVISED = process.env.SLUICE_SUPERVISOR === "systemd";
 
 const configFile = z.strictObject({ version: z.string(), options: agentOptions });
 
+async function readConfig(directory: string): Promise<z.output<typeof configFile>> {
+  return configFile.parse(JSON.parse(await readFile(join(directory, "agent.json"), "utf8")));
+}
+
 /** Starts the agent of a state folder: adopts what runs, undoes what was left open, then listens. */
 async function main(directory: string): Promise<void> {
   await ensurePrivateFolder(directory);
-  const { version, options } = configFile.parse(JSON.parse(await readFile(join(directory, "agent.json"), "utf8")));
+  const { version, options } = await readConfig(directory);
   await assertUnclaimed(directory);
   await assertSocketFolder(dirname(options.socket));
   if (await isLive(options.socket))
@@ -152,7 +158,17 @@ async function start(
     meter,
     secrets: () => secrets.known(),
     agent: { version, host: hostname() },
+    retention: options.evidence,
   });
+  const reload = async () => {
+    const { options: wanted } = await readConfig(directory);
+    const taken = { ...about.options, evidence: wanted.evidence };
+    if (!isDeepStrictEqual(taken.evidence, about.options.evidence))
+      events.emit(`evidence is kept ${retentionInWords(wanted.evidence)} from now on`);
+    about.options = taken;
+    await evidence.keep(wanted.evidence);
+    return {};
+  };
   const transactions = new Transactions({ host, journal, events, secrets, ballast, evidence });
 
   const stop = (restart: boolean) => {
@@ -185,6 +201,7 @@ async function start(
     operator: { host, directory, recovery },
     output: { processes, times: outputTimes, secretsOf: (pool) => secrets.valuesOf(pool) },
     about: () => ({ ...about, guarded: isGuarded(about.guard) }),
+    reload,
     shutdown: stop,
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const)
@@ -216,6 +233,11 @@ async function start(
 /** Whether something restarts the agent when it dies: systemd, or the guard that started it. */
 function isGuarded(guard: number): boolean {
   return SUPERVISED || (process.ppid === guard && guard !== 1);
+}
+
+function retentionInWords(given: EvidenceRetention | undefined): string {
+  const { count, days, size } = given ?? evidenceRetention.parse({});
+  return `for ${days} days, ${count} transactions and ${size} at most`;
 }
 
 function logOf({ log }: z.output<typeof agentOptions>): EventLog | undefined {

@@ -50,6 +50,8 @@ export interface ServerParts {
   operator: DoctorSource;
   /** Facts about the agent itself. */
   about: () => About;
+  /** Reads the agent's options anew, and takes those that need no restart. */
+  reload: () => Promise<object>;
   /** Ends the agent; with `restart`, its guard starts the version that is installed now. */
   shutdown: (restart: boolean) => void;
 }
@@ -131,6 +133,7 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
       path: await parts.host.artifacts.receive(params[0] ?? "", request as AsyncIterable<Buffer>),
     }),
   ],
+  ["POST", /^\/v1\/reload$/, async ({ parts }) => parts.reload()],
   ["POST", /^\/v1\/shutdown$/, shutdown],
 ];
 

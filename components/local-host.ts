@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
+import type { EvidenceRetentionInput } from "../model/evidence/retention";
 import { Agent } from "../provider/classes/agent";
 import type { AgentRef } from "../provider/resources/agent-ref";
 
@@ -17,6 +18,8 @@ export interface LocalHostArgs {
   group?: pulumi.Input<string> | undefined;
   /** File to which its events go as JSON lines; SIGHUP reopens it, for logrotate. @default none. Change: the agent restarts, apps do not. */
   log?: pulumi.Input<string> | undefined;
+  /** What is kept of the evidence of changes. @default 300 changes, 400 days, "200 MiB". Change: live. */
+  evidence?: pulumi.Input<EvidenceRetentionInput> | undefined;
 }
 
 /** The host that runs `pulumi`, with a Sluice agent on it. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { evidenceRetention } from "./evidence/retention";
 import { shown } from "./explain";
 import { absolutePath } from "./names";
 
@@ -33,5 +34,14 @@ export const agentOptions = z.strictObject({
    * @default none. Change: the agent restarts, apps do not.
    */
   log: absolutePath.optional(),
+  /** What is kept of the evidence of changes. @default 300 changes, 400 days, 200 MiB. Change: live. */
+  evidence: evidenceRetention.optional(),
 });
 export type AgentOptions = z.output<typeof agentOptions>;
+
+/** Whether an agent can take these options for those that it has without a restart. */
+export function isLiveChange({ evidence: _before, ...before }: AgentOptions, after: AgentOptions): boolean {
+  const { evidence: _after, ...rest } = after;
+  const texts = (options: object) => JSON.stringify(Object.entries(options).toSorted());
+  return texts(before) === texts(rest);
+}

@@ -201,6 +201,11 @@ export class AgentClient {
     await this.connection.call("POST", `/v1/pools/${pool}/settle`, {}, { timeoutMs: 0, signal });
   }
 
+  /** Has the agent read its options anew, of which it takes those that need no restart. */
+  async reload(): Promise<void> {
+    await this.connection.call("POST", "/v1/reload", {});
+  }
+
   async shutdown(options: { restart: boolean }): Promise<void> {
     await this.connection.call("POST", "/v1/shutdown", options);
   }

@@ -9,7 +9,7 @@ import {
   newRecord,
   summaryOf,
 } from "../../model/evidence/record";
-import { outdated } from "../../model/evidence/retention";
+import { type EvidenceRetention, evidenceRetention, outdated } from "../../model/evidence/retention";
 import type { Owner, Target } from "../../model/transaction";
 import type { Desired } from "../desired";
 import type { Events } from "../events";
@@ -27,6 +27,8 @@ const LOOK_PATIENCE_MS = 250;
 const SETTLE_MS = 6000;
 /** Size at which a log is written anew as the record that it makes, in bytes. */
 const COMPACT_AT = 4 * 1024 * 1024;
+/** Between two looks for what is too old, in milliseconds. */
+const PRUNE_MS = 3_600_000;
 /** Records that are kept in memory, since they could not be written. */
 const MAX_UNWRITTEN = 20;
 
@@ -39,6 +41,8 @@ export interface EvidenceParts {
   /** Values that must not get into it. */
   secrets: () => string[];
   agent: EvidenceRecord["agent"];
+  /** What is kept. @default as its schema says */
+  retention?: EvidenceRetention | undefined;
 }
 
 /** A transaction whose evidence is not complete yet. */
@@ -74,9 +78,20 @@ export class Evidence {
   private readonly summaries = new Map<string, EvidenceSummary>();
   private readonly finishing = new Set<Promise<void>>();
   private readonly closing = new AbortController();
+  private retention: EvidenceRetention;
+  private readonly ageing: NodeJS.Timeout;
 
   constructor(private readonly parts: EvidenceParts) {
     this.folders = new EvidenceFolders(parts.directory);
+    this.retention = parts.retention ?? evidenceRetention.parse({});
+    // What is too old goes also where nothing is changed any more.
+    this.ageing = setInterval(() => this.inBackground("what is kept", () => this.prune()), PRUNE_MS).unref();
+  }
+
+  /** Keeps this much from now on, and removes what is more. */
+  async keep(retention: EvidenceRetention | undefined): Promise<void> {
+    this.retention = retention ?? evidenceRetention.parse({});
+    await this.prune();
   }
 
   opened(opened: { id: string; target: Target; owner: Owner }): void {
@@ -198,6 +213,7 @@ export class Evidence {
 
   /** Completes what has ended, without waiting for the meter; not longer than `deadlineMs`. What is not done then, the next agent does. */
   async close(deadlineMs: number): Promise<void> {
+    clearInterval(this.ageing);
     this.closing.abort();
     const enough = new AbortController();
     const late = sleep(deadlineMs, undefined, { signal: enough.signal }).catch(() => undefined);
@@ -284,7 +300,7 @@ export class Evidence {
   private async prune(): Promise<void> {
     const held = new Set([...this.open.values()].map(({ name }) => name));
     const folders = (await this.folders.sizes()).filter(({ name }) => !held.has(name));
-    for (const name of outdated(folders, Date.now())) {
+    for (const name of outdated(folders, Date.now(), this.retention)) {
       await this.folders.remove(name);
       this.summaries.delete(name);
     }

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { EvidenceRetentionInput } from "../../model/evidence/retention";
 import type { AgentRef } from "../resources/agent-ref";
 
 export interface AgentArgs {
@@ -14,6 +15,8 @@ export interface AgentArgs {
   group?: pulumi.Input<string> | undefined;
   /** File to which its events go as JSON lines; SIGHUP reopens it, for logrotate. @default none. Change: the agent restarts, apps do not. */
   log?: pulumi.Input<string> | undefined;
+  /** What is kept of the evidence of changes. @default 300 changes, 400 days, "200 MiB". Change: live. */
+  evidence?: pulumi.Input<EvidenceRetentionInput> | undefined;
 }
 
 /** The Sluice daemon on this host. It is replaced by a newer version without touching the processes that it runs. */

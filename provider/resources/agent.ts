@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { About } from "../../agent/api";
 import { aboutAgent, installAgent, restartAgent, startAgent, stopAgent } from "../../agent/client/launch";
-import { type AgentOptions, agentOptions } from "../../model/agent";
+import { type AgentOptions, agentOptions, isLiveChange } from "../../model/agent";
 import { absolutePath } from "../../model/names";
 import { agentBundle, type Checked, type Context, type DiffRequest, type Properties, type Resource } from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
@@ -95,6 +95,10 @@ async function ensure(wanted: Inputs, oldSocket: string, { signal, log }: Contex
   await installAgent(directory, options, agentBundle());
   if (before !== undefined && isAsWanted(before, wanted.version, options))
     return { ...wanted, ...observed(before), connection: connectionOf(wanted) };
+  if (before?.guarded && before.version === version && isLiveChange(before.options, options)) {
+    await withAgent(before, (client) => client.reload());
+    return { ...wanted, ...observed(before), connection: connectionOf(wanted) };
+  }
   log.progress(
     before === undefined ? "starting the agent" : `agent ${before.version} -> ${version}, processes and traffic go on`,
   );

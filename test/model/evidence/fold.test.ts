@@ -129,12 +129,13 @@ test("differences are by path; hidden values show only that they differ; long on
 test("the oldest evidence goes by number, age and size, and the newest one never", () => {
   const folder = (name: string, begunAt: number, bytes = 10) => ({ name, begunAt, bytes });
   const all = [folder("c", 300), folder("a", 100), folder("b", 200)];
-  const bounds = { count: 10, ageMs: 1000, bytes: 1000 };
+  const DAY = 86_400_000;
+  const bounds = { count: 10, days: 1, size: "1000 B" as const };
   assert.deepEqual(outdated(all, 400, bounds), []);
   assert.deepEqual(outdated(all, 400, { ...bounds, count: 2 }), ["a"]);
-  assert.deepEqual(outdated(all, 400, { ...bounds, ageMs: 250 }), ["a"]);
-  assert.deepEqual(outdated(all, 400, { ...bounds, bytes: 25 }), ["a"]);
-  assert.deepEqual(outdated(all, 9999, { count: 0, ageMs: 0, bytes: 0 }), ["b", "a"]);
+  assert.deepEqual(outdated(all, DAY + 150, bounds), ["a"]);
+  assert.deepEqual(outdated(all, 400, { ...bounds, size: "25 B" }), ["a"]);
+  assert.deepEqual(outdated(all, 9 * DAY, { count: 0, days: 1, size: "0 B" }), ["b", "a"]);
   assert.deepEqual(outdated([folder("big", 1, 5000)], 2, bounds), []);
 });
 
