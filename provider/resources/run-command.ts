@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { basename } from "node:path";
 import { endGroup } from "../end-group";
+import { onLeash } from "../leash";
 
 /** Output that is kept, in characters from its end. */
 const KEPT = 64 * 1024;
@@ -31,7 +32,10 @@ export class CommandError extends Error {
 /** Time that output has to end after its program, in milliseconds. */
 const CLOSE_MS = 2000;
 
-/** Runs a program without a shell, in a process group that ends with it. Resolves with its standard output. @throws CommandError */
+/**
+ * Runs a program without a shell, in a process group that ends with it, and with this process. Resolves with its standard output.
+ * @throws CommandError
+ */
 export function runCommand({ command, cwd, env, timeoutMs, signal, line }: CommandRun): Promise<string> {
   const [program = "", ...args] = command;
   const title = basename(program);
@@ -44,6 +48,7 @@ export function runCommand({ command, cwd, env, timeoutMs, signal, line }: Comma
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });
+    const letGo = onLeash(child);
     const end = () => endGroup(child);
     if (stop.aborted) end();
     stop.addEventListener("abort", end, { once: true });
@@ -62,6 +67,7 @@ export function runCommand({ command, cwd, env, timeoutMs, signal, line }: Comma
     };
     child.on("error", (error) => fail(`can't be run: ${error.message}`));
     child.on("exit", (code, ended) => {
+      letGo();
       stop.removeEventListener("abort", end);
       const finish = () => {
         if (signal.aborted) reject(signal.reason);

@@ -1,0 +1,21 @@
+import { type ChildProcess, spawn } from "node:child_process";
+
+/** Waits until nobody holds its input any more, and ends the group that it is given. */
+const LEASH = 'read -r _; kill -s KILL -- "-$1"';
+
+/**
+ * Ends a program, which has a process group of its own, also when this process dies (kill -9): whoever comes next must not
+ * meet it still at work.
+ *
+ * @returns lets go of it, once it has ended by itself
+ */
+export function onLeash({ pid }: Pick<ChildProcess, "pid">): () => void {
+  if (pid === undefined) return () => undefined;
+  const leash = spawn("/bin/sh", ["-c", LEASH, "sluice-leash", String(pid)], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
+  leash.on("error", () => undefined);
+  leash.unref();
+  return () => leash.kill("SIGKILL");
+}
