@@ -9,6 +9,6 @@ end
 
 function request()
   sent = sent + 1
-  if sent % 5 == 0 then return wrk.format("POST", "/", nil, body) end
-  return wrk.format("GET", "/")
+  if sent % 5 == 0 then return wrk.format("POST", nil, nil, body) end
+  return wrk.format("GET")
 end

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { writeFileAtomic } from "../../agent/files";
 import { REPOSITORY } from "../../test/engine/support/engine";
 import type { Machine } from "./machine";
+import { median, rounded } from "./statistics";
 
 /** A figure and what it is to reach. */
 export interface Target {
@@ -12,6 +13,19 @@ export interface Target {
   unit: string;
   atLeast?: number;
   atMost?: number;
+  /** The same figure of each round, of which `measured` is the median: what a reader may take for noise. */
+  rounds?: readonly number[];
+}
+
+/** A target on what a figure of ours is of another one, by rounds in which both were measured one right after the other. */
+export function ratioTarget(
+  what: string,
+  own: readonly number[],
+  other: readonly number[],
+  limit: { atLeast: number } | { atMost: number },
+): Target {
+  const rounds = own.map((figure, round) => rounded(figure / (other[round] ?? Number.NaN)));
+  return { what, measured: rounded(median(rounds)), unit: "", ...limit, rounds };
 }
 
 /** What a benchmark found out. */
@@ -60,16 +74,21 @@ export function render({ name, quick, seconds, summary, targets, failures, notes
     `${shown(target.measured)} ${target.unit}`.trim(),
     target.atLeast === undefined ? `<= ${shown(target.atMost)}` : `>= ${shown(target.atLeast)}`,
     isMet(target) ? "reached" : "NOT REACHED",
+    spread(target),
   ]);
   return [
     `${name}${quick ? " (quick: the figures mean nothing)" : ""}, ${Math.round(seconds)} s`,
     "",
     table(["", ...columns], sides),
     "",
-    table(["target", "measured", "to reach", ""], goals),
+    table(["target", "measured", "to reach", "", "lowest to highest round"], goals),
     ...notes.map((note) => `note: ${note}`),
     ...failures.map((failure) => `FAILED: ${failure}`),
   ].join("\n");
+}
+
+function spread({ rounds = [] }: Target): string {
+  return rounds.length < 2 ? "" : `${shown(Math.min(...rounds))} to ${shown(Math.max(...rounds))}`;
 }
 
 function shown(value: number | undefined): string {
