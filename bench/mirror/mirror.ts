@@ -19,16 +19,25 @@ const WARM_SECONDS = 1;
 
 const PACED = `${__dirname}/paced.lua`;
 
+interface LoadOptions {
+  path: string;
+  connections: number;
+  seconds: number;
+  /** One of wrk's. @default as fast as answers come */
+  script?: string;
+}
+
+type Load = "usual" | "at once" | "full";
+
 /** What is asked of both edges in turns. */
-const LOADS = {
+const LOADS: Record<Load, LoadOptions> = {
   /** About 3,000 requests per second, in two cores' reach, to a server that takes 5 to 15 ms. */
   usual: { path: "/", connections: 96, seconds: 3, script: PACED },
   /** As many, to a server that answers at once: a tenth of its p99 is less than one turn of any other process takes. */
   "at once": { path: "/at-once", connections: 64, seconds: 1, script: PACED },
   /** As many as the machine can do, likewise. */
   full: { path: "/at-once", connections: 32, seconds: 1 },
-} as const;
-type Load = keyof typeof LOADS;
+};
 type Side = "mirrored" | "plain";
 
 interface Mode {
@@ -74,7 +83,7 @@ export async function mirror({ quick, scope, say }: Options): Promise<Findings> 
       await load(ports[side], { ...LOADS.full, seconds: WARM_SECONDS });
     const before = await figuresOf(client);
     const mend = await breaks?.(agent);
-    const taken = await inTurns(ports, rounds);
+    const taken = await inTurns(ports, { rounds, quick });
     mend?.();
     for (const [what, sides] of Object.entries(taken))
       for (const [side, results] of Object.entries(sides)) samples[`${name}, ${what}, ${side}`] = results;
@@ -146,17 +155,20 @@ async function prepare(scope: Scope): Promise<{ agent: TestAgent; ports: Record<
 
 type Taken = Record<Load, Record<Side, WrkResult[]>>;
 
-async function inTurns(ports: Record<Side, number>, rounds: number): Promise<Taken> {
+async function inTurns(
+  ports: Record<Side, number>,
+  { rounds, quick }: { rounds: number; quick: boolean },
+): Promise<Taken> {
   const none = () => ({ mirrored: [], plain: [] });
   const taken: Taken = { usual: none(), "at once": none(), full: none() };
   for (let round = 0; round < rounds; round++)
-    for (const [what, options] of Object.entries(LOADS) as [Load, (typeof LOADS)[Load]][])
+    for (const [what, options] of Object.entries(LOADS) as [Load, LoadOptions][])
       for (const side of round % 2 === 0 ? (["mirrored", "plain"] as const) : (["plain", "mirrored"] as const))
-        taken[what][side].push(await load(ports[side], options));
+        taken[what][side].push(await load(ports[side], quick ? { ...options, seconds: 1 } : options));
   return taken;
 }
 
-function load(port: number, { path, ...options }: (typeof LOADS)[Load]): Promise<WrkResult> {
+function load(port: number, { path, ...options }: LoadOptions): Promise<WrkResult> {
   return wrk(`http://127.0.0.1:${port}${path}`, options);
 }
 
