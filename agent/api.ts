@@ -2,7 +2,7 @@ import type { AgentOptions } from "../model/agent";
 import type { EvidenceRecord, EvidenceSummary } from "../model/evidence/record";
 import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Release } from "../model/pool";
-import type { PoolShare } from "../model/pool-share";
+import type { Fate, PoolShare } from "../model/pool-share";
 import type { RouteSpec } from "../model/route";
 import type { EdgeObservation } from "./haproxy/observation";
 import type { RestartAnswer, RestartRequest } from "./pools/restart-request";
@@ -69,6 +69,8 @@ export interface PoolObservation {
   running: Release[];
   /** Nothing where none is tried. */
   canary?: PoolShareAnswer | undefined;
+  /** The last release that was tried, where a breach ended that and no other is tried since. */
+  withdrawn?: { release: string; why: string; at: string } | undefined;
   /** Targets for a rollback, newest first. */
   retained: { release: Release; retiredAt: string }[];
   /** All processes, also those of releases that drain (not `current`). */
@@ -100,6 +102,8 @@ export interface PlanAnswer {
   /** `restart`: a pool in place is taken out of the traffic for it. */
   how: "nothing" | "runtime" | "reload" | "start" | "restart";
   reasons: string[];
+  /** What becomes of the release that a pool tries; left out where it tries none. */
+  tried?: Fate | undefined;
   /** What of the world before Sluice it would end, and how, one sentence each. */
   takeover?: string[];
 }

@@ -4,7 +4,7 @@ import { access, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Unpack } from "tar";
 import { artifactPath, entryProblem, MAX_ARCHIVE_BYTES, MAX_CONTENT_BYTES, MAX_ENTRIES } from "../model/artifact";
-import type { PoolState } from "../model/pool-state";
+import { type PoolState, sidesOf } from "../model/pool-state";
 import { PRIVATE_FOLDER_MODE, syncFolder } from "./files";
 import { Problem } from "./problem";
 
@@ -81,10 +81,8 @@ export class Artifacts {
   }
 }
 
-function pathsOf({ current, candidate, retained }: PoolState): string[] {
-  return [current?.release.path, candidate?.release.path, ...retained.map(({ release }) => release.path)].filter(
-    (path) => path !== undefined,
-  );
+function pathsOf(state: PoolState): string[] {
+  return [...sidesOf(state), ...state.retained].map(({ release }) => release.path);
 }
 
 /** Unpacks an archive into a folder. Gives the digest of the archive. */

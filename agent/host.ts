@@ -6,10 +6,11 @@ import { milliseconds } from "../model/duration";
 import { collide, type EdgeSpec, listensOn, withoutListeners } from "../model/edge";
 import { candidateBackend, poolOfBackend } from "../model/names";
 import type { PoolSpec } from "../model/pool";
-import { type Instance, isNewGeneration, isRollback, releaseOfServer } from "../model/pool-state";
+import type { Fate } from "../model/pool-share";
+import { fateOfTried, type Instance, isNewGeneration, isRollback, releaseOfServer } from "../model/pool-state";
 import type { Reason } from "../model/process-state";
 import type { OldProcess } from "../model/takeover";
-import type { Target } from "../model/transaction";
+import type { Step, Target } from "../model/transaction";
 import type { Artifacts } from "./artifacts";
 import {
   backendsOf,
@@ -184,6 +185,13 @@ export class Host {
   /** Whether a pool's spec is more than other live settings of what it runs. */
   isNewGeneration(pool: string, spec: PoolSpec, secretNames: Record<string, string[]>): boolean {
     return isNewGeneration(this.committed.pools[pool], this.parts.secrets.split(spec, secretNames).spec);
+  }
+
+  /** What becomes of the release that a pool tries. */
+  fateOfTried({ pool, spec, secrets: names, canary }: Extract<Step, { verb: "pool.start" }>): Fate | undefined {
+    const { secrets } = this.parts;
+    const tried = canary && secrets.split(canary, canary.secrets).spec;
+    return fateOfTried(this.committed.pools[pool], { spec: secrets.split(spec, names).spec, canary: tried });
   }
 
   /** Resolves once the mirror takes what the working state has copied, or after some seconds without it. */

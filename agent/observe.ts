@@ -11,7 +11,7 @@ import {
   type PoolLive,
 } from "../model/live";
 import { candidateBackend } from "../model/names";
-import { canaryInstances, serverName, servingInstances } from "../model/pool-state";
+import { canaryInstances, type PoolState, serverName, servingInstances } from "../model/pool-state";
 import { formatSplit } from "../model/split";
 import type { Step } from "../model/transaction";
 import type { BackendObservation, EdgeAnswer, PlanAnswer, PoolObservation, PoolShareAnswer } from "./api";
@@ -67,7 +67,8 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
   });
   const generations = new Set([state.current?.number, state.candidate?.number, state.canary?.generation.number]);
   const canary = await observeShare(host, name);
-  const candidate = await observeCandidate(host, name, canary, processes);
+  const tried = edge === undefined ? undefined : await serversOf(host, edge, candidateBackend(name));
+  const candidate = observeCandidate(name, state, { canary, processes, servers: tried });
   const live: PoolLive = {
     release: serving?.release.id ?? "",
     servers: liveServers(servers, Object.keys(expected.servers), (id) => byServer.get(id)),
@@ -91,29 +92,34 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
     generation: serving?.number ?? 0,
     running: [state.current, state.candidate, state.canary?.generation].flatMap((one) => one?.release ?? []),
     canary,
+    withdrawn: state.withdrawn,
     retained: state.retained.map(({ release, retiredAt }) => ({ release, retiredAt })),
     processes: processes.map((process) => ({
       ...process,
-      health: process.health ?? healthAtEdge(process, servers),
+      health: process.health ?? healthAtEdge(process, { ...servers, ...tried }),
       current: generations.has(process.generation),
     })),
   };
 }
 
 /** What the release that a pool tries is now; nothing where it takes no share. */
-async function observeCandidate(
-  host: Host,
+function observeCandidate(
   name: string,
-  canary: PoolShareAnswer | undefined,
-  processes: readonly InstanceStatus[],
-): Promise<CandidateLive | undefined> {
-  const state = host.working().pools[name];
-  const edge = state?.settings.edge;
-  if (state?.canary === undefined || canary?.share === undefined || edge === undefined) return undefined;
+  state: PoolState,
+  {
+    canary,
+    processes,
+    servers,
+  }: {
+    canary: PoolShareAnswer | undefined;
+    processes: readonly InstanceStatus[];
+    servers: Record<string, ServerObservation> | undefined;
+  },
+): CandidateLive | undefined {
+  if (state.canary === undefined || canary?.share === undefined) return undefined;
   const { generation: tried } = state.canary;
   const split = canary.now === null ? "none" : formatSplit(canary.now);
   const expected = expectedCandidate(tried, split);
-  const servers = await serversOf(host, edge, candidateBackend(name));
   const byServer = new Map(canaryInstances(name, state).map((instance) => [serverName(instance), instance.key]));
   const stateOf = (key: string) =>
     processes.find((process) => process.key === key && process.generation === tried.number)?.state ?? "missing";
@@ -210,8 +216,9 @@ async function planPool(host: Host, step: Extract<Step, { verb: "pool.start" }>)
   return { ...planRestart(host, step), takeover: describeFound(found, `it ends ${when}`) };
 }
 
-function planRestart(host: Host, { pool, spec, secrets }: Extract<Step, { verb: "pool.start" }>): PlanAnswer {
-  if (spec.strategy !== "in-place") return { how: "nothing", reasons: [] };
+function planRestart(host: Host, step: Extract<Step, { verb: "pool.start" }>): PlanAnswer {
+  const { pool, spec, secrets } = step;
+  if (spec.strategy !== "in-place") return { how: "nothing", reasons: [], tried: host.fateOfTried(step) };
   const current = host.committed.pools[pool]?.current;
   if (!host.isNewGeneration(pool, spec, secrets)) return { how: "nothing", reasons: [] };
   const before = current === undefined ? "nothing has run yet" : `release ${current.release.id} runs`;

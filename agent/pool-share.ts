@@ -1,28 +1,40 @@
-import type { PoolShare } from "../model/pool-share";
-import { shared, shareIn } from "../model/pool-state";
+import { type PoolState, shared, shareIn, withdrawn } from "../model/pool-state";
 import { formatSplit } from "../model/split";
+import type { Step } from "../model/transaction";
 import type { PoolShareAnswer } from "./api";
 import type { Host } from "./host";
 import { Problem } from "./problem";
 import { shareOn } from "./routes";
 import type { StepContext } from "./steps";
 
-/** Gives the release that is tried its share of the pool's requests, or takes it. */
+/** Gives the release that is tried its share of the pool's requests. */
 export async function sharePool(
-  { host, overlay, setOverlay, phase }: StepContext,
-  pool: string,
-  share: PoolShare | null,
+  context: StepContext,
+  { pool, share }: Extract<Step, { verb: "pool.share" }>,
 ): Promise<() => Promise<void>> {
-  const state = host.working().pools[pool];
-  if (state?.canary === undefined) {
-    if (share === null) return async () => undefined;
+  const state = context.host.working().pools[pool];
+  if (state?.canary === undefined)
     throw new Problem(409, "no-canary", `pool ${pool} tries no release: start one with pool.start first`);
-  }
-  const { edge } = state.settings;
-  const before = state.canary.share;
-  const next = shared(state, share ?? undefined);
-  const release = state.canary.generation.release.id;
-  phase("switch", `pool ${pool}: ${formatSplit(share?.split ?? 0)} to release ${release}`);
+  const { generation, share: before } = state.canary;
+  context.phase("switch", `pool ${pool}: ${formatSplit(share.split)} to release ${generation.release.id}`);
+  return lead(context, pool, shared(state, share), share.split < (before?.split ?? 0));
+}
+
+/** Takes all requests off the release that is tried, which ends with the commit. */
+export async function withdrawPool(
+  context: StepContext,
+  { pool, breach }: Extract<Step, { verb: "pool.withdraw" }>,
+): Promise<() => Promise<void>> {
+  const state = context.host.working().pools[pool];
+  if (state?.canary === undefined) return async () => undefined;
+  const why = breach === undefined ? "" : `, since ${breach}`;
+  context.phase("switch", `pool ${pool}: release ${state.canary.generation.release.id} is withdrawn${why}`);
+  return lead(context, pool, withdrawn(state, breach === undefined ? undefined : { why: breach, at: new Date() }), true);
+}
+
+/** @param retreats whether the release that is tried only loses requests */
+function lead({ host, overlay, setOverlay }: StepContext, pool: string, next: PoolState, retreats: boolean) {
+  const { edge } = next.settings;
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: next } });
   return async () => {
     if (edge === undefined || host.working().edges[edge] === undefined) return;
@@ -30,7 +42,6 @@ export async function sharePool(
       await host.convergeEdge(edge);
     } catch (error) {
       // An edge that does not run serves nobody; the agent goes on to start it, with the share that is wanted by then.
-      const retreats = (share?.split ?? 0) < (before?.split ?? 0);
       if (!retreats || host.haproxy(edge).runs()) throw error;
     }
   };

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { PoolSpec, ProcessTemplate } from "../model/pool";
-import type { PoolState, SplitSpec } from "../model/pool-state";
+import { type PoolState, type SplitSpec, sidesOf } from "../model/pool-state";
 import { writeFileAtomic } from "./files";
 
 /** Secret values by process and variable. */
@@ -44,7 +44,10 @@ export class Secrets {
   }
 
   /** Takes the secret values out of a spec, leaving keyed digests, so that a changed secret is a changed release. */
-  split(spec: PoolSpec, names: Record<string, string[]>): { spec: SplitSpec; values: SecretValues } {
+  split<T extends Pick<PoolSpec, "processes">>(
+    spec: T,
+    names: Record<string, string[]>,
+  ): { spec: Omit<T, "processes"> & Pick<SplitSpec, "processes">; values: SecretValues } {
     const values: SecretValues = {};
     const processes = Object.entries(spec.processes).map(([id, template]) => {
       const { plain, secret } = this.splitEnvironment(template, names[id] ?? []);
@@ -113,12 +116,10 @@ export class Secrets {
     if (ended !== undefined) this.beginning.delete(ended);
     const known = [...this.values.keys()].filter((key) => !this.beginning.has(key.split(".")[0] ?? ""));
     const kept = new Set(
-      Object.entries(pools).flatMap(([pool, { current, candidate, canary, services }]) =>
+      Object.entries(pools).flatMap(([pool, state]) =>
         [
-          current?.number,
-          candidate?.number,
-          canary?.generation.number,
-          ...Object.values(services).map(({ generation }) => generation),
+          ...sidesOf(state).map(({ number }) => number),
+          ...Object.values(state.services).map(({ generation }) => generation),
         ].map((number) => `${pool}.${number}`),
       ),
     );

@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { collide, listensOn } from "../model/edge";
+import { identityOf } from "../model/identity";
 import type { PoolSpec, SecretNames } from "../model/pool";
 import { templatesIn } from "../model/template";
 import type { Step } from "../model/transaction";
@@ -169,13 +170,18 @@ async function poolProblems(
   if (canary !== undefined) {
     if (spec.edge === undefined)
       problems.push({ path: "canary", message: "needs an edge of the pool's own, which a pool in place has not" });
-    if (canary.id === spec.release.id)
+    if (identityOf(canary) === identityOf(spec))
       problems.push({
         path: "canary.release",
-        message: `${canary.id} is the pool's release already: name another one`,
+        message: `${canary.release.id} is the pool's release already, with the same processes: name another one, or give canary its own processes`,
       });
-    const tried = await releaseProblems(pool, { ...spec, release: canary }, host);
-    problems.push(...tried.map(({ path, message }) => ({ path: path.replace(/^release/, "canary.release"), message })));
+    const tried = { ...spec, release: canary.release, processes: canary.processes };
+    const found = [
+      ...(await releaseProblems(pool, tried, host)),
+      ...hostEnvProblems(tried, canary.secrets),
+      ...servicePortProblems(pool, tried, host),
+    ];
+    problems.push(...found.map(({ path, message }) => ({ path: `canary.${path}`, message })));
   }
   return [...problems, ...hostEnvProblems(spec, secrets), ...servicePortProblems(pool, spec, host)];
 }

@@ -1,10 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
-import type { Release } from "../model/pool";
-import { begin, followed, type Instance, newPool, type PoolState, type SplitSpec, switched } from "../model/pool-state";
+import { begin, followed, type Instance, newPool, type PoolState, type Runnable, type SplitSpec, switched } from "../model/pool-state";
 import type { Phase, Step, Target } from "../model/transaction";
 import type { Overlay } from "./desired";
 import type { Host, MayTake } from "./host";
-import { sharePool } from "./pool-share";
+import { sharePool, withdrawPool } from "./pool-share";
 import { PortAllocator } from "./pools/ports";
 import { Problem } from "./problem";
 import { setRoute } from "./routes";
@@ -69,7 +68,9 @@ async function plan(step: Step, context: StepContext): Promise<() => Promise<unk
     case "pool.follow":
       return followPool(context, step.pool);
     case "pool.share":
-      return sharePool(context, step.pool, step.share);
+      return sharePool(context, step);
+    case "pool.withdraw":
+      return withdrawPool(context, step);
     case "pool.remove":
       return removePool(context, step.pool);
     case "route.set":
@@ -103,38 +104,42 @@ async function setBackend(context: StepContext, edge: string, backend: string, s
 async function startPool(context: StepContext, step: Extract<Step, { verb: "pool.start" }>) {
   const { pool, spec, secrets: names, canary } = step;
   const { host, secrets, overlay, setOverlay, phase } = context;
-  for (const release of [spec.release, ...(canary === undefined ? [] : [canary])])
+  for (const release of [spec.release, ...(canary === undefined ? [] : [canary.release])])
     await host.keptReleases.restore(pool, host.committed.pools[pool], release);
   const split = secrets.split(spec, names);
+  const tried = canary && secrets.split(canary, canary.secrets);
+  const beside = canary && tried && { release: canary.release, processes: tried.spec.processes };
   const asked = overlay.pools[pool];
   // Asked for twice, as by a holder that lost the answer.
-  if (asked?.candidate !== undefined && isSame(asked, split.spec, canary)) return starting(context, pool, asked);
+  if (asked?.candidate !== undefined && isSame(asked, split.spec, beside)) return starting(context, pool, asked);
   const committed = host.committed.pools[pool];
   // A share that was taken back before is not given again.
   const base = (asked?.candidate === undefined ? asked : committed) ?? committed ?? newPool(split.spec);
   const inPlace = spec.strategy === "in-place";
-  const ports = await PortAllocator.of(pool, split.spec, host.working(), host.supervisor.heldPorts());
+  const ports = await PortAllocator.of(pool, split.spec, beside, host.working(), host.supervisor.heldPorts());
   const allocate = (key: string, generation: number) =>
     host.supervisor.portOf({ pool, key, generation }) ?? ports.next();
   const begun = begin(base, split.spec, allocate, {
     above: host.supervisor.newestGeneration(pool),
-    canary,
+    canary: beside,
   });
   // In place there is no moment at which both run: everything follows at once.
   const state = inPlace ? followed(switched(begun)) : begun;
   const { candidate } = state;
   if (candidate === undefined) throw new Error(`pool ${pool} has no candidate after its start`);
   await secrets.store(pool, candidate.number, split.values);
-  if (state.canary !== undefined) await secrets.store(pool, state.canary.generation.number, split.values);
+  if (state.canary !== undefined && state.canary.generation.number !== candidate.number)
+    await secrets.store(pool, state.canary.generation.number, tried?.values ?? {});
   phase("start", `release ${spec.release.id} of pool ${pool} starts`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: state } });
   return starting(context, pool, state);
 }
 
-function isSame({ settings, candidate, canary }: PoolState, spec: SplitSpec, tried: Release | undefined): boolean {
+function isSame({ settings, candidate, canary }: PoolState, spec: SplitSpec, tried: Runnable | undefined): boolean {
+  const { release, processes } = canary?.generation ?? {};
   return (
     isDeepStrictEqual({ ...settings, release: candidate?.release, processes: candidate?.processes }, spec) &&
-    (tried === undefined || isDeepStrictEqual(canary?.generation.release, tried))
+    (tried === undefined || isDeepStrictEqual({ release, processes }, tried))
   );
 }
 

@@ -1,6 +1,6 @@
-import type { PoolSpec, ProcessTemplate, Release } from "./pool";
+import { identityOf } from "./identity";
+import type { PoolSpec } from "./pool";
 import { candidateShare, candidateShareBefore, isFinishing, type PoolCanary } from "./pool-share";
-import { templateIdentity } from "./pool-state";
 import { formatSplit, type Percent, parsePercent, SPLIT_PARTS } from "./split";
 import { type Place, placeOf, reached, STABLE, type Staged } from "./stages";
 
@@ -46,7 +46,10 @@ export function poolChange(before: Pool | undefined, after: Pool): PoolChange {
   const known = before.change?.order ?? [from];
   const order = known.includes(to) ? known : [...known, to].slice(-MAX_ORDER);
   const change = { from, to, order, ...tried };
-  if (from === to) return { kind: startsAnew(before, after) ? "restart" : shareKind(before, after), ...change };
+  // Of a release that serves, other processes can be tried, such as another environment.
+  if (from === to && isFinishing(before, after)) return { kind: "promotion", ...change };
+  if (from === to)
+    return { kind: identityOf(before) === identityOf(after) ? shareKind(before, after) : "restart", ...change };
   const back = known.includes(to) && known.indexOf(to) < known.indexOf(from);
   // What never served is no way back, in whose company it ever comes.
   const tries = shareKind(before, after) === "promotion" && !known.includes(after.canary?.release.id ?? "");
@@ -55,7 +58,7 @@ export function poolChange(before: Pool | undefined, after: Pool): PoolChange {
 
 function candidateChange(before: Pool | undefined, after: Pool): Pick<PoolChange, "candidate"> {
   if (before?.canary === undefined && after.canary === undefined) return {};
-  const from = after.canary === undefined ? candidateShare(before?.canary) : shareBeforeOf(before, after);
+  const from = after.canary === undefined ? candidateShare(before?.canary) : candidateShareBefore(before, after);
   return {
     candidate: {
       release: after.canary?.release.id ?? "",
@@ -66,32 +69,11 @@ function candidateChange(before: Pool | undefined, after: Pool): Pick<PoolChange
   };
 }
 
-/** The share that the declared candidate begins with: one whose processes changed is another one. */
-function shareBeforeOf(before: Pool | undefined, after: Pool): number {
-  return before === undefined || otherProcesses(before, after) ? 0 : candidateShareBefore(before, after);
-}
-
 /** Of a pool whose own release stays. */
 function shareKind(before: Pool, after: Pool): ChangeKind {
   const to = candidateShare(after.canary);
-  if (to > shareBeforeOf(before, after)) return "promotion";
+  if (to > candidateShareBefore(before, after)) return "promotion";
   return to < candidateShare(before.canary) ? "rollback" : "none";
-}
-
-/** Whether a pool's release starts anew, since more than live settings of it changed. */
-export function startsAnew(before: Pool, after: Pool): boolean {
-  return sourceOf(before.release) !== sourceOf(after.release) || otherProcesses(before, after);
-}
-
-function otherProcesses(before: Pool, after: Pool): boolean {
-  const names = [...new Set([...Object.keys(before.processes), ...Object.keys(after.processes)])];
-  const isOther = (a: ProcessTemplate | undefined, b: ProcessTemplate | undefined) =>
-    a === undefined || b === undefined || templateIdentity(a) !== templateIdentity(b);
-  return names.some((name) => isOther(before.processes[name], after.processes[name]));
-}
-
-function sourceOf({ path, revision }: Release): string {
-  return JSON.stringify([path, revision]);
 }
 
 export interface RouteChange {

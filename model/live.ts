@@ -2,7 +2,7 @@ import { type BackendSpec, DEFAULT_WEIGHT, type ServerState } from "./backend";
 import { type EdgeSpec, hostPort } from "./edge";
 import type { Mirror } from "./mirror";
 import type { PoolSpec, ProcessTemplate } from "./pool";
-import { candidateShare, type PoolCanary } from "./pool-share";
+import { candidateOf, candidateShare, type PoolCanary } from "./pool-share";
 import { replicaKeys } from "./pool-state";
 import { formatSplit, parsePercent } from "./split";
 import { expectedTakeover } from "./takeover";
@@ -96,14 +96,13 @@ export function expectedPool({
   canary?: PoolCanary | undefined;
 }): PoolLive {
   const split = candidateShare(canary);
+  const tried = split === 0 ? undefined : candidateOf({ release, processes, canary });
   return {
     release: release.id,
     // In place, its servers are those of the edges' own backends.
     servers: strategy === "in-place" ? {} : expectedServers(processes),
     processes: running(keysOf(processes, ["service", "companion", "proxied", "singleton"])),
-    ...(canary === undefined || split === 0
-      ? {}
-      : { candidate: expectedCandidate({ release: canary.release, processes }, formatSplit(split)) }),
+    ...(tried === undefined ? {} : { candidate: expectedCandidate(tried, formatSplit(split)) }),
     ...expectedTakeover(takeover),
   };
 }

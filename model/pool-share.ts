@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { backendSpec } from "./backend";
-import { candidateBackend } from "./names";
-import { type Release, release } from "./pool";
+import { judgesMirror } from "./gate";
+import { identityOf } from "./identity";
+import { absolutePath, candidateBackend } from "./names";
+import { type PoolSpec, poolProperties, release } from "./pool";
 import { sticky, testers } from "./route";
 import { parsePercent, split } from "./split";
 import { splitOf, staged, unknownStage } from "./stages";
@@ -24,32 +26,50 @@ export type PoolShare = z.output<typeof poolShare>;
 
 /** What a program says of a pool's candidate. */
 export const poolCanary = drawn.extend({
-  /** The release to try beside the pool's `release`, with the same processes. It runs from the first stage on. */
+  /** The release to try beside the pool's `release`. It runs from the first stage on. */
   release,
+  /** Its processes, all of them, where they are not those of the pool: another environment, command or health. @default the pool's */
+  processes: poolProperties.shape.processes.optional(),
+  /** Folder or .tar.gz of the deployer that becomes the candidate's folder on the host. @default none: it is there already */
+  artifact: absolutePath.optional(),
   ...staged.shape,
 });
 export type PoolCanary = z.output<typeof poolCanary>;
 export type PoolCanaryInput = z.input<typeof poolCanary>;
 
-/** {@link poolCanary} with a stage that exists. */
+/** {@link poolCanary} with a stage that exists, and stages and gates that can do their work on a pool. */
 export const checkedCanary = poolCanary.superRefine((canary, context) => {
+  const issue = (path: (string | number)[], message: string) => context.addIssue({ code: "custom", path, message });
   const unknown = unknownStage(canary.stages, canary.stage);
-  if (unknown !== undefined) context.addIssue({ code: "custom", path: ["stage"], message: unknown });
-  for (const [stage, { split, mirror }] of canary.stages.entries()) {
-    const issue = (key: string, message: string) =>
-      context.addIssue({ code: "custom", path: ["stages", stage, key], message });
+  if (unknown !== undefined) issue(["stage"], unknown);
+  for (const [index, { split, mirror }] of canary.stages.entries()) {
+    const at = ["stages", index];
     if (parsePercent(split) === 0)
-      issue("split", `${split} gives the candidate nothing, and it would not run: begin with a share, or use a Route`);
-    if (mirror !== undefined) issue("mirror", "is a Route's: use one to mirror requests to another pool");
+      issue(
+        [...at, "split"],
+        `${split} gives the candidate nothing, and it would not run: begin with a share, or use a Route`,
+      );
+    if (mirror !== undefined) issue([...at, "mirror"], "is a Route's: use one to mirror requests to another pool");
   }
-  for (const [stage, { gates }] of canary.stages.entries())
-    for (const [index, gate] of gates.entries())
+  for (const [index, { gates }] of canary.stages.entries())
+    for (const [position, gate] of gates.entries()) {
+      const at = ["stages", index, "gates", position];
+      if (judgesMirror(gate))
+        issue(
+          [...at, "source"],
+          "judges the answers of a shadow, and a pool has none: leave source out, or use a Route with a mirror",
+        );
+      else if (gate.kind === "soak" && index === 0)
+        issue(
+          [...at, "kind"],
+          "judges the stage before, and before the first one the candidate does not run: put the soak into a later stage",
+        );
       if (gate.kind === "parity" && gate.requests === undefined)
-        context.addIssue({
-          code: "custom",
-          path: ["stages", stage, "gates", index, "requests"],
-          message: "is not given, and a pool keeps no sample: name a file of requests, or use a Route with a sample",
-        });
+        issue(
+          [...at, "requests"],
+          "is not given, and a pool keeps no sample: name a file of requests, or use a Route with a sample",
+        );
+    }
 });
 
 /** The candidate's share in the stage to be in, in 1/10,000. */
@@ -63,24 +83,33 @@ export function shareAt({ sticky, testers }: PoolCanary, split: number): PoolSha
 }
 
 /** A pool as far as its candidate is concerned. */
-interface Tried {
-  release: Release;
+interface Tried extends Pick<PoolSpec, "release" | "processes"> {
   canary?: PoolCanary | undefined;
 }
 
-/** The share that a declared candidate already has; one of another release begins without requests. */
+/** What becomes of the release that is tried: it serves, it is tried on, or it ends. */
+export type Fate = "serves" | "stays" | "ends";
+
+/** What runs of a pool's candidate; nothing where none is declared. */
+export function candidateOf({ processes, canary }: Tried): Pick<PoolSpec, "release" | "processes"> | undefined {
+  return canary && { release: canary.release, processes: canary.processes ?? processes };
+}
+
+/** The share that a declared candidate already has; one that differs in anything but live settings begins without requests. */
 export function candidateShareBefore(before: Tried | undefined, after: Tried): number {
-  const same = sameRelease(before?.canary?.release, after.canary?.release);
-  return same ? candidateShare(before?.canary) : 0;
+  return isSame(before && candidateOf(before), candidateOf(after)) ? candidateShare(before?.canary) : 0;
 }
 
-/** Whether a pool's release is the one that was tried before, whose processes become the stable ones. */
+/** Whether what a pool is to run is what was tried before, whose processes become the stable ones. */
 export function isFinishing(before: Tried | undefined, after: Tried): boolean {
-  return candidateShare(before?.canary) > 0 && sameRelease(before?.canary?.release, after.release);
+  return candidateShare(before?.canary) > 0 && isSame(before && candidateOf(before), after);
 }
 
-function sameRelease(one: Release | undefined, other: Release | undefined): boolean {
-  return one !== undefined && other !== undefined && one.id === other.id && one.path === other.path;
+function isSame(
+  one: Pick<PoolSpec, "release" | "processes"> | undefined,
+  other: Pick<PoolSpec, "release" | "processes"> | undefined,
+): boolean {
+  return one !== undefined && other !== undefined && identityOf(one) === identityOf(other);
 }
 
 /** A backend on an edge, with the share that its pool's candidate takes of its requests. */

@@ -1,8 +1,10 @@
 import { z } from "zod";
 import { backendSpec, DEFAULT_WEIGHT } from "./backend";
 import { milliseconds } from "./duration";
+import { identityOf, sameValue } from "./identity";
+import { releaseId } from "./names";
 import { type PoolSpec, type ProcessTemplate, poolSpec, type Release, release, takesFromRange } from "./pool";
-import { type EdgeBackend, type PoolShare, poolShare, shareKey } from "./pool-share";
+import { type EdgeBackend, type Fate, type PoolShare, poolShare, shareKey } from "./pool-share";
 
 /**
  * A pool as its agent holds it, and the steps of a promotion as pure functions on it:
@@ -14,6 +16,12 @@ const templateState = poolSpec.shape.processes.valueType.extend({
   secretEnv: z.record(z.string(), z.string()).default({}),
 });
 export type TemplateState = z.output<typeof templateState>;
+
+/** What a generation is made of: a release, and the processes that run of it. */
+export interface Runnable {
+  release: Release;
+  processes: Record<string, TemplateState>;
+}
 
 const generation = z.strictObject({
   /** Counts the promotions of this pool; part of process ids and server names. */
@@ -54,6 +62,8 @@ export const poolState = z.strictObject({
     .optional(),
   /** A former {@link canary}, which runs until the commit so that an undo finds it, inside a transaction only. */
   outgoing: generation.optional(),
+  /** A release whose trial ended in a breach, until the next one begins. */
+  withdrawn: z.strictObject({ release: releaseId, why: z.string(), at: z.iso.datetime() }).optional(),
   /** Which side takes the edge's traffic. */
   serving: z.enum(["current", "candidate"]),
   /** Which side's singletons run. */
@@ -139,50 +149,8 @@ export function isNewGeneration(state: PoolState | undefined, spec: SplitSpec): 
   return !isOf(state?.current, spec);
 }
 
-function isOf(side: Generation | undefined, spec: Parameters<typeof identity>[0]): side is Generation {
-  return side !== undefined && identity(side) === identity(spec);
-}
-
-/** What makes a generation: the release but for what it needs of a database, and all of its processes that is not live. */
-function identity({ release, processes }: { release: Release; processes: Record<string, TemplateState> }): string {
-  const fixed = Object.entries(processes)
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([id, template]) => [id, templateIdentity(template)]);
-  const { requiresMigration: _requires, toleratesMigration: _tolerates, ...source } = release;
-  return JSON.stringify([sortedKeys(source), fixed]);
-}
-
-/** Properties of a process whose change restarts nothing. */
-export const LIVE_PROPERTIES: readonly string[] = [
-  "replicas",
-  "stopSignal",
-  "gracefulStop",
-  "lifecycle",
-  "nonBlockingDrain",
-  "restart",
-  "memory",
-  "output",
-  "outputLines",
-] satisfies (keyof ProcessTemplate)[];
-
-/** All of a template that is not live, as a text to compare; the order of keys makes no difference. */
-export function templateIdentity(template: ProcessTemplate | TemplateState): string {
-  const fixed = Object.entries(template).filter(([property]) => !LIVE_PROPERTIES.includes(property));
-  return JSON.stringify(sortedKeys(Object.fromEntries(fixed)));
-}
-
-/** Whether two values of properties are the same; the order of keys makes no difference. */
-export function sameValue(one: unknown, other: unknown): boolean {
-  return JSON.stringify(sortedKeys(one)) === JSON.stringify(sortedKeys(other));
-}
-
-function sortedKeys(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sortedKeys);
-  if (value === null || typeof value !== "object") return value;
-  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
-  return Object.fromEntries(
-    entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, inner]) => [key, sortedKeys(inner)]),
-  );
+function isOf(side: Generation | undefined, what: Runnable): side is Generation {
+  return side !== undefined && identityOf(side) === identityOf(what);
 }
 
 /**
@@ -192,31 +160,31 @@ function sortedKeys(value: unknown): unknown {
  *   process of this key and generation still holds (one that was scaled away and drains is wanted again as it is), else a free one
  * @param options.above highest generation whose processes are still on the host: an undone promotion leaves no trace in
  *   the state, but its processes may still be draining, and none of their ids may be given again
- * @param options.canary release to try beside it; one that is tried already, and is to be the candidate now, becomes that
- *   with the processes that it has. @default none
+ * @param options.canary what to try beside it; what is tried already, and is to be the candidate now, becomes that with the
+ *   processes that it has. @default none
  */
 export function begin(
   state: PoolState,
   spec: SplitSpec,
   allocate: (key: string, generation: number) => number,
-  { above = 0, canary }: { above?: number; canary?: Release | undefined } = {},
+  { above = 0, canary }: { above?: number; canary?: Runnable | undefined } = {},
 ): PoolState {
   const tried = state.canary?.generation;
   let newest = Math.max(state.lastGeneration, above);
-  const generationOf = (release: Release): Generation => {
-    const known = [state.current, tried].find((side) => isOf(side, { ...spec, release }));
+  const generationOf = ({ release, processes }: Runnable): Generation => {
+    const known = [state.current, tried].find((side) => isOf(side, { release, processes }));
     if (known === undefined) newest += 1;
     const number = known?.number ?? newest;
-    const ports = portKeys(spec).map((key, index) => [
+    const ports = portKeys({ processes, strategy: spec.strategy }).map((key, index) => [
       key,
       spec.strategy === "in-place" ? spec.ports.from + index : (known?.ports[key] ?? allocate(key, number)),
     ]);
-    return { number, release, processes: spec.processes, ports: Object.fromEntries(ports) };
+    return { number, release, processes, ports: Object.fromEntries(ports) };
   };
-  const candidate = generationOf(spec.release);
+  const candidate = generationOf(spec);
   const beside = canary === undefined ? undefined : generationOf(canary);
   const missing = servicesOf(candidate).filter(([id]) => state.services[id] === undefined);
-  const { canary: before, ...rest } = state;
+  const { canary: before, withdrawn: _, ...rest } = state;
   // What becomes the candidate keeps its share until the switch.
   const kept = beside === undefined ? before?.generation.number === candidate.number : tried?.number === beside.number;
   const next = before !== undefined && kept ? { ...before, generation: beside ?? candidate } : undefined;
@@ -234,7 +202,7 @@ export function begin(
 }
 
 /** Keys of the replicas that have a port of the range; in place, that of the proxied process is the first. */
-function portKeys({ processes, strategy }: SplitSpec): string[] {
+function portKeys({ processes, strategy }: Pick<SplitSpec, "processes" | "strategy">): string[] {
   const place = ({ policy }: TemplateState) => (strategy === "in-place" && policy === "proxied" ? 0 : 1);
   return Object.entries(processes)
     .filter(([, template]) => takesFromRange(template))
@@ -254,22 +222,46 @@ export function followed(state: PoolState): PoolState {
   return { ...state, services: Object.fromEntries(servicesOf(state.candidate)), singletonsOf: "candidate" };
 }
 
-/** The pool with a share of its requests on the release that is tried; nothing where that is to take none any more. */
-export function shared(state: PoolState, share: PoolShare | undefined): PoolState {
+/** The pool with a share of its requests on the release that is tried. */
+export function shared(state: PoolState, share: PoolShare): PoolState {
   const { canary } = state;
+  if (canary === undefined || sameValue(canary.share, share)) return state;
+  return { ...state, canary: { generation: canary.generation, share } };
+}
+
+/**
+ * The pool without the release that is tried, which gets no more requests and runs until the commit.
+ *
+ * @param breach why it is not tried any more, where that is no choice
+ */
+export function withdrawn(state: PoolState, breach?: { why: string; at: Date }): PoolState {
+  const { canary, ...rest } = state;
   if (canary === undefined) return state;
-  if (sameValue(canary.share, share)) return state;
-  return { ...state, canary: { generation: canary.generation, ...(share === undefined ? {} : { share }) } };
+  const { generation } = canary;
+  const note = breach && { release: generation.release.id, why: breach.why, at: breach.at.toISOString() };
+  return { ...rest, outgoing: generation, ...(note === undefined ? {} : { withdrawn: note }) };
+}
+
+/** What becomes of the release that is tried, by what is declared. Nothing where none is tried. */
+export function fateOfTried(
+  state: PoolState | undefined,
+  { spec, canary }: { spec: Runnable; canary?: Runnable | undefined },
+): Fate | undefined {
+  const tried = state?.canary?.generation;
+  if (tried === undefined) return undefined;
+  if (isOf(tried, spec)) return "serves";
+  return canary !== undefined && isOf(tried, canary) ? "stays" : "ends";
 }
 
 /** The pool after its commit: the candidate is current, and the old release is retained within bounds. */
 export function finished(state: PoolState, now: Date): PoolState {
-  const { candidate, current, canary: tried, outgoing: _, ...rest } = state;
+  const { candidate, current, canary: tried, outgoing, ...rest } = state;
+  if ([candidate, tried, outgoing].every((side) => side === undefined)) return state;
   const canary =
     tried === undefined || tried.generation.number === candidate?.number
       ? {}
       : { canary: { ...tried, since: tried.since ?? now.toISOString() } };
-  if (candidate === undefined) return tried === undefined ? state : { ...state, ...canary };
+  if (candidate === undefined) return { ...rest, ...(current === undefined ? {} : { current }), ...canary };
   const left = current !== undefined && current.number !== candidate.number ? [retire(current, now)] : [];
   return {
     ...rest,
@@ -346,7 +338,7 @@ function serviceId(
 }
 
 /** All generations that run, what is promoted last: of one that is there twice, its settings hold. */
-function sidesOf({ current, candidate, canary, outgoing }: PoolState): Generation[] {
+export function sidesOf({ current, candidate, canary, outgoing }: PoolState): Generation[] {
   return [current, outgoing, canary?.generation, candidate].filter((side) => side !== undefined);
 }
 

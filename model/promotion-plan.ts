@@ -1,7 +1,8 @@
 import { shown } from "./explain";
+import { LIVE_PROPERTIES, sameValue, templateIdentity } from "./identity";
 import type { Health, PoolSpec, ProcessTemplate } from "./pool";
-import { candidateShare, isFinishing, type PoolCanary } from "./pool-share";
-import { LIVE_PROPERTIES, replicaKeys, sameValue, templateIdentity } from "./pool-state";
+import { candidateOf, type Fate, isFinishing, type PoolCanary } from "./pool-share";
+import { replicaKeys } from "./pool-state";
 import { explainWalk, type Walk } from "./stages";
 
 type Spec = Pick<PoolSpec, "release" | "processes" | "drainDeadline"> & { canary?: PoolCanary | undefined };
@@ -16,7 +17,7 @@ const UNDO = "if anything fails before the end, everything is put back as it was
 export function promotionPlan(before: Spec | undefined, after: Spec): string[] {
   if (before === undefined)
     return [`starts release ${after.release.id}: ${keysOf(after, START_ORDER).join(", ")}`, ...healthLines(after)];
-  if (isFinishing(before, after) && changedTemplates(before, after).length === 0)
+  if (isFinishing(before, after))
     return [
       `makes the candidate ${after.release.id} the stable release with the processes that it has: none is restarted`,
       "the edge moves its traffic there; no request is dropped",
@@ -49,17 +50,25 @@ export function promotionPlan(before: Spec | undefined, after: Spec): string[] {
 /**
  * What an update does with the release that is tried, in sentences for a preview.
  *
+ * @param before the release that is tried now, and what becomes of it; nothing where none is
  * @param walk the way to its stage
  */
-export function canaryPlan(before: Spec | undefined, after: Spec, walk: Walk): string[] {
+export function canaryPlan(before: { release: string; fate: Fate } | undefined, after: Spec, walk: Walk): string[] {
   const { canary } = after;
-  const tried = candidateShare(before?.canary) > 0 ? before?.canary?.release.id : undefined;
-  const same = tried === canary?.release.id;
-  const ends = tried === undefined || isFinishing(before, after) || (same && walk.to.split > 0);
-  const off = ends ? [] : [`the candidate ${tried} loses its requests at once, without gates, then drains and stops`];
+  const ends = before?.fate === "ends" || (before?.fate === "stays" && walk.to.split === 0);
+  const off = ends
+    ? [`the candidate ${before.release} loses its requests at once, without gates, then drains and stops`]
+    : [];
   if (canary === undefined || walk.to.split === 0) return off;
-  const starts = walk.from.split > 0 ? [] : [`starts release ${canary.release.id} beside it as its candidate`];
+  const title = `starts release ${canary.release.id} beside it as its candidate${differing(after)}`;
+  const starts = before?.fate === "stays" ? [] : [title, ...healthLines(candidateOf(after) ?? after)];
   return [...off, ...starts, ...explainWalk(walk, canary)];
+}
+
+/** Names the processes in which a candidate is not as the pool. */
+function differing(pool: Spec): string {
+  const names = changedTemplates(pool, candidateOf(pool) ?? pool);
+  return names.length === 0 ? "" : `, with its own ${names.join(", ")}`;
 }
 
 const START_ORDER = ["service", "companion", "proxied", "singleton"] as const;
@@ -72,7 +81,7 @@ function keysOf({ processes }: Spec, policies: readonly ProcessTemplate["policy"
   );
 }
 
-function healthLines({ processes }: Spec): string[] {
+function healthLines({ processes }: Pick<Spec, "processes">): string[] {
   return Object.entries(processes).flatMap(([id, { health }]) =>
     health === undefined ? [] : [`${id} must ${wellSaid(health)} within ${health.deadline} of its start`],
   );
@@ -86,7 +95,7 @@ function wellSaid({ path, tcp, command, line }: Health): string {
 }
 
 /** Processes whose template differs in what is not live. */
-function changedTemplates(before: Spec, after: Spec): string[] {
+function changedTemplates(before: Pick<Spec, "processes">, after: Pick<Spec, "processes">): string[] {
   const fixed = (template: ProcessTemplate | undefined) => (template === undefined ? "" : templateIdentity(template));
   const names = [...new Set([...Object.keys(before.processes), ...Object.keys(after.processes)])];
   return names.filter((id) => fixed(before.processes[id]) !== fixed(after.processes[id]));

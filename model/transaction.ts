@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { backendSpec, urlPath } from "./backend";
+import { candidateProblems } from "./candidate-problems";
 import { duration } from "./duration";
 import { edgeSpec } from "./edge";
 import { shown } from "./explain";
@@ -102,21 +103,36 @@ export const step = z.discriminatedUnion("verb", [
       spec: poolProperties,
       /** Names of environment variables by process whose values are secret. */
       secrets: secretNames.default({}),
-      /** A release to try beside it, with the same processes. @default none: one that was tried ends */
-      canary: release.optional(),
+      /** What to try beside it. @default nothing: what was tried ends */
+      canary: z
+        .strictObject({
+          release,
+          processes: poolProperties.shape.processes,
+          /** As those of the pool. */
+          secrets: secretNames.default({}),
+        })
+        .optional(),
     })
     .superRefine(
       (start, context) => {
-        const { spec, secrets } = (start ?? {}) as Partial<typeof start>;
+        const { spec, secrets, canary } = (start ?? {}) as Partial<typeof start>;
         checkPool(spec, secretNames.safeParse(secrets).data ?? {}, context, ["spec"]);
+        if (typeof canary !== "object" || canary === null) return;
+        for (const { path, message } of candidateProblems(spec, canary, secretNames.safeParse(canary.secrets).data))
+          context.addIssue({ code: "custom", path: ["canary", ...path], message });
       },
       // Also where a property is malformed, so that all problems come at once.
       { when: () => true },
     ),
   z.strictObject({ verb: z.literal("pool.switch"), pool: name }),
   z.strictObject({ verb: z.literal("pool.follow"), pool: name }),
-  /** The share of the requests that goes to the release which is tried; `null`: none, testers included. */
-  z.strictObject({ verb: z.literal("pool.share"), pool: name, share: poolShare.nullable() }),
+  /** The share of the requests that goes to the release which is tried. */
+  z.strictObject({ verb: z.literal("pool.share"), pool: name, share: poolShare }),
+  /**
+   * Ends what is tried: it gets no more requests, testers' included, and drains and stops after the commit. `breach`: why, where
+   * that is no choice; it is told until another release is tried.
+   */
+  z.strictObject({ verb: z.literal("pool.withdraw"), pool: name, breach: line(1000).optional() }),
   z.strictObject({ verb: z.literal("pool.remove"), pool: name }),
   z.strictObject({ verb: z.literal("route.set"), route: name, spec: routeSpec }),
   z.strictObject({ verb: z.literal("route.remove"), route: name }),

@@ -64,12 +64,17 @@ export function shareLines(
   });
   return {
     draws: [to(defaultBackend, ""), ...ways, ...here.flatMap(([pool, { share }]) => poolDraw(pool, share))],
-    uses: here.flatMap(([pool, { share }]) => [
-      ...(share?.testers === undefined
-        ? []
-        : [`  use_backend ${candidateBackend(pool)} if share_${pool}_taken share_${pool}_tester`]),
-      `  use_backend ${candidateBackend(pool)} if share_${pool}_taken { var(${VARIABLES.draw}) -m int lt 0 }`,
-    ]),
+    uses: here.flatMap(([pool, { share }]) => {
+      const candidate = candidateBackend(pool);
+      const use = (who: string) => `  use_backend ${candidate} if share_${pool}_taken ${who} share_${pool}_up`;
+      return [
+        // Who belongs to the candidate is served by the stable release while none of the candidate's replicas is up. Servers
+        // without a limit are -1 free connections; nbsrv would be 0 in a worker of before a reload.
+        `  acl share_${pool}_up be_conn_free(${candidate}) lt 0`,
+        ...(share?.testers === undefined ? [] : [use(`share_${pool}_tester`)]),
+        use(`{ var(${VARIABLES.draw}) -m int lt 0 }`),
+      ];
+    }),
   };
 }
 

@@ -30,6 +30,7 @@ export class PortAllocator {
   static async of(
     pool: string,
     { ports: range, processes }: Pick<SplitSpec, "ports" | "processes">,
+    beside: Pick<SplitSpec, "processes"> | undefined,
     working: Desired,
     held: { port: number; labels: Labels }[],
   ): Promise<PortAllocator> {
@@ -41,7 +42,7 @@ export class PortAllocator {
       by: `${labels.key} of pool ${labels.pool} (release ${labels.release})`,
     }));
     const known = new Map([...draining, ...promised].map((entry) => [entry.port, entry.by]));
-    const needed = portsPerRelease(processes);
+    const needed = portsPerRelease(processes) + portsPerRelease(beside?.processes ?? {});
     const candidates = Array.from({ length: range.to - range.from + 1 }, (_, index) => range.from + index);
     const foreign: Taken[] = [];
     const free: number[] = [];

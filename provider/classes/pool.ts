@@ -8,6 +8,11 @@ import type { AgentRef } from "../resources/agent-ref";
 import type { ServesInput } from "../resources/pool-inputs";
 import type { DeepInput } from "./input";
 
+/** A candidate, whose `path` is left out where its `artifact` brings it. */
+type TriedInput = Omit<PoolCanaryInput, "release"> & {
+  release: Omit<PoolCanaryInput["release"], "path"> & { path?: string | undefined };
+};
+
 /** A pool on an agent. See {@link PoolInput} and {@link PoolDeclarations} for units, ranges and defaults. */
 export type PoolArgs = {
   [Property in keyof Omit<PoolInput, "release">]: DeepInput<PoolInput[Property]>;
@@ -28,7 +33,7 @@ export type PoolArgs = {
   /** In place only: the edges that lead to this pool, and the backend and server by which they know it. */
   serves?: DeepInput<ServesInput> | undefined;
   /** Side by side only: a release to try with a share of this pool's requests, and the stages in which it grows. @default none */
-  canary?: DeepInput<PoolCanaryInput> | undefined;
+  canary?: DeepInput<TriedInput> | undefined;
   /** In place only: what must hold before, and through a window after the new release got its traffic. @default nothing */
   watch?: DeepInput<WatchedInput> | undefined;
 };

@@ -6,7 +6,7 @@ import { create } from "tar";
 import type { AgentClient } from "../../agent/client/client";
 import { artifactPath, entryProblem, MAX_ARCHIVE_BYTES, MAX_ENTRIES } from "../../model/artifact";
 import { absolutePath } from "../../model/names";
-import { type Context, type Failure, isUnknown, type Properties } from "../server";
+import { type Context, type Failure, isUnknown, type Properties, UNKNOWN } from "../server";
 import { agentRef } from "./agent-ref";
 
 const GZIPPED = /\.(tar\.gz|tgz)$/;
@@ -68,12 +68,29 @@ async function namesIn(folder: string): Promise<string[]> {
   return names.toSorted((a, b) => (a < b ? -1 : 1));
 }
 
-/** A pool's inputs with the folder that its artifact will have on its host. */
+/** A pool's inputs with the folders that its artifact and its candidate's will have on its host. */
 export async function withArtifact(news: Properties): Promise<{ news: Properties; failures: Failure[] }> {
-  const { artifact, release, agent } = news;
-  if (artifact === undefined || isUnknown(artifact)) return { news, failures: [] };
-  const at = (path: string) => ({ ...news, release: { ...(release as Properties), path } });
-  const refused = (property: string, reason: string) => ({ news: at("/"), failures: [{ property, reason }] });
+  const { canary, agent } = news;
+  const own = await placed(news, agent, "");
+  if (typeof canary !== "object" || canary === null || Array.isArray(canary) || isUnknown(canary)) return own;
+  const tried = await placed(canary as Properties, agent, "canary.");
+  return { news: { ...own.news, canary: tried.news }, failures: [...own.failures, ...tried.failures] };
+}
+
+/** @param holder what has the artifact and its release @param at path of the holder */
+async function placed(
+  holder: Properties,
+  agent: Properties[string],
+  at: string,
+): Promise<{ news: Properties; failures: Failure[] }> {
+  const { artifact, release } = holder;
+  if (artifact === undefined) return { news: holder, failures: [] };
+  const lying = (path: string | typeof UNKNOWN) => ({ ...holder, release: { ...(release as Properties), path } });
+  if (isUnknown(artifact)) return { news: lying(UNKNOWN), failures: [] };
+  const refused = (property: string, reason: string) => ({
+    news: lying("/"),
+    failures: [{ property: `${at}${property}`, reason }],
+  });
   if ((release as Properties | undefined)?.path !== undefined)
     return refused(
       "release.path",
@@ -81,17 +98,18 @@ export async function withArtifact(news: Properties): Promise<{ news: Properties
     );
   const path = absolutePath.safeParse(artifact);
   // Its own schema says so.
-  if (!path.success) return { news: at("/"), failures: [] };
+  if (!path.success) return { news: lying("/"), failures: [] };
   const problem = await artifactProblem(path.data);
   if (problem !== undefined) return refused("artifact", problem);
   const ref = agentRef.safeParse(agent);
-  return { news: at(ref.success ? artifactPath(ref.data.directory, await digestOf(path.data)) : "/"), failures: [] };
+  const digest = await digestOf(path.data);
+  return { news: lying(ref.success ? artifactPath(ref.data.directory, digest) : "/"), failures: [] };
 }
 
 /** Sends a pool's artifact, where it has one, to its host. */
 export async function placeArtifact(
   client: AgentClient,
-  { artifact, release }: { artifact?: string; release: { path: string } },
+  { artifact, release }: { artifact?: string | undefined; release: { path: string } },
   context: Pick<Context, "log" | "signal">,
 ): Promise<void> {
   if (artifact !== undefined) await place(client, { path: artifact, digest: basename(release.path) }, context);

@@ -11,7 +11,7 @@ import {
 } from "../server";
 
 /** Inputs that Check adds: what reality is expected to be, and what changes. Programs do not write them. */
-const COMPUTED = ["live", "change", "secretNames", "version"] as const;
+const COMPUTED = ["live", "change", "secretNames", "canarySecretNames", "version"] as const;
 
 /** A resource's inputs as a schema sees them: one schema per part, since a part may have checks across its properties. */
 export interface Parts {

@@ -33,6 +33,8 @@ export interface PoolInputs extends PoolSpec {
   change: PoolChange;
   /** Environment variables by process whose values are secret, for policies: they can't tell. */
   secretNames?: Record<string, string[]>;
+  /** Likewise, of the candidate's own processes. */
+  canarySecretNames?: Record<string, string[]>;
   live: PoolLive;
 }
 

@@ -1,25 +1,28 @@
 import { isDeepStrictEqual } from "node:util";
 import type { PoolObservation, PoolShareAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
-import { candidateBackend } from "../../model/names";
-import { type PoolCanary, shareAt } from "../../model/pool-share";
+import { candidateBackend, hasControl } from "../../model/names";
+import { type Fate, type PoolCanary, shareAt } from "../../model/pool-share";
 import { formatSplit } from "../../model/split";
 import { planWalk, STABLE, type Walk, walkProblem } from "../../model/stages";
-import type { Step } from "../../model/transaction";
 import { remark } from "../evidence/teller";
 import type { Context } from "../server";
 import { withAgent } from "./agent-ref";
 import { placeArtifact } from "./artifact";
+import { watchingProcesses } from "./candidate-watch";
 import type { StartStep } from "./in-place";
 import { walkLegs } from "./legs";
 import { unmeteredProblem } from "./metered";
+import { walkOrRetreat } from "./on-breach";
 import type { PoolInputs } from "./pool-inputs";
 import { type RunGates, runGates as watchStage } from "./stage-gates";
 import { inTransaction, type RunStep } from "./transaction";
 
 /** The pool to promote; of its spec, what the step that starts it does not say. */
 type Promoted = Pick<PoolInputs, "agent" | "name" | "edge" | "canary" | "artifact">;
-type Share = Extract<Step, { verb: "pool.share" }>["share"];
+
+/** Longest reason of a breach that an agent keeps. */
+const MAX_REASON = 1000;
 
 /**
  * Promotes a pool's release, and brings the one that is tried beside it to its declared stage, in one transaction: up through
@@ -32,66 +35,77 @@ export async function promote(
   context: Context,
   { create = false, runGates = watchStage }: { create?: boolean; runGates?: RunGates } = {},
 ): Promise<void> {
-  const what = `the candidate of pool ${pool}`;
   await withAgent(agent, async (client) => {
-    const target = `pool/${pool}` as const;
-    const before = await client.pool(pool);
-    const walk = walkOf(before, canary);
+    const { before, walk } = await look(client, pool, canary, start);
     const problem = walkProblem(walk) ?? (await unmeteredProblem(client, [edge], walk));
     if (problem !== undefined) throw new Error(`pool ${pool}: ${problem}`);
     await adopt(client, pool, before?.canary, walk, context);
-    let breached = false;
-    try {
-      await inTransaction(
+    let stays = false;
+    const retreat = async (breach: string) => {
+      // What was tried before another candidate is no concern of that one's breach.
+      if (!stays) return undefined;
+      await withdraw(client, pool, breach, context);
+      return "its release";
+    };
+    await walkOrRetreat({ onBreach: canary?.onBreach ?? "back", what: `pool ${pool}`, retreat }, (breached) =>
+      inTransaction(
         client,
-        target,
+        `pool/${pool}`,
         context,
         async (run, signal, tell) => {
-          const share = (to: Share) => run({ verb: "pool.share", pool, share: to });
-          await retreat(before, { canary, release: start.spec.release }, walk, share);
-          const placed = { ...(artifact === undefined ? {} : { artifact }), release: start.spec.release };
-          await placeArtifact(client, placed, { ...context, signal });
-          await run({ ...start, ...(walk.to.split > 0 && canary !== undefined ? { canary: canary.release } : {}) });
+          const { before, walk, fate } = await look(client, pool, canary, start);
+          stays = fate === "stays";
+          await goDown(before?.canary, { pool, fate, walk, canary }, run);
+          await placeArtifact(client, { artifact, release: start.spec.release }, { ...context, signal });
+          if (canary !== undefined && walk.to.split > 0) await placeArtifact(client, canary, { ...context, signal });
+          await run(start);
           await run({ verb: "pool.switch", pool });
           await run({ verb: "pool.follow", pool });
           if (canary === undefined || walk.to.split === 0) return;
           const started = (await client.pool(pool))?.canary;
-          // Changed processes are another candidate, whose requests begin anew.
-          const way = started?.generation === before?.canary?.generation ? walk : walkOf(undefined, canary);
           const to = stepper(client, pool, canary, run);
-          if (way.legs.length === 0) await to(way.to.split);
-          else if (isOther(started, canary)) await to(way.from.split);
-          await walkLegs(way, {
-            what,
+          if (walk.legs.length === 0) await to(walk.to.split);
+          else if (isOther(started, canary)) await to(walk.from.split);
+          await walkLegs(walk, {
+            what: `the candidate of pool ${pool}`,
             edges: [{ name: edge, agent: client }],
-            heldSince: started?.generation === before?.canary?.generation ? started?.since : undefined,
+            heldSince: stays ? started?.since : undefined,
             at: ({ split }) => ({ stable: pool, candidate: candidateBackend(pool), split }),
             to: ({ split }) => to(split),
-            runGates,
-            breached: () => {
-              breached = true;
-            },
+            runGates: watchingProcesses(client, pool, runGates),
+            breached,
             signal,
             log: context.log,
             tell,
           });
         },
         { create },
-      );
-    } catch (error) {
-      if (!breached || canary?.onBreach !== "stable" || walk.from.split === 0) throw error;
-      throw await afterBreach(client, pool, error as Error, context);
-    }
+      ),
+    );
   });
 }
 
-/** The way of a pool's candidate from where it is to its declared stage; another one begins without requests. */
-export function walkOf(now: Pick<PoolObservation, "canary"> | undefined, canary: PoolCanary | undefined): Walk {
-  const from = { split: lowest(now?.canary) };
+/** A pool as it is, what becomes of the release that it tries, and the way from there to the declared stage. */
+export async function look(
+  client: AgentClient,
+  pool: string,
+  canary: PoolCanary | undefined,
+  start: StartStep,
+): Promise<{ before: PoolObservation | undefined; fate: Fate | undefined; walk: Walk }> {
+  const [before, { tried: fate }] = await Promise.all([client.pool(pool), client.plan(start)]);
+  return { before, fate, walk: walkOf(fate === "stays" ? before?.canary : undefined, canary) };
+}
+
+/**
+ * The way of a pool's candidate to its declared stage.
+ *
+ * @param now the candidate, where it is tried already
+ */
+export function walkOf(now: PoolShareAnswer | undefined, canary: PoolCanary | undefined): Walk {
+  const from = { split: lowest(now) };
   // Off, or made the stable release: that is one step.
   if (canary === undefined) return { from, to: { split: 0, stage: STABLE }, legs: [], ms: 0 };
-  const same = isDeepStrictEqual({ ...now?.canary?.release }, { ...canary.release });
-  return planWalk(canary.stages, same ? from : { split: 0 }, canary.stage);
+  return planWalk(canary.stages, from, canary.stage);
 }
 
 /** What was committed or, where somebody took requests off the candidate by hand, what is left of it. */
@@ -121,17 +135,14 @@ async function adopt(
 }
 
 /** Takes requests off what is tried, where it loses any. What becomes the stable release keeps them until the switch. */
-async function retreat(
-  before: PoolObservation | undefined,
-  { canary, release }: { canary: PoolCanary | undefined; release: StartStep["spec"]["release"] },
-  { to }: Walk,
-  share: (to: Share) => Promise<unknown>,
+async function goDown(
+  tried: PoolShareAnswer | undefined,
+  { pool, fate, walk: { to }, canary }: { pool: string; fate: Fate | undefined; walk: Walk; canary: Promoted["canary"] },
+  run: RunStep,
 ): Promise<void> {
-  const tried = before?.canary;
-  if (tried?.share === undefined || isDeepStrictEqual({ ...tried.release }, { ...release })) return;
-  const same = canary !== undefined && isDeepStrictEqual({ ...tried.release }, { ...canary.release });
-  if (!same || to.split === 0) await share(null);
-  else if (to.split < tried.share.split) await share(shareAt(canary, to.split));
+  if (tried?.share === undefined || fate === "serves") return;
+  if (fate !== "stays" || canary === undefined || to.split === 0) await run({ verb: "pool.withdraw", pool });
+  else if (to.split < tried.share.split) await run({ verb: "pool.share", pool, share: shareAt(canary, to.split) });
 }
 
 /** Sets the candidate's share, and reads back that it holds. */
@@ -146,17 +157,12 @@ function stepper(client: AgentClient, pool: string, canary: PoolCanary, run: Run
   };
 }
 
-/** Takes the candidate's requests as they are again after the undo. Its processes run on until the next update. */
-async function afterBreach(client: AgentClient, pool: string, breach: Error, context: Context): Promise<Error> {
-  try {
-    await inTransaction(client, `pool/${pool}`, context, async (run, _signal, tell) => {
-      tell(remark(`after a breach, all requests go to the release, as onBreach says: ${breach.message}`));
-      await run({ verb: "pool.share", pool, share: null });
-    });
-    return new Error(`${breach.message}\nThen all requests of pool ${pool} went to its release, as onBreach says.`);
-  } catch (error) {
-    return new Error(
-      `${breach.message}\nThe requests of pool ${pool} could not all be led to its release, as onBreach says: ${(error as Error).message}`,
-    );
-  }
+/** Ends the trial of a candidate, after a breach was undone. */
+async function withdraw(client: AgentClient, pool: string, breach: string, context: Context): Promise<void> {
+  const [why = breach] = breach.split("\n");
+  const printable = [...why].map((character) => (hasControl(character) ? " " : character)).join("");
+  await inTransaction(client, `pool/${pool}`, context, async (run, _signal, tell) => {
+    tell(remark(`after a breach, all requests go to the release, as onBreach says: ${breach}`));
+    await run({ verb: "pool.withdraw", pool, breach: printable.slice(0, MAX_REASON) });
+  });
 }

@@ -9,6 +9,7 @@ import type { Context } from "../server";
 import { walkLegs } from "./legs";
 import { unmeteredProblem } from "./metered";
 import { onAll } from "./on-all";
+import { walkOrRetreat } from "./on-breach";
 import { setStep } from "./route-hosts";
 import { heldBy, isNew, lowestShare, replacementProblem, walkFrom } from "./route-place";
 import type { RunGates } from "./stage-gates";
@@ -51,9 +52,16 @@ export async function walkRoute(
   await adopt(parts, name, declared, context);
   const gone = leaving.map((client): RoutePart => ({ client, target, edges: [] }));
   const before = new Map<AgentClient, RouteAnswer | undefined>();
-  let breached = false;
-  try {
-    await inTransactions(
+  const retreat = async (breach: string) => {
+    const from = parts.flatMap((part) => {
+      const spec = before.get(part.client)?.spec;
+      return spec === undefined ? [] : [{ ...part, create: false, spec }];
+    });
+    if (from.every(isAtStable)) return undefined;
+    return leadToStable(from, name, { breach, declared }, context);
+  };
+  await walkOrRetreat({ onBreach: declared.onBreach, what: `route ${name}`, retreat }, (breached) =>
+    inTransactions(
       [...parts, ...gone],
       context,
       async (open, signal, tell) => {
@@ -80,9 +88,7 @@ export async function walkRoute(
           at: (place) => routeAt(declared, place),
           to,
           runGates,
-          breached: () => {
-            breached = true;
-          },
+          breached,
           signal,
           log: context.log,
           tell,
@@ -90,15 +96,8 @@ export async function walkRoute(
         await Promise.all(open.slice(parts.length).map(({ run }) => run({ verb: "route.remove", route: name })));
       },
       { revert: ({ client }) => setTo(client, name, before.get(client)?.spec, context) },
-    );
-  } catch (error) {
-    const from = parts.flatMap((part) => {
-      const spec = before.get(part.client)?.spec;
-      return spec === undefined ? [] : [{ ...part, create: false, spec }];
-    });
-    if (!breached || declared.onBreach !== "stable" || from.every(isAtStable)) throw error;
-    throw await afterBreach(from, name, { breach: error as Error, declared }, context);
-  }
+    ),
+  );
 }
 
 /** Refuses, before anything is changed, a walk that can't come to its end. */
@@ -171,29 +170,23 @@ function isAtStable({ spec: { split, stage = STABLE } }: { spec: RouteSpec }): b
   return split === 0 && stage === STABLE;
 }
 
-/** Takes the candidate off the route as it is again after the undo, and its mirror back to its own share. */
-async function afterBreach(
+/** Takes the candidate off the route as it is again after the undo, and its mirror back to its own share; names the stable side. */
+async function leadToStable(
   parts: (RoutePart & { spec: RouteSpec })[],
   name: string,
-  { breach, declared }: { breach: Error; declared: DeclaredRoute },
+  { breach, declared }: { breach: string; declared: DeclaredRoute },
   context: Context,
-): Promise<Error> {
-  const stable = parts[0]?.spec.stable ?? "";
+): Promise<string> {
+  const stable = parts[0]?.spec.stable ?? declared.stable;
   const retreat = ({ mirror, ...rest }: RouteSpec): RouteSpec => ({
     ...rest,
     ...(mirror !== undefined && { mirror: { ...mirror, share: declared.mirror?.share ?? mirror.share } }),
     split: 0,
     stage: STABLE,
   });
-  try {
-    await inTransactions(parts, context, (open, _signal, tell) => {
-      tell(remark(`after a breach, all requests go to ${stable}, as onBreach says: ${breach.message}`));
-      return onAll(open, ({ spec }) => ({ verb: "route.set", route: name, spec: retreat(spec) }));
-    });
-    return new Error(`${breach.message}\nThen all requests of route ${name} went to ${stable}, as onBreach says.`);
-  } catch (error) {
-    return new Error(
-      `${breach.message}\nThe requests of route ${name} could not all be led to ${stable}, as onBreach says: ${(error as Error).message}`,
-    );
-  }
+  await inTransactions(parts, context, (open, _signal, tell) => {
+    tell(remark(`after a breach, all requests go to ${stable}, as onBreach says: ${breach}`));
+    return onAll(open, ({ spec }) => ({ verb: "route.set", route: name, spec: retreat(spec) }));
+  });
+  return stable;
 }

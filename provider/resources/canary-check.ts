@@ -1,0 +1,25 @@
+import { candidateProblems } from "../../model/candidate-problems";
+import type { SecretNames } from "../../model/pool";
+import { type Context, containsUnknown, type Failure, type Properties, renderPath } from "../server";
+import { gateFailures } from "./gate-checks";
+import { meterFailures } from "./metered";
+import type { PoolInputs } from "./pool-inputs";
+
+/** What is wrong with a candidate's release and processes beside those of its pool, so far as they are known. */
+export function candidateFailures({ canary, ...pool }: Properties, secrets: SecretNames): Failure[] {
+  if (typeof canary !== "object" || canary === null || containsUnknown(pool) || containsUnknown(canary)) return [];
+  return candidateProblems(pool, canary, secrets).map(({ path, message }) => ({
+    property: renderPath(["canary", ...path]),
+    reason: message,
+  }));
+}
+
+/** What speaks against the gates of a candidate's stages. */
+export async function canaryGateFailures({ agent, edge, canary }: PoolInputs, context: Context): Promise<Failure[]> {
+  if (canary === undefined) return [];
+  const failures = [
+    ...(await meterFailures(agent, edge === undefined ? [] : [edge], canary.stages)),
+    ...(await gateFailures(canary.stages, context)),
+  ];
+  return failures.map(({ property, reason }) => ({ property: `canary.${property}`, reason }));
+}

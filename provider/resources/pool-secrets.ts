@@ -1,0 +1,58 @@
+import type { ProcessTemplate, SecretNames } from "../../model/pool";
+import { type Context, type Failure, type Properties, parsePath } from "../server";
+import type { PoolInputs } from "./pool-inputs";
+
+/** Where a pool's inputs hold processes: its own, and those that its candidate has instead. */
+const PLACES = { pool: ["processes"], candidate: ["canary", "processes"] } as const;
+
+export interface PoolSecrets {
+  pool: Record<string, string[]>;
+  candidate: Record<string, string[]>;
+}
+
+/** The environment variables by process whose values are secret; the candidate's are the pool's where its processes are. */
+export function secretNames(inputs: Properties, { secrets }: Pick<Context, "secrets">): PoolSecrets {
+  const { processes, canary } = inputs as unknown as Partial<PoolInputs>;
+  const pool = namesAt(PLACES.pool, processes, secrets);
+  const own = canary?.processes;
+  return { pool, candidate: own === undefined ? pool : namesAt(PLACES.candidate, own, secrets) };
+}
+
+function namesAt(
+  place: readonly string[],
+  processes: Record<string, ProcessTemplate> | undefined,
+  paths: readonly string[],
+): Record<string, string[]> {
+  const names: Record<string, string[]> = {};
+  for (const path of paths) {
+    const below = inEnvironment(path, place);
+    if (below === undefined) continue;
+    const { process, variable } = below;
+    const found = variable === undefined ? Object.keys(processes?.[process]?.env ?? {}) : [variable];
+    names[process] = [...(names[process] ?? []), ...found];
+  }
+  return names;
+}
+
+/** The process, and the variable where it is one alone, that a path into an environment is about. */
+function inEnvironment(path: string, place: readonly string[]) {
+  const parts = parsePath(path).map(String);
+  if (!place.every((part, index) => parts[index] === part)) return undefined;
+  const [process, env, variable] = parts.slice(place.length);
+  return process === undefined || env !== "env" ? undefined : { process, variable };
+}
+
+/** Environment variables as an input of their own, where there are any. */
+export function asInput(property: string, names: SecretNames): Properties {
+  return Object.keys(names).length === 0 ? {} : { [property]: names as Properties };
+}
+
+/** Secrets may be in environments only: everything else ends up in process listings, configs or logs. */
+export function secretFailures(paths: readonly string[]): Failure[] {
+  return paths
+    .filter((path) => Object.values(PLACES).every((place) => inEnvironment(path, place) === undefined))
+    .map((path) => ({
+      property: path,
+      reason: "is secret, but would be seen in process listings, configs or logs: pass it in the process's env",
+    }));
+}
