@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { milliseconds } from "../model/duration";
 import { collide, type EdgeSpec, listensOn, withoutListeners } from "../model/edge";
-import { candidateBackend, poolOfBackend } from "../model/names";
+import { poolOfBackend } from "../model/names";
 import type { PoolSpec } from "../model/pool";
 import type { Fate } from "../model/pool-share";
 import { fateOfTried, type Instance, isNewGeneration, isRollback, releaseOfServer } from "../model/pool-state";
@@ -448,13 +448,12 @@ export class Host {
     };
   }
 
-  /** Ports of a pool's servers that take requests now. */
+  /** Ports of a pool's servers that take requests now; those of a candidate can do without, since the others take theirs. */
   private async taking(pool: string): Promise<number[]> {
     const edge = this.working().pools[pool]?.settings.edge;
     if (edge === undefined || this.working().edges[edge] === undefined) return [];
     const { backends } = await this.haproxy(edge).observe();
-    const servers = [pool, candidateBackend(pool)].flatMap((backend) => Object.values(backends[backend] ?? {}));
-    return servers.flatMap(({ port, state, weight, operational, leavingUntil }) =>
+    return Object.values(backends[pool] ?? {}).flatMap(({ port, state, weight, operational, leavingUntil }) =>
       state === "ready" && weight > 0 && operational !== "down" && leavingUntil === undefined ? [port] : [],
     );
   }

@@ -29,7 +29,12 @@ export async function withdrawPool(
   if (state?.canary === undefined) return async () => undefined;
   const why = breach === undefined ? "" : `, since ${breach}`;
   context.phase("switch", `pool ${pool}: release ${state.canary.generation.release.id} is withdrawn${why}`);
-  return lead(context, pool, withdrawn(state, breach === undefined ? undefined : { why: breach, at: new Date() }), true);
+  return lead(
+    context,
+    pool,
+    withdrawn(state, breach === undefined ? undefined : { why: breach, at: new Date() }),
+    true,
+  );
 }
 
 /** @param retreats whether the release that is tried only loses requests */

@@ -1,5 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
-import { begin, followed, type Instance, newPool, type PoolState, type Runnable, type SplitSpec, switched } from "../model/pool-state";
+import {
+  begin,
+  followed,
+  type Instance,
+  newPool,
+  type PoolState,
+  type Runnable,
+  type SplitSpec,
+  switched,
+} from "../model/pool-state";
 import type { Phase, Step, Target } from "../model/transaction";
 import type { Overlay } from "./desired";
 import type { Host, MayTake } from "./host";

@@ -55,7 +55,11 @@ function endingsOf(pool: PoolObservation | undefined): Map<string, Ending> {
     own.map(({ key, release, restarts, state, health }) => {
       const subject = `process ${key} of candidate ${release}`;
       const isDown = state === "backoff" || state === "failed" || state === "stopped";
-      const wrong = isDown ? `${subject} is in ${state}` : health === "unhealthy" ? `${subject} is unhealthy` : undefined;
+      const wrong = isDown
+        ? `${subject} is in ${state}`
+        : health === "unhealthy"
+          ? `${subject} is unhealthy`
+          : undefined;
       return [key, { restarts, wrong }];
     }),
   );

@@ -137,7 +137,12 @@ async function adopt(
 /** Takes requests off what is tried, where it loses any. What becomes the stable release keeps them until the switch. */
 async function goDown(
   tried: PoolShareAnswer | undefined,
-  { pool, fate, walk: { to }, canary }: { pool: string; fate: Fate | undefined; walk: Walk; canary: Promoted["canary"] },
+  {
+    pool,
+    fate,
+    walk: { to },
+    canary,
+  }: { pool: string; fate: Fate | undefined; walk: Walk; canary: Promoted["canary"] },
   run: RunStep,
 ): Promise<void> {
   if (tried?.share === undefined || fate === "serves") return;

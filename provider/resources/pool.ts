@@ -7,7 +7,7 @@ import { watched } from "../../model/serving";
 import { type Context, containsUnknown, type Failure, type Properties, type Resource } from "../server";
 import { askAgent, liveFailures, withAgent } from "./agent-ref";
 import { withArtifact } from "./artifact";
-import { candidateFailures, canaryGateFailures } from "./canary-check";
+import { canaryGateFailures, candidateFailures } from "./canary-check";
 import { replaceInPlace, type StartStep } from "./in-place";
 import { inPlaceFailures } from "./in-place-check";
 import { differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { request } from "node:http";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import { candidateBackend } from "../../model/names";
@@ -10,7 +12,7 @@ import { type AppOptions, change, edgeStep, freeRange, OWNER, promote, releaseFo
 
 type Share = Extract<StepInput, { verb: "pool.share" }>["share"];
 
-const share = (split: number, more: Partial<NonNullable<Share>> = {}): StepInput => ({
+const share = (split: number, more: Partial<Share> = {}): StepInput => ({
   verb: "pool.share",
   pool: "web",
   share: { split, ...more },
@@ -30,11 +32,15 @@ async function world(t: TestContext) {
   await promote(client, app);
   const url = `http://127.0.0.1:${from}/`;
   /** Steps that declare the stable release and the one that is tried beside it. */
-  const declare = (release: string, tried?: string): StepInput[] => [
-    { ...startStep({ ...app, release }), ...(tried === undefined ? {} : { canary: { id: tried, path: app.path } }) },
-    { verb: "pool.switch", pool: "web" },
-    { verb: "pool.follow", pool: "web" },
-  ];
+  const declare = (release: string, tried?: string): StepInput[] => {
+    const { processes } = startStep(app).spec;
+    const canary = tried === undefined ? {} : { canary: { release: { id: tried, path: app.path }, processes } };
+    return [
+      { ...startStep({ ...app, release }), ...canary },
+      { verb: "pool.switch", pool: "web" },
+      { verb: "pool.follow", pool: "web" },
+    ];
+  };
   const counts = async (requests: number, headers: Record<string, string> = {}) => {
     const found: Record<string, number> = {};
     for (let left = requests; left > 0; left -= 20) {
@@ -175,7 +181,7 @@ test("what ends before its commit leaves the release that is tried as it was", a
   };
   await t.test("finishing is undone", () => undone(declare("v2"), (id) => client.abort(id, "undone")));
   await t.test("taking it off is undone", () =>
-    undone([{ verb: "pool.share", pool: "web", share: null }, ...declare("v1")], (id) => client.abort(id, "undone")),
+    undone([{ verb: "pool.withdraw", pool: "web" }, ...declare("v1")], (id) => client.abort(id, "undone")),
   );
   await t.test("another release in its place is undone", () =>
     undone([...declare("v1", "v3"), share(100)], (id) => client.abort(id, "undone")),
@@ -197,10 +203,102 @@ test("what ends before its commit leaves the release that is tried as it was", a
   assert.deepEqual(wrong, []);
 
   await t.test("taking it off ends it", async () => {
-    await change(client, "pool/web", [{ verb: "pool.share", pool: "web", share: null }, ...declare("v1")]);
+    await change(client, "pool/web", [{ verb: "pool.withdraw", pool: "web" }, ...declare("v1")]);
     assert.deepEqual(await counts(100), { v1: 100 });
     await client.settle("web");
     assert.deepEqual(await pids(), { v1: before.v1 });
+  });
+});
+
+test("another environment, with a secret, is tried of the release that serves, and becomes the pool's", async (t) => {
+  const { agent, client, app, url, counts } = await world(t);
+  const env = { ANSWER: "a secret answer" };
+  const secrets = { web: ["ANSWER"] };
+  const { release, processes } = startStep({ ...app, env }).spec;
+  const follow: StepInput[] = [
+    { verb: "pool.switch", pool: "web" },
+    { verb: "pool.follow", pool: "web" },
+  ];
+  const canary = { release, processes, secrets };
+  await change(client, "pool/web", [{ ...startStep(app), canary }, ...follow, share(5000)]);
+  assert.deepEqual(Object.keys(await counts(100)).toSorted(), ["a secret answer", "v1"]);
+  const pidOf = async (generation: number) =>
+    (await client.pool("web"))?.processes.find((each) => each.generation === generation)?.pid;
+  const pid = await pidOf(2);
+  const state = await readFile(join(agent.directory, "state.json"), "utf8");
+  assert.ok(!state.includes("a secret answer"));
+
+  // It starts again with its own environment, also by another agent.
+  process.kill(agent.about.pid, "SIGKILL");
+  await until("another agent to answer", async () => {
+    const about = await client.about().catch(() => undefined);
+    return about !== undefined && about.pid !== agent.about.pid;
+  });
+  assert.equal(await pidOf(2), pid);
+  process.kill(pid ?? 0, "SIGKILL");
+  await until("the candidate to answer again", async () => {
+    const now = await pidOf(2);
+    return now !== undefined && now !== pid && (await counts(20))["a secret answer"] !== undefined;
+  });
+  const after = await pidOf(2);
+
+  const finish = { ...startStep({ ...app, env }), secrets };
+  assert.equal((await client.plan(finish)).tried, "serves");
+  const stop = asking(url);
+  await change(client, "pool/web", [finish, ...follow]);
+  await client.settle("web");
+  assert.deepEqual((await stop()).wrong, []);
+  assert.deepEqual([await pidOf(2), (await client.pool("web"))?.generation], [after, 2]);
+  assert.deepEqual(await counts(20), { "a secret answer": 20 });
+});
+
+test("clients of a candidate that is gone are served by the stable release", async (t) => {
+  const { client, app, url, declare, counts, pids } = await world(t);
+  const sticky = { by: "cookie", name: "side" } as const;
+  const { web } = startStep(app).spec.processes;
+  assert.ok(web);
+  const restart = { delay: "2 seconds", maxRestarts: 1 } as const;
+  const canary = { release: { id: "v2", path: app.path }, processes: { web: { ...web, restart } } };
+  const [, ...rest] = declare("v1");
+  await change(client, "pool/web", [{ ...startStep(app), canary }, ...rest, share(10_000, { sticky })]);
+  const first = await fetch(url);
+  const cookie = first.headers.getSetCookie()[0]?.split(";")[0] ?? "";
+  assert.match(cookie, /^side=\d+$/);
+  assert.equal(await first.text(), "v2");
+
+  await t.test("while it crashes and is started again, and after it has failed", async () => {
+    for (const state of ["running", "failed"]) {
+      await until("the candidate to answer", async () => (await counts(1, { cookie })).v2 === 1);
+      const { v2 = 0 } = await pids();
+      process.kill(v2, "SIGKILL");
+      await until("its edge to know", async () => {
+        const backends = (await client.edge("main"))?.observed.backends;
+        const servers = Object.values(backends?.[candidateBackend("web")] ?? {});
+        return servers.every(({ operational }) => operational === "down");
+      });
+      assert.deepEqual(await counts(40, { cookie }), { v1: 40 });
+      await until(`the candidate to be in ${state}`, async () => {
+        const all = (await client.pool("web"))?.processes ?? [];
+        return all.find(({ release }) => release === "v2")?.state === state;
+      });
+      if (state === "failed") assert.deepEqual(await counts(40, { cookie }), { v1: 40 });
+    }
+  });
+
+  await t.test("after its trial has ended in a breach, which is told until the next one", async () => {
+    const stop = asking(url);
+    await change(client, "pool/web", [{ verb: "pool.withdraw", pool: "web", breach: "5xx 2 % >= 1 %" }]);
+    assert.deepEqual(await counts(40, { cookie }), { v1: 40 });
+    await client.settle("web");
+    assert.deepEqual((await stop()).wrong, []);
+    assert.deepEqual(Object.keys(await pids()), ["v1"]);
+    const { withdrawn, canary: tried, live } = (await client.pool("web")) ?? {};
+    assert.deepEqual([withdrawn?.release, withdrawn?.why], ["v2", "5xx 2 % >= 1 %"]);
+    assert.deepEqual([tried, live?.candidate], [undefined, undefined]);
+    await change(client, "pool/web", [...declare("v1", "v3"), share(10_000, { sticky })]);
+    // A worker of before knows nothing of it, and answers once more on each connection.
+    await until("the next candidate to answer", async () => (await counts(1, { cookie })).v3 === 1);
+    assert.equal((await client.pool("web"))?.withdrawn, undefined);
   });
 });
 

@@ -23,7 +23,7 @@ test("who holds a transaction is one line, since others read it", () => {
 
 test("an unknown verb is refused with those that exist", () => {
   const verbs =
-    '"edge.set", "edge.remove", "backend.set", "backend.remove", "server.drain", "server.enable", "pool.start", "pool.switch", "pool.follow", "pool.share", "pool.remove", "route.set", "route.remove"';
+    '"edge.set", "edge.remove", "backend.set", "backend.remove", "server.drain", "server.enable", "pool.start", "pool.switch", "pool.follow", "pool.share", "pool.withdraw", "pool.remove", "route.set", "route.remove"';
   assert.deepEqual(problems(step, { verb: "pool.stop" }), [`verb: "pool.stop" is not known here: use one of ${verbs}`]);
   assert.deepEqual(problems(step, {}), [`verb: nothing is not known here: use one of ${verbs}`]);
   assert.deepEqual(problems(step, 5), [": 5 is not an object: give one"]);

@@ -11,7 +11,7 @@ if (process.env.STUBBORN) process.on("SIGTERM", () => console.log("SIGTERM ignor
 createServer((request, response) => {
   response.writeHead(200, { "x-release": process.env.SLUICE_RELEASE_ID });
   if (request.url === "/hang") response.write("begun");
-  else response.end(process.env.SLUICE_RELEASE_ID);
+  else response.end(process.env.ANSWER ?? process.env.SLUICE_RELEASE_ID);
 }).listen(Number(process.env.SLUICE_PORT), "127.0.0.1");
 `;
 
