@@ -140,7 +140,7 @@ test("a policy is told how a candidate's share changes", () => {
   ]);
   assert.deepEqual(told(pool("v1", canary("100%")), pool("v2")), [
     "promotion",
-    { release: "", from: "100%", to: "0%" },
+    { release: "", from: "100%", to: "0%", finished: "100%" },
   ]);
 });
 
