@@ -1,7 +1,7 @@
 import { lstat, readdir } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
-import { UsageError } from "../exit";
+import { NotReached, UsageError } from "../exit";
 
 /** Where an agent that systemd runs listens. */
 export const SYSTEM_SOCKET = "/run/sluice/agent.sock";
@@ -21,11 +21,13 @@ export async function chooseSocket(
   );
 }
 
-/** The one socket of those found. @throws UsageError where there is none, or more than one */
+/** The one socket of those found. @throws NotReached where there is none, UsageError where there are more */
 export function onlyOne(found: readonly string[], where: string, looked: string): string {
   const [first, ...others] = found;
   if (first === undefined)
-    throw new UsageError([`no agent's socket was found ${where} (${looked}): name it with --socket or SLUICE_SOCKET`]);
+    throw new NotReached(
+      `no agent's socket was found ${where} (${looked}): start the agent (pulumi up, or systemctl start sluice-agent), or name its socket with --socket or SLUICE_SOCKET`,
+    );
   if (others.length > 0)
     throw new UsageError([`there are several agents ${where} (${found.join(", ")}): name one with --socket`]);
   return first;

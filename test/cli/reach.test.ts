@@ -59,8 +59,11 @@ test("without --socket the environment's is taken, else the only one of the proj
   const inner = join(project, "inner");
   await mkdir(inner);
   const none = await sluice(["status"], { cwd: inner, env: { SLUICE_SOCKET: "" } });
-  assert.equal(none.code, 2);
-  assert.match(none.stderr, /no agent's socket was found on this host .*: name it with --socket or SLUICE_SOCKET/);
+  assert.equal(none.code, 3);
+  assert.match(
+    none.stderr,
+    /no agent's socket was found on this host .*: start the agent .*, or name its socket with --socket or SLUICE_SOCKET/,
+  );
   const one = join(hosts, "one");
   await mkdir(one, { recursive: true });
   const agent = await startTestAgent(t, { directory: one, agent: { socket: join(one, "agent.sock") } });
