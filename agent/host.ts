@@ -324,6 +324,7 @@ export class Host {
       const found = await this.toTake(target, working, options.take);
       refuse(found);
       await this.parts.takeovers.take(target, found, [], options.take);
+      await this.parts.takeovers.assertEnded(target, found);
     }
     this.supervisor.want(pool, poolInstances(working, pool), reason);
     await this.supervisor.ensure(pool, options);

@@ -59,6 +59,7 @@ export async function takeEdgeOver(
       await haproxy.apply(spec, backends, routes, { shared: held });
       taking.tell(`the edge listens beside what it takes over, on ${held.map(at).join(", ")}`);
       await takeovers.take(target, found, listensOn(spec), taking);
+      await takeovers.assertEnded(target, found);
       return;
     } catch (error) {
       if (taking.signal.aborted || !isBindFailure(error)) throw error;
@@ -67,7 +68,12 @@ export async function takeEdgeOver(
     }
   }
   await takeovers.take(target, found, listensOn(spec), taking);
-  await haproxy.apply(spec, backends, routes);
+  try {
+    // At once: until then nobody answers.
+    await haproxy.apply(spec, backends, routes);
+  } finally {
+    await takeovers.assertEnded(target, found);
+  }
 }
 
 /** @throws where something speaks against what was found */

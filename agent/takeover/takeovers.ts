@@ -60,7 +60,7 @@ export class Takeovers {
    * Ends what was found, and waits for it: what listens on one of `addresses` must give that free, and may finish what it
    * has; everything else must be gone.
    *
-   * @throws where something does not end in time, is not any more what was found, or is started again by somebody
+   * @throws where something does not end in time, or is not any more what was found
    */
   async take(
     target: string,
@@ -87,7 +87,6 @@ export class Takeovers {
       named.map(({ entry, processes }) => this.end(entry, processes, addresses, { signal, tell })),
     );
     for (const end of ends) if (end.status === "rejected") throw end.reason;
-    await this.assertEnded(target, named);
   }
 
   private async end(
@@ -138,12 +137,12 @@ export class Takeovers {
     );
   }
 
-  /** Whoever has a supervisor of its own comes back. */
-  private async assertEnded(target: string, named: readonly Named[]): Promise<void> {
+  /** @throws where what was taken was started again by somebody: whoever has a supervisor of its own comes back */
+  async assertEnded(target: string, named: readonly Named[]): Promise<void> {
     const ended = new Set(named.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
     const again = await this.find(
       target,
-      named.map(({ entry }) => entry),
+      named.filter(({ processes }) => processes.length > 0).map(({ entry }) => entry),
       { strict: false },
     );
     for (const { entry, processes } of again)
