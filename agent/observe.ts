@@ -13,6 +13,7 @@ import {
 import { candidateBackend } from "../model/names";
 import { canaryInstances, type PoolState, serverName, servingInstances } from "../model/pool-state";
 import { formatSplit } from "../model/split";
+import { WAITING } from "../model/takeover";
 import type { Step } from "../model/transaction";
 import type { BackendObservation, EdgeAnswer, PlanAnswer, PoolObservation, PoolShareAnswer } from "./api";
 import { backendsOf, routesOf } from "./desired";
@@ -25,9 +26,6 @@ import { planRoute } from "./routes";
 import { describeFound, takeoverPlan } from "./takeover/edge-takeover";
 import { liveTakeover } from "./takeover/problems";
 
-/** How a frontend is shown whose edge has somebody else's ports to take, and nothing yet to answer with. */
-const WAITS = "waiting to take over";
-
 /** What an edge is now. */
 export async function observeEdge(host: Host, name: string): Promise<EdgeAnswer> {
   if (host.working().edges[name] === undefined) throw notFound(`edge ${name}`);
@@ -38,7 +36,7 @@ export async function observeEdge(host: Host, name: string): Promise<EdgeAnswer>
 }
 
 function edgeLive({ running, file, workerRunsFile, frontends }: EdgeObservation, waits: boolean): EdgeLive {
-  const told = (status: string) => (waits && status === "open" ? WAITS : status);
+  const told = (status: string) => (waits && status === "open" ? WAITING : status);
   return {
     haproxy: running ? "running" : "stopped",
     config: file !== "ours" ? "changed by hand" : workerRunsFile ? "as declared" : "not loaded",

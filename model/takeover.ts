@@ -90,6 +90,8 @@ export interface NamedProcess {
 
 /** What is shown of an entry whose processes have ended. */
 export const TAKEN_OVER = "taken over";
+/** How a frontend is shown whose edge has somebody else's ports to take, and nothing yet to answer with. */
+export const WAITING = "waiting to take over";
 
 /** `process 42 (nginx -g "daemon off;"), since 2026-11-21T10:00:00Z`. */
 export function processText({ pid, command, since }: NamedProcess): string {

@@ -3,11 +3,14 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { portsPerRelease } from "../../model/pool";
 import type { Check } from "../../model/recovery";
+import { processText, titleOf } from "../../model/takeover";
 import { poolInstances } from "../desired";
 import { connectionsWithin, hostFacts } from "../haproxy/host-facts";
 import { holderOf } from "../haproxy/ports";
 import { findHaproxy, haproxyVersion } from "../haproxy/version";
 import type { Host } from "../host";
+import { asNamed, bootAdvice } from "../takeover/old-processes";
+import { showUnit } from "../takeover/systemd";
 import { type RecoverySource, unrecovered } from "./recovery";
 
 const MIB = 1024 * 1024;
@@ -35,6 +38,7 @@ export async function examine(source: DoctorSource): Promise<Check[]> {
     ["limits", () => limits(source)],
     ["ports", () => ports(source)],
     ["orphans", () => orphans(source)],
+    ["takeover", () => takeover(source)],
   ];
   const found = await Promise.all(
     checks.map(async ([name, look]) => {
@@ -189,6 +193,32 @@ function accepts(address: string, port: number): Promise<boolean> {
       .once("timeout", () => end(false))
       .once("error", () => end(false));
   });
+}
+
+/** What was taken over, and what would bring it back. */
+async function takeover({ host }: DoctorSource): Promise<Check[]> {
+  const all = Object.entries(host.committed.takenOver).flatMap(([target, entries]) =>
+    entries.map((entry) => ({ target, entry })),
+  );
+  const found = await Promise.all(
+    all.map(async ({ target, entry }): Promise<Check[]> => {
+      const [named] = await host.findOld(target, [entry]);
+      const running = (named?.processes ?? []).filter(({ follows }) => !follows);
+      if (running.length > 0)
+        return running.map((one) =>
+          problem(
+            "takeover",
+            `${processText(asNamed(one))}, runs, although ${target} took ${titleOf(entry)} over: end it, or run pulumi up`,
+          ),
+        );
+      const shown = entry.unit === undefined ? undefined : await showUnit(entry.unit);
+      const advice = shown === undefined || "problem" in shown ? undefined : bootAdvice(entry.unit ?? "", shown);
+      return advice === undefined ? [] : [warning("takeover", advice)];
+    }),
+  );
+  return all.length > 0 && found.flat().length === 0
+    ? [good("takeover", `nothing of what was taken over runs (${all.map(({ entry }) => titleOf(entry)).join(", ")})`)]
+    : found.flat();
 }
 
 async function orphans({ recovery, host }: DoctorSource): Promise<Check[]> {

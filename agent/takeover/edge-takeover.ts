@@ -1,4 +1,4 @@
-import { readlinkSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { request } from "node:http";
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -193,17 +193,34 @@ export function takeoverPlan(spec: EdgeSpec, found: readonly Named[], waits: boo
         : `it ends once the edge can serve, which then listens on ${listeners.map(at).join(", ")}: a gap of some 100 ms`;
   return [
     ...describeFound(found, how),
+    ...(shared ? lossAdvice() : []),
     ...(waits ? ["the edge listens once every frontend's backend has a server"] : []),
   ];
 }
 
+/** What a listener that closes does with connections that it has not accepted: nothing for those who share its port, unless this is set. */
+const MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req";
+
+function lossAdvice(): string[] {
+  // Since Linux 5.14.
+  const set = existsSync(MIGRATE) && readFileSync(MIGRATE, "latin1").trim() === "1";
+  return set
+    ? []
+    : [
+        "connections that it has not accepted when it ends are reset: set net.ipv4.tcp_migrate_req=1 by sysctl before, so that none is",
+      ];
+}
+
 /** One line for each process that would be taken over, or why there is none. */
 export function describeFound(found: readonly Named[], how: string): string[] {
-  return found.flatMap(({ entry, processes, nothing }) => {
+  return found.flatMap(({ entry, processes, nothing, advice }) => {
     if (processes.length === 0) return [`nothing to take over for ${titleOf(entry)}: ${nothing ?? "it does not run"}`];
     const by = entry.unit === undefined ? (entry.signal ?? "SIGTERM") : `systemctl stop ${entry.unit}`;
-    return processes
-      .filter(({ follows }) => !follows)
-      .map((one) => `takes over ${titleOf(entry)}: ${processText(asNamed(one))} (${by}); ${how}`);
+    return [
+      ...processes
+        .filter(({ follows }) => !follows)
+        .map((one) => `takes over ${titleOf(entry)}: ${processText(asNamed(one))} (${by}); ${how}`),
+      ...(advice === undefined ? [] : [advice]),
+    ];
   });
 }

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { commandLine, type NamedProcess, type OldProcess, titleOf } from "../../model/takeover";
 import { allStats, codeOf, type Identity, MARKER_VARIABLE, type ProcessStat } from "../processes/identity";
 import { holdersOf, type ListeningSocket, listeningSockets } from "../processes/listeners";
-import { showUnit } from "./systemd";
+import { showUnit, type UnitNow } from "./systemd";
 
 /** Clock ticks per second in /proc: a constant of Linux's interface (USER_HZ). */
 const TICKS = 100;
@@ -34,6 +34,8 @@ export interface Named {
   nothing?: string | undefined;
   /** What speaks against taking over what was found. */
   problems: string[];
+  /** What people must do besides. */
+  advice?: string | undefined;
 }
 
 export interface Finding {
@@ -62,7 +64,7 @@ interface HostNow {
 }
 
 async function findOne(entry: OldProcess, host: HostNow, finding: Finding): Promise<Named> {
-  const { pids, nothing, problem } = await candidates(entry, host, finding);
+  const { pids, nothing, problem, advice } = await candidates(entry, host, finding);
   if (problem !== undefined) return { entry, processes: [], problems: [problem] };
   const own = ownProcess(finding);
   const ours = pids.filter((pid) => own(pid) === "target's");
@@ -75,6 +77,7 @@ async function findOne(entry: OldProcess, host: HostNow, finding: Finding): Prom
     entry,
     processes: found,
     problems,
+    advice,
     ...(found.length > 0 ? {} : { nothing: nothing ?? `nothing runs that ${titleOf(entry)} names` }),
   };
 }
@@ -84,19 +87,28 @@ async function candidates(
   entry: OldProcess,
   host: HostNow,
   { strict }: Finding,
-): Promise<{ pids: number[]; nothing?: string; problem?: string }> {
+): Promise<{ pids: number[]; nothing?: string; problem?: string; advice?: string | undefined }> {
   const { unit, pidFile, port, command } = entry;
   if (unit !== undefined) {
     const shown = await showUnit(unit);
     if ("problem" in shown) return strict ? { pids: [], problem: shown.problem } : { pids: [], nothing: shown.problem };
     if (shown.activeState === "inactive" || shown.activeState === "failed")
       return { pids: [], nothing: `unit ${unit} is ${shown.activeState}` };
-    return { pids: [...host.stats.keys()].filter((pid) => unitOf(pid) === unit) };
+    const pids = [...host.stats.keys()].filter((pid) => unitOf(pid) === shown.id);
+    if (pids.length > 0) return { pids, advice: bootAdvice(unit, shown) };
+    return { pids, problem: `unit ${unit} is ${shown.activeState}, but has no process: name what runs instead` };
   }
   if (pidFile !== undefined) return byPidFile(pidFile, host);
   if (port !== undefined) return byPort(port, host);
   const same = [...host.stats.keys()].filter((pid) => isDeepStrictEqual(argvOf(pid), command));
   return { pids: same };
+}
+
+/** What would start a unit again at the host's next boot. */
+export function bootAdvice(unit: string, { unitFileState }: UnitNow): string | undefined {
+  return /^(enabled|linked|alias)/.test(unitFileState)
+    ? `the host's next boot starts unit ${unit} again: systemctl disable ${unit} once it is taken over`
+    : undefined;
 }
 
 async function byPidFile(path: string, { stats, bootAt }: HostNow) {

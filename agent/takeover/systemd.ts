@@ -10,6 +10,8 @@ const ASK_MS = 10_000;
 const PATH = `${process.env.PATH ?? ""}:/usr/bin:/bin`;
 
 export interface UnitNow {
+  /** Its name: what was asked for may be an alias. */
+  id: string;
   activeState: string;
   mainPid: number;
   /** Whether a boot of the host starts it, such as `enabled`. */
@@ -18,7 +20,7 @@ export interface UnitNow {
 
 /** What systemd knows of a unit, or why it can't be asked. */
 export async function showUnit(unit: string): Promise<UnitNow | { problem: string }> {
-  const properties = "LoadState,ActiveState,MainPID,UnitFileState";
+  const properties = "Id,LoadState,ActiveState,MainPID,UnitFileState";
   try {
     const { stdout } = await systemctl(["show", `--property=${properties}`, "--", unit], ASK_MS);
     const found = new Map(
@@ -30,6 +32,7 @@ export async function showUnit(unit: string): Promise<UnitNow | { problem: strin
     if (found.get("LoadState") === "not-found")
       return { problem: `unit ${unit} is not known to systemd on this host: is it spelled as systemctl lists it?` };
     return {
+      id: found.get("Id") ?? unit,
       activeState: found.get("ActiveState") ?? "",
       mainPid: Number(found.get("MainPID") ?? 0),
       unitFileState: found.get("UnitFileState") ?? "",

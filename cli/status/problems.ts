@@ -7,6 +7,7 @@ import type {
   RouteAnswer,
 } from "../../agent/api";
 import { formatSplit } from "../../model/split";
+import { TAKEN_OVER, WAITING } from "../../model/takeover";
 import { counted, span } from "../common/units";
 import { exitText } from "./exit-text";
 import type { Problem } from "./schema";
@@ -66,10 +67,19 @@ function edgeProblems({ name, live }: EdgeAnswer): Problem[] {
     live.config === "as declared"
       ? []
       : [{ subject, message: `its config is ${live.config}: pulumi up puts the declared one back` }];
-  const closed = Object.entries(live.frontends).flatMap(([frontend, status]) =>
-    status === "open" ? [] : [{ subject, message: `its frontend ${frontend} is ${status}: pulumi up opens it` }],
+  const closed = Object.entries(live.frontends).flatMap(([frontend, status]) => {
+    if (status === "open") return [];
+    const remedy = status === WAITING ? "it listens with its first good release" : "pulumi up opens it";
+    return [{ subject, message: `its frontend ${frontend} is ${status}: ${remedy}` }];
+  });
+  return [...config, ...closed, ...oldWorld(subject, live.takeover)];
+}
+
+/** What should have been taken over from the world before Sluice, and runs. */
+function oldWorld(subject: string, takeover: Record<string, string> = {}): Problem[] {
+  return Object.entries(takeover).flatMap(([title, now]) =>
+    now === TAKEN_OVER ? [] : [{ subject, message: `${title} is not taken over: ${now}` }],
   );
-  return [...config, ...closed];
 }
 
 function poolProblems({ name, live, processes }: PoolObservation, changing: boolean, now: Date): Problem[] {
@@ -114,7 +124,7 @@ function poolProblems({ name, live, processes }: PoolObservation, changing: bool
           ? [{ subject, message: "its server in HAProxy has weight 0: pulumi up gives it back its weight" }]
           : [];
       });
-  return [...bad, ...missing, ...servers];
+  return [...bad, ...missing, ...servers, ...(changing ? [] : oldWorld(`pool ${name}`, live.takeover))];
 }
 
 /** How often a process was restarted, and how it ended last. */
