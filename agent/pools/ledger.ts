@@ -1,12 +1,26 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { PROCESS_STATES, REASONS } from "../../model/process-state";
 import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../files";
+import { codeOf } from "../processes/identity";
 
 /** Beside the records of the processes; no process has an id that starts with a dot. */
 const FOLDER = ".lives";
 const SUFFIX = ".json";
+/** What one write changes as a whole, in bytes: Linux writes a page or nothing of it when the writer is killed. */
+const PAGE_BYTES = 4096;
 
 const lastExit = z.strictObject({
   code: z.int().nullable(),
@@ -93,9 +107,12 @@ export class Ledger {
   write(id: string, entry: Life): void {
     const path = this.pathOf(id);
     const temporary = `${path}.new`;
+    const text = Buffer.from(JSON.stringify({ version: 1, id, life: entry }));
     try {
-      writeFileSync(temporary, JSON.stringify({ version: 1, id, life: entry }), { mode: PRIVATE_FILE_MODE });
-      renameSync(temporary, path);
+      if (!overwritten(path, text)) {
+        writeFileSync(temporary, text, { mode: PRIVATE_FILE_MODE });
+        renameSync(temporary, path);
+      }
       this.failing = false;
     } catch (error) {
       // Half of it would fill the disk further.
@@ -112,5 +129,30 @@ export class Ledger {
 
   private pathOf(id: string): string {
     return join(this.directory, `${id}${SUFFIX}`);
+  }
+}
+
+/**
+ * Writes over a file that is there by one write, with spaces where the text was longer before. A new file in its place would
+ * take a hundred times as long, since file systems hurry to put one on the disk that takes another one's name.
+ *
+ * @returns whether it could
+ */
+function overwritten(path: string, text: Buffer): boolean {
+  let file: number;
+  try {
+    file = openSync(path, "r+");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return false;
+    throw error;
+  }
+  try {
+    const { size } = fstatSync(file);
+    if (Math.max(size, text.length) > PAGE_BYTES) return false;
+    const whole = Buffer.alloc(Math.max(size, text.length), " ");
+    text.copy(whole);
+    return writeSync(file, whole, 0, whole.length, 0) === whole.length;
+  } finally {
+    closeSync(file);
   }
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { statSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,12 +48,26 @@ test("the lives of processes", async (t) => {
 
   await t.test("need no write where they are adopted as they are", async () => {
     const file = join(folder, ".lives", `${SUBJECT.id}.json`);
-    const { ino } = await stat(file);
+    const written = async () => (await stat(file, { bigint: true })).mtimeNs;
+    const before = await written();
     const lives = open();
     lives.adopt(SUBJECT, "backoff", {});
-    assert.deepEqual([lives.get(SUBJECT.id)?.reason, (await stat(file)).ino], ["adopted", ino]);
+    assert.deepEqual([lives.get(SUBJECT.id)?.reason, await written()], ["adopted", before]);
     lives.adopt(SUBJECT, "running", {});
     assert.equal(open().get(SUBJECT.id)?.state, "running");
+  });
+
+  await t.test("are read whole whatever their length was before", () => {
+    const file = join(folder, ".lives", `${SUBJECT.id}.json`);
+    const lengths = [1, 30, 3, 400, 2].map((count) => {
+      const history = Array.from({ length: count }, (_, index) => 1_000_000_000_000 + index);
+      open().note(SUBJECT.id, { history });
+      assert.deepEqual(open().get(SUBJECT.id)?.history, history);
+      return statSync(file).size;
+    });
+    const [, longer = 0, shorter = 0, longest = 0, last = 0] = lengths;
+    assert.equal(shorter, longer);
+    assert.ok(longest > 4096 && last < longer, String(lengths));
   });
 
   await t.test(
