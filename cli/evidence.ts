@@ -1,12 +1,18 @@
 import { Command } from "commander";
 import { z } from "zod";
-import type { AgentClient } from "../agent/client/client";
 import { formatMilliseconds } from "../model/duration";
 import { renderPage } from "../model/evidence/page";
-import { type EvidenceSummary, evidenceRecord, evidenceSummary, MAX_LISTED } from "../model/evidence/record";
+import {
+  type EvidenceRecord,
+  type EvidenceSummary,
+  evidenceRecord,
+  evidenceSummary,
+  MAX_LISTED,
+} from "../model/evidence/record";
+import { renderWhole, verdictsInWords } from "../model/evidence/whole";
 import { changeInWords, evidenceText, formatTime } from "../model/evidence/words";
-import { withAgent } from "./common/agent";
-import { type AgentGiven, withAgentOptions } from "./common/options";
+import type { Reached } from "./common/agent";
+import { type AgentsGiven, withAgents, withAgentsOptions } from "./common/agents";
 import { type Cell, lookOf, printable, table } from "./common/screen";
 import { parseCount } from "./common/since";
 import { openPage, writePage } from "./evidence/open";
@@ -18,60 +24,87 @@ const LEAST_PREFIX = 4;
 const SHOWN_ID = 8;
 const NEWEST = "last";
 
+const agent = z.string().describe("socket of the agent, with the host where that is another one; of several, all");
 /** `sluice evidence --json` */
 export const evidenceListDocument = z.strictObject({
-  agent: z.string().describe("socket of the agent, with the host where that is another one"),
-  evidence: z.array(evidenceSummary).describe("the newest first"),
+  agent,
+  evidence: z.array(evidenceSummary.extend({ agent })).describe("the newest first"),
 });
+const whole = z.strictObject({ agent, folder: z.string().describe("on the agent's host"), record: evidenceRecord });
 /** `sluice evidence ID --json` */
-export const evidenceDocument = z.strictObject({
-  agent: z.string().describe("socket of the agent, with the host where that is another one"),
-  folder: z.string().describe("on the agent's host"),
-  record: evidenceRecord,
+export const evidenceDocument = whole.extend({
+  others: z
+    .array(whole)
+    .describe("other parts of the same change; with --update, all other changes of the same update"),
 });
 
-interface Given extends AgentGiven {
+interface Given extends AgentsGiven {
   last?: string;
   target?: string;
+  update?: boolean;
   open?: boolean;
   html?: string;
 }
 
-/** `sluice evidence`: what an agent has recorded of its transactions. */
+type Agents = [Reached, ...Reached[]];
+/** A transaction in a list, and whose it is. */
+type Listed = EvidenceSummary & { agent: string };
+/** Everything about one. */
+interface Found {
+  agent: string;
+  folder: string;
+  record: EvidenceRecord;
+}
+
+/** `sluice evidence`: what agents have recorded of their transactions. */
 export function evidenceCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
-  return withAgentOptions(
+  return withAgentsOptions(
     new Command("evidence")
       .description("Lists what was recorded of each change, or shows one: verdict, gates, measurements, charts.")
       .argument("[id]", `the first characters of a transaction's id, or "${NEWEST}" for the newest one`),
   )
     .option("--last <n>", `list the newest n (default: ${DEFAULT_LAST})`)
     .option("--target <target>", "list those of one target only, such as pool/web or route/api")
+    .option("--update", "show it with everything else that the same pulumi up changed")
     .option("--open", "open the page in a browser, and print its path")
     .option("--html <file>", 'write the page to a file, "-" for the output')
     .action(async (id: string | undefined, given: Given) => {
-      if (id === undefined && (given.open === true || given.html !== undefined))
-        throw new UsageError([`--open and --html are about one change: give its id, or "${NEWEST}"`]);
-      await withAgent(given, terminal, ({ client, where }) =>
-        id === undefined ? list(given, client, where, terminal) : show(id, given, client, where, terminal),
+      if (id === undefined && (given.open === true || given.html !== undefined || given.update === true))
+        throw new UsageError([`--open, --html and --update are about one change: give its id, or "${NEWEST}"`]);
+      await withAgents(given, terminal, (agents) =>
+        id === undefined ? list(given, agents, terminal) : show(id, given, agents, terminal),
       );
       finish(EXIT.good);
     });
 }
 
-async function list({ last, target, json }: Given, client: AgentClient, agent: string, terminal: Terminal) {
-  const count = last === undefined ? DEFAULT_LAST : parseCount("--last", last, MAX_LISTED);
-  const all = await client.evidence(target === undefined ? Math.max(1, count) : MAX_LISTED);
-  const evidence = all.filter((each) => target === undefined || each.target === target).slice(0, count);
-  if (json) terminal.stdout.write(`${JSON.stringify({ agent, evidence }, null, 2)}\n`);
-  else if (evidence.length === 0)
-    terminal.stdout.write(`no change${target === undefined ? "" : ` of ${printable(target)}`} was recorded yet\n`);
-  else terminal.stdout.write(`${listText(evidence, terminal)}\n`);
+/** The newest ones of all agents. */
+async function listed(agents: Agents, limit: number): Promise<Listed[]> {
+  const all = await Promise.all(
+    agents.map(async ({ client, where }) => (await client.evidence(limit)).map((each) => ({ ...each, agent: where }))),
+  );
+  return all.flat().toSorted((a, b) => b.begunAt - a.begunAt);
 }
 
-function listText(evidence: readonly EvidenceSummary[], terminal: Terminal): string {
+async function list({ last, target, json }: Given, agents: Agents, terminal: Terminal) {
+  const count = last === undefined ? DEFAULT_LAST : parseCount("--last", last, MAX_LISTED);
+  const all = await listed(agents, target === undefined ? Math.max(1, count) : MAX_LISTED);
+  const evidence = all.filter((each) => target === undefined || each.target === target).slice(0, count);
+  if (json) terminal.stdout.write(`${JSON.stringify({ agent: namesOf(agents), evidence }, null, 2)}\n`);
+  else if (evidence.length === 0)
+    terminal.stdout.write(`no change${target === undefined ? "" : ` of ${printable(target)}`} was recorded yet\n`);
+  else terminal.stdout.write(`${listText(evidence, agents.length > 1, terminal)}\n`);
+}
+
+function namesOf(agents: Agents): string {
+  return agents.map(({ where }) => where).join(", ");
+}
+
+function listText(evidence: readonly Listed[], several: boolean, terminal: Terminal): string {
   const rows = evidence.map((each): Cell[] => [
     each.id.slice(0, SHOWN_ID),
     formatTime(each.begunAt),
+    ...(several ? [each.agent] : []),
     each.target,
     changeInWords(each),
     { text: each.verdict, tone: each.verdict === "committed" ? "good" : each.verdict === "undone" ? "bad" : "warn" },
@@ -82,6 +115,7 @@ function listText(evidence: readonly EvidenceSummary[], terminal: Terminal): str
   const columns = [
     { title: "id" },
     { title: "when" },
+    ...(several ? [{ title: "agent" }] : []),
     { title: "target" },
     { title: "change", least: 12 },
     { title: "verdict" },
@@ -92,36 +126,64 @@ function listText(evidence: readonly EvidenceSummary[], terminal: Terminal): str
   return table(columns, rows, lookOf(terminal)).join("\n");
 }
 
-async function show(
-  wanted: string,
-  { json, open, html }: Given,
-  client: AgentClient,
-  agent: string,
-  terminal: Terminal,
-) {
-  const id = await resolveId(wanted, client);
-  const found = await client.evidenceOf(id);
-  if (found === undefined) throw new UsageError([`the evidence of ${id} is not there any more: list what there is`]);
-  const { record, folder } = found;
-  const page = () => renderPage(record);
+async function show(wanted: string, given: Given, agents: Agents, terminal: Terminal) {
+  const { json, open, html } = given;
+  const all = await listed(agents, MAX_LISTED);
+  const chosen = chosenOf(wanted, all);
+  const main = await read(chosen, agents);
+  if (main === undefined)
+    throw new UsageError([`the evidence of ${chosen.id} is not there any more: list what there is`]);
+  const belongs = (each: Listed) =>
+    given.update === true
+      ? each.update !== undefined && each.update === chosen.update
+      : each.group !== undefined && each.group === chosen.group;
+  const related = all.filter((each) => each.id !== chosen.id && belongs(each));
+  const others = (await Promise.all(related.map((each) => read(each, agents)))).filter((each) => each !== undefined);
+  const page = () => pageOf(main, others);
   if (html === "-") {
     terminal.stdout.write(page());
     return;
   }
   if (html !== undefined) await writePage(html, page());
-  if (json) terminal.stdout.write(`${JSON.stringify({ agent, folder, record }, null, 2)}\n`);
-  else terminal.stdout.write(`${evidenceText(record, folder).split("\n").map(printable).join("\n")}`);
+  if (json) terminal.stdout.write(`${JSON.stringify({ ...main, others }, null, 2)}\n`);
+  else terminal.stdout.write(showText(main, others).split("\n").map(printable).join("\n"));
   if (open !== true) return;
-  const { path, opened } = await openPage(record, page(), terminal.env);
+  const { path, opened } = await openPage(main.record, page(), terminal.env);
   // JSON is alone on the output.
   (json ? terminal.stderr : terminal.stdout).write(
     `${opened ? "opened" : "no browser can be opened here: the page is"} ${path}\n`,
   );
 }
 
-/** The id that its first characters mean. */
-async function resolveId(wanted: string, client: AgentClient): Promise<string> {
-  const all = await client.evidence(MAX_LISTED);
+async function read({ id, agent: where }: Listed, agents: Agents): Promise<Found | undefined> {
+  const found = await agents.find((each) => each.where === where)?.client.evidenceOf(id);
+  return found && { agent: where, ...found };
+}
+
+function pageOf(main: Found, others: readonly Found[]): string {
+  if (others.length === 0) return renderPage(main.record);
+  const records = [main, ...others].map(({ record }) => record);
+  const here = new Set(records.map(({ id }) => id));
+  const missing = (main.record.program?.parts ?? []).filter(({ id }) => !here.has(id));
+  return renderWhole({
+    records,
+    missing: missing.map(({ id, target, socket }) => `${target} (${id.slice(0, SHOWN_ID)}) of the agent at ${socket}`),
+  });
+}
+
+function showText({ record, folder }: Found, others: readonly Found[]): string {
+  const text = evidenceText(record, folder);
+  if (others.length === 0) return text;
+  const verdicts = verdictsInWords([record, ...others.map((each) => each.record)]);
+  const lines = others.map(
+    (each) =>
+      `${each.record.id.slice(0, SHOWN_ID)}  ${each.record.verdict}  ${each.record.target} of ${each.agent}: ${changeInWords(each.record)}\n`,
+  );
+  return `${text}\nwith ${lines.length === 1 ? "another one" : `${lines.length} others`} (${verdicts}):\n${lines.join("")}`;
+}
+
+/** The transaction that the first characters of an id mean. */
+function chosenOf(wanted: string, all: readonly Listed[]): Listed {
   const matching = wanted === NEWEST ? all.slice(0, 1) : all.filter(({ id }) => id.startsWith(wanted));
   const [first, second] = matching;
   if (wanted.length < LEAST_PREFIX)
@@ -137,5 +199,5 @@ async function resolveId(wanted: string, client: AgentClient): Promise<string> {
         .map(({ id }) => id)
         .join(", ")}): give more of it`,
     ]);
-  return first.id;
+  return first;
 }

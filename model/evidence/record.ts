@@ -171,6 +171,8 @@ export const evidenceSummary = evidenceRecord
     stack: z.string().optional(),
     revision: z.string().optional(),
     group: z.string().optional(),
+    /** Common to all changes of one `pulumi up`. */
+    update: z.string().optional(),
     /** Folder on the agent's host with `evidence.json` and `index.html`; left out while nothing is written. */
     folder: z.string().optional(),
   });
@@ -194,6 +196,7 @@ export function summaryOf(record: EvidenceRecord, folder: string | undefined): E
     stack: known?.stack,
     revision: known?.git?.revision,
     group: known?.group,
+    update: known?.update,
   };
 }
 

@@ -23,7 +23,7 @@ header.committed{border-left-color:var(--good);background:var(--good-back)}heade
 ol.stages{list-style:none;display:flex;flex-wrap:wrap;gap:6px;margin:14px 0 4px;padding:0}ol.stages li{border:1.5px solid var(--soft);border-radius:8px;padding:2px 10px;font-size:13.5px;overflow-wrap:anywhere;background:var(--card)}
 ol.stages .state{color:var(--soft)}ol.stages li.passed{border-color:var(--good)}ol.stages li.passed>span:first-child{color:var(--good)}ol.stages li.breached,ol.stages li.refused{border-color:var(--bad);border-width:2.5px}
 ol.stages li.breached span,ol.stages li.refused span{color:var(--bad);font-weight:650}ol.stages li.not-reached{border-style:dashed}ol.stages li.watched{border-color:var(--busy)}
-.lead{margin-top:6px}
+.lead{margin-top:6px}a{color:inherit}article{margin-top:34px;border-top:3px solid var(--line);padding-top:18px}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:5px 20px;margin:0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;font-weight:600;color:var(--soft);font-size:13px;vertical-align:bottom}
 th,td{padding:6px 12px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}td:last-child,th:last-child{padding-right:0}
@@ -54,5 +54,5 @@ table.cards td[data-title]::before{content:attr(data-title)": ";color:var(--soft
 @media print{@page{margin:13mm}:root{color-scheme:light}body{background:#fff;font-size:10.5pt}main{max-width:none;padding:0}section,header{border-radius:0;border-width:0 0 1px;padding:12px 0;margin:0;background:none}
 header{border-left-width:6px;border-bottom:0;padding:10px 14px;-webkit-print-color-adjust:exact;print-color-adjust:exact}.verdict{font-size:26px}.verdict svg{width:28px;height:28px}figure,tr,li,dl,.why,header{break-inside:avoid}h2,h3,figcaption,h2+p,thead,tr.breach:has(+tr.breach){break-after:avoid}tbody tr:last-child{break-before:avoid}
 details:not([open]){display:none}.scroll{overflow:visible}svg,.tag,tr.breach td,tr.breach th,td .old,td .new{-webkit-print-color-adjust:exact;print-color-adjust:exact}figure{margin-bottom:10px}figure svg.chart.wide{max-height:43mm}
-svg.chart.wide{display:block}svg.chart.narrow{display:none}footer{padding-top:10px}}
+svg.chart.wide{display:block}svg.chart.narrow{display:none}footer{padding-top:10px}article{break-before:page;border-top:0;margin:0;padding:0}a{text-decoration:none}}
 `;

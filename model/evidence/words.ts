@@ -74,7 +74,12 @@ export function evidenceText(record: EvidenceRecord, folder: string | undefined)
     ["change", changeInWords(summaryOf(record, folder))],
     ["who", `${owner.who} (process ${owner.pid})`],
     ["when", `${formatTime(begunAt)}${endedAt === undefined ? "" : `, took ${formatMilliseconds(endedAt - begunAt)}`}`],
-    ["stack", program?.stack === undefined ? undefined : `${program.project}/${program.stack}, ${program.name}`],
+    [
+      "stack",
+      program?.stack === undefined
+        ? undefined
+        : [`${program.project ?? ""}/${program.stack}`, program.name].filter(Boolean).join(", "),
+    ],
     [
       "revision",
       git &&
@@ -86,6 +91,10 @@ export function evidenceText(record: EvidenceRecord, folder: string | undefined)
       changes.length === 0
         ? undefined
         : changes.map(({ path, from, to }) => `${path}: ${from ?? "-"} \u2192 ${to ?? "-"}`).join("\n"),
+    ],
+    [
+      "parts",
+      program?.parts?.map((part) => `${part.id.slice(0, 8)}  ${part.target} of the agent at ${part.socket}`).join("\n"),
     ],
     ["folder", folder],
   ];

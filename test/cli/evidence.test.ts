@@ -5,6 +5,7 @@ import test from "node:test";
 import { evidenceDocument, evidenceListDocument } from "../../cli/evidence";
 import { complete, ended, setRoute, startWorld } from "../agent/evidence/support";
 import { OWNER } from "../agent/support/pool";
+import { startTestAgent } from "../support/agent";
 import { sluice } from "./support/sluice";
 
 test("sluice evidence lists changes, shows one, and hands out its page", async (t) => {
@@ -68,6 +69,42 @@ test("sluice evidence lists changes, shows one, and hands out its page", async (
     assert.equal((await run([id, "--html", "-"])).stdout, page);
   });
 
+  await t.test("of several agents, with all parts of a change on one page", async (t) => {
+    const other = await startTestAgent(t);
+    const parts = [
+      { client, socket, target: "route/api" },
+      { client: other.client, socket: other.socket, target: "pool/web" },
+    ] as const;
+    const begun = await Promise.all(
+      parts.map(async (part) => {
+        const opened = await part.client.begin({ target: part.target, owner: OWNER, leaseMs: 60_000 });
+        return { ...part, id: opened.id };
+      }),
+    );
+    const program = { urn: "urn", project: "shop", stack: "prod", group: "one", update: "up" };
+    const known = begun.map((part) => ({ id: part.id, target: part.target, socket: part.socket }));
+    for (const part of begun) {
+      await part.client.notes(part.id, [{ kind: "program", at: Date.now(), program: { ...program, parts: known } }]);
+      await part.client.abort(part.id, "gone wrong");
+      await ended(part, part.id);
+    }
+    const both = async (...args: string[]) => (await run([...args, "--socket", other.socket])).stdout;
+    assert.match(await both("--last", "2"), /^id +when +agent +target .*\n.* pool\/web .*\n.* route\/api /);
+    const shown = await both(begun[0]?.id ?? "");
+    assert.match(shown, /\nwith another one \(undone\):\n[0-9a-f]{8} {2}undone {2}pool\/web of /);
+    const page = await both(begun[0]?.id ?? "", "--html", "-");
+    assert.match(page, /<title>undone · /);
+    assert.deepEqual([...page.matchAll(/<article /g)].length, 2);
+    const json = evidenceDocument.parse(JSON.parse(await both(begun[1]?.id ?? "", "--update", "--json")));
+    assert.deepEqual([json.record.target, json.others.map(({ record }) => record.target)], ["pool/web", ["route/api"]]);
+    // Alone, it says what the rest is.
+    const alone = (await run([begun[0]?.id ?? ""])).stdout;
+    assert.match(
+      alone,
+      new RegExp(`\\n {13}${begun[1]?.id.slice(0, 8)} {2}pool/web of the agent at ${other.socket}\\n`),
+    );
+  });
+
   await t.test("while it runs", async () => {
     const open = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
     assert.match((await run([open.id])).stdout, /^verdict {2} *running: route\/api is being changed\n/);
@@ -85,7 +122,7 @@ test("sluice evidence lists changes, shows one, and hands out its page", async (
       /"ffffffff-ffff" is no change that was recorded: see "sluice evidence"/,
     );
     assert.match(await refused([id.slice(0, 2)]), /is too short for an id: give 4 characters/);
-    assert.match(await refused(["--open"]), /--open and --html are about one change: give its id, or "last"/);
+    assert.match(await refused(["--open"]), /--open, --html and --update are about one change: give its id, or "last"/);
     assert.match(await refused([id, "--html", "/nowhere/x.html"]), /--html \/nowhere\/x.html can't be written: ENOENT/);
   });
 });

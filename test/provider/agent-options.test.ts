@@ -46,7 +46,10 @@ test("what is kept of the evidence changes while the agent runs", async (t) => {
   const said: string[] = [];
   const stop = new AbortController();
   for await (const { message } of client.events(stop.signal, { follow: "false", last: 50 })) said.push(message);
-  assert.ok(said.includes("evidence is kept for 400 days, 1 transactions and 200 MiB at most from now on"), said.join("\n"));
+  assert.ok(
+    said.includes("evidence is kept for 400 days, 1 transactions and 200 MiB at most from now on"),
+    said.join("\n"),
+  );
   await update(undefined);
   assert.equal((await client.about()).options.evidence, undefined);
   assert.equal(await agentPid(directory), pid);

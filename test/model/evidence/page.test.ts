@@ -6,6 +6,7 @@ import type { Note } from "../../../model/evidence/note";
 import { renderPage } from "../../../model/evidence/page";
 import { type EvidenceRecord, newRecord } from "../../../model/evidence/record";
 import { stageOutcomes } from "../../../model/evidence/stages";
+import { renderWhole } from "../../../model/evidence/whole";
 import { evidenceText, formatOffset } from "../../../model/evidence/words";
 import { BEGUN, mirrored, sample } from "./sample";
 
@@ -84,6 +85,39 @@ test("a page is well-formed, needs nothing from anywhere, and runs nothing, what
     assert.doesNotMatch(page, /[\0\ud800-\udfff\u202e]/u);
     assert.doesNotMatch(page, /NaN|Infinity|undefined|\[object/);
   }
+});
+
+test("all parts of a change are on one page: what became of each, and each by itself, gates but once", () => {
+  const [host, edge] = [sample("undone"), sample("undone")];
+  const program = { urn: "urn", project: "shop", stack: "prod", group: "g", update: "u" };
+  Object.assign(host, { id: "a", target: "pool/web", summary: { from: "v1", to: "v2" }, program });
+  const agent = { version: "0.1.0", host: "edge-1" };
+  const summary = { from: "node out", to: "node in" };
+  Object.assign(edge, { id: "b", target: "backend/main/web", summary, program, agent });
+  const page = renderWhole({ records: [edge, host], missing: ["backend/main/web (c) of the agent at /run/c"] });
+  assert.match(page, /<title>undone \u00b7 pool\/web: v1 \u2192 v2, in 2 parts<\/title>/);
+  assert.match(page, /<strong>Not on this page:<\/strong> backend\/main\/web \(c\) of the agent at \/run\/c\./);
+  assert.deepEqual(
+    [...page.matchAll(/<a href="#(.*?)">(.*?)<\/a>/g)].map(([, to, text]) => [to, text]),
+    [
+      ["part-1", "pool/web"],
+      ["part-2", "backend/main/web"],
+    ],
+  );
+  assert.equal([...page.matchAll(/<table class="gates/g)].length, 1);
+  assert.ok(page.includes("The same as of pool/web on shop-1, above."));
+  const ids = [...page.matchAll(/ id="(.*?)"/g)].map(([, id]) => id);
+  assert.equal(new Set(ids).size, ids.length);
+  const { opened, closed } = tags(page);
+  assert.deepEqual(opened, closed);
+
+  const other = Object.assign(sample("committed"), { program: { ...program, group: "h" } });
+  const update = renderWhole({ records: [host, other], missing: [] });
+  assert.match(update, /<title>1 committed, 1 undone \u00b7 pulumi up of shop\/prod: 2 changes<\/title>/);
+  assert.match(update, /<header class="undone"><p class="verdict">.*?<\/svg>1 committed, 1 undone<\/p>/);
+  const spoilt = renderWhole({ records: [hostile(), hostile()], missing: ["<script>"] });
+  assert.doesNotMatch(spoilt, /<(?:script|img|iframe|object|embed|form|base)\b|href="(?!data:,"|#part-\d")/i);
+  assert.deepEqual(tags(spoilt).opened, tags(spoilt).closed);
 });
 
 test("charts stay within their frame, with gaps where nothing was measured", () => {
