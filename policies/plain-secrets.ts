@@ -2,6 +2,7 @@ import { z } from "zod";
 import { isSecretName, secretIn } from "../model/secret-text";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
+import { type ProcessSet, processSets } from "./support/processes";
 
 /** `--password=hunter2`, `-Dtoken=x`, `API_KEY=x`. */
 const ASSIGNMENT = /^(-{0,2}[A-Za-z][\w.-]*)=(.*)$/s;
@@ -28,22 +29,26 @@ export const plainSecrets = policy({
             `set it anew with "pulumi config set --secret ${key}"`,
           ),
         ),
-    Pool: ({ processes, secretNames, canary, watch }, { config: { allow } }) => [
-      ...Object.entries(processes ?? {}).flatMap(([id, process]) => [
-        ...Object.entries(process?.env ?? {}).flatMap(([key, value]) => {
-          const isFine = value === undefined || allow.includes(key) || secretNames?.[id]?.includes(key);
-          const remedy = "make it a secret, as config.requireSecret and pulumi.secret do";
-          return isFine ? [] : said(`processes.${id}.env.${key}`, secretIn(value, key), remedy);
-        }),
-        ...command(`processes.${id}.command`, process?.command, allow),
-      ]),
-      ...ofStages("canary.stages", canary?.stages, allow),
-      ...ofGates("watch.before", watch?.before, allow),
-      ...ofGates("watch.gates", watch?.gates, allow),
+    Pool: (pool, { config: { allow } }) => [
+      ...processSets(pool).flatMap((set) => ofProcesses(set, allow)),
+      ...ofStages("canary.stages", pool.canary?.stages, allow),
+      ...ofGates("watch.before", pool.watch?.before, allow),
+      ...ofGates("watch.gates", pool.watch?.gates, allow),
     ],
     Route: ({ stages }, { config: { allow } }) => ofStages("stages", stages, allow),
   },
 });
+
+function ofProcesses({ at, processes, secretNames }: ProcessSet, allow: readonly string[]): Finding[] {
+  return Object.entries(processes).flatMap(([id, process]) => [
+    ...Object.entries(process?.env ?? {}).flatMap(([key, value]) => {
+      const isFine = value === undefined || allow.includes(key) || secretNames?.[id]?.includes(key);
+      const remedy = "make it a secret, as config.requireSecret and pulumi.secret do";
+      return isFine ? [] : said(`${at}.${id}.env.${key}`, secretIn(value, key), remedy);
+    }),
+    ...command(`${at}.${id}.command`, process?.command, allow),
+  ]);
+}
 
 type Stages = Unsure<Judged["Route"]>["stages"];
 type Gates = NonNullable<NonNullable<Stages>[number]>["gates"];

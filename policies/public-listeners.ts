@@ -3,6 +3,7 @@ import { isWildcard } from "../model/edge";
 import { shown } from "../model/explain";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
+import { processSets } from "./support/processes";
 
 /** An argument or a variable that makes most programs listen on all addresses of a host. */
 const EVERYWHERE = /^(?:--?[A-Za-z][\w-]*=)?(?:0\.0\.0\.0|\[?::\]?)(?::(?:\d+|\{\{[^{}]*\}\}))?$/;
@@ -24,17 +25,17 @@ export const publicListeners = policy({
       ),
       ...listener("metrics", metrics),
     ],
-    Pool: ({ processes }, { config }) =>
-      Object.entries(processes ?? {})
-        .filter(([id]) => !config.processes.includes(id))
-        .flatMap(([id, process]) => [
-          ...(Array.isArray(process?.command) ? process.command : []).flatMap((text, index) =>
-            program(`processes.${id}.command[${index}]`, id, text),
-          ),
-          ...Object.entries(process?.env ?? {}).flatMap(([key, text]) =>
-            program(`processes.${id}.env.${key}`, id, text),
-          ),
-        ]),
+    Pool: (pool, { config }) =>
+      processSets(pool).flatMap(({ at, processes }) =>
+        Object.entries(processes)
+          .filter(([id]) => !config.processes.includes(id))
+          .flatMap(([id, process]) => [
+            ...(Array.isArray(process?.command) ? process.command : []).flatMap((text, index) =>
+              program(`${at}.${id}.command[${index}]`, id, text),
+            ),
+            ...Object.entries(process?.env ?? {}).flatMap(([key, text]) => program(`${at}.${id}.env.${key}`, id, text)),
+          ]),
+      ),
   },
 });
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type RemovedSetting, removedSetting } from "../model/declared";
 import { type Finding, policy } from "./support/policy";
+import { processSets } from "./support/processes";
 
 export const removedSettings = policy({
   name: "removed-settings",
@@ -19,7 +20,10 @@ export const removedSettings = policy({
       return Object.entries(declared).flatMap(([setting, removed]) => {
         if (removed?.from === undefined) return [];
         const said = sentence({ from: removed.from, instead: removed.instead }, today);
-        return Object.entries(pool.processes ?? {}).flatMap(([id, process]): Finding[] => {
+        const all = processSets(pool).flatMap(({ at, processes }) =>
+          Object.entries(processes).map(([id, process]) => ({ at: `${at}.${id}`, process })),
+        );
+        return all.flatMap(({ at, process }): Finding[] => {
           const where = [
             ...(process?.env !== undefined && Object.hasOwn(process.env, setting) ? [`env.${setting}`] : []),
             ...(Array.isArray(process?.command) ? process.command : []).flatMap((text, index) =>
@@ -27,7 +31,7 @@ export const removedSettings = policy({
             ),
           ];
           return where.map((place) => ({
-            at: `processes.${id}.${place}`,
+            at: `${at}.${place}`,
             message: said,
             advisory: today < (removed.from ?? ""),
           }));

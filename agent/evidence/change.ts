@@ -1,7 +1,8 @@
 import { differences, flatten } from "../../model/evidence/differences";
 import type { Change, EvidenceRecord, Side } from "../../model/evidence/record";
+import { sameValue } from "../../model/identity";
 import { candidateBackend } from "../../model/names";
-import type { PoolState } from "../../model/pool-state";
+import type { Generation, PoolState } from "../../model/pool-state";
 import type { RouteSpec } from "../../model/route";
 import { SHADOW } from "../../model/sli";
 import { formatSplit, SPLIT_PARTS } from "../../model/split";
@@ -60,15 +61,21 @@ function declared(target: Target, { edges, backends, pools, routes }: Desired): 
 
 function declaredPool({ settings, candidate, current, canary }: PoolState) {
   const side = candidate ?? current;
+  const { generation, share } = canary ?? {};
+  const own =
+    generation === undefined || sameValue(generation.processes, side?.processes) ? {} : declaredProcesses(generation);
+  const tried = generation && {
+    canary: { release: generation.release, ...own, ...share, split: formatSplit(share?.split ?? 0) },
+  };
+  return { release: side?.release, ...settings, ...declaredProcesses(side), ...tried };
+}
+
+function declaredProcesses(side: Generation | undefined) {
   const processes = Object.entries(side?.processes ?? {}).map(([name, { env, secretEnv, ...rest }]) => [
     name,
     { ...rest, env: { ...env, ...secretEnv } },
   ]);
-  const { generation, share } = canary ?? {};
-  const tried = generation && {
-    canary: { release: generation.release, ...share, split: formatSplit(share?.split ?? 0) },
-  };
-  return { release: side?.release, ...settings, processes: Object.fromEntries(processes), ...tried };
+  return { processes: Object.fromEntries(processes) };
 }
 
 function summarize(target: Target, before: Desired, after: Desired): EvidenceRecord["summary"] {

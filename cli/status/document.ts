@@ -6,6 +6,7 @@ import type {
   PoolObservation,
   RouteAnswer,
 } from "../../agent/api";
+import { candidateBackend } from "../../model/names";
 import { serverName } from "../../model/pool-state";
 import { formatSplit } from "../../model/split";
 import { exitText } from "./exit-text";
@@ -81,12 +82,23 @@ function routeOf({ name, spec, committed, splits }: RouteAnswer): RouteStatus {
   };
 }
 
-function poolOf({ name, edge, live, generation, retained, processes }: PoolObservation, on?: EdgeAnswer): PoolStatus {
+function poolOf(pool: PoolObservation, on?: EdgeAnswer): PoolStatus {
+  const { name, edge, live, generation, canary, withdrawn, retained, processes } = pool;
   return {
     name,
     ...(edge === undefined ? {} : { edge }),
     release: live.release,
     generation,
+    ...(canary === undefined
+      ? {}
+      : {
+          candidate: {
+            release: canary.release.id,
+            split: formatSplit(canary.share?.split ?? 0),
+            committed: formatSplit(canary.committed),
+          },
+        }),
+    ...(withdrawn === undefined ? {} : { withdrawn }),
     retained: retained.map(({ release, retiredAt }) => ({ release: release.id, retiredAt })),
     processes: processes.toSorted(byImportance).map((process) => processOf(process, name, on)),
   };
@@ -112,7 +124,9 @@ function processOf(
   const server = serverName(process);
   const found =
     policy === "proxied"
-      ? Object.values(edge?.observed.backends[pool] ?? {}).find(({ name }) => name === server)
+      ? [pool, candidateBackend(pool)]
+          .flatMap((backend) => Object.values(edge?.observed.backends[backend] ?? {}))
+          .find(({ name }) => name === server)
       : undefined;
   const health = found === undefined || found.state === "ready" ? process.health : found.state;
   return {

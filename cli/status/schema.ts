@@ -40,6 +40,18 @@ export const poolStatus = z.strictObject({
   edge: z.string().optional().describe("none for a pool that is replaced in place"),
   release: z.string().describe("that serves; empty before the first"),
   generation: z.int(),
+  candidate: z
+    .strictObject({
+      release: z.string(),
+      split: z.string().describe("its share of the pool's requests as it should be now, such as `10%`"),
+      committed: z.string().describe("the share that was committed; another one than `split` while it is walked"),
+    })
+    .optional()
+    .describe("release that is tried beside the one that serves"),
+  withdrawn: z
+    .strictObject({ release: z.string(), why: z.string(), at: time })
+    .optional()
+    .describe('release whose trial ended in a breach with `onBreach: "stable"`, until another one is tried'),
   retained: z
     .array(z.strictObject({ release: z.string(), retiredAt: time }))
     .describe("targets for a rollback, newest first"),

@@ -145,7 +145,8 @@ const PROCESS_COLUMNS: Column[] = [
   { title: "LAST REASON", least: 6 },
 ];
 
-function poolLines({ name, edge, release, retained, processes }: PoolStatus, look: Look, now: number): string[] {
+function poolLines(pool: PoolStatus, look: Look, now: number): string[] {
+  const { name, edge, release, retained, processes } = pool;
   const kept = retained.map((each) => `${each.release} (${span(now - Date.parse(each.retiredAt))})`);
   const facts = `${edge === undefined ? " in place" : ` on ${edge}`}, release ${release || "none yet"}${kept.length === 0 ? "" : `, kept: ${kept.join(", ")}`}`;
   const title = toned("POOL ", "dim", look) + toned(name, "strong", look) + clip(facts, look.width - 5 - name.length);
@@ -163,7 +164,24 @@ function poolLines({ name, edge, release, retained, processes }: PoolStatus, loo
     process.pid === undefined ? "" : String(process.pid),
     { text: reasonOf(process), tone: "dim" },
   ]);
-  return [title, ...table(PROCESS_COLUMNS, rows, look, INDENT)];
+  return [title, ...trialLines(pool, look, now), ...table(PROCESS_COLUMNS, rows, look, INDENT)];
+}
+
+/** What is tried beside the release that serves, or why that has ended. */
+function trialLines({ candidate, withdrawn }: PoolStatus, look: Look, now: number): string[] {
+  const lines: string[] = [];
+  if (candidate !== undefined) {
+    const { release, split, committed } = candidate;
+    const share = split === committed ? split : `${committed} > ${split}`;
+    lines.push(clip(`${INDENT}candidate ${release}, ${share} of the requests`, look.width));
+  }
+  if (withdrawn !== undefined) {
+    const { release, at, why } = withdrawn;
+    const said = `candidate ${release} was withdrawn ${span(now - Date.parse(at))} ago: ${why}`;
+    const room = look.width - INDENT.length;
+    lines.push(...wrapped(said, room, INDENT).map((line) => toned(INDENT + line, "warn", look)));
+  }
+  return lines;
 }
 
 /** Why it is in its state; of one that ended by itself, how. */

@@ -33,6 +33,7 @@ export interface Judged {
       watch: Watched;
       change: PoolChange;
       secretNames: Record<string, string[]>;
+      canarySecretNames?: Record<string, string[]>;
     };
   Route: DeclaredRoute & RouteDeclarations & OnAgent & { change: RouteChange };
   Migrations: MigrationsSpec & {

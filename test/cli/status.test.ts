@@ -125,6 +125,8 @@ test("the screen keeps within 80 columns whatever the names are, and leaves out 
         edge: name,
         release: "r".repeat(64),
         generation: 3,
+        candidate: { release: "c".repeat(64), split: "10%", committed: "1%" },
+        withdrawn: { release: "w".repeat(64), why: `stage 50% of ${"long ".repeat(60)}`, at: time },
         retained: [{ release: "q".repeat(64), retiredAt: time }],
         processes: [
           {
@@ -161,6 +163,10 @@ test("the screen keeps within 80 columns whatever the names are, and leaves out 
       [],
     );
   }
+  assert.match(
+    statusText(document, { colour: false, width: 200 }),
+    /candidate c+, 1% > 10% of the requests\n +candidate w+ was withdrawn/,
+  );
   assert.match(statusText(document, { colour: false, width: 80 }), /PROCESS +STATE +UP +RESTARTS +MEMORY/);
   const coloured = statusText(document, { colour: true, width: 80 });
   assert.equal(stripVTControlCharacters(coloured), statusText(document, { colour: false, width: 80 }));
