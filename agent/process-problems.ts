@@ -1,7 +1,10 @@
 import { isAbsolute, resolve } from "node:path";
 import type { PoolSpec, ProcessTemplate } from "../model/pool";
-import { accountOf, limitedBy } from "./pools/account";
-import { problemsOf } from "./processes/command";
+import { bytes } from "../model/size";
+import { type Account, accountOf, limitedBy } from "./pools/account";
+import { accessProblem } from "./pools/account-access";
+import { limitProblem } from "./processes/cgroups";
+import { problemsOf, sizeProblem } from "./processes/command";
 import type { StepProblem } from "./step-problems";
 
 /**
@@ -10,14 +13,22 @@ import type { StepProblem } from "./step-problems";
  */
 export async function processProblems({ release, processes }: PoolSpec): Promise<StepProblem[]> {
   const all = Object.entries(processes).map(async ([id, template]) => {
-    const found = await Promise.all([programProblems(template, release.path), accountProblems(template)]);
-    return found.flat().map(({ path, message }) => ({ path: `processes.${id}.${path}`, message }));
+    const { account, problems } = await accountProblems(template);
+    const found = await programProblems(template, release.path, account);
+    return [...found, ...problems, ...sizeProblems(template)].map(({ path, message }) => ({
+      path: `processes.${id}.${path}`,
+      message,
+    }));
   });
   return (await Promise.all(all)).flat();
 }
 
 /** The programs of all its commands whose names, folder and PATH can be known now. */
-async function programProblems(template: ProcessTemplate, releasePath: string): Promise<StepProblem[]> {
+async function programProblems(
+  template: ProcessTemplate,
+  releasePath: string,
+  account: Account | undefined,
+): Promise<StepProblem[]> {
   const known = (text: string | undefined) => {
     const filled = text?.replaceAll("{{release.path}}", releasePath);
     return filled === undefined || filled.includes("{{") ? undefined : filled;
@@ -38,7 +49,10 @@ async function programProblems(template: ProcessTemplate, releasePath: string): 
     if (program === undefined || (PATH === undefined && !program.includes("/"))) return [];
     const argv = [program.includes("/") && !isAbsolute(program) ? resolve(cwd, program) : program];
     const [problem] = await problemsOf({ argv, cwd, env: PATH === undefined ? {} : { PATH } });
-    if (problem === undefined) return [];
+    if (problem === undefined) {
+      const denied = account && (await accessProblem(account, { program: argv[0] ?? "", cwd, path: PATH }));
+      return denied === undefined ? [] : [{ path: denied.of === "cwd" ? "cwd" : path, message: denied.message }];
+    }
     return problem.startsWith("cwd ")
       ? [{ path: "cwd", message: problem.slice("cwd ".length) }]
       : [{ path, message: problem.replace(/^argv\[0\] /, "") }];
@@ -48,10 +62,21 @@ async function programProblems(template: ProcessTemplate, releasePath: string): 
   return found.filter(({ path }, index) => path !== "cwd" || found.findIndex((each) => each.path === path) === index);
 }
 
-async function accountProblems({ user, group, limits }: ProcessTemplate): Promise<StepProblem[]> {
+/** What the kernel would not pass on; templates are not filled in yet, which is looked at again at the start. */
+function sizeProblems({ command, env }: ProcessTemplate): StepProblem[] {
+  const problem = sizeProblem({ argv: Array.isArray(command) ? command : [command], env });
+  return problem === undefined ? [] : [{ path: "env", message: problem }];
+}
+
+async function accountProblems({
+  user,
+  group,
+  limits,
+}: ProcessTemplate): Promise<{ account?: Account | undefined; problems: StepProblem[] }> {
   const problems: StepProblem[] = [];
+  let account: Account | undefined;
   try {
-    if (user !== undefined) await accountOf(user, group);
+    if (user !== undefined) account = await accountOf(user, group);
   } catch (error) {
     problems.push({ path: "user", message: (error as Error).message });
   }
@@ -60,5 +85,10 @@ async function accountProblems({ user, group, limits }: ProcessTemplate): Promis
   } catch (error) {
     problems.push({ path: "limits", message: (error as Error).message });
   }
-  return problems;
+  const { cpu, memory, optional } = limits;
+  for (const [name, limit] of Object.entries({ cpu, memory: memory === undefined ? undefined : bytes(memory) })) {
+    const problem = optional ? undefined : limitProblem({ [name]: limit });
+    if (problem !== undefined) problems.push({ path: `limits.${name}`, message: `can't be enforced: ${problem}` });
+  }
+  return { account, problems };
 }

@@ -201,7 +201,12 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   try {
     for await (const chunk of request as AsyncIterable<Buffer>) {
       size += chunk.length;
-      if (size > MAX_BODY) throw new Problem(413, "too-large", `the request's body is larger than ${MAX_BODY} bytes`);
+      if (size > MAX_BODY)
+        throw new Problem(
+          413,
+          "too-large",
+          `the request's body is larger than ${MAX_BODY} bytes: put what is large, such as long variables, into files of the release`,
+        );
       chunks.push(chunk);
     }
   } finally {

@@ -4,6 +4,9 @@ import { FIRST_UNPRIVILEGED_PORT, hasPort, portsPerRelease } from "./pool-ports"
 import { supervisionProblems } from "./supervision-problems";
 import { templateProblems, templatesIn } from "./template";
 
+/** Of the environments of a pool's processes together, names and values: they are in every request about it, which has 1 MiB. */
+const MAX_ENVIRONMENT_BYTES = 960 * 1024;
+
 export interface Problem {
   path: (string | number)[];
   message: string;
@@ -60,6 +63,7 @@ export function poolProblems(
       ...supervisionProblems(id, draft.raw, secrets[id] ?? []),
       ...textProblems(id, draft, pool, secrets[id] ?? []),
     ]),
+    ...environmentProblems(pool),
     ...rangeProblems(pool),
     ...fixedPortProblems(pool),
   ];
@@ -243,6 +247,23 @@ function shellProblems({ shell, command }: Draft, release: Record<string, unknow
       path: ["command"],
       message: `{{${template}}} is ${shown(value)}, which the shell would split or run: write "$${variable}" instead, with the quotes`,
     }));
+}
+
+/** What would be refused only by the size of the request. */
+function environmentProblems({ processes }: Pool): Problem[] {
+  const sizes = Object.entries(processes).map(([id, { env }]): [string, number] => {
+    const bytes = Object.entries(env).reduce((sum, [name, value]) => sum + bytesOf(name) + bytesOf(value), 0);
+    return [id, bytes];
+  });
+  const total = sizes.reduce((sum, [, bytes]) => sum + bytes, 0);
+  const [largest] = sizes.toSorted(([, one], [, other]) => other - one);
+  if (total <= MAX_ENVIRONMENT_BYTES || largest === undefined) return [];
+  const message = `has ${largest[1]} bytes, and the pool's environments ${total} in all, of which ${MAX_ENVIRONMENT_BYTES} can be: put what is large into a file of the release`;
+  return [{ path: ["processes", largest[0], "env"], message }];
+}
+
+function bytesOf(text: unknown): number {
+  return typeof text === "string" ? Buffer.byteLength(text) : 0;
 }
 
 function rangeProblems({ from, to, processes, inPlace }: Pool): Problem[] {

@@ -76,11 +76,18 @@ function lifecycleProblems(lifecycle: Record<string, unknown> | undefined, stopS
   return problems;
 }
 
-function memoryProblems({ memory, policy, replicas }: Record<string, unknown>): Problem[] {
+function memoryProblems({ memory, limits, policy, replicas }: Record<string, unknown>): Problem[] {
   const { limit, warning } = asObject(memory) ?? {};
   if (memory === undefined) return [];
   const problems: Problem[] = [];
   const [at, from] = [sizeOf(limit), sizeOf(warning)];
+  const { memory: kernel } = asObject(limits) ?? {};
+  const killedAt = sizeOf(kernel);
+  if (at !== undefined && killedAt !== undefined && at >= killedAt)
+    problems.push({
+      path: ["memory", "limit"],
+      message: `${shown(limit)} is not below limits.memory of ${kernel}, at which the kernel kills it: make it smaller`,
+    });
   if (at !== undefined && from !== undefined && from >= at)
     problems.push({
       path: ["memory", "warning"],

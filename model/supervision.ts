@@ -85,6 +85,15 @@ export const limits = z.strictObject({
   files: z.int().min(16).max(1_073_741_816).optional(),
   /** Largest core dump; "0 B" for none. @default the agent's own */
   core: size({ min: "0 B", max: "64 TiB" }).optional(),
+  /** CPUs, such as 0.5, for the process and all that it starts, by cgroup v2. @default any */
+  cpu: z.number().min(0.01).max(4096).optional(),
+  /**
+   * Memory that the process has with all that it starts, by cgroup v2: beyond it, the kernel kills them at once. To restart it
+   * gracefully before that, declare `memory.limit` below. @default any
+   */
+  memory: size(MEMORY).optional(),
+  /** Whether it is started without `cpu` and `memory` on a host that can't enforce them. @default false: the release is refused */
+  optional: z.boolean().default(false),
 });
 export type Limits = z.output<typeof limits>;
 

@@ -28,7 +28,7 @@ export function launchSpec(
     const value = hostEnv[key];
     return value === undefined ? [] : [[key, value] as const];
   });
-  const { files, core } = template.limits;
+  const { files, core, cpu, memory, optional } = template.limits;
   const secrets = Object.entries(context.secretEnv);
   return {
     argv: Array.isArray(template.command) ? template.command.map(filled) : ["/bin/sh", "-c", filled(template.command)],
@@ -56,6 +56,9 @@ export function launchSpec(
         }),
       ),
     },
+    ...(cpu === undefined && memory === undefined
+      ? {}
+      : { cgroup: { cpu, memory: memory === undefined ? undefined : bytes(memory), optional } }),
     labels: toLabels(instance, facts, { drainMs: context.drainMs, account }),
   };
 }

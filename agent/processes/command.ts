@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { constants, readFileSync } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { delimiter, isAbsolute, resolve } from "node:path";
 import { codeOf, INSTANCE_VARIABLE, MARKER_VARIABLE } from "./identity";
@@ -6,6 +6,14 @@ import { SHELL_OWN_VARIABLES } from "./shim";
 
 /** Names that a shell passes on; others it drops silently. */
 const VARIABLE_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/** Of one argument or variable with its end: 32 pages. */
+const TEXT_BYTES = 131_072;
+/** Of all together, whatever the limit of the stack says. */
+const [LEAST_BYTES, MOST_BYTES] = [131_072, 6 * 1024 * 1024];
+const POINTER_BYTES = 8;
+/** For the shim's own arguments, the variables that are added, and the program's name. */
+const OWN_BYTES = 16 * 1024;
 
 export interface Command {
   argv: string[];
@@ -21,9 +29,36 @@ export function environmentOf(
   return { ...spec.env, ...spec.secretEnv, [MARKER_VARIABLE]: marker, [INSTANCE_VARIABLE]: id };
 }
 
+/**
+ * Why the kernel would not pass a program its arguments and environment (E2BIG), by its limits for this process's children:
+ * one text has at most 128 KiB, and all of them a quarter of the stack.
+ */
+export function sizeProblem({ argv, env }: Pick<Command, "argv" | "env">): string | undefined {
+  const texts = [
+    ...Object.entries(env).map(([name, value]) => ({ subject: `variable ${name}`, text: `${name}=${value}` })),
+    ...argv.map((text, index) => ({ subject: `argv[${index}]`, text })),
+  ].map(({ subject, text }) => ({ subject, bytes: Buffer.byteLength(text) + 1 }));
+  const remedy = "pass what is large in a file";
+  const large = texts.find(({ bytes }) => bytes > TEXT_BYTES);
+  if (large !== undefined)
+    return `${large.subject} has ${large.bytes} bytes, and the kernel passes at most ${TEXT_BYTES} in one text: ${remedy}`;
+  const total = texts.reduce((sum, { bytes }) => sum + bytes + POINTER_BYTES, OWN_BYTES);
+  const most = totalBytes();
+  return total > most
+    ? `arguments and environment have ${total} bytes, and the kernel passes at most ${most} to a program: ${remedy}`
+    : undefined;
+}
+
+function totalBytes(): number {
+  const soft = /^Max stack size +(\d+|unlimited)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
+  const quarter = soft === undefined || soft === "unlimited" ? MOST_BYTES : Number(soft) / 4;
+  return Math.max(LEAST_BYTES, Math.min(quarter, MOST_BYTES));
+}
+
 /** Everything that would keep the command from starting, as far as can be known before; values of variables are not shown. */
 export async function problemsOf({ argv, cwd, env }: Command): Promise<string[]> {
-  const problems = [...argumentProblems(argv), ...variableProblems(env)];
+  const tooBig = sizeProblem({ argv, env });
+  const problems = [...argumentProblems(argv), ...variableProblems(env), ...(tooBig === undefined ? [] : [tooBig])];
   const folder = await folderProblem(cwd);
   if (folder !== undefined) return [...problems, folder];
   const executable = problems.length === 0 ? await executableProblem(argv[0] ?? "", cwd, env.PATH) : undefined;

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { PRIVATE_FOLDER_MODE } from "../files";
 import { inParallel } from "../in-parallel";
 import { type Found, findIn } from "./adopt";
+import { Cgroups } from "./cgroups";
 import { KILL_DEADLINE_MS, killMarked } from "./group";
 import { commandOf, findMarked, instanceOf, isAlive, type Marked, readBootId, signalProcess } from "./identity";
 import { Keeper } from "./keeper";
@@ -47,6 +48,7 @@ export class ProcessHost {
   private readonly sweeper: NodeJS.Timeout;
   private watcher: FSWatcher | undefined;
   private readonly keeper: Keeper;
+  private readonly cgroups: Cgroups;
   /** Ids whose record could not be read: something of theirs may run. */
   private readonly unrecorded = new Set<string>();
   private closed = false;
@@ -58,6 +60,7 @@ export class ProcessHost {
     private readonly report: (event: ProcessEvent) => void,
   ) {
     this.watcher = this.watchStatuses();
+    this.cgroups = new Cgroups(marker);
     this.keeper = new Keeper(directory, report);
     this.sweeper = setInterval(() => {
       for (const managed of this.processes.values()) managed.check();
@@ -84,6 +87,7 @@ export class ProcessHost {
       const marked = sharing(() => findMarked(o.marker));
       const found = await inParallel(ids, READ_AT_ONCE, (id) => host.findIn(id, marked));
       for (const each of found) if (each !== undefined) host.adopt(each);
+      await host.cgroups.sweep((id) => host.processes.has(id));
     } catch (error) {
       host.close();
       throw error;
@@ -131,6 +135,8 @@ export class ProcessHost {
       folder,
       statusPath: this.statusPathOf(id),
       outputPath: this.outputPath(id),
+      cgroups: this.cgroups,
+      report: this.report,
       onShimExit: () => void managed.shimEnded(),
     });
     managed.launchedBy(launching);
@@ -151,7 +157,10 @@ export class ProcessHost {
    * @throws when there is no such process, it failed to start, or processes survive SIGKILL
    */
   async stop(id: string, options: StopOptions): Promise<ProcessRecord> {
-    return this.managedOf(id).stop(options);
+    const record = await this.managedOf(id).stop(options);
+    // What has left its process group, and overwritten its environment, cannot leave this.
+    await this.cgroups.kill(id);
+    return record;
   }
 
   /** Signals a process, if it still runs. @returns whether it did */
@@ -170,6 +179,7 @@ export class ProcessHost {
     await managed.settled();
     const { state } = managed.record;
     if (state !== "exited") throw new Error(`process ${id} is ${state}; stop it before removing it`);
+    await this.cgroups.remove(id);
     // In this order: what a kill in between leaves is a record, which the next agent finds and removes.
     await rm(this.statusPathOf(id), { force: true });
     if (keepOutput === 0) await rm(this.folderOf(id), { recursive: true, force: true });

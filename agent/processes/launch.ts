@@ -1,10 +1,12 @@
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../files";
+import { type Cgroups, type KernelLimits, limitProblem } from "./cgroups";
 import { environmentOf, problemsOf } from "./command";
 import { type Descriptors, openDescriptors } from "./descriptors";
 import { killMarked } from "./group";
 import type { Identity } from "./identity";
+import type { ProcessEvent } from "./managed";
 import { tailOf } from "./output";
 import { deleteRecord, type StoredRecord, writeRecord } from "./record";
 import { hasExecuted, isExecFailure, spawnShim } from "./shim";
@@ -30,6 +32,11 @@ export interface ProcessSpec {
   secretEnv?: Record<string, string>;
   /** What it can read from further file descriptors, by their numbers (3 to 8). @default none */
   descriptors?: Descriptors;
+  /** What the kernel lets it have, with all that it starts. @default anything */
+  cgroup?: KernelLimits & {
+    /** Whether it is started without where that is not possible. */
+    optional: boolean;
+  };
   /** Kept with the record, not interpreted. */
   labels: Record<string, string>;
 }
@@ -48,6 +55,8 @@ interface Launch {
   folder: string;
   statusPath: string;
   outputPath: string;
+  cgroups: Cgroups;
+  report: (event: ProcessEvent) => void;
   onShimExit: () => void;
 }
 
@@ -86,8 +95,17 @@ async function spawnAndWait(launch: Launch, env: Record<string, string>): Promis
     const status = await open(statusPath, "a");
     handles.push(status);
     const descriptors = await openDescriptors(spec.descriptors, launch.folder, handles);
+    const cgroup = await cgroupOf(launch);
     const argv = [...(spec.wrap ?? []), ...spec.argv];
-    const child = await spawnShim({ argv, cwd: spec.cwd, env, output: output.fd, status: status.fd, descriptors });
+    const child = await spawnShim({
+      argv,
+      cwd: spec.cwd,
+      env,
+      output: output.fd,
+      status: status.fd,
+      cgroup,
+      descriptors,
+    });
     child.once("exit", () => {
       shim.ended = true;
       launch.onShimExit();
@@ -103,8 +121,19 @@ async function spawnAndWait(launch: Launch, env: Record<string, string>): Promis
   }
 }
 
+async function cgroupOf({ record: { id }, spec, cgroups, report }: Launch): Promise<string | undefined> {
+  if (spec.cgroup === undefined) return undefined;
+  const { optional, ...limits } = spec.cgroup;
+  const problem = limitProblem(limits);
+  if (problem === undefined) return cgroups.create(id, limits);
+  if (!optional) throw new Error(`its limits can't be enforced: ${problem}`);
+  report({ message: `process ${id} is started without its limits: ${problem}`, data: { id } });
+  return undefined;
+}
+
 /** Deletes what the launch has written, but no record that was kept aside in the same folder. */
-async function forget({ folder, statusPath, outputPath }: Launch): Promise<void> {
+async function forget({ record, spec, folder, statusPath, outputPath, cgroups }: Launch): Promise<void> {
+  if (spec.cgroup !== undefined) await cgroups.remove(record.id);
   await rm(statusPath, { force: true });
   await rm(outputPath, { force: true });
   await deleteRecord(folder);

@@ -18,13 +18,14 @@ export const STATUS_FD = 9;
  * - A subshell in the foreground, because one in the background has SIGINT ignored. `$$` is the shim there, too, so each
  *   reads its own pid and start time from /proc/self.
  * - The shim's own errors ("Killed") go to /dev/null, the app's and those of exec to the output, which is standard output.
+ * - The app goes to its cgroup, the first argument, by itself; the shim stays outside, and lives to tell how it ended.
  * - If the status cannot be written, nothing is executed: a process that runs is always on record.
  */
 const SCRIPT = [
   "unset SHLVL",
   "trap : HUP INT QUIT ALRM TERM USR1 USR2 PIPE TSTP TTIN TTOU",
   `read -r ${VARIABLE} </proc/self/stat && echo "shim $${VARIABLE}" >&${STATUS_FD} || exit 125`,
-  `(read -r ${VARIABLE} </proc/self/stat && echo "app $${VARIABLE}" >&${STATUS_FD} || exit 125; exec "$@" ${STATUS_FD}>&-) 2>&1`,
+  `([ -z "$1" ] || echo 0 >"$1/cgroup.procs" || exit 125; shift; read -r ${VARIABLE} </proc/self/stat && echo "app $${VARIABLE}" >&${STATUS_FD} || exit 125; exec "$@" ${STATUS_FD}>&-) 2>&1`,
   `echo "exit $?" >&${STATUS_FD}`,
 ].join("\n");
 
@@ -41,7 +42,7 @@ export function isExecFailure(status: number): boolean {
 /**
  * Starts the shim in a session and group of its own, holding nothing of this process's but the descriptors given.
  *
- * @throws when the kernel refuses; its limits on arguments and environment are named
+ * @throws when the kernel refuses
  */
 export async function spawnShim(o: {
   argv: string[];
@@ -49,23 +50,20 @@ export async function spawnShim(o: {
   env: Record<string, string>;
   output: number;
   status: number;
+  /** Folder of the cgroup that the app goes to. */
+  cgroup: string | undefined;
   /** Those that the app is given besides, by their numbers there: below the status file's. */
   descriptors: ReadonlyMap<number, number>;
 }): Promise<ChildProcess> {
-  try {
-    const child = spawn(SHELL, ["-c", SCRIPT, NAME, ...o.argv], {
-      cwd: o.cwd,
-      env: o.env,
-      detached: true,
-      stdio: ["ignore", o.output, "ignore", ...extraDescriptors(o.descriptors), o.status],
-    });
-    await once(child, "spawn");
-    child.unref();
-    return child;
-  } catch (error) {
-    if (codeOf(error) === "E2BIG") throw new Error(tooBig(o), { cause: error });
-    throw error;
-  }
+  const child = spawn(SHELL, ["-c", SCRIPT, NAME, o.cgroup ?? "", ...o.argv], {
+    cwd: o.cwd,
+    env: o.env,
+    detached: true,
+    stdio: ["ignore", o.output, "ignore", ...extraDescriptors(o.descriptors), o.status],
+  });
+  await once(child, "spawn");
+  child.unref();
+  return child;
 }
 
 /** For the app's descriptors from 3 on, before the status file's: what is ignored there is not opened. */
@@ -90,18 +88,4 @@ export function hasExecuted(pid: number, wrap: readonly string[] = []): boolean 
     if (codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH") return false;
     throw error;
   }
-}
-
-function tooBig({ argv, env }: { argv: string[]; env: Record<string, string> }): string {
-  const variables = Object.entries(env).map(([name, value]) => ({
-    subject: `variable ${name}`,
-    bytes: Buffer.byteLength(`${name}=${value}`),
-  }));
-  const all = [...variables, ...argv.map((text, i) => ({ subject: `argv[${i}]`, bytes: Buffer.byteLength(text) }))];
-  const largest = all.reduce((a, b) => (b.bytes > a.bytes ? b : a));
-  const total = all.reduce((sum, { bytes }) => sum + bytes, 0);
-  return (
-    `the arguments and environment are too big for the kernel (E2BIG): ${total} bytes in all, the largest is ` +
-    `${largest.subject} with ${largest.bytes} bytes; pass what is large (over 128 KiB each, 2 MiB in all) in a file`
-  );
 }

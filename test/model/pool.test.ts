@@ -35,7 +35,7 @@ test("a pool has defaults for all but its edge, release, ports and processes", (
       rise: 1,
       fall: 3,
     },
-    limits: {},
+    limits: { optional: false },
     lifecycle: { quietTimeout: "10 seconds", drainTimeout: "0 seconds" },
     nonBlockingDrain: false,
     handoff: false,

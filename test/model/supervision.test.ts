@@ -20,6 +20,7 @@ const good: [string, object][] = [
   ["health by a command, without a port", beside({ health: { command: ["check", "{{process.id}}"] } })],
   ["health by a line, without a port", beside({ health: { line: "ready" } })],
   ["memory of replicas", web({ replicas: 2, memory: { limit: "1 GiB", warning: "800 MiB" } })],
+  ["limits of the kernel", beside({ limits: { cpu: 0.5, memory: "1 GiB", optional: true } })],
   ["a user with a group", beside({ user: "www-data", group: "adm" })],
   ["a user by number", beside({ user: "1000", group: "1000" })],
   ["replicas of a service without a port", beside({ policy: "service", replicas: 3 })],
@@ -33,6 +34,20 @@ test("secret values that are handed over on descriptors are taken", () => {
 });
 
 const bad: [string, object, string[]][] = [
+  [
+    "an environment of a megabyte",
+    beside({ env: Object.fromEntries(Array.from({ length: 16 }, (_, index) => [`V${index}`, "x".repeat(65_536)])) }),
+    [
+      "processes.side.env: has 1048614 bytes, and the pool's environments 1048614 in all, of which 983040 can be: put what is large into a file of the release",
+    ],
+  ],
+  [
+    "a memory limit at which the kernel has killed the process",
+    beside({ memory: { limit: "512 MiB" }, limits: { memory: "512 MiB" } }),
+    [
+      'processes.side.memory.limit: "512 MiB" is not below limits.memory of 512 MiB, at which the kernel kills it: make it smaller',
+    ],
+  ],
   [
     "a handover of what is not secret, of what is not there, and on a descriptor that is taken",
     beside({ env: { PLAIN: "x" }, secrets: { PLAIN: { fd: 3 }, OTHER: { fd: 3 }, ABSENT: { fd: 4 } } }),

@@ -186,7 +186,7 @@ test("the agent's API", async (t) => {
       assert.equal(answer.status, 413);
       assert.deepEqual(errorOf(answer), {
         code: "too-large",
-        message: `the request's body is larger than ${MAX_BODY} bytes`,
+        message: `the request's body is larger than ${MAX_BODY} bytes: put what is large, such as long variables, into files of the release`,
       });
     }
     const grown = (await rss(about.pid)) - before;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import type { AgentClient } from "../../../agent/client/client";
@@ -55,6 +56,41 @@ test("what surrounds a process", async (t) => {
     await assert.rejects(pool.promote("v2", { web: web({}, { user: "nobody-of-that-name" }) }), { code: "refused" });
     assert.deepEqual(await pool.processes(), before);
   });
+
+  await t.test(
+    "must be open to the user of a process, and of a size that the kernel passes on",
+    { skip: ROOT ? false : "only root can run a process as another user" },
+    async (t) => {
+      const pool = await world.pool("open");
+      await pool.promote("v1", { web: web() });
+      const before = await pool.processes();
+      const { path } = await world.release("v2");
+      const outside = await mkdtemp(join(tmpdir(), "sl-open-"));
+      t.after(() => rm(outside, { recursive: true, force: true }));
+      await chmod(outside, 0o755);
+      await writeFile(join(outside, "mine"), "#!/bin/sh\n", { mode: 0o700 });
+      await writeFile(join(outside, "all"), "#!/bin/sh\n", { mode: 0o755 });
+      const nobody = { user: "nobody", cwd: outside } as const;
+      assert.deepEqual(
+        await refusals(client, pool, {
+          web: web({}, { user: "nobody" }),
+          a: app({}, { ...nobody, command: ["./mine"] }),
+          b: app({ PATH: outside }, { ...nobody, command: ["mine"] }),
+          c: app({}, { ...nobody, command: ["./all"], lifecycle: { stop: [join(outside, "mine")] } }),
+          d: app({ LONG: "😀".repeat(32_768) }),
+        }),
+        [
+          `processes.web.cwd: ${path} can't be entered by user nobody: change permissions on its path`,
+          `processes.a.command[0]: ${outside}/mine can't be executed by user nobody: change its permissions, or those of the folders above it`,
+          "processes.b.command[0]: mine can't be executed by user nobody: change its permissions, or those of the folders above it",
+          `processes.c.lifecycle.stop[0]: ${outside}/mine can't be executed by user nobody: change its permissions, or those of the folders above it`,
+          "processes.d.env: variable LONG has 131078 bytes, and the kernel passes at most 131072 in one text: pass what is large in a file",
+        ],
+      );
+      await assert.rejects(pool.promote("v2", { web: web({}, { user: "nobody" }) }), { code: "refused" });
+      assert.deepEqual(await pool.processes(), before);
+    },
+  );
 
   await t.test(
     "is another user, with its groups and without any rights, and so for its commands",

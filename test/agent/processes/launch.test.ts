@@ -94,6 +94,20 @@ test("arguments reach the app as they are", async (t) => {
   assert.deepEqual(JSON.parse((await host.tail("a", { lines: 1 }))[0] ?? ""), odd);
 });
 
+test("an environment as large as the kernel takes it reaches the app, and a larger one is refused before", async (t) => {
+  const host = await (await bench(t)).open();
+  const env = (count: number) => ({
+    PATH: process.env.PATH ?? "",
+    ...Object.fromEntries(Array.from({ length: count }, (_, index) => [`V${index + 10}`, "x".repeat(131_072 - 5)])),
+  });
+  const { pid } = await host.launch("a", { ...script(""), argv: ["sleep", "60"], env: env(8) });
+  assert.equal((await variablesOf(pid)).filter((variable) => variable.length === 131_071).length, 8);
+  await assert.rejects(
+    host.launch("b", { ...script(""), argv: ["sleep", "60"], env: env(60) }),
+    /arguments and environment have 78\d{5} bytes, and the kernel passes at most \d+ to a program: pass what is large in a file/,
+  );
+});
+
 test("what cannot start is refused with its reason, and leaves nothing behind", async (t) => {
   const { open, directory } = await bench(t);
   const host = await open();
@@ -123,7 +137,7 @@ test("what cannot start is refused with its reason, and leaves nothing behind", 
     [
       "a big variable",
       { env: { PATH, BIG: "x".repeat(1 << 20) } },
-      /E2BIG.*variable BIG with 1048580 bytes.*in a file/,
+      /variable BIG has 1048581 bytes, and the kernel passes at most 131072 in one text: .*in a file/,
     ],
   ];
   for (const [name, change, message] of cases) {
