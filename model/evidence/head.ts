@@ -2,7 +2,7 @@ import { formatMilliseconds } from "../duration";
 import { breachOf } from "./breach";
 import { html, type Markup } from "./html";
 import { type EvidenceRecord, summaryOf } from "./record";
-import { type StageState, stageOutcomes } from "./stages";
+import { type StageOutcome, type StageState, stageOutcomes } from "./stages";
 import { changeInWords, formatOffset, formatTime, verdictInWords } from "./words";
 
 const SIGNS = {
@@ -20,6 +20,12 @@ const STAGE_SIGNS: Record<StageState, string> = {
   stopped: "\u25a0",
   "not reached": "\u00b7",
 };
+
+/** Most stages of which each is shown by itself, and how many of a long run are. */
+const SHOWN_STAGES = 10;
+const SHOWN_OF_RUN = 2;
+/** What is shown of the further lines of a reason, in characters: the timeline has all of it. */
+const SHOWN_REST = 400;
 
 /** `route/api: 0% → 10%` */
 export function titleOf(record: EvidenceRecord): string {
@@ -45,8 +51,10 @@ export function verdictLine(verdict: EvidenceRecord["verdict"], words: string = 
 function why(record: EvidenceRecord): Markup | false {
   const { reason, begunAt } = record;
   const breach = breachOf(record);
-  const said = reason ?? breach?.reason;
-  const text = said !== undefined && html`<p class="reason">${said}</p>`;
+  const [first = "", ...more] = (reason ?? breach?.reason ?? "").split("\n");
+  const rest = more.join("\n").trim();
+  const cut = rest.length > SHOWN_REST ? `${rest.slice(0, SHOWN_REST)}\u2026` : rest;
+  const text = html`${first !== "" && html`<p class="reason">${first}</p>`}${cut !== "" && html`<p class="rest soft">${cut}</p>`}`;
   if (breach === undefined || breach.compared.length === 0) return text;
   const { stage, gate, at, requests, compared } = breach;
   const when = at === undefined ? "" : ` at ${formatOffset(at - begunAt)}`;
@@ -59,12 +67,34 @@ function why(record: EvidenceRecord): Markup | false {
 
 function strip(record: EvidenceRecord): Markup | false {
   const all = stageOutcomes(record);
+  const shown = all.length > SHOWN_STAGES ? runsOf(all).flatMap(shortened) : all.map((one) => ({ ...one, more: 0 }));
   const time = (ms: number | undefined) => ms !== undefined && ms > 0 && `, ${formatMilliseconds(ms)}`;
   return (
     all.length > 0 &&
-    html`<ol class="stages" aria-label="Stages, in order">${all.map(
-      ({ stage, state, tookMs, windowMs }) =>
-        html`<li class="${state.replace(" ", "-")}"><span aria-hidden="true">${STAGE_SIGNS[state]}</span> <strong>${stage}</strong> <span class="state">${state}${state === "not reached" || state === "refused" ? "" : time(tookMs)}${state !== "passed" && state !== "not reached" && state !== "refused" && windowMs !== undefined && windowMs > 0 && ` of ${formatMilliseconds(windowMs)}`}</span></li>`,
+    html`<ol class="stages" aria-label="Stages, in order">${shown.map(({ stage, state, tookMs, windowMs, more }) =>
+      more > 0
+        ? html`<li class="more"><span class="state">${more} more ${state}</span></li>`
+        : html`<li class="${state.replace(" ", "-")}"><span aria-hidden="true">${STAGE_SIGNS[state]}</span> <strong>${stage}</strong> <span class="state">${state}${state === "not reached" || state === "refused" ? "" : time(tookMs)}${state !== "passed" && state !== "not reached" && state !== "refused" && windowMs !== undefined && windowMs > 0 && ` of ${formatMilliseconds(windowMs)}`}</span></li>`,
     )}</ol>`
   );
+}
+
+/** Stages one after the other that came equally far. */
+function runsOf(all: readonly StageOutcome[]): StageOutcome[][] {
+  return all.reduce<StageOutcome[][]>((runs, one) => {
+    const last = runs.at(-1);
+    if (last?.[0]?.state === one.state) last.push(one);
+    else runs.push([one]);
+    return runs;
+  }, []);
+}
+
+/** The last ones of a run that passed, the first ones of any other, and how many more there are. */
+function shortened(run: readonly StageOutcome[]): (StageOutcome & { more: number })[] {
+  const each = run.map((one) => ({ ...one, more: 0 }));
+  const [first] = each;
+  const more = each.length - SHOWN_OF_RUN;
+  if (first === undefined || more <= 1) return each;
+  const rest = { ...first, more };
+  return first.state === "passed" ? [rest, ...each.slice(-SHOWN_OF_RUN)] : [...each.slice(0, SHOWN_OF_RUN), rest];
 }

@@ -18,7 +18,8 @@ header.committed{border-left-color:var(--good);background:var(--good-back)}heade
 .verdict{display:flex;align-items:center;gap:12px;font-size:34px;line-height:1.1;letter-spacing:-.02em;font-weight:750;color:var(--busy);margin:0 0 10px}.committed .verdict{color:var(--good)}.undone .verdict{color:var(--bad)}
 .verdict svg{width:36px;height:36px;flex:none}
 .reason{margin-top:10px;font-size:16px;white-space:pre-wrap;overflow-wrap:anywhere}
-.why{margin-top:14px}.why table{width:auto;font-size:16px}.why caption{text-align:left;color:var(--soft);font-size:14px;padding-bottom:2px;overflow-wrap:anywhere}.why th,.why td{padding:4px 22px 4px 0;border-color:color-mix(in srgb,var(--ink) 14%,transparent)}.why thead th{font-size:12.5px;color:var(--ink)}
+.rest{white-space:pre-wrap;overflow-wrap:anywhere;font-size:13.5px;margin-top:4px}ol.stages li.more{border-color:transparent;background:none}
+thead th{overflow-wrap:normal}.why{margin-top:14px}.why table{width:auto;font-size:16px}.why caption{text-align:left;color:var(--soft);font-size:14px;padding-bottom:2px;overflow-wrap:anywhere}.why th,.why td{padding:4px 22px 4px 0;border-color:color-mix(in srgb,var(--ink) 14%,transparent)}.why thead th{font-size:12.5px;color:var(--ink)}
 .why td.measured{font-weight:700}.why .broken td,.why .broken th{color:var(--bad);font-weight:650}.why .broken td.measured{font-size:19px;line-height:1.2}
 ol.stages{list-style:none;display:flex;flex-wrap:wrap;gap:6px;margin:14px 0 4px;padding:0}ol.stages li{border:1.5px solid var(--soft);border-radius:8px;padding:2px 10px;font-size:13.5px;overflow-wrap:anywhere;background:var(--card)}
 ol.stages .state{color:var(--soft)}ol.stages li.passed{border-color:var(--good)}ol.stages li.passed>span:first-child{color:var(--good)}ol.stages li.breached,ol.stages li.refused{border-color:var(--bad);border-width:2.5px}
@@ -29,7 +30,7 @@ table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;font
 th,td{padding:6px 12px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}td:last-child,th:last-child{padding-right:0}
 tbody tr:last-child td,tbody tr:last-child th{border-bottom:0}td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 table.groups td,table.groups tbody th{border-bottom:0}table.groups tbody{border-bottom:1px solid var(--line)}table.groups tbody:last-child{border-bottom:0}
-tbody th{color:var(--ink);font-size:14px}.scroll{overflow-x:auto}td,th{overflow-wrap:anywhere}td.number,th.number,.tag{overflow-wrap:normal}td br+br{display:none}
+tbody th{color:var(--ink);font-size:14px}.scroll{overflow-x:auto}td,tbody th{overflow-wrap:anywhere}table.parts td,table.parts tbody th{overflow-wrap:break-word}td.number,th.number,.tag{overflow-wrap:normal}td br+br{display:none}
 tr.breach td,tr.breach th{background:linear-gradient(var(--bad-back),var(--bad-back))}
 td.path{width:34%}td .old{background:var(--removed)}td .new{background:var(--added)}td .old,td .new{padding:1px 4px;border-radius:4px;box-decoration-break:clone;-webkit-box-decoration-break:clone}
 .tag{display:inline-block;border-radius:999px;padding:0 9px;font-size:12.5px;font-weight:600;line-height:20px;white-space:nowrap;background:var(--band);color:var(--soft)}

@@ -77,5 +77,5 @@ function headOf(
   };
   return html`<header class="${worst ?? "running"}">${verdictLine(worst ?? "running", words)}
 <h1>${title}</h1><p class="soft lead">${formatTime(begunAt)}, by ${who}</p>
-<table class="cards lead"><thead><tr><th scope="col">When</th><th scope="col">Target</th><th scope="col">Agent</th><th scope="col">Change</th><th scope="col">Verdict</th><th scope="col">Why</th></tr></thead><tbody>${records.map(row)}</tbody></table>${missing.length > 0 && html`<p class="lead"><strong>Not on this page:</strong> ${missing.join("; ")}.</p>`}</header>`;
+<table class="cards parts lead"><thead><tr><th scope="col">When</th><th scope="col">Target</th><th scope="col">Agent</th><th scope="col">Change</th><th scope="col">Verdict</th><th scope="col">Why</th></tr></thead><tbody>${records.map(row)}</tbody></table>${missing.length > 0 && html`<p class="lead"><strong>Not on this page:</strong> ${missing.join("; ")}.</p>`}</header>`;
 }

@@ -204,6 +204,20 @@ test("how far each stage came is told without colours, also where a gate refused
   assert.ok(page.includes("route/api was not changed yet: the deploying side gave it up."));
   assert.ok(page.includes('<p class="reason">gate parity: 3 mismatches</p>'));
 
+  const long = sample("undone");
+  const names = Array.from({ length: 40 }, (_, index) => `s${index + 1}`);
+  long.plan = [...names.map((stage) => ({ stage })), ...(long.plan ?? [])];
+  long.marks.unshift(...names.map((stage) => ({ at: BEGUN, kind: "stage" as const, text: `stage ${stage}`, stage })));
+  const strip = renderPage(long).split('<ol class="stages"')[1]?.split("</ol>")[0] ?? "";
+  const items = [...strip.matchAll(/<li.*?<\/li>/g)].map(([item]) => item.replace(/<.*?>/g, "").trim());
+  assert.deepEqual(items, [
+    "39 more passed",
+    "\u2713 s40 passed, 1.1 s",
+    "\u2713 1% passed, 1 min",
+    "\u2717 10% breached, 39.5 s of 1 min",
+    "\u00b7 50% not reached",
+  ]);
+
   const lost = sample("undone");
   for (const gate of lost.gates) if (gate.outcome === "breach") gate.outcome = "ended";
   assert.deepEqual(states(lost), ["1% passed", "10% stopped", "50% not reached"]);
