@@ -1,6 +1,6 @@
 import { createConnection, type Socket } from "node:net";
 import { ask } from "../haproxy/cli";
-import { singleFlight } from "../haproxy/single-flight";
+import { singleFlight } from "../single-flight";
 import { droppedOf, emptyLine, type Line, MAX_LINE, METER_RING, parseLine } from "./line";
 
 const LINE_FEED = 0x0a;

@@ -25,7 +25,7 @@ export async function findIn(o: {
   folder: string;
   statusPath: string;
   /** Looks for the live processes that carry the marker. */
-  marked: () => Promise<Marked[]>;
+  marked: () => Promise<readonly Marked[]>;
   bootId: string;
   report: (event: ProcessEvent) => void;
 }): Promise<Found | undefined> {
@@ -66,7 +66,7 @@ export async function findIn(o: {
 async function completeStatus(o: {
   id: string;
   statusPath: string;
-  marked: () => Promise<Marked[]>;
+  marked: () => Promise<readonly Marked[]>;
   bootId: string;
 }): Promise<Status | undefined> {
   for (const giveUpAt = performance.now() + SHIM_START_MS; ; await sleep(POLL_MS)) {

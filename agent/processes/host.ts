@@ -84,7 +84,7 @@ export class ProcessHost {
     try {
       const folders = (await readdir(o.directory, { withFileTypes: true })).filter((found) => found.isDirectory());
       const ids = folders.flatMap(({ name: id }) => (ID.test(id) ? [id] : []));
-      const marked = sharing(() => findMarked(o.marker));
+      const marked = () => findMarked(o.marker);
       const found = await inParallel(ids, READ_AT_ONCE, (id) => host.findIn(id, marked));
       for (const each of found) if (each !== undefined) host.adopt(each);
       await host.cgroups.sweep((id) => host.processes.has(id));
@@ -238,7 +238,7 @@ export class ProcessHost {
     this.keeper.close();
   }
 
-  private async findIn(id: string, marked: () => Promise<Marked[]>): Promise<Found | undefined> {
+  private async findIn(id: string, marked: () => Promise<readonly Marked[]>): Promise<Found | undefined> {
     const folder = this.folderOf(id);
     const { bootId, report } = this;
     const found = await findIn({ id, folder, statusPath: this.statusPathOf(id), marked, bootId, report });
@@ -309,15 +309,4 @@ export class ProcessHost {
   private statusPathOf(id: string): string {
     return join(this.directory, STATUS_FOLDER, id);
   }
-}
-
-/** A costly look that all who ask for it while it is under way share. */
-function sharing<T>(look: () => Promise<T>): () => Promise<T> {
-  let underWay: Promise<T> | undefined;
-  return () => {
-    underWay ??= look().finally(() => {
-      underWay = undefined;
-    });
-    return underWay;
-  };
 }

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
+import { singleFlight } from "../single-flight";
 
 /** Environment variable that every process of an agent carries, with all its descendants: the agent's id. */
 export const MARKER_VARIABLE = "SLUICE_AGENT";
@@ -96,8 +97,17 @@ export async function readBootId(): Promise<string> {
   return (await readFile("/proc/sys/kernel/random/boot_id", "latin1")).trim();
 }
 
+/** By marker: many who ask at once, as those who end the processes of a release, share one look. */
+const looks = new Map<string, () => Promise<readonly Marked[]>>();
+
 /** Live processes with this marker in their environment (this process itself excepted), by reading the whole of /proc. */
-export async function findMarked(marker: string): Promise<Marked[]> {
+export function findMarked(marker: string): Promise<readonly Marked[]> {
+  const look = looks.get(marker) ?? singleFlight(() => lookForMarked(marker));
+  looks.set(marker, look);
+  return look();
+}
+
+async function lookForMarked(marker: string): Promise<readonly Marked[]> {
   const found: Marked[] = [];
   for (const [i, { pid, startTime }] of (await allStats()).entries()) {
     if (i % READS_PER_TURN === READS_PER_TURN - 1) await setImmediate();
@@ -108,7 +118,9 @@ export async function findMarked(marker: string): Promise<Marked[]> {
 }
 
 /** Every live process of the host. */
-export async function allStats(): Promise<ProcessStat[]> {
+export const allStats: () => Promise<readonly ProcessStat[]> = singleFlight(readAllStats);
+
+async function readAllStats(): Promise<readonly ProcessStat[]> {
   const stats: ProcessStat[] = [];
   for (const [i, name] of (await readdir("/proc")).entries()) {
     if (i % READS_PER_TURN === READS_PER_TURN - 1) await setImmediate();

@@ -109,7 +109,7 @@ function figures({ samples, cpuPercent }: Measured) {
 }
 
 /** Memory of what keeps the agent and its processes without being either: the guard, and a shim per process. */
-async function helperMemory(guard: number, marked: { pid: number }[]): Promise<number> {
+async function helperMemory(guard: number, marked: readonly { pid: number }[]): Promise<number> {
   const commands = await Promise.all(marked.map(async ({ pid }) => ({ pid, command: await commandOf(pid) })));
   const shims = commands.filter(({ command }) => command.startsWith("/bin/sh -c")).map(({ pid }) => pid);
   return rounded(

@@ -25,7 +25,7 @@ export interface TestAgent {
   /** Process id of its guard. */
   guard: number;
   /** Every live process that the agent started, HAProxy included: identified by the marker in its environment. */
-  processes(): Promise<{ pid: number; id: string }[]>;
+  processes(): Promise<readonly { pid: number; id: string }[]>;
 }
 
 /** Starts an agent; it, its guard and all that it started are ended by pid after the test. */
