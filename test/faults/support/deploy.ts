@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
+import type { PoolCanaryInput } from "../../../model/pool-share";
 import type { StepInput } from "../../../model/transaction";
 
 let built: string | undefined;
@@ -32,9 +33,14 @@ export interface Deployment {
   finished: Promise<{ exit: number | NodeJS.Signals; said: string }>;
 }
 
-/** Starts a deployer process that runs one promotion. */
-export function deploy(socket: string, start: StepInput): Deployment {
-  const child: ChildProcess = spawn(process.execPath, [program(), socket, JSON.stringify(start)], {
+/**
+ * Starts a deployer process that runs one promotion.
+ *
+ * @param canary the candidate that the pool declares, where it has one
+ */
+export function deploy(socket: string, start: StepInput, canary?: PoolCanaryInput): Deployment {
+  const args = [program(), socket, JSON.stringify(start), ...(canary === undefined ? [] : [JSON.stringify(canary)])];
+  const child: ChildProcess = spawn(process.execPath, args, {
     stdio: ["ignore", "ignore", "pipe"],
   });
   let said = "";

@@ -3,14 +3,16 @@
  * provider's own code, and can be killed like one. SIGINT stands for Ctrl-C: the engine's Cancel aborts the signal of
  * the operation.
  *
- *   node deployer.cjs SOCKET '<pool.start as JSON>'
+ *   node deployer.cjs SOCKET '<pool.start as JSON>' ['<canary as JSON>']
  */
+import { poolCanary } from "../../../model/pool-share";
 import type { PoolInputs } from "../../../provider/resources/pool-inputs";
 import { promote } from "../../../provider/resources/pool-walk";
 import type { Context } from "../../../provider/server";
 
-const [socket = "", text = "{}"] = process.argv.slice(2);
+const [socket = "", text = "{}", tried] = process.argv.slice(2);
 const step = JSON.parse(text);
+const canary = tried === undefined ? {} : { canary: poolCanary.parse(JSON.parse(tried)) };
 const cancel = new AbortController();
 process.on("SIGINT", () => cancel.abort(new Error("the update was cancelled")));
 
@@ -24,7 +26,7 @@ const context: Context = {
   log: { debug: silent, info: silent, warn: silent, error: silent, progress: silent },
   secrets: [],
 };
-const inputs = { agent: { directory: "/", socket }, name: step.pool, ...step.spec } as unknown as PoolInputs;
+const inputs = { agent: { directory: "/", socket }, name: step.pool, ...step.spec, ...canary } as unknown as PoolInputs;
 
 promote(inputs, step, context).then(
   () => process.exit(0),
