@@ -104,6 +104,8 @@ export interface PlanAnswer {
   reasons: string[];
   /** What becomes of the release that a pool tries; left out where it tries none. */
   tried?: Fate | undefined;
+  /** What must be there before the step, or it is refused; one sentence each. @default nothing */
+  needs?: string[];
   /** What of the world before Sluice it would end, and how, one sentence each. */
   takeover?: string[];
 }

@@ -163,9 +163,11 @@ export async function planRoute(host: Host, { route, spec }: SetRoute): Promise<
       const declared = working.edges[edge];
       if (declared === undefined) return { how: "nothing", reasons: [`edge ${edge} is not on this agent yet`] };
       const routes = { ...routesOf(working, edge), [route]: spec };
-      return host.haproxy(edge).plan(declared, backendsOf(working, edge), routes);
+      const plan = await host.haproxy(edge).plan(declared, backendsOf(working, edge), routes);
+      return { ...plan, needs: unknownBackends(spec, edge, working).map(({ path, message }) => `${path}: ${message}`) };
     }),
   );
   const how = ORDER[Math.max(...plans.map((plan) => ORDER.indexOf(plan.how)))] ?? "nothing";
-  return { how, reasons: [...new Set(plans.flatMap(({ reasons }) => reasons))] };
+  const all = (part: "reasons" | "needs") => [...new Set(plans.flatMap((plan) => plan[part] ?? []))];
+  return { how, reasons: all("reasons"), needs: all("needs") };
 }

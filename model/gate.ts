@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { duration } from "./duration";
+import { shown } from "./explain";
 import { hasControl } from "./names";
 import { parityFields } from "./parity/gate";
 import { comparison, errorRatioTemplate, quantileTemplate } from "./promql";
@@ -33,7 +34,10 @@ const common = {
   unavailableLimit: z.int().min(1).max(1000).default(3),
 };
 
-const url = z.url({ protocol: /^https?$/, error: "is not a URL: write it with http:// or https://" });
+const url = z.url({
+  protocol: /^https?$/,
+  error: ({ input }) => `${shown(input)} is not a URL of HTTP: write it with http:// or https://`,
+});
 
 const health = z.strictObject({ kind: z.literal("health"), ...common });
 

@@ -47,33 +47,69 @@ export const stages = z
   .array(stage)
   .min(1)
   .max(MAX_STAGES)
-  .superRefine((list, context) => {
-    for (const [index, stage] of list.entries()) {
-      const { name, split } = stage;
-      const issue = (key: string, message: string) => context.addIssue({ code: "custom", path: [index, key], message });
-      for (const [at, message] of gateIssues(stage))
-        context.addIssue({ code: "custom", path: [index, "gates", ...at], message });
-      const before = list[index - 1];
-      const twin = list.slice(0, index).findIndex((other) => other.name === name);
-      for (const [at, gate] of stage.gates.entries())
-        if (gate.kind === "soak" && gate.source === "meter" && before !== undefined && parts(before.split) === 0)
-          context.addIssue({
-            code: "custom",
-            path: [index, "gates", at, "source"],
-            message: `judges the candidate's requests in ${before.name}, which has none: judge its shadow's answers, with source: "mirror"`,
-          });
-      if (parts(split) === 0 && name === split)
-        issue("split", `${split} is the stage "${STABLE}", which is always there: remove it, or give it a name`);
-      else if (before !== undefined && !rises(before, stage))
-        issue("split", `${split} does not rise: it comes after ${before.split}, put the stages in rising order`);
-      if (twin >= 0) issue("name", `${shown(name)} is the name of stages[${twin}] already: use another`);
-      else if (isStable(name)) issue("name", `${shown(name)} is the stage without a candidate: use another name`);
-    }
-  })
+  .superRefine(
+    (list: readonly unknown[], context) => {
+      for (const [path, message] of stagesIssues(list)) context.addIssue({ code: "custom", path, message });
+    },
+    // Also where one of them is malformed, so that all problems come at once.
+    { when: ({ value }) => Array.isArray(value) && value.length <= MAX_STAGES },
+  )
   .prefault(DEFAULT_SPLITS.map((split) => ({ split })));
 
+type Issue = [path: (string | number)[], message: string];
+
+/** What speaks against stages beside each other, and against their gates, as far as those are well-formed. */
+function stagesIssues(list: readonly unknown[]): Issue[] {
+  const all = list.map((each) => ({ place: placed.safeParse(each).data, whole: stage.safeParse(each).data }));
+  return all.flatMap(({ place, whole }, index) => {
+    const before = all[index - 1];
+    const issues = [...(whole === undefined ? [] : gateIssues(whole)), ...soakIssues(whole?.gates, before?.place)];
+    const gates = issues.map(([path, message]): Issue => [[index, "gates", ...path], message]);
+    if (place === undefined) return gates;
+    const twin = all.slice(0, index).findIndex((other) => other.place?.name === place.name);
+    return [
+      ...gates,
+      ...splitIssues(place, before?.place).map((message): Issue => [[index, "split"], message]),
+      ...nameIssues(place, twin).map((message): Issue => [[index, "name"], message]),
+    ];
+  });
+}
+
+/** What says where a stage is, whatever is wrong with the rest of it. */
+const placed = stageFields
+  .pick({ split: true, name: true })
+  .strip()
+  .transform(({ name, split }) => ({ name: name ?? split, split }));
+type Placed = z.output<typeof placed>;
+
+function splitIssues({ name, split }: Placed, before: Placed | undefined): string[] {
+  if (parts(split) === 0 && name === split)
+    return [`${split} is the stage "${STABLE}", which is always there: remove it, or give it a name`];
+  if (before === undefined || rises(before, { split })) return [];
+  return [`${split} does not rise: it comes after ${before.split}, put the stages in rising order`];
+}
+
+function nameIssues({ name }: Placed, twin: number): string[] {
+  if (twin >= 0) return [`${shown(name)} is the name of stages[${twin}] already: use another`];
+  return isStable(name) ? [`${shown(name)} is the stage without a candidate: use another name`] : [];
+}
+
+function soakIssues(gates: readonly Gate[] | undefined, before: Placed | undefined): Issue[] {
+  if (before === undefined || parts(before.split) > 0) return [];
+  return (gates ?? []).flatMap((gate, index): Issue[] =>
+    gate.kind === "soak" && gate.source === "meter"
+      ? [
+          [
+            [index, "source"],
+            `judges the candidate's requests in ${before.name}, which has none: judge its shadow's answers, with source: "mirror"`,
+          ],
+        ]
+      : [],
+  );
+}
+
 /** Whether a stage may come after another one. */
-function rises(before: Stage, { split }: Stage): boolean {
+function rises(before: Pick<Stage, "split">, { split }: Pick<Stage, "split">): boolean {
   return parts(split) > parts(before.split) || parts(split) + parts(before.split) === 0;
 }
 
@@ -91,9 +127,9 @@ export const staged = z.strictObject({
 export type Staged = z.output<typeof staged>;
 
 /** What speaks against the gates of a stage, by path. */
-function gateIssues({ gates, split, window }: Stage): [path: (string | number)[], message: string][] {
+function gateIssues({ gates, split, window }: Stage): Issue[] {
   return gates.flatMap((gate, index) => {
-    const issues: [(string | number)[], string][] = [];
+    const issues: Issue[] = [];
     const twin = gates.slice(0, index).findIndex(({ name }) => name !== undefined && name === gate.name);
     if (twin >= 0)
       issues.push([[index, "name"], `${shown(gate.name)} is the name of gates[${twin}] already: use another`]);

@@ -22,9 +22,11 @@ export async function sayPlan(
     const {
       how,
       reasons,
+      needs = [],
       takeover = [],
     } = await withAgent(inputs.agent as AgentRef, (client) => client.plan(toStep(inputs)));
     log.info([HOW[how], ...[...reasons, ...takeover].map((reason) => `  ${reason}`)].join("\n"));
+    for (const need of needs) log.warn(`${need}; the update is refused where it has not made that by then`);
   } catch (error) {
     if (!(error instanceof UnreachableError)) throw error;
   }

@@ -191,6 +191,12 @@ test("a route walks up through every stage, goes down at once, and survives whoe
     assert.notEqual(exit, 0);
     for (const said of [/stages\[2\]\.split: "10 percent" is not a share/, /stages\[3\]\.window: /, /match\.host: /])
       assert.match(stdout, said);
+    await declare("1%", { mirror: { to: "gry", share: "1%" } });
+    const unknown = await stack.preview();
+    assert.match(
+      unknown.stdout + unknown.stderr,
+      /warning: mirror\.to: backend gry is not on edge main \(it has blue, green\): declare it, and make this depend on it; the update is refused/,
+    );
     await declare("5%");
     assert.match(
       (await stack.preview()).stdout,

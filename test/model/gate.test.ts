@@ -57,7 +57,7 @@ test("gates are told apart by kind, and all that is wrong with one is said", () 
     /interval: "-3 seconds"/,
   );
   assert.match(problems({ kind: "sli", thresholds: ["p95 < 5 ms"], window: "-1 hour" }).join(), /window: "-1 hour"/);
-  assert.match(problems({ kind: "http", url: "ftp://x" }).join(), /url: is not a URL/);
+  assert.match(problems({ kind: "http", url: "ftp://x" }).join(), /url: "ftp:\/\/x" is not a URL of HTTP/);
   assert.match(
     problems({ kind: "soak", duration: "2 days", thresholds: ["5xx < 1 %"] }).join(),
     /duration: .*out of range/,

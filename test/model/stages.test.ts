@@ -53,6 +53,17 @@ test("what is wrong with stages is said, each with its path", () => {
         "[3].split: 0% does not rise: it comes after 1%, put the stages in rising order",
       ],
     ],
+    // What is malformed hides nothing of the others, nor of the rest of itself.
+    [
+      [{ split: "10%" }, { split: "5%", window: "-1 seconds" }, { split: "much" }, { split: "5%", gates: 1 }],
+      [
+        '[1].window: "-1 seconds" is not a duration: write a number, a space and a unit, such as "30 seconds"',
+        '[2].split: "much" is not a share of the requests: write "0%" to "100%" with at most two decimals, such as "0.01%" or "10%"',
+        "[3].gates: 1 is not a list: give one",
+        "[1].split: 5% does not rise: it comes after 10%, put the stages in rising order",
+        '[3].name: "5%" is the name of stages[1] already: use another',
+      ],
+    ],
     [[{ split: "1%", name: "stable" }], ['[0].name: "stable" is the stage without a candidate: use another name']],
     [
       [
@@ -200,7 +211,7 @@ test("bad gates are refused with their paths", () => {
     '0.gates.0.window: "-1 minutes" is not a duration',
     '0.gates.0.thresholds.0: "p95 < 500" has no unit: write one, such as "p95 < 500 ms"',
     '0.gates.1.thresholds.0: "5xx < 1 ms" has the unit "ms", but 5xx is a share in %',
-    "0.gates.3.url: is not a URL: write it with http:// or https://",
+    '0.gates.3.url: "prometheus:9090" is not a URL of HTTP: write it with http:// or https://',
     '0.gates.3.must: "up" is not a comparison',
     '0.gates.4.kind: "hope"',
   ].entries())

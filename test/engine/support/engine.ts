@@ -167,7 +167,7 @@ export class Workspace {
 
   /** Sets stack config; `secret` encrypts it. */
   async config(key: string, value: string, secret = false): Promise<void> {
-    await this.#must(["config", "set", "--stack", this.stack, ...(secret ? ["--secret"] : []), key, value]);
+    await this.#must(["config", "set", "--stack", this.stack, secret ? "--secret" : "--plaintext", key, value]);
   }
 
   /** The stack's recorded state: the resources of `pulumi stack export`, and the operations that never ended. */
