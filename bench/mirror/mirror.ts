@@ -32,7 +32,7 @@ type Load = "usual" | "at once" | "full";
 /** What is asked of both edges in turns. */
 const LOADS: Record<Load, LoadOptions> = {
   /** About 3,000 requests per second, in two cores' reach, to a server that takes 5 to 15 ms. */
-  usual: { path: "/", connections: 96, seconds: 3, script: PACED },
+  usual: { path: "/", connections: 96, seconds: 2, script: PACED },
   /** As many, to a server that answers at once: a tenth of its p99 is less than one turn of any other process takes. */
   "at once": { path: "/at-once", connections: 64, seconds: 1, script: PACED },
   /** As many as the machine can do, likewise. */
