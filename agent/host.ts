@@ -327,7 +327,8 @@ export class Host {
       await this.parts.takeovers.assertEnded(target, found);
     }
     this.supervisor.want(pool, poolInstances(working, pool), reason);
-    await this.supervisor.ensure(pool, options);
+    // After a reboot all would start at once.
+    await this.supervisor.ensure(pool, { ...options, staggered: reason === "adopted" });
     // What it would do twice must have ended.
     if (await this.parts.takeovers.owes(target, wantedTakeover(working, target))) await this.supervisor.settled(pool);
     await this.balance(target);

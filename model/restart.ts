@@ -9,6 +9,8 @@ export const restartPolicy = z.strictObject({
   factor: z.number().min(1).max(10).default(2),
   /** Longest delay. @default "30 seconds" */
   cap: duration({ max: "1 hour" }).default("30 seconds"),
+  /** How much longer a delay is at most, at random, so that what crashes together does not start together: 0 to 1. @default 0.1 */
+  jitter: z.number().min(0).max(1).default(0.1),
   /** Restarts within the window beyond which the process is `failed`, 0 to 1000; 0 fails at the first exit. @default 20 */
   maxRestarts: z.int().min(0).max(1000).default(20),
   /** Rolling window of those restarts; a process that was up for so long starts afresh. "0 seconds": its lifetime. @default "10 minutes" */
@@ -30,10 +32,11 @@ export interface RestartDecision {
  * @param history of the decision before
  * @param ranForMs how long it was up
  * @param now milliseconds since the epoch
+ * @param random for the jitter, from 0 to 1
  */
 export function nextRestart(
   policy: RestartPolicy,
-  { history, ranForMs, now }: { history: readonly number[]; ranForMs: number; now: number },
+  { history, ranForMs, now, random }: { history: readonly number[]; ranForMs: number; now: number; random: number },
 ): RestartDecision {
   const within = restartsWithin(policy, history, now);
   const windowMs = milliseconds(policy.window);
@@ -41,7 +44,8 @@ export function nextRestart(
   if (before.length >= policy.maxRestarts) return { history: before, delayMs: undefined };
   // More doublings than this make no difference to any cap, and would leave the range of numbers.
   const longer = policy.factor ** Math.min(before.length, 64);
-  const delayMs = Math.round(Math.min(milliseconds(policy.delay) * longer, milliseconds(policy.cap)));
+  const exactMs = Math.min(milliseconds(policy.delay) * longer, milliseconds(policy.cap));
+  const delayMs = Math.round(exactMs * (1 + policy.jitter * random));
   return { history: [...before, now], delayMs };
 }
 

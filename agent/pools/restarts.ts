@@ -9,6 +9,7 @@ export class Restarts {
     private readonly host: PoolHost,
     private readonly start: (slot: Slot) => void,
     private readonly now: () => number = Date.now,
+    private readonly random: () => number = Math.random,
   ) {}
 
   /**
@@ -24,7 +25,7 @@ export class Restarts {
     const { instance } = slot;
     const { history = [], restarts = 0 } = lives.get(instance.id) ?? {};
     const { restart } = instance.template;
-    const decision = nextRestart(restart, { history, ranForMs, now: this.now() });
+    const decision = nextRestart(restart, { history, ranForMs, now: this.now(), random: this.random() });
     const { delayMs } = decision;
     if (delayMs === undefined) {
       const often = `it was started again ${decision.history.length} times ${restart.window === "0 seconds" ? "in its life" : `within ${restart.window}`}`;

@@ -5,12 +5,15 @@ import type { Departures } from "./departures";
 import { titleOf } from "./labels";
 import { launchSpec } from "./launch-spec";
 import { messageOf, type PoolHost, type Slot, subjectOf, unlessAborted } from "./slot";
+import { Stagger } from "./stagger";
 
 /** Pause between two tries to give a process its traffic back, in milliseconds. */
 const RETRY_MS = 1000;
 
 /** Starts processes that should run and do not, one at a time each, and sees to it that they come up. */
 export class Starter {
+  private readonly stagger = new Stagger();
+
   constructor(
     private readonly host: PoolHost,
     private readonly parts: {
@@ -31,15 +34,16 @@ export class Starter {
    *
    * @param strict whether the call waits until it is up, and fails where it does not come up; a process that waits for its
    *   next start, or has failed, is then started all the same
+   * @param staggered whether it waits for others to come up, where many start that nobody waits for
    */
-  ensure(slot: Slot, strict: boolean, signal: AbortSignal): Promise<void> {
+  ensure(slot: Slot, strict: boolean, signal: AbortSignal, staggered = false): Promise<void> {
     const before = slot.turn;
-    const result = unlessAborted(signal, before).then(() => this.startMissing(slot, strict, signal));
+    const result = unlessAborted(signal, before).then(() => this.startMissing(slot, strict, signal, staggered));
     slot.turn = Promise.allSettled([before, result]);
     return result;
   }
 
-  private async startMissing(slot: Slot, strict: boolean, signal: AbortSignal): Promise<void> {
+  private async startMissing(slot: Slot, strict: boolean, signal: AbortSignal, staggered: boolean): Promise<void> {
     const { processes, lives } = this.host;
     const { id, template } = slot.instance;
     // An undo must not wait for what these wait for: it takes the traffic back first.
@@ -53,6 +57,16 @@ export class Starter {
     if (!strict && (slot.timer !== undefined || lives.state(id) === "failed")) return;
     if (template.policy === "singleton") await unlessAborted(signal, this.otherSingletonsGone(slot));
     if (slot.instance.inPlace && !template.handoff) await unlessAborted(signal, this.predecessorsGone(slot));
+    if (!staggered) return this.startNow(slot, strict, signal);
+    await this.stagger.run(async () => {
+      await this.startNow(slot, strict, signal);
+      return { up: slot.proving };
+    });
+  }
+
+  private async startNow(slot: Slot, strict: boolean, signal: AbortSignal): Promise<void> {
+    const { processes, lives } = this.host;
+    const { id, template } = slot.instance;
     if (processes.get(id)?.state === "exited") await processes.remove(id, { keepOutput: template.output.keep });
     signal.throwIfAborted();
     // It may have become unwanted while others were waited for; nobody would stop it then.

@@ -198,10 +198,15 @@ export class Supervisor {
    *
    * @param strict of these the first that does not come up fails the call (with its last output); others are retried in
    *   the background
+   * @param staggered whether only some come up at once, over all pools
    */
   async ensure(
     pool: string,
-    { strict, signal }: { strict: (instance: Instance) => boolean; signal: AbortSignal },
+    {
+      strict,
+      signal,
+      staggered = false,
+    }: { strict: (instance: Instance) => boolean; signal: AbortSignal; staggered?: boolean },
   ): Promise<void> {
     for (const policy of START_ORDER) {
       const tier = this.slotsOf(pool).filter(({ instance }) => instance.template.policy === policy);
@@ -210,7 +215,9 @@ export class Supervisor {
       // Each of its processes listens.
       setMaxListeners(0, tierSignal);
       const starts = tier.map((slot) =>
-        this.starter.ensure(slot, strict(slot.instance), tierSignal).catch((error: unknown) => failed.abort(error)),
+        this.starter
+          .ensure(slot, strict(slot.instance), tierSignal, staggered)
+          .catch((error: unknown) => failed.abort(error)),
       );
       await Promise.all(starts);
       tierSignal.throwIfAborted();

@@ -99,7 +99,7 @@ async function startAll(client: AgentClient, born: string): Promise<number> {
       command: ["/bin/sh", "-c", WORKER],
       env: { BORN: born },
       replicas,
-      restart: { delay: `${DELAY_MS} milliseconds`, factor: 1 },
+      restart: { delay: `${DELAY_MS} milliseconds`, factor: 1, jitter: 0 },
     },
   ]);
   const spec = poolSpec.parse({

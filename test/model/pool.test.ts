@@ -43,7 +43,7 @@ test("a pool has defaults for all but its edge, release, ports and processes", (
     outputLines: 10,
     stopSignal: "SIGTERM",
     gracefulStop: "10 seconds",
-    restart: { delay: "1 second", factor: 2, cap: "30 seconds", maxRestarts: 20, window: "10 minutes" },
+    restart: { delay: "1 second", factor: 2, cap: "30 seconds", jitter: 0.1, maxRestarts: 20, window: "10 minutes" },
   });
 });
 

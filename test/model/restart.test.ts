@@ -11,7 +11,7 @@ function delays(given: RestartPolicy, count: number, livesMs = 0): (number | "fa
   let now = 1_000_000;
   while (seen.length < count && seen.at(-1) !== "failed") {
     now += livesMs;
-    const decision = nextRestart(given, { history, ranForMs: livesMs, now });
+    const decision = nextRestart(given, { history, ranForMs: livesMs, now, random: 0 });
     history = decision.history;
     now += decision.delayMs ?? 0;
     seen.push(decision.delayMs ?? "failed");
@@ -55,6 +55,19 @@ test("a clock that was set back does not keep restarts for ever", () => {
 });
 
 test("a process that fails keeps its history, so that it can be told", () => {
-  const { history, delayMs } = nextRestart(policy({ maxRestarts: 2 }), { history: [10, 20], ranForMs: 0, now: 30 });
+  const { history, delayMs } = nextRestart(policy({ maxRestarts: 2 }), {
+    history: [10, 20],
+    ranForMs: 0,
+    now: 30,
+    random: 0,
+  });
   assert.deepEqual({ history, delayMs }, { history: [10, 20], delayMs: undefined });
+});
+
+test("a delay is longer at random, by its jitter at most, also at its cap", () => {
+  const delays = (jitter: number, history: number[]) =>
+    [0, 0.5, 1].map((random) => nextRestart(policy({ jitter }), { history, ranForMs: 0, now: 9, random }).delayMs);
+  assert.deepEqual(delays(0, []), [1000, 1000, 1000]);
+  assert.deepEqual(delays(0.1, []), [1000, 1050, 1100]);
+  assert.deepEqual(delays(1, [1, 2, 3, 4, 5, 6, 7, 8]), [30_000, 45_000, 60_000]);
 });
