@@ -6,7 +6,7 @@ import { change } from "../support/change";
 import { answers, freePorts, start } from "../support/processes";
 import { type Findings, ratioTarget } from "../support/report";
 import { median, rounded } from "../support/statistics";
-import { prepareWrk, type WrkResult, wrk } from "./wrk";
+import { prepareWrk, type WrkResult, wrk } from "../support/wrk";
 
 const CONNECTIONS = 32;
 const ROUNDS = 8;
@@ -23,7 +23,7 @@ export async function dataplane({ quick, scope, say }: Options): Promise<Finding
   const environment = (port: number) => ({ UPSTREAM: String(upstream), PORT: String(port), FOLDER: folder });
   const configFile = (name: string) => join(__dirname, `${name}.cfg`);
   const peers = [
-    start(scope, ["haproxy", "-db", "-f", configFile("upstream")], environment(upstream)),
+    start(scope, ["haproxy", "-db", "-f", configFile("../support/upstream")], environment(upstream)),
     start(scope, ["haproxy", "-W", "-f", configFile("same-features")], environment(hand)),
     start(scope, ["haproxy", "-f", configFile("minimal"), "-db"], environment(minimal)),
     start(scope, [process.execPath, join(__dirname, "node-proxy.mjs")], environment(node)),

@@ -4,12 +4,12 @@ import { quantile } from "../../model/histogram";
 import type { StepInput } from "../../model/transaction";
 import { startTestAgent } from "../../test/support/agent";
 import { until } from "../../test/support/until";
-import { prepareWrk, type WrkResult, wrk } from "../dataplane/wrk";
 import type { Options } from "../main";
 import { change } from "../support/change";
 import { cpuSeconds, freePorts, start } from "../support/processes";
 import { type Findings, ratioTarget } from "../support/report";
 import { median, percentile, rounded } from "../support/statistics";
+import { prepareWrk, type WrkResult, wrk } from "../support/wrk";
 
 const LINES = 3_000_000;
 const CONNECTIONS = 32;
@@ -27,7 +27,7 @@ export async function meter({ quick, scope, say }: Options): Promise<Findings> {
   say(`${Math.round(taken.perSecond)} lines per CPU-second`);
 
   const [upstream = 0, metered = 0, plain = 0] = await freePorts(3);
-  const config = `${__dirname}/../dataplane/upstream.cfg`;
+  const config = `${__dirname}/../support/upstream.cfg`;
   start(scope, ["haproxy", "-db", "-f", config], { UPSTREAM: String(upstream) });
   const { client, about } = await startTestAgent(scope);
   for (const [edge, port] of [

@@ -3,13 +3,13 @@ import type { AgentClient } from "../../agent/client/client";
 import type { RouteInput } from "../../model/route";
 import { startTestAgent, type TestAgent } from "../../test/support/agent";
 import { until } from "../../test/support/until";
-import { prepareWrk, type WrkResult, wrk } from "../dataplane/wrk";
 import type { Options } from "../main";
 import { change } from "../support/change";
 import { freePorts, start } from "../support/processes";
 import { type Findings, ratioTarget, type Target } from "../support/report";
 import type { Scope } from "../support/scope";
 import { median, rounded } from "../support/statistics";
+import { prepareWrk, type WrkResult, wrk } from "../support/wrk";
 
 const ROUNDS = 5;
 const NEVER_MS = 3_600_000;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { parse } from "../../bench/dataplane/wrk";
 import { isMet, render } from "../../bench/support/report";
 import { median, percentile } from "../../bench/support/statistics";
+import { parse } from "../../bench/support/wrk";
 
 test("medians and percentiles are those of the samples, in whatever order they come", () => {
   assert.equal(median([3, 1, 2]), 2);
