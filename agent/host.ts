@@ -88,6 +88,8 @@ export class Host {
   private reservation: Promise<unknown> = Promise.resolve();
   /** Work that goes on in the background after a commit or at the start, by pool. */
   private readonly unsettled = new Map<Promise<void>, readonly string[]>();
+  /** Takeovers of edges that are under way. */
+  private readonly takes = new Map<string, Promise<void>>();
   /** Edges whose HAProxy is being started again. */
   private readonly reviving = new Set<string>();
   private closed = false;
@@ -240,6 +242,8 @@ export class Host {
     this.parts.desires(working);
     const haproxy = this.haproxy(edge);
     const target = `edge/${edge}`;
+    // Whoever gives up its port must have done so.
+    if (take === undefined) await this.takes.get(edge)?.catch(() => undefined);
     const wanted = this.wantedEdge(edge);
     if (wanted === undefined) {
       await haproxy.stop({ graceMs: EDGE_STOP_MS });
@@ -247,9 +251,11 @@ export class Host {
     } else {
       await mkdir(this.edgeFolder(edge), { recursive: true, mode: 0o700 });
       const find = () => this.toTake(target, working, take);
-      if (take !== undefined && wantedTakeover(working, target).length > 0)
-        await takeEdgeOver(target, wanted, haproxy, this.parts.takeovers, { ...take, find });
-      else await haproxy.apply(wanted.spec, wanted.backends, wanted.routes);
+      if (take !== undefined && wantedTakeover(working, target).length > 0) {
+        const taking = takeEdgeOver(target, wanted, haproxy, this.parts.takeovers, { ...take, find });
+        this.takes.set(edge, taking);
+        await taking.finally(() => this.takes.delete(edge));
+      } else await haproxy.apply(wanted.spec, wanted.backends, wanted.routes);
       await this.parts.applied(edge);
     }
     await this.balance(target);

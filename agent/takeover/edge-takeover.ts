@@ -5,10 +5,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { collide, type EdgeSpec, type Listener, listensOn, withoutListeners } from "../../model/edge";
 import type { EdgeBackend } from "../../model/pool-share";
 import type { RouteSpec } from "../../model/route";
-import { processText, titleOf } from "../../model/takeover";
+import { commandLine, processText, titleOf } from "../../model/takeover";
 import type { Haproxy } from "../haproxy/haproxy";
 import { codeOf } from "../processes/identity";
-import { asNamed, type Named, type OldOne } from "./old-processes";
+import { argvOf, asNamed, type Named, type OldOne } from "./old-processes";
 import type { Takeovers, Taking } from "./takeovers";
 
 /** Time until an edge's servers must be well before anything of the old world ends, in milliseconds. */
@@ -213,13 +213,20 @@ function lossAdvice(): string[] {
 
 /** One line for each process that would be taken over, or why there is none. */
 export function describeFound(found: readonly Named[], how: string): string[] {
+  const all = new Set(found.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
   return found.flatMap(({ entry, processes, nothing, advice }) => {
     if (processes.length === 0) return [`nothing to take over for ${titleOf(entry)}: ${nothing ?? "it does not run"}`];
     const by = entry.unit === undefined ? (entry.signal ?? "SIGTERM") : `systemctl stop ${entry.unit}`;
+    const asked = processes.filter(({ follows }) => !follows);
     return [
-      ...processes
-        .filter(({ follows }) => !follows)
-        .map((one) => `takes over ${titleOf(entry)}: ${processText(asNamed(one))} (${by}); ${how}`),
+      ...asked.map((one) => `takes over ${titleOf(entry)}: ${processText(asNamed(one))} (${by}); ${how}`),
+      ...(entry.unit === undefined ? asked : []).flatMap(({ pid, parent }) =>
+        parent <= 1 || all.has(parent)
+          ? []
+          : [
+              `process ${pid} was started by process ${parent} (${commandLine(argvOf(parent))}): if that would start it again, name it, too`,
+            ],
+      ),
       ...(advice === undefined ? [] : [advice]),
     ];
   });

@@ -23,6 +23,7 @@ const debt = z.strictObject({
       since: z.string(),
       uid: z.int(),
       follows: z.boolean(),
+      parent: z.int(),
       unit: z.string().optional(),
       listens: z.array(socket),
       /** Nothing for what ends and starts with another one, or by its unit. */

@@ -22,6 +22,7 @@ export interface OldOne extends Identity {
   listens: ListeningSocket[];
   /** Whether it ends with another one that is asked to: a worker of its master. */
   follows: boolean;
+  parent: number;
   /** The unit that it was found by. */
   unit?: string | undefined;
 }
@@ -178,6 +179,7 @@ function describe(
     uid,
     listens: sockets.filter(({ inode }) => holders.get(inode)?.includes(pid)),
     follows,
+    parent: found.parent,
     unit,
   };
 }

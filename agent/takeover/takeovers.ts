@@ -72,8 +72,10 @@ export class Takeovers {
     if (named.length === 0) return;
     const bootId = await readBootId();
     const askedAt = ticksNow();
+    const all = new Set(named.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
     const debts = named.map(({ entry, processes }): Debt => {
-      const withRecipe = ({ unit, follows }: OldOne) => unit === undefined && !follows;
+      // What a supervisor looks after comes back with it.
+      const withRecipe = ({ unit, follows, parent }: OldOne) => unit === undefined && !follows && !all.has(parent);
       return {
         entry,
         bootId,
@@ -147,10 +149,10 @@ export class Takeovers {
     );
     for (const { entry, processes } of again)
       for (const one of processes) {
-        const parent = (await allStats()).find(({ pid }) => pid === one.pid)?.parent ?? 0;
-        if (ended.has(one.pid) || ended.has(parent) || !isAlive(one)) continue;
+        const { pid, parent } = one;
+        if (ended.has(pid) || ended.has(parent) || !isAlive(one)) continue;
         throw new Error(
-          `${titleOf(entry)} was started again, as ${processText(asNamed(one))}, by process ${parent} (${commandLine(argvOf(parent))}): take that over instead`,
+          `${titleOf(entry)} was started again, as ${processText(asNamed(one))}, by process ${parent} (${commandLine(argvOf(parent))}): take that over, too`,
         );
       }
   }

@@ -51,7 +51,11 @@ test("an edge waits for its first release, and takes the port from an app at tha
       `^takes over port ${port}: process ${pid} \\(.*old app.cjs.*\\), since 20.*Z \\(SIGTERM\\); it ends once the edge can serve, which then listens on 127.0.0.1:${port}: a gap of some 100 ms$`,
     ),
   );
-  assert.equal(takeover?.[1], "the edge listens once every frontend's backend has a server");
+  assert.match(
+    takeover?.[1] ?? "",
+    new RegExp(`^process ${pid} was started by process ${process.pid} \\(.*\\): if that would`),
+  );
+  assert.equal(takeover?.[2], "the edge listens once every frontend's backend has a server");
   await change(client, "edge/main", [step]);
   assert.equal((await ask(port)).release, "old");
   const waiting = await client.edge("main");
@@ -99,4 +103,32 @@ test("a first release that fails leaves the app alone, or gives its port back", 
   assert.equal(back.body, `${again} ${old.folder} kept`);
   assert.ok(!existsSync(ledger));
   assert.deepEqual((await client.edge("main"))?.live.frontends, { http: "waiting to take over" });
+});
+
+test("a supervisor is taken over with what it looks after, and both come back once", async (t) => {
+  const old = await oldWorld(t);
+  const port = await freePorts(1);
+  const loop = 'while :; do "$0" "$@"; sleep 0.1; done';
+  const supervisor = ["/bin/sh", "-c", loop, ...old.app(port)];
+  const pid = await old.start(supervisor);
+  await answers(port, "old");
+  const { client, directory } = await startTestAgent(t);
+  const step = takingEdge(port, [{ command: supervisor }, { port }]);
+  const { takeover = [] } = await client.plan(step);
+  assert.ok(!takeover.some((line) => line.includes(`started by process ${pid} `)), takeover.join("\n"));
+  const alone = await client.plan(takingEdge(port, [{ port }]));
+  assert.match(
+    alone.takeover?.[1] ?? "",
+    new RegExp(`was started by process ${pid} \\(/bin/sh -c .*\\): if that would start it again, name it, too$`),
+  );
+  await change(client, "edge/main", [step]);
+  const options = { path: await releaseFolder(directory), ports: await freeRange(4), release: "v1" };
+  const { id } = await client.begin({ target: "pool/web", owner: OWNER, leaseMs: 60_000 });
+  await client.step(id, startStep(options), () => undefined);
+  await client.step(id, { verb: "pool.switch", pool: "web" }, () => undefined);
+  await answers(port, "v1");
+  assert.deepEqual(await old.running(), []);
+  await client.abort(id, "test");
+  await answers(port, "old");
+  assert.equal((await old.running()).length, 2);
 });
