@@ -67,6 +67,20 @@ test("the policy pack lets careful promotions through, and refuses careless ones
     }
   });
 
+  await t.test("a pool's candidate is held to the same", async () => {
+    const bad = [{ split: "60%", window: "6 seconds", gates: [{ ...GATE, minRequests: 1 }] }];
+    const canary = { release: hosted.release("v2"), stages: bad, stage: "60%" };
+    const web = pool("v1", 1, { ...processes({}, { clock }), canary });
+    await hosted.declare({ ...careful, pools: { ...pools, web } });
+    const preview = await stack.preview(...(await withPack(FROZEN)));
+    assert.deepEqual(
+      refusals(preview),
+      ["freeze-window", "minimum-requests", "promotion-stages", "sli-window"].map((name) => `${name} web-pool`),
+      preview.stdout,
+    );
+    assert.match(textOf(preview), /the way of candidate v2 to 60% is frozen by "test freeze"/);
+  });
+
   await t.test(
     "a route is refused for its stages, gates, windows, samples, service level, and for the time",
     async () => {
