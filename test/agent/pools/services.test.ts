@@ -1,28 +1,12 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { join } from "node:path";
 import test from "node:test";
 import { until } from "../../support/until";
+import { ask, broker, NO_BROKER, perl } from "./support/broker";
 import { app, startWorld, web } from "./support/world";
 
-const PERL = "/usr/bin/perl";
-const BROKER = join(__dirname, "../../fixtures/pools/broker.pl");
 const PATIENT = { deadlineMs: 60_000 };
-
-/** What one connection to a port says, or why there is none. */
-function ask(port: number): Promise<string> {
-  return new Promise((resolve) => {
-    let text = "";
-    const socket = connect({ host: "127.0.0.1", port });
-    socket.on("data", (chunk) => {
-      text += chunk;
-    });
-    socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
-    socket.on("close", () => resolve(text.trim()));
-  });
-}
 
 test("services", async (t) => {
   const world = await startWorld(t);
@@ -33,21 +17,21 @@ test("services", async (t) => {
   await t.test(
     "that hand over their port follow the release, without a gap",
     {
-      skip: existsSync(PERL) ? false : "needs perl: install perl-base",
+      skip: NO_BROKER,
     },
     async () => {
       const pool = await world.pool("handoff");
       const port = pool.ports.to;
       const ports = { from: pool.ports.from, to: pool.ports.to - 1 };
-      const broker = app({}, { policy: "service", command: [PERL, BROKER, "{{ports.broker}}"], port, handoff: true });
-      await pool.promote("v1", { web: web(), broker }, { ports });
+      const queue = broker(port);
+      await pool.promote("v1", { web: web(), broker: queue }, { ports });
       assert.equal(await ask(port), "v1");
       const seen = new Set<string>();
       let on = true;
       const asking = (async () => {
         while (on) seen.add(await ask(port));
       })();
-      await pool.promote("v2", { web: web(), broker }, { ports });
+      await pool.promote("v2", { web: web(), broker: queue }, { ports });
       assert.equal(await ask(port), "v2");
       assert.equal((await find("handoff", "broker"))?.state, "running");
       await assert.rejects(
@@ -55,7 +39,7 @@ test("services", async (t) => {
           "v3",
           {
             web: web(),
-            broker: { ...broker, command: [PERL, "-e", "sleep 100"], health: { tcp: true, deadline: "3 seconds" } },
+            broker: { ...queue, command: perl("-e", "sleep 100"), health: { tcp: true, deadline: "3 seconds" } },
           },
           { ports },
         ),
