@@ -132,6 +132,6 @@ export interface EvidenceList {
 
 export interface EvidenceAnswer {
   record: EvidenceRecord;
-  /** On the agent's host. */
-  folder: string;
+  /** On the agent's host; left out where it could not be written. */
+  folder?: string | undefined;
 }

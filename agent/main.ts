@@ -158,6 +158,7 @@ async function start(
     meter,
     secrets: () => secrets.known(),
     agent: { version, host: hostname() },
+    copies: async () => (await mirror.figures()).routes,
     retention: options.evidence,
   });
   const reload = async () => {

@@ -30,7 +30,11 @@ export const evidenceListDocument = z.strictObject({
   agent,
   evidence: z.array(evidenceSummary.extend({ agent })).describe("the newest first"),
 });
-const whole = z.strictObject({ agent, folder: z.string().describe("on the agent's host"), record: evidenceRecord });
+const whole = z.strictObject({
+  agent,
+  folder: z.string().optional().describe("on the agent's host; left out where it could not be written"),
+  record: evidenceRecord,
+});
 /** `sluice evidence ID --json` */
 export const evidenceDocument = whole.extend({
   others: z
@@ -52,7 +56,7 @@ type Listed = EvidenceSummary & { agent: string };
 /** Everything about one. */
 interface Found {
   agent: string;
-  folder: string;
+  folder?: string | undefined;
   record: EvidenceRecord;
 }
 

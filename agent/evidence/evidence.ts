@@ -10,6 +10,7 @@ import {
   summaryOf,
 } from "../../model/evidence/record";
 import { type EvidenceRetention, evidenceRetention, outdated } from "../../model/evidence/retention";
+import type { MirrorFigures } from "../../model/mirror";
 import type { Owner, Target } from "../../model/transaction";
 import type { Desired } from "../desired";
 import type { Events } from "../events";
@@ -41,6 +42,8 @@ export interface EvidenceParts {
   /** Values that must not get into it. */
   secrets: () => string[];
   agent: EvidenceRecord["agent"];
+  /** What became of the copies of each route's requests. */
+  copies: () => Promise<Record<string, MirrorFigures>>;
   /** What is kept. @default as its schema says */
   retention?: EvidenceRetention | undefined;
 }
@@ -104,7 +107,7 @@ export class Evidence {
       const { split } = describeChange(opened.target, before, before);
       if (split !== undefined) record.splits.push({ at: record.begunAt, parts: split });
       this.startLog(open);
-      open.looked = lookAt(host, opened.target, [before]).then(
+      open.looked = lookAt(host, opened.target, [before], this.parts.copies).then(
         (look) => this.add(open, { kind: "before", look }),
         (error: unknown) => this.failed(opened.target, error),
       );
@@ -150,7 +153,16 @@ export class Evidence {
   }
 
   undoing(id: string, ending: Ending, reason: string): void {
-    this.with(id, (open) => this.add(open, { kind: "undoing", at: Date.now(), ending, reason }));
+    this.with(id, (open) => {
+      this.add(open, { kind: "undoing", at: Date.now(), ending, reason });
+      const { host } = this.parts;
+      // The undo does not wait for it.
+      const looked = lookAt(host, open.record.target, [open.before, host.working()], this.parts.copies).then(
+        (look) => this.add(open, { kind: "during", look }),
+        (error: unknown) => this.failed(open.record.target, error),
+      );
+      open.looked = Promise.all([open.looked, looked]).then(() => undefined);
+    });
   }
 
   ended(id: string, verdict: "committed" | "undone"): void {
@@ -176,7 +188,7 @@ export class Evidence {
 
   /** The newest ones first. */
   async list(limit: number): Promise<EvidenceSummary[]> {
-    const open = [...this.open.values()].map(({ record, name }) => summaryOf(record, this.folders.pathOf(name)));
+    const open = [...this.open.values()].map(({ record, ...each }) => summaryOf(record, this.pathOf(each)));
     const names = (await this.folders.names()).filter((name) => !this.open.has(idOf(name))).slice(0, limit);
     const complete: EvidenceSummary[] = [];
     for (const name of names) {
@@ -199,12 +211,17 @@ export class Evidence {
     }
   }
 
+  /** Where it is written; nothing where it could not be. */
+  private pathOf({ name, failing }: Pick<Open, "name" | "failing">): string | undefined {
+    return failing ? undefined : this.folders.pathOf(name);
+  }
+
   /** Everything about one transaction, also one that runs; nothing where there is no evidence of it. */
-  async get(id: string): Promise<{ record: EvidenceRecord; folder: string } | undefined> {
+  async get(id: string): Promise<{ record: EvidenceRecord; folder?: string | undefined } | undefined> {
     const open = this.open.get(id);
     if (open !== undefined) {
       const measured = await measureSides(open.record, this.parts.meter, Date.now());
-      return { record: { ...open.record, ...measured }, folder: this.folders.pathOf(open.name) };
+      return { record: { ...open.record, ...measured }, folder: this.pathOf(open) };
     }
     const name = await this.folders.find(id);
     const record = name === undefined ? undefined : await this.folders.read(name);
@@ -274,7 +291,10 @@ export class Evidence {
     const { host, meter, secrets } = this.parts;
     const { record, before } = open;
     await open.looked;
-    record.after ??= deeplyMasked(await lookAt(host, record.target, [before, host.committed]), secrets());
+    record.after ??= deeplyMasked(
+      await lookAt(host, record.target, [before, host.committed], this.parts.copies),
+      secrets(),
+    );
     Object.assign(record, await measureSides(record, meter, Date.now()));
     await this.write(open, async () => {
       await this.folders.publish(open.name, record, { complete });

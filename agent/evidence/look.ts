@@ -1,5 +1,6 @@
 import { clip, flatten } from "../../model/evidence/differences";
 import type { Look } from "../../model/evidence/record";
+import type { MirrorFigures } from "../../model/mirror";
 import type { Target } from "../../model/transaction";
 import { concerns, type Desired } from "../desired";
 import type { Host } from "../host";
@@ -10,7 +11,12 @@ import { observeRoute } from "../routes";
 const LOOK_DEADLINE_MS = 5000;
 
 /** Diagnostics of everything that a target concerns, as it is now. What can't be seen is said, and is no error. */
-export async function lookAt(host: Host, target: Target, states: Desired[]): Promise<Look> {
+export async function lookAt(
+  host: Host,
+  target: Target,
+  states: Desired[],
+  copies: () => Promise<Record<string, MirrorFigures>>,
+): Promise<Look> {
   const at = Date.now();
   const { edges, pools } = concerns(target, states);
   const [kind, first = "", second = ""] = target.split("/");
@@ -24,7 +30,7 @@ export async function lookAt(host: Host, target: Target, states: Desired[]): Pro
     }
   };
   const seen = await Promise.all([
-    ...(kind === "route" ? [see(`route ${first}`, () => aboutRoute(host, first))] : []),
+    ...(kind === "route" ? [see(`route ${first}`, () => aboutRoute(host, first, copies))] : []),
     ...(kind === "backend" ? [see(`backend ${second}`, () => aboutBackend(host, first, second))] : []),
     ...pools.map((pool) => see(`pool ${pool}`, () => aboutPool(host, pool))),
     ...edges.map((edge) => see(`edge ${edge}`, () => aboutEdge(host, edge))),
@@ -33,11 +39,19 @@ export async function lookAt(host: Host, target: Target, states: Desired[]): Pro
   return { at, values: Object.fromEntries(values), notes };
 }
 
-async function aboutRoute(host: Host, name: string) {
-  const { splits } = await observeRoute(host, name);
+async function aboutRoute(host: Host, name: string, copies: () => Promise<Record<string, MirrorFigures>>) {
+  const { splits, mirrors } = await observeRoute(host, name);
+  const share = (split: number | null) => (split === null ? "HAProxy does not run" : `${split / 100}%`);
+  const figures = mirrors === undefined ? undefined : (await copies())[name];
   return {
-    "candidate's share": mapValues(splits, (split) => (split === null ? "HAProxy does not run" : `${split / 100}%`)),
+    ...(mirrors === undefined ? {} : { "share that is mirrored": mapValues(mirrors, share) }),
+    ...(figures === undefined ? {} : { "copies since the mirror's start": copiesInWords(figures) }),
+    "candidate's share": mapValues(splits, share),
   };
+}
+
+function copiesInWords({ received, answered, pending, statuses, dropped }: MirrorFigures) {
+  return { received, answered, pending, statuses, dropped };
 }
 
 async function aboutBackend(host: Host, edge: string, name: string) {
@@ -70,6 +84,7 @@ async function aboutEdge(host: Host, name: string) {
     config: live.config,
     master,
     worker: worker?.pid,
+    clients: worker?.clients,
     "workers that finish": oldWorkers.length,
     frontends: live.frontends,
     backends: mapValues(backends, (servers) =>

@@ -22,7 +22,7 @@ const MAX_SPLITS = 500;
 
 /** What happens to a record, in order. A record is what all of its entries make of an empty one. */
 export type Entry =
-  | { kind: "before"; look: Look }
+  | { kind: "before" | "during"; look: Look }
   | { kind: "mark"; mark: Mark }
   /** What the change is, as far as the transaction has come. */
   | {
@@ -43,6 +43,9 @@ export function fold(record: EvidenceRecord, entry: Entry): void {
   switch (entry.kind) {
     case "before":
       record.before = entry.look;
+      return;
+    case "during":
+      record.during = entry.look;
       return;
     case "mark":
       addMark(record, entry.mark);

@@ -142,6 +142,8 @@ export const evidenceRecord = z.object({
   stretches: z.array(stretch),
   series: z.array(z.object({ role, points: z.array(point) })),
   before: look.optional(),
+  /** As its undo began, where it was undone: what it puts back can't be seen afterwards. */
+  during: look.optional(),
   after: look.optional(),
   /** Marks, notes and probes that were left out, since there were too many. */
   dropped: z.int(),

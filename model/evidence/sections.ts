@@ -112,14 +112,14 @@ function probes({ stage, gate, measurements }: GateEvidence, begunAt: number): M
   )}</tbody></table></details>`;
 }
 
-export function looksOf({ before, after, begunAt, splits, verdict }: EvidenceRecord): Markup {
+export function looksOf({ before, during, after, begunAt, splits, verdict }: EvidenceRecord): Markup {
   if (before === undefined || after === undefined)
     return html`<p class="soft">${verdict === "running" ? "The look afterwards comes with the end." : `There is no look ${before === undefined ? "before" : "after"} the change: the agent ended before it was written.`}</p>`;
   const different = differences(before.values, after.values);
   const same = Object.entries(before.values).filter(([path, value]) => after.values[path] === value);
   const firstStep = splits[1]?.at ?? Number.POSITIVE_INFINITY;
   return html`<p class="soft">Seen by the agent on its host at ${formatOffset(before.at - begunAt)} and ${formatOffset(after.at - begunAt)}${before.at > firstStep && ", the first one after the change had begun"}.</p>
-${different.length === 0 ? html`<p class="lead">Nothing differs.</p>` : changeTable(different, ["Observed", "Before", "After"])}${notes(before, "before")}${notes(after, "after")}
+${different.length === 0 ? html`<p class="lead">Nothing differs.</p>` : changeTable(different, ["Observed", "Before", "After"])}${notes(before, "before")}${notes(after, "after")}${during !== undefined && html`<h3 class="lead">As the undo began, at ${formatOffset(during.at - begunAt)}</h3>${changeTable(differences(before.values, during.values), ["Observed", "Before", "As the undo began"])}${notes(during, "then")}`}
 ${same.length > 0 && html`<details><summary>${same.length} observed values are the same</summary><table><tbody>${same.map(([path, value]) => html`<tr><td class="path">${path}</td><td class="value">${value}</td></tr>`)}</tbody></table></details>`}`;
 }
 

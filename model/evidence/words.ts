@@ -96,7 +96,7 @@ export function evidenceText(record: EvidenceRecord, folder: string | undefined)
       "parts",
       program?.parts?.map((part) => `${part.id.slice(0, 8)}  ${part.target} of the agent at ${part.socket}`).join("\n"),
     ],
-    ["folder", folder],
+    ["folder", folder ?? "none: it could not be written, and is in the agent's memory only"],
   ];
   const width = Math.max(...rows.map(([title]) => title.length));
   return rows

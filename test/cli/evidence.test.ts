@@ -50,12 +50,12 @@ test("sluice evidence lists changes, shows one, and hands out its page", async (
     );
     const one = evidenceDocument.parse(JSON.parse((await run([id.slice(0, 6), "--json"])).stdout));
     assert.equal(one.record.id, id);
-    assert.equal(dirname(one.folder), join(directory, "evidence"));
+    assert.equal(dirname(one.folder ?? ""), join(directory, "evidence"));
   });
 
   await t.test("one, in lines, with its page in a private file where there is no screen", async () => {
     // Its end is looked at some seconds later; until then the page may still change.
-    await complete(evidenceDocument.parse(JSON.parse((await run([id, "--json"])).stdout)).folder);
+    await complete(evidenceDocument.parse(JSON.parse((await run([id, "--json"])).stdout)).folder ?? "");
     const { code, stdout } = await run(["last", "--open"]);
     assert.equal(code, 0);
     assert.match(stdout, /^verdict {2} *undone: route\/api is as it was before: the deploying side gave it up\n/);

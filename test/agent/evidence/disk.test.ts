@@ -58,8 +58,45 @@ test("on a full disk a change goes on without its evidence, says so once, and wh
   await rm(join(directory, "filler"));
   const later = await begin();
   await client.abort(later.id, "test");
-  const files = await complete((await ended(agent, full.id)).folder ?? "");
-  assert.match(files["index.html"] ?? "", /the disk is full/);
+  const folder = await until(
+    "it to be written",
+    async () => (await client.evidence(100)).find(({ id }) => id === full.id)?.folder,
+    DEADLINE,
+  );
+  assert.match((await complete(folder))["index.html"] ?? "", /the disk is full/);
+});
+
+test("where no evidence can be written at all, changes are committed nevertheless, and it is said that it is in memory only", {
+  skip,
+}, async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "sl-e-"));
+  const folder = join(directory, "evidence");
+  await mkdir(folder, { mode: 0o700 });
+  mountDisk(folder, 1);
+  t.after(async () => {
+    await endEverything(directory);
+    unmountDisk(folder);
+    await rm(directory, { recursive: true, force: true });
+  });
+  const { agent } = await startWorld(t, { directory });
+  const { client } = agent;
+  const { id } = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
+  await client.step(id, setRoute(0), () => undefined);
+  await client.notes(id, [{ kind: "stage", at: Date.now(), stage: "1%", split: 100 }]);
+  await client.step(id, setRoute(100), () => undefined);
+  await client.commit(id);
+  const known = await ended(agent, id);
+  assert.deepEqual([known.verdict, known.summary, known.folder], ["committed", { from: null, to: "1%" }, undefined]);
+  assert.equal((await client.route("api"))?.committed, 100);
+  assert.equal((await client.evidenceOf(id))?.folder, undefined);
+  const said: string[] = [];
+  const stop = new AbortController();
+  for await (const { message } of client.events(stop.signal, { follow: "false", last: 500 })) said.push(message);
+  assert.ok(
+    said.some((message) => /^the evidence of route\/api is not complete: its disk has \d+ KiB left/.test(message)),
+    said.join("\n"),
+  );
+  assert.deepEqual(await readdir(folder), []);
 });
 
 test("old evidence goes at the agent's start, and a log that can't be read is no reason to stay down", async (t) => {

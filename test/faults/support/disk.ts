@@ -22,8 +22,8 @@ export function diskProblem(): string | undefined {
 }
 
 /** Puts a small file system of its own in the place of a folder. */
-export function mountDisk(path: string): void {
-  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${DISK_MIB}m,mode=0700`, "tmpfs", path], { stdio: "pipe" });
+export function mountDisk(path: string, mib = DISK_MIB): void {
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${mib}m,mode=0700`, "tmpfs", path], { stdio: "pipe" });
 }
 
 /** What was killed a moment ago may still be leaving its folder. */
