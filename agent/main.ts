@@ -114,7 +114,10 @@ async function start(
         reused.push({ id, pid, startTime });
     },
   });
-  const outputTimes = new OutputTimes(() => processes.list().map(({ id }) => processes.outputPath(id)));
+  const outputTimes = new OutputTimes(
+    () => processes.list().map(({ id }) => processes.outputPath(id)),
+    processes.rotations,
+  );
   const { secrets, notes: unreadable } = await Secrets.openIn(directory, loaded.state.digestKey);
   for (const note of unreadable) events.emit(note);
   about.notes.push(...notes, ...unreadable);

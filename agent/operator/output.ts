@@ -1,11 +1,14 @@
+import { stat } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
 import type { z } from "zod";
 import type { OutputLine, outputQuery } from "../../model/output";
 import { masked } from "../mask";
 import { Problem } from "../problem";
 import type { ProcessHost } from "../processes/host";
-import { linesOf, startOfLast } from "../processes/output-stream";
+import { codeOf } from "../processes/identity";
+import { fileOf, linesOf, type Place, startOfLast } from "../processes/output-stream";
 import type { OutputTimes } from "../processes/output-times";
+import type { Rotations } from "../processes/rotations";
 
 const DEFAULT_LINES = 20;
 
@@ -31,16 +34,23 @@ export async function streamOutput(
   if (record === undefined) throw new Problem(404, "not-found", `process ${id} is not on this agent`);
   const secrets = record.labels.pool === undefined ? [] : secretsOf(record.labels.pool);
   const path = processes.outputPath(id);
+  const { rotations } = processes;
   times.look();
-  const startOfSince = since === undefined ? 0 : times.sizeAt(path, Date.parse(since));
   const wanted = lines ?? (since === undefined ? DEFAULT_LINES : undefined);
-  const from = Math.max(startOfSince, wanted === undefined ? 0 : await startOfLast(path, wanted));
+  const from = later(
+    since === undefined ? undefined : await startOfTime(path, Date.parse(since), { times, rotations }),
+    wanted === undefined ? undefined : await startOfLast(path, wanted, rotations),
+  );
   const gone = new AbortController();
   response.on("close", () => gone.abort());
   response.writeHead(200, { "content-type": "application/x-ndjson" });
   response.flushHeaders();
-  for await (const { line, end } of linesOf(path, from, { follow: follow === "true", signal: gone.signal })) {
-    const at = times.writtenBy(path, end);
+  for await (const { line, end } of linesOf(path, from, {
+    follow: follow === "true",
+    signal: gone.signal,
+    rotations,
+  })) {
+    const at = times.writtenBy(path, end.turn, end.byte);
     const answer: OutputLine = {
       line: masked(line, secrets),
       ...(at === undefined ? {} : { at: new Date(at).toISOString() }),
@@ -48,6 +58,37 @@ export async function streamOutput(
     if (!response.write(`${JSON.stringify(answer)}\n`)) await drained(response);
   }
   response.end();
+}
+
+/** Where what was written after a time begins, as far as that is known: else the whole of the file that may have it. */
+async function startOfTime(
+  path: string,
+  time: number,
+  { times, rotations }: { times: OutputTimes; rotations: Rotations },
+): Promise<Place> {
+  for (;;) {
+    const now = await rotations.turn(path);
+    let place: Place = { turn: now, byte: 0 };
+    for (let age = 0; ; age += 1) {
+      const turn = now - age;
+      const file = await stat(fileOf(path, age)).catch((error: unknown) => {
+        if (codeOf(error) === "ENOENT") return undefined;
+        throw error;
+      });
+      // Nothing was written to it since then.
+      if (file === undefined || (age > 0 && file.mtimeMs < time)) break;
+      const byte = times.sizeAt(path, turn, time);
+      place = { turn, byte: byte ?? 0 };
+      if (byte !== undefined) break;
+    }
+    if (rotations.isNow(path, now)) return place;
+  }
+}
+
+function later(one: Place | undefined, other: Place | undefined): Place {
+  if (one === undefined || other === undefined) return one ?? other ?? { turn: 0, byte: 0 };
+  const isLater = one.turn === other.turn ? one.byte > other.byte : one.turn > other.turn;
+  return isLater ? one : other;
 }
 
 /** Waits until a slow reader has taken what it was given, or has gone. */

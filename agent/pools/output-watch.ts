@@ -45,7 +45,7 @@ export class OutputWatch {
         largest = Math.max(largest, limits.maxBytes);
         // Synchronous: by way of the thread pool, so many looks would cost a multiple.
         const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-        if (size >= limits.maxBytes) await rotate(path, limits);
+        if (size >= limits.maxBytes) await processes.rotations.during(path, () => rotate(path, limits));
       }
       processes.boundOutputs(largest);
       this.failing = false;

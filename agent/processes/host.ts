@@ -15,6 +15,7 @@ import { ManagedProcess, type ProcessEvent, type ProcessRecord, type StopOptions
 import { tailOf } from "./output";
 import { deleteRecord, isKeptAside } from "./record";
 import { putAside } from "./rotation";
+import { Rotations } from "./rotations";
 
 export type { ProcessSpec } from "./launch";
 export type { ProcessEvent, ProcessRecord, StopOptions } from "./managed";
@@ -47,6 +48,8 @@ export class ProcessHost {
   private readonly emitter = new EventEmitter().setMaxListeners(0);
   private readonly sweeper: NodeJS.Timeout;
   private watcher: FSWatcher | undefined;
+  /** Of the processes' outputs. */
+  readonly rotations = new Rotations();
   private readonly keeper: Keeper;
   private readonly cgroups: Cgroups;
   /** Ids whose record could not be read: something of theirs may run. */
@@ -182,9 +185,15 @@ export class ProcessHost {
     await this.cgroups.remove(id);
     // In this order: what a kill in between leaves is a record, which the next agent finds and removes.
     await rm(this.statusPathOf(id), { force: true });
-    if (keepOutput === 0) await rm(this.folderOf(id), { recursive: true, force: true });
-    else {
-      await putAside(this.outputPath(id), keepOutput);
+    if (keepOutput === 0) {
+      await rm(this.folderOf(id), { recursive: true, force: true });
+      this.rotations.forget(this.outputPath(id));
+    } else {
+      const path = this.outputPath(id);
+      await this.rotations.during(path, async () => {
+        await putAside(path, keepOutput);
+        return 0;
+      });
       await deleteRecord(this.folderOf(id));
     }
     this.processes.delete(id);

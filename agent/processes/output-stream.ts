@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { codeOf } from "./identity";
+import type { Rotations } from "./rotations";
 
 const CHUNK_BYTES = 64 * 1024;
 /** Between two looks for more, in milliseconds. */
@@ -10,64 +11,134 @@ const LINE_BYTES = 16 * 1024;
 const NEWLINE = 0x0a;
 const CUT = "…";
 
-/** A line, and where its last byte stands in the file. */
+/** A byte of an output: of what its file held, or holds, in a turn (see {@link Rotations}). */
+export interface Place {
+  turn: number;
+  byte: number;
+}
+
+/** A line, and where its last byte stands. */
 export interface FoundLine {
   line: string;
-  end: number;
+  end: Place;
 }
 
 /**
- * Lines of an output file from a byte on. To follow goes on until the signal aborts: also where the file is begun afresh,
- * cut short, replaced, or not there for a while.
+ * Lines of an output from a place on: of its older files that are still there, then of the file itself. To follow goes on until the
+ * signal aborts: also where the file is rotated, begun afresh, cut short, replaced, or not there for a while.
  */
 export async function* linesOf(
   path: string,
-  from: number,
-  { follow, signal }: { follow: boolean; signal: AbortSignal },
+  from: Place,
+  { follow, signal, rotations }: { follow: boolean; signal: AbortSignal; rotations: Rotations },
 ): AsyncGenerator<FoundLine> {
   let file: FileHandle | undefined;
-  let at = from;
+  let { turn, byte } = from;
+  /** First byte of the open file, where that is an older one, of which the beginning was not kept. */
+  let start = 0;
+  let isNow = false;
   let rest = Buffer.alloc(0);
   const buffer = Buffer.alloc(CHUNK_BYTES);
+  const leave = async () => {
+    await file?.close();
+    file = undefined;
+  };
   try {
     while (!signal.aborted) {
-      file ??= await openIfThere(path);
-      const bytesRead = file === undefined ? 0 : (await file.read(buffer, 0, CHUNK_BYTES, at)).bytesRead;
-      if (bytesRead > 0) {
-        let start = 0;
-        const text = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
-        for (let end = text.indexOf(NEWLINE); end >= 0; end = text.indexOf(NEWLINE, start)) {
-          yield { line: decoded(text.subarray(start, end)), end: at - rest.length + end };
-          start = end + 1;
+      if (file === undefined) {
+        const now = await rotations.turn(path);
+        // All of it was forgotten, and begins anew.
+        if (now < turn) [turn, byte] = [now, 0];
+        const age = now - turn;
+        isNow = age === 0;
+        start = isNow ? 0 : rotations.startOf(path, turn);
+        byte = Math.max(byte, start);
+        file = await openIfThere(fileOf(path, age));
+        // It may have moved on between the look and the opening.
+        if ((await rotations.turn(path)) - turn !== age) {
+          await leave();
+          continue;
         }
-        at += bytesRead;
-        rest = Buffer.from(text.subarray(start));
+      }
+      const bytesRead = (await file?.read(buffer, 0, CHUNK_BYTES, byte - start))?.bytesRead ?? 0;
+      if (isNow && !rotations.isNow(path, turn)) {
+        // What was read may be of after the rotation: what it held is read where it is now.
+        await leave();
+        continue;
+      }
+      if (bytesRead > 0) {
+        let done = 0;
+        const text = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
+        for (let end = text.indexOf(NEWLINE); end >= 0; end = text.indexOf(NEWLINE, done)) {
+          yield { line: decoded(text.subarray(done, end)), end: { turn, byte: byte - rest.length + end } };
+          done = end + 1;
+        }
+        byte += bytesRead;
+        rest = Buffer.from(text.subarray(done));
         if (rest.length > LINE_BYTES) {
-          yield { line: decoded(rest), end: at - 1 };
+          yield { line: decoded(rest), end: { turn, byte: byte - 1 } };
           rest = Buffer.alloc(0);
         }
         continue;
       }
+      if (!isNow) {
+        // A line that was cut by the rotation goes on in the next file.
+        await leave();
+        turn += 1;
+        byte = 0;
+        continue;
+      }
       if (!follow) break;
-      if (file !== undefined && (await isAnother(file, path, at))) {
-        await file.close();
-        file = undefined;
-        at = 0;
+      if (file !== undefined && (await isAnother(file, path, byte))) {
+        await leave();
+        byte = 0;
         rest = Buffer.alloc(0);
         continue;
       }
       await sleep(FOLLOW_MS, undefined, { signal }).catch(() => undefined);
     }
-    if (rest.length > 0 && !signal.aborted) yield { line: decoded(rest), end: at - 1 };
+    if (rest.length > 0 && !signal.aborted) yield { line: decoded(rest), end: { turn, byte: byte - 1 } };
   } finally {
-    await file?.close();
+    await leave();
   }
 }
 
-/** Where the last lines of a file begin. */
-export async function startOfLast(path: string, lines: number): Promise<number> {
+/** What an output's file held so many rotations ago. */
+export function fileOf(path: string, age: number): string {
+  return age === 0 ? path : `${path}.${age}`;
+}
+
+/** Where the last lines of an output begin, those of older files included. */
+export async function startOfLast(path: string, lines: number, rotations: Rotations): Promise<Place> {
+  for (;;) {
+    const now = await rotations.turn(path);
+    let place: Place = { turn: now, byte: 0 };
+    let left = lines;
+    for (let age = 0; ; age += 1) {
+      const found = await lastOf(fileOf(path, age), left, { isCut: age > 0 });
+      if (found === undefined) break;
+      const turn = now - age;
+      place = { turn, byte: found.byte + (age === 0 ? 0 : rotations.startOf(path, turn)) };
+      left = found.left;
+      // Otherwise the first line may have begun in the file before.
+      if (found.byte > 0) break;
+    }
+    if (rotations.isNow(path, now)) return place;
+  }
+}
+
+/**
+ * Where the last lines of a file begin, and how many of them it does not have. Nothing where there is no file.
+ *
+ * @param o.isCut whether what stands behind its last newline is the beginning of a line of the next file, and none of its own
+ */
+async function lastOf(
+  path: string,
+  lines: number,
+  { isCut }: { isCut: boolean },
+): Promise<{ byte: number; left: number } | undefined> {
   const file = await openIfThere(path);
-  if (file === undefined) return 0;
+  if (file === undefined) return undefined;
   try {
     const { size } = await file.stat();
     const buffer = Buffer.alloc(CHUNK_BYTES);
@@ -77,13 +148,13 @@ export async function startOfLast(path: string, lines: number): Promise<number> 
       const start = Math.max(0, end - CHUNK_BYTES);
       const { bytesRead } = await file.read(buffer, 0, end - start, start);
       for (let index = bytesRead - 1; index >= 0; index--) {
-        if (buffer[index] !== NEWLINE && start + index !== size - 1) continue;
+        if (buffer[index] !== NEWLINE && (isCut || start + index !== size - 1)) continue;
         left -= 1;
-        if (left === 0) return start + index + 1;
+        if (left === 0) return { byte: start + index + 1, left: 0 };
       }
       end = start;
     }
-    return 0;
+    return { byte: 0, left: size === 0 ? lines : left - 1 };
   } finally {
     await file.close();
   }

@@ -17,14 +17,14 @@ export interface OutputLimits {
  * which the process goes on writing to (at its end, wherever that is), begins anew. What a process writes in the moment
  * between the two is lost, and what a flood has written beyond the size is not kept.
  *
- * @returns whether it was rotated
+ * @returns the byte from which on it was kept; nothing where it is not too large
  */
-export async function rotate(path: string, { maxBytes, keep }: OutputLimits): Promise<boolean> {
+export async function rotate(path: string, { maxBytes, keep }: OutputLimits): Promise<number | undefined> {
   const size = await sizeOf(path);
-  if (size < maxBytes) return false;
+  if (size < maxBytes) return undefined;
+  const start = Math.max(0, size - maxBytes);
   if (keep > 0) {
     const end = `${path}.new`;
-    const start = Math.max(0, size - maxBytes);
     await pipeline(
       createReadStream(path, { start, end: size - 1 }),
       createWriteStream(end, { mode: PRIVATE_FILE_MODE }),
@@ -33,7 +33,7 @@ export async function rotate(path: string, { maxBytes, keep }: OutputLimits): Pr
     await rename(end, `${path}.1`);
   }
   await truncate(path, 0);
-  return true;
+  return start;
 }
 
 /** Puts a file whose process has ended among the older ones. */

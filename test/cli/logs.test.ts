@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { appendFile, rm, truncate, writeFile } from "node:fs/promises";
+import { appendFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { linesOf, startOfLast } from "../../agent/processes/output-stream";
+import { type FoundLine, linesOf, type Place, startOfLast } from "../../agent/processes/output-stream";
 import { OutputTimes } from "../../agent/processes/output-times";
+import { rotate } from "../../agent/processes/rotation";
+import { Rotations } from "../../agent/processes/rotations";
 import { type LogLine, logLine } from "../../cli/logs";
 import { change } from "../agent/support/pool";
 import { temporaryFolder } from "../support/agent";
@@ -11,6 +13,7 @@ import { until } from "../support/until";
 import { follow } from "./support/sluice";
 import { world } from "./support/world";
 
+const START = { turn: 0, byte: 0 };
 const PATIENT = { deadlineMs: 60_000, intervalMs: 50 };
 
 const parsed = (text: string): LogLine[] =>
@@ -136,7 +139,12 @@ test("output is followed where its file is cut short or replaced, and long lines
   t.after(() => stop.abort());
   const lines: string[] = [];
   const reading = (async () => {
-    for await (const { line } of linesOf(path, 0, { follow: true, signal: stop.signal })) lines.push(line);
+    for await (const { line } of linesOf(path, START, {
+      follow: true,
+      signal: stop.signal,
+      rotations: new Rotations(),
+    }))
+      lines.push(line);
   })();
   await writeFile(path, "one\r\ntw");
   await until("the first line", () => lines.length === 1, PATIENT);
@@ -158,12 +166,17 @@ test("output is followed where its file is cut short or replaced, and long lines
 
 test("the last lines are found however long the file is, with and without a last newline", async (t) => {
   const path = join(await temporaryFolder(t), "output.log");
-  assert.equal(await startOfLast(path, 3), 0);
+  const rotations = new Rotations();
+  assert.deepEqual(await startOfLast(path, 3, rotations), START);
   await writeFile(path, Array.from({ length: 50_000 }, (_, index) => `line ${index}\n`).join(""));
   const last = async (count: number) => {
     const found: string[] = [];
     const never = new AbortController().signal;
-    for await (const { line } of linesOf(path, await startOfLast(path, count), { follow: false, signal: never }))
+    for await (const { line } of linesOf(path, await startOfLast(path, count, rotations), {
+      follow: false,
+      signal: never,
+      rotations,
+    }))
       found.push(line);
     return found;
   };
@@ -180,6 +193,7 @@ test("bytes of output are dated by when the file had grown over them", async (t)
   let now = 0;
   const times = new OutputTimes(
     () => [path],
+    new Rotations(),
     () => now,
   );
   t.after(() => times.close());
@@ -189,18 +203,105 @@ test("bytes of output are dated by when the file had grown over them", async (t)
     times.look();
   };
   await write(1000, "12345");
-  assert.equal(times.writtenBy(path, 3), undefined);
+  assert.equal(times.writtenBy(path, 0, 3), undefined);
   await write(2000, "67890");
   now = 3000;
   times.look();
-  assert.equal(times.writtenBy(path, 7), 2000);
+  assert.equal(times.writtenBy(path, 0, 7), 2000);
   assert.deepEqual(
-    [500, 1500, 2000, 9000].map((at) => times.sizeAt(path, at)),
-    [0, 5, 10, 10],
+    [500, 1500, 2000, 9000].map((at) => times.sizeAt(path, 0, at)),
+    [undefined, 5, 10, 10],
   );
   for (let at = 3001; at < 9000; at++) await write(at, "x");
-  assert.equal(times.sizeAt(path, 9000), 10 + 5999);
+  assert.equal(times.sizeAt(path, 0, 9000), 10 + 5999);
   await truncate(path, 0);
   await write(10_000, "1");
-  assert.equal(times.sizeAt(path, 11_000), 1);
+  assert.equal(times.sizeAt(path, 0, 11_000), 1);
+});
+
+test("output is read across its rotations: the last lines, from a place on, and while it is followed", async (t) => {
+  const path = join(await temporaryFolder(t), "output.log");
+  const rotations = new Rotations();
+  const limits = { maxBytes: 1, keep: 3 };
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  let written = 0;
+  const write = async (count: number) => {
+    for (let done = 0; done < count; done++) await appendFile(path, `line ${written++}\n`);
+  };
+  const turn = () => rotations.during(path, async () => rotate(path, { ...limits, maxBytes: (await stat(path)).size }));
+  const read = async (from: Place) => {
+    const found: FoundLine[] = [];
+    for await (const line of linesOf(path, from, { follow: false, signal: stop.signal, rotations })) found.push(line);
+    return found;
+  };
+  const numbered = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, index) => `line ${from + index}`);
+
+  const followed: string[] = [];
+  await write(1);
+  const reading = (async () => {
+    for await (const { line } of linesOf(path, START, { follow: true, signal: stop.signal, rotations }))
+      followed.push(line);
+  })();
+  for (let count = 0; count < 20; count++) {
+    await write(50);
+    // A line that is cut by the rotation stays one.
+    await appendFile(path, "half ");
+    // A file is kept three times: who follows is never further behind than that.
+    if (count % 3 === 2) await until("who follows", () => followed.length >= written - 1, PATIENT);
+    await turn();
+  }
+  await write(10);
+  await until("all", () => followed.length === written, PATIENT);
+  assert.deepEqual(
+    followed.map((line) => line.replace(/^half /, "")),
+    numbered(0, written),
+  );
+  // Three older files of 50 lines each, and the file itself.
+  for (const count of [0, 1, 10, 11, 60, 61, 160]) {
+    const found = await read(await startOfLast(path, count, rotations));
+    const expected = numbered(written - Math.min(count, 160), written);
+    assert.deepEqual(
+      found.map(({ line }) => line.replace(/^half /, "")).slice(-expected.length || found.length),
+      expected,
+      `the last ${count}`,
+    );
+  }
+  const [some] = (await read(await startOfLast(path, 100, rotations))).slice(20);
+  assert.ok(some);
+  await turn();
+  const rest = await read({ ...some.end, byte: some.end.byte + 1 });
+  assert.deepEqual(rest.at(0)?.line.replace(/^half /, ""), `line ${Number(/\d+/.exec(some.line)?.[0]) + 1}`);
+  stop.abort();
+  await reading;
+});
+
+test("what was rotated begins where its time says, and is dated", async (t) => {
+  const path = join(await temporaryFolder(t), "output.log");
+  const rotations = new Rotations();
+  let now = 0;
+  const times = new OutputTimes(
+    () => [path],
+    rotations,
+    () => now,
+  );
+  t.after(() => times.close());
+  const write = async (at: number, text: string) => {
+    now = at;
+    await appendFile(path, text);
+    times.look();
+  };
+  await write(1000, "12345");
+  await write(2000, "67890");
+  await rotations.during(path, () => rotate(path, { maxBytes: 1, keep: 2 }));
+  await write(3000, "abc");
+  assert.equal(times.writtenBy(path, 0, 7), 2000);
+  assert.equal(times.writtenBy(path, 0, 12), 3000);
+  assert.equal(times.writtenBy(path, 1, 1), 3000);
+  assert.deepEqual(
+    [times.sizeAt(path, 0, 1500), times.sizeAt(path, 1, 1500), times.sizeAt(path, 1, 3000)],
+    [5, undefined, 3],
+  );
+  assert.equal(rotations.startOf(path, 0), 9);
 });
