@@ -8,6 +8,8 @@ import { messageOf, type PoolHost, type Slot, subjectOf } from "./slot";
 export class EdgeNews {
   /** One after the other: of two that crash at once each must know of the other. Never rejects. */
   private turn: Promise<void> = Promise.resolve();
+  /** What is true of a process by now: older news of it, told late, would take one that is back out of the traffic. */
+  private readonly newest = new WeakMap<Slot, "gone" | "back">();
 
   constructor(private readonly host: Pick<PoolHost, "traffic" | "events">) {}
 
@@ -15,7 +17,8 @@ export class EdgeNews {
   gone(slot: Slot): void {
     this.tell(slot, "gone", async (port) => {
       const taking = await this.host.traffic.taking(slot.instance.pool);
-      if (taking.some((other) => other !== port)) await this.host.traffic.tell("127.0.0.1", port, "down");
+      const isLast = taking.every((other) => other === port);
+      if (!isLast && this.newest.get(slot) === "gone") await this.host.traffic.tell("127.0.0.1", port, "down");
     });
   }
 
@@ -23,12 +26,16 @@ export class EdgeNews {
     this.tell(slot, "back", (port) => this.host.traffic.tell("127.0.0.1", port, "up"));
   }
 
-  private tell({ instance }: Slot, what: string, work: (port: number) => Promise<void>): void {
+  private tell(slot: Slot, what: "gone" | "back", work: (port: number) => Promise<void>): void {
+    const { instance } = slot;
     const { template, port } = instance;
     if (template.policy !== "proxied" || port === undefined) return;
     const subject = subjectOf(instance);
+    this.newest.set(slot, what);
     this.turn = this.turn
-      .then(() => work(port))
+      .then(async () => {
+        if (this.newest.get(slot) === what) await work(port);
+      })
       .catch((error: unknown) => {
         this.host.events.emit(
           `HAProxy could not be told that ${titleOf(subject)} is ${what}, and finds out itself: ${messageOf(error)}`,
