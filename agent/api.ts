@@ -111,15 +111,17 @@ export interface PlanAnswer {
 }
 
 /** What could not be looked at, and why. */
-export interface NotObserved {
+export interface NotObserved<T = never> {
   name: string;
   error: string;
+  /** What is known all the same: of a pool all but what its edge's HAProxy knows. */
+  known?: T;
 }
 
 export interface AgentStatus {
   agent: About;
   edges: Record<string, EdgeAnswer | NotObserved>;
-  pools: Record<string, PoolObservation | NotObserved>;
+  pools: Record<string, PoolObservation | NotObserved<PoolObservation>>;
   backends: Record<string, BackendObservation | NotObserved>;
   routes: Record<string, RouteAnswer | NotObserved>;
   transactions: TransactionStatus[];

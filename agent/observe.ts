@@ -44,15 +44,19 @@ function edgeLive({ running, file, workerRunsFile, frontends }: EdgeObservation,
   };
 }
 
-/** What a pool is now: which release serves, its servers in HAProxy, its processes. */
-export async function observePool(host: Host, name: string): Promise<PoolObservation> {
+/**
+ * What a pool is now: which release serves, its servers in HAProxy, its processes.
+ *
+ * @param o.blind leaves out what HAProxy knows, and asks it nothing. @default false
+ */
+export async function observePool(host: Host, name: string, { blind = false } = {}): Promise<PoolObservation> {
   const working = host.working();
   const state = working.pools[name];
   if (state === undefined) throw notFound(`pool ${name}`);
   const processes = await host.supervisor.status(name);
   const serving = state[state.serving];
   const { edge, strategy } = state.settings;
-  const servers = edge === undefined ? undefined : await serversOf(host, edge, name);
+  const servers = edge === undefined || blind ? undefined : await serversOf(host, edge, name);
   const byServer = new Map(servingInstances(name, state).map((instance) => [serverName(instance), instance.key]));
   const leading = state[state.singletonsOf] ?? serving;
   const expected = expectedPool({
@@ -64,12 +68,12 @@ export async function observePool(host: Host, name: string): Promise<PoolObserva
     },
   });
   const generations = new Set([state.current?.number, state.candidate?.number, state.canary?.generation.number]);
-  const canary = await observeShare(host, name);
-  const tried = edge === undefined ? undefined : await serversOf(host, edge, candidateBackend(name));
+  const canary = blind ? undefined : await observeShare(host, name);
+  const tried = edge === undefined || blind ? undefined : await serversOf(host, edge, candidateBackend(name));
   const candidate = observeCandidate(name, state, { canary, processes, servers: tried });
   const live: PoolLive = {
     release: serving?.release.id ?? "",
-    servers: liveServers(servers, Object.keys(expected.servers), (id) => byServer.get(id)),
+    servers: blind ? {} : liveServers(servers, Object.keys(expected.servers), (id) => byServer.get(id)),
     processes: Object.fromEntries(
       Object.keys(expected.processes).map((key) => {
         const mine = processes.filter((process) => process.key === key);

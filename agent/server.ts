@@ -9,7 +9,7 @@ import { explain } from "../model/explain";
 import { outputQuery } from "../model/output";
 import { type SliAnswer, sliQuery } from "../model/sli";
 import { openRequest, PROTOCOL, step } from "../model/transaction";
-import type { About, AgentStatus, EvidenceAnswer, NotObserved } from "./api";
+import type { About, AgentStatus, EvidenceAnswer, NotObserved, PoolObservation } from "./api";
 import type { Events } from "./events";
 import type { Evidence } from "./evidence/evidence";
 import type { Host } from "./host";
@@ -242,7 +242,7 @@ async function status({ parts }: Call): Promise<AgentStatus> {
   // All at once: together they must not take longer than one may.
   const [edgeAnswers, poolAnswers, backendAnswers, routeAnswers] = await Promise.all([
     all(Object.keys(edges), (name) => observeEdge(host, name)),
-    all(Object.keys(pools), (name) => observePool(host, name)),
+    all(Object.keys(pools), (name) => observePool(host, name)).then((answers) => withKnown(host, answers)),
     all(Object.keys(backends), (key) => {
       const [edge = "", name = ""] = key.split("/");
       return observeBackend(host, edge, name);
@@ -257,6 +257,21 @@ async function status({ parts }: Call): Promise<AgentStatus> {
     routes: routeAnswers,
     transactions: transactions.list(),
   };
+}
+
+/** A HAProxy that does not answer must not hide the processes either. */
+async function withKnown(
+  host: Host,
+  answers: Record<string, PoolObservation | NotObserved>,
+): Promise<AgentStatus["pools"]> {
+  const entries = Object.entries(answers).map(
+    async ([name, answer]): Promise<[string, AgentStatus["pools"][string]]> => {
+      const known =
+        "error" in answer ? await observePool(host, name, { blind: true }).catch(() => undefined) : undefined;
+      return [name, known === undefined ? answer : { ...answer, known }];
+    },
+  );
+  return Object.fromEntries(await Promise.all(entries));
 }
 
 /** Rejects when a look takes longer than whoever asks waits for the answer. */

@@ -21,6 +21,9 @@ const UNIT = "/etc/systemd/system/sluice-agent.service";
 /** For an agent to end, in milliseconds. */
 const STOP_MS = 60_000;
 
+/** What `sluice agent stop --json` prints. */
+export const stopDocument = z.strictObject({ stopped: z.string().describe("socket of the agent that has ended") });
+
 /** What `sluice agent status --json` prints. */
 export const agentDocument = z.strictObject({
   where: z.string().describe("socket or host"),
@@ -160,7 +163,7 @@ async function stop(given: AgentGiven, terminal: Terminal): Promise<ExitCode> {
     await stopAgent(await client.about(), AbortSignal.timeout(STOP_MS));
     terminal.stdout.write(
       given.json
-        ? `${JSON.stringify({ stopped: where })}\n`
+        ? `${JSON.stringify(stopDocument.parse({ stopped: where }))}\n`
         : `the agent at ${where} has ended; processes and traffic go on\n`,
     );
     return EXIT.good;

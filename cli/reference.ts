@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { agentDocument } from "./agent";
+import { agentDocument, stopDocument } from "./agent";
 import { doctorDocument } from "./doctor";
 import { eventLine } from "./events";
 import { evidenceListDocument } from "./evidence";
@@ -22,6 +22,7 @@ const DOCUMENTS: Record<string, { schema: z.ZodType; what: string }> = {
   validate: { schema: validateDocument, what: "One document." },
   evidence: { schema: evidenceListDocument, what: "One document, of the list." },
   "agent status": { schema: agentDocument, what: "One document." },
+  "agent stop": { schema: stopDocument, what: "One document." },
 };
 
 const HEAD = `# Reference of the \`sluice\` command

@@ -1,6 +1,6 @@
 import type { AgentStatus } from "../../agent/api";
 import { UsageError } from "../exit";
-import { observed } from "../status/document";
+import { observed } from "../status/observed";
 import { unknownName } from "./nearest";
 
 /** A process of an agent, as people name it. */

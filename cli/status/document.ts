@@ -1,15 +1,9 @@
-import type {
-  AgentStatus,
-  BackendObservation,
-  EdgeAnswer,
-  NotObserved,
-  PoolObservation,
-  RouteAnswer,
-} from "../../agent/api";
+import type { AgentStatus, BackendObservation, EdgeAnswer, PoolObservation, RouteAnswer } from "../../agent/api";
 import { candidateBackend } from "../../model/names";
 import { serverName } from "../../model/pool-state";
 import { formatSplit } from "../../model/split";
 import { exitText } from "./exit-text";
+import { observed } from "./observed";
 import { problemsOf } from "./problems";
 import type { BackendStatus, EdgeStatus, PoolStatus, ProcessStatus, RouteStatus, StatusDocument } from "./schema";
 
@@ -40,13 +34,6 @@ export function statusOf(answer: AgentStatus, where: string, now: Date): StatusD
     ),
     backends: observed(answer.backends).map(backendOf),
   };
-}
-
-/** Those that could be looked at, by name. */
-export function observed<T extends { name: string }>(all: Record<string, T | NotObserved>): T[] {
-  return Object.values(all)
-    .filter((each): each is T => !("error" in each))
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function edgeOf({ name, live, observed: { version, worker, oldWorkers, frontends } }: EdgeAnswer): EdgeStatus {

@@ -10,12 +10,13 @@ import { formatSplit } from "../../model/split";
 import { TAKEN_OVER, WAITING } from "../../model/takeover";
 import { counted, span } from "../common/units";
 import { exitText } from "./exit-text";
+import { observed } from "./observed";
 import type { Problem } from "./schema";
 
 /** Everything on an agent that is not as it should be, what cuts traffic first. */
 export function problemsOf({ agent, edges, pools, backends, routes, transactions }: AgentStatus, now: Date): Problem[] {
   const changing = new Set<string>(transactions.map(({ target }) => target));
-  const all: [kind: string, answers: Record<string, { name: string } | NotObserved>][] = [
+  const all: [kind: string, answers: Record<string, { name: string } | NotObserved<unknown>>][] = [
     ["edge", edges],
     ["pool", pools],
     ["route", routes],
@@ -23,10 +24,10 @@ export function problemsOf({ agent, edges, pools, backends, routes, transactions
   ];
   return [
     ...all.flatMap(([kind, answers]) => unseen(kind, answers)),
-    ...seen(edges).flatMap(edgeProblems),
-    ...seen(pools).flatMap((pool) => poolProblems(pool, changing.has(`pool/${pool.name}`), now)),
-    ...seen(backends).flatMap(backendProblems),
-    ...seen(routes).flatMap((route) => (changing.has(`route/${route.name}`) ? [] : routeProblems(route))),
+    ...observed(edges).flatMap(edgeProblems),
+    ...observed(pools).flatMap((pool) => poolProblems(pool, changing.has(`pool/${pool.name}`), now)),
+    ...observed(backends).flatMap(backendProblems),
+    ...observed(routes).flatMap((route) => (changing.has(`route/${route.name}`) ? [] : routeProblems(route))),
     ...transactions.flatMap(({ target, state, reason, delay }) =>
       state === "undoing"
         ? [
@@ -49,13 +50,16 @@ export function problemsOf({ agent, edges, pools, backends, routes, transactions
   ];
 }
 
-function seen<T extends { name: string }>(all: Record<string, T | NotObserved>): T[] {
-  return Object.values(all).filter((each): each is T => !("error" in each));
-}
-
-function unseen(kind: string, all: Record<string, { name: string } | NotObserved>): Problem[] {
+function unseen(kind: string, all: Record<string, { name: string } | NotObserved<unknown>>): Problem[] {
   return Object.entries(all).flatMap(([name, each]) =>
-    "error" in each ? [{ subject: `${kind} ${name}`, message: `can't be looked at: ${each.error}` }] : [],
+    "error" in each
+      ? [
+          {
+            subject: `${kind} ${name}`,
+            message: `can't be ${each.known === undefined ? "" : "wholly "}looked at: ${each.error}`,
+          },
+        ]
+      : [],
   );
 }
 

@@ -24,7 +24,6 @@ test("status shows what an agent looks after, exits 0, and prints the same as JS
     async () => {
       const outcome = await sluice(["status", "--json"]);
       const { pools } = JSON.parse(outcome.stdout) as StatusDocument;
-      console.error(outcome.stdout.slice(0, 4000));
       return pools[0]?.processes.every(({ policy, health }) => policy !== "proxied" || health === "healthy")
         ? outcome
         : undefined;
@@ -170,4 +169,34 @@ test("the screen keeps within 80 columns whatever the names are, and leaves out 
   assert.match(statusText(document, { colour: false, width: 80 }), /PROCESS +STATE +UP +RESTARTS +MEMORY/);
   const coloured = statusText(document, { colour: true, width: 80 });
   assert.equal(stripVTControlCharacters(coloured), statusText(document, { colour: false, width: 80 }));
+});
+
+test("status shows the processes of a pool whose HAProxy hangs, and says what is not known", async (t) => {
+  const { sluice, client } = await world(t, { worker: { policy: "companion", command: ["sleep", "10000"] } });
+  const { master = 0, worker } = (await client.edge("main"))?.observed ?? {};
+  const pids = [master, worker?.pid ?? 0];
+  for (const pid of pids) send(pid, "SIGSTOP");
+  t.after(() => {
+    for (const pid of pids) send(pid, "SIGCONT");
+  });
+  const { code, stdout } = await sluice(["status", "--json"]);
+  assert.equal(code, 1);
+  const { pools, problems } = statusDocument.parse(JSON.parse(stdout));
+  assert.deepEqual(
+    pools.map(({ name, processes }) => [name, processes.map(({ key, state, health }) => [key, state, health])]),
+    [
+      [
+        "web",
+        [
+          ["web#0", "running", undefined],
+          ["web#1", "running", undefined],
+          ["worker#0", "running", undefined],
+        ],
+      ],
+    ],
+  );
+  assert.deepEqual(
+    problems.map(({ subject, message }) => `${subject} ${message}`.replace(/: HAProxy .*/, "")),
+    ["edge main can't be looked at", "pool web can't be wholly looked at"],
+  );
 });
