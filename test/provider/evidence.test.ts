@@ -104,7 +104,8 @@ test("the evidence of a walk holds its program, stages, what gates measured, and
   assert.match(summary.reason ?? "", /^stage 50% of route api: gate sli: failed: errors [\d.]+ %, not < 5 %/);
 
   await t.test("program and revision", () => {
-    const { git, ...program } = record.program ?? { urn: "" };
+    // Which job made it is only there where one runs this.
+    const { git, ci: _job, update, ...program } = record.program ?? { urn: "" };
     assert.deepEqual(program, {
       urn: URN,
       project: "shop",
@@ -112,6 +113,7 @@ test("the evidence of a walk holds its program, stages, what gates measured, and
       type: "sluice:index:Route",
       name: "api-route",
     });
+    assert.match(update ?? "", /^[0-9a-f-]{36}$/);
     const head = execFileSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).trim();
     assert.equal(git?.revision, head);
     assert.equal(typeof git?.dirty, "boolean");
