@@ -66,21 +66,21 @@ export async function temporaryFolder(t: Cleanup): Promise<string> {
 
 /** Ends an agent's guard, the agent and everything that it started, by pid, and waits until they are gone. */
 export async function endEverything(directory: string): Promise<void> {
-  const pid = await agentPid(directory);
-  const guard = pid === undefined ? undefined : readStat(pid)?.parent;
-  // An agent without a guard has some other parent.
-  if (guard !== undefined && (await commandOf(guard)).includes(join(directory, "bin", "guard.sh")))
-    send(guard, "SIGKILL");
-  if (pid !== undefined) send(pid, "SIGKILL");
   const marker = await markerOf(directory);
-  if (marker === "") return;
   const group = hostFacts().account?.group;
-  if (group !== undefined) await rm(dirname(mirrorSocket(directory, group)), { recursive: true, force: true });
-  await until("everything that the agent started to be gone", async () => {
-    const left = await findMarked(marker);
+  await until("the agent and everything that it started to be gone", async () => {
+    const pid = await agentPid(directory);
+    const guard = pid === undefined ? undefined : readStat(pid)?.parent;
+    // An agent without a guard has some other parent.
+    if (guard !== undefined && (await commandOf(guard)).includes(join(directory, "bin", "guard.sh")))
+      send(guard, "SIGKILL");
+    if (pid !== undefined) send(pid, "SIGKILL");
+    const left = marker === "" ? [] : await findMarked(marker);
     for (const { pid: each } of left) send(each, "SIGKILL");
-    return left.length === 0;
+    return pid === undefined && left.length === 0;
   });
+  if (marker !== "" && group !== undefined)
+    await rm(dirname(mirrorSocket(directory, group)), { recursive: true, force: true });
 }
 
 /** Process id of the agent that has claimed a state folder; nothing when none has. */
