@@ -198,7 +198,16 @@ test("secrets in the environment reach the process and nobody else; another valu
   const declare = (token: string) =>
     hosted.declare({
       edges: { main: hosted.edge() },
-      pools: { web: hosted.pool("v1", {}, { env: { TOKEN: { $secret: token }, PUBLIC: "plain" } }) },
+      pools: {
+        web: hosted.pool(
+          "v1",
+          {},
+          {
+            env: { TOKEN: { $secret: token }, READ: { $secret: `${token}-read` }, PUBLIC: "plain" },
+            secrets: { READ: { fd: 3 } },
+          },
+        ),
+      },
     });
   const outputs: string[] = [];
   const run = async (verb: "preview" | "up", ...args: string[]) => {
