@@ -68,6 +68,10 @@ test("a replacement whose update dies is put back by its agents, without a lost 
       }
       assert.equal(await exited, "SIGKILL", said.join("\n"));
       await until("the release before it in its place, with its traffic", back, BACK);
+      // What is left says how far it came, and that it was undone since nobody held it any more.
+      const [evidence] = await node.client.evidence(1);
+      assert.deepEqual([evidence?.target, evidence?.verdict, evidence?.ending], ["pool/web", "undone", "lease"]);
+      assert.deepEqual(evidence?.summary?.to, phase === "drain" ? undefined : `v${count}`);
       await answersAgain();
       assert.deepEqual(load.seen().failures, []);
     });
