@@ -87,7 +87,9 @@ test(`${SECONDS} s at ${RATE} requests/s with a crash every second: no request f
   t.diagnostic(`${crashes} crashes of ${sum} processes, seed ${seed} (SLUICE_SEED repeats it): ${summarize(report)}`);
   assert.deepEqual(report.failures, [], log.join("\n"));
   assert.equal(report.failed, 0);
-  assert.equal(report.reopened, 0, "requests that the client had to send again");
+  // The edge closes connections that were idle for a second, which a slow machine lets them be; without `retry: "safe"` it
+  // would be about one for each crash.
+  assert.ok(report.reopened <= Math.max(2, crashes / 20), `${report.reopened} requests that the client sent again`);
   assert.ok(report.requests >= SECONDS * RATE, `${report.requests} requests`);
   assert.ok(crashes >= SECONDS / 2, `${crashes} crashes`);
   const subject = { ...view(world), pool: (id: string) => world.pool(id, overrides) };
