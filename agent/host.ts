@@ -1,6 +1,5 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { milliseconds } from "../model/duration";
 import { collide, type EdgeSpec, listensOn, withoutListeners } from "../model/edge";
@@ -12,41 +11,33 @@ import type { Reason } from "../model/process-state";
 import type { OldProcess } from "../model/takeover";
 import type { Step, Target } from "../model/transaction";
 import type { Artifacts } from "./artifacts";
+import { committedAfter } from "./commit";
 import {
   backendsOf,
   type Desired,
   edgeAddress,
-  isDesired,
-  isEmpty,
   merge,
   type Overlay,
   poolInstances,
   routesOf,
-  takenOverIn,
   waitsToTakeOver,
   wantedTakeover,
 } from "./desired";
 import type { Events } from "./events";
 import { Haproxy, runtimeSocket } from "./haproxy/haproxy";
-import { heldSince } from "./held-since";
 import type { KeptReleases } from "./pools/kept-releases";
 import { Lives } from "./pools/lives";
 import { Supervisor } from "./pools/supervisor";
-import { Problem } from "./problem";
 import type { ProcessHost } from "./processes/host";
+import { Restorer } from "./restorer";
 import type { Secrets } from "./secrets";
-import { type Committed, remember, type StateFile } from "./state";
+import type { Committed, StateFile } from "./state";
 import { refuse, takeEdgeOver, type WantedEdge } from "./takeover/edge-takeover";
 import type { Named } from "./takeover/old-processes";
 import type { Takeovers, Taking } from "./takeover/takeovers";
 
 /** Time that HAProxy has to finish its requests when its edge is removed, in milliseconds. */
 const EDGE_STOP_MS = 30_000;
-/** Delays between tries to bring reality to the desired state, in milliseconds: doubling, capped. */
-const RETRY_FIRST_MS = 100;
-const RETRY_CAP_MS = 5000;
-/** Time that the agent's start waits for edges, and then for processes, before it answers without them, in milliseconds. */
-const BOOT_PATIENCE_MS = 10_000;
 
 export interface HostParts {
   directory: string;
@@ -81,18 +72,14 @@ export interface MayTake extends Taking {
  */
 export class Host {
   readonly supervisor: Supervisor;
+  readonly restorer: Restorer;
   private readonly lives: Lives;
   private readonly haproxies = new Map<string, Haproxy>();
   private readonly overlays = new Map<string, Overlay>();
   private saving: Promise<void> = Promise.resolve();
   private reservation: Promise<unknown> = Promise.resolve();
-  /** Work that goes on in the background after a commit or at the start, by pool. */
-  private readonly unsettled = new Map<Promise<void>, readonly string[]>();
   /** Takeovers of edges that are under way. */
   private readonly takes = new Map<string, Promise<void>>();
-  /** Edges whose HAProxy is being started again. */
-  private readonly reviving = new Set<string>();
-  private closed = false;
 
   constructor(private readonly parts: HostParts) {
     const { processes, events, secrets } = parts;
@@ -120,8 +107,9 @@ export class Host {
       secretEnv: ({ pool, generation, process, template }: Instance) =>
         secrets.of(pool, generation, process, template.secretEnv),
     });
+    this.restorer = new Restorer(this, events);
     processes.on("exit", ({ id }) => {
-      if (id.startsWith("edge.")) void this.revive(id.slice("edge.".length));
+      if (id.startsWith("edge.")) void this.restorer.revive(id.slice("edge.".length));
     });
   }
 
@@ -143,25 +131,10 @@ export class Host {
   }
 
   /** Makes an overlay part of the committed state. The write is the commit point: before it nothing has changed, after it everything has. */
-  async commit(
-    { urn, ...transaction }: { id: string; target: Target; who: string; urn: string },
-    overlay: Overlay,
-  ): Promise<void> {
+  async commit(transaction: { id: string; target: Target; who: string; urn: string }, overlay: Overlay): Promise<void> {
     const write = this.saving.then(async () => {
       const { committed, stateFile } = this.parts;
-      const merged = merge(committed, [overlay]);
-      assertEdges(merged, overlay);
-      const next: Committed = {
-        ...committed,
-        ...merged,
-        takenOver: takenOverIn(merged, committed.takenOver),
-        routesSince: heldSince(committed, merged, new Date().toISOString()),
-        // Who only held it for a while has not declared it.
-        owners: isEmpty(overlay)
-          ? committed.owners
-          : ownersAfter(committed.owners, transaction.target, isDesired(merged, transaction.target) ? urn : undefined),
-        transactions: remember(committed.transactions, { ...transaction, at: new Date().toISOString() }),
-      };
+      const next = committedAfter(committed, overlay, transaction);
       const notes = await stateFile.save(next);
       this.parts.committed = next;
       this.overlays.delete(transaction.id);
@@ -340,112 +313,10 @@ export class Host {
     await this.balance(target);
   }
 
-  /**
-   * Drives edges, then pools, to the working state, and does not give up: an undo must come to its end.
-   *
-   * @param reason why processes start or end by it
-   * @param delayed told why it could not be done yet, after each try
-   */
-  async restore(
-    { edges, pools }: { edges: string[]; pools: string[] },
-    reason: Reason,
-    delayed: (why: string) => void = () => undefined,
-  ): Promise<void> {
-    const restoring = this.restoring({ edges, pools }, reason, delayed);
-    await restoring.pools;
-    await restoring.edges;
-  }
-
-  /**
-   * Processes follow once no traffic depends on them any more: as soon as each edge is as it should be, or serves nobody.
-   * So an edge that can't come up (its port is taken by somebody) keeps no process from running.
-   */
-  private restoring(
-    { edges, pools }: { edges: string[]; pools: string[] },
-    reason: Reason,
-    delayed: (why: string) => void,
-  ) {
-    const restored = edges.map((edge) => {
-      let harmless: () => void = () => undefined;
-      const until = new Promise<void>((resolve) => {
-        harmless = resolve;
-      });
-      const done = this.persist(
-        `edge ${edge}`,
-        () => this.convergeEdge(edge),
-        (why) => {
-          delayed(why);
-          if (!this.haproxy(edge).runs()) harmless();
-        },
-      ).finally(harmless);
-      return { harmless: until, done };
-    });
-    const { signal } = new AbortController();
-    const all = (promises: Promise<void>[]) => Promise.all(promises).then(() => undefined);
-    return {
-      edges: all(restored.map(({ done }) => done)),
-      pools: all(restored.map(({ harmless }) => harmless)).then(() =>
-        all(
-          pools.map((pool) =>
-            this.persist(
-              `pool ${pool}`,
-              () => this.convergePool(pool, { strict: () => false, signal, reason }),
-              delayed,
-            ),
-          ),
-        ),
-      ),
-    };
-  }
-
-  /** Does work in the background; {@link settled} waits for it. It is known from this call on, not from its first step. */
-  inBackground(pools: readonly string[], work: () => Promise<void>): Promise<void> {
-    const running = work()
-      .catch((error: unknown) => {
-        this.parts.events.emit(`work in the background failed: ${(error as Error).message}`, { pools });
-      })
-      .finally(() => this.unsettled.delete(running));
-    this.unsettled.set(running, pools);
-    return running;
-  }
-
   /** Waits until nothing of a pool that is not wanted runs any more. */
   async settled(pool: string): Promise<void> {
-    const restoring = [...this.unsettled].filter(([, pools]) => pools.includes(pool));
-    await Promise.all(restoring.map(([promise]) => promise));
+    await this.restorer.restored(pool);
     await this.supervisor.settled(pool);
-  }
-
-  private async persist(
-    what: string,
-    work: () => Promise<void>,
-    failed: (why: string) => void = () => undefined,
-  ): Promise<void> {
-    for (let delay = RETRY_FIRST_MS; !this.closed; delay = Math.min(delay * 2, RETRY_CAP_MS)) {
-      try {
-        await work();
-        return;
-      } catch (error) {
-        const why = `${what} could not be restored yet: ${(error as Error).message}`;
-        this.parts.events.emit(why, { retryInMs: delay });
-        failed(why);
-        await sleep(delay);
-      }
-    }
-  }
-
-  /** HAProxy's master exited without being asked to: it starts again at once from the file on disk. */
-  private async revive(edge: string): Promise<void> {
-    // One that does not come up exits at each try.
-    if (this.closed || this.reviving.has(edge) || this.working().edges[edge] === undefined) return;
-    this.reviving.add(edge);
-    this.parts.events.emit(`HAProxy of edge ${edge} exited: starting it again`, { edge });
-    await this.persist(`edge ${edge}`, async () => {
-      if (this.working().edges[edge] !== undefined) await this.convergeEdge(edge);
-    });
-    this.reviving.delete(edge);
-    // It may have exited again between the last try and now.
-    if (!this.haproxy(edge).runs()) await this.revive(edge);
   }
 
   private async usage(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
@@ -482,68 +353,20 @@ export class Host {
     const names = [...new Set([...Object.keys(pools), ...left, ...owingOf("pool")])];
     // An edge that can't start (its port is taken, its certificate is gone) must keep neither the others, nor the
     // processes, nor the agent's answers waiting: it is what people then ask the agent about.
-    await this.patiently(
-      all.map((edge) => this.inBackground([], () => this.restore({ edges: [edge], pools: [] }, "adopted"))),
+    await this.restorer.patiently(
+      all.map((edge) =>
+        this.restorer.inBackground([], () => this.restorer.restore({ edges: [edge], pools: [] }, "adopted")),
+      ),
     );
-    await this.patiently(
-      names.map((pool) => this.inBackground([pool], () => this.restore({ edges: [], pools: [pool] }, "adopted"))),
+    await this.restorer.patiently(
+      names.map((pool) =>
+        this.restorer.inBackground([pool], () => this.restorer.restore({ edges: [], pools: [pool] }, "adopted")),
+      ),
     );
-  }
-
-  /** Waits for work, but not longer than a start should take; the rest goes on in the background. */
-  private async patiently(work: Promise<void>[]): Promise<void> {
-    const enough = new AbortController();
-    const waited = sleep(BOOT_PATIENCE_MS, undefined, { signal: enough.signal }).catch(() => undefined);
-    await Promise.race([Promise.all(work), waited]);
-    enough.abort();
   }
 
   close(): void {
-    this.closed = true;
+    this.restorer.close();
     this.supervisor.close();
   }
-}
-
-/**
- * What is committed needs its edge in the committed state: one that another transaction has only begun to make, or to
- * remove, may be there no more, or still.
- */
-function assertEdges(merged: Desired, overlay: Overlay): void {
-  const users = usersOfEdges(merged).filter(
-    ({ user, edge }) => merged.edges[edge] === undefined && (isChanged(overlay, user) || overlay.edges[edge] === null),
-  );
-  const [first] = users;
-  if (first === undefined) return;
-  throw new Problem(
-    409,
-    "no-edge",
-    overlay.edges[first.edge] === null
-      ? `edge ${first.edge} can't be removed: ${users.map(({ user }) => user).join(", ")} came to it meanwhile; remove that first`
-      : `${first.user} can't be committed: its edge ${first.edge} is not on this agent any more, or not yet; declare the edge first`,
-  );
-}
-
-function usersOfEdges({ pools, backends }: Desired): { user: Target; edge: string }[] {
-  return [
-    ...Object.entries(pools).flatMap(
-      ([
-        pool,
-        {
-          settings: { edge },
-        },
-      ]) => (edge === undefined ? [] : [{ user: `pool/${pool}` as Target, edge }]),
-    ),
-    ...Object.keys(backends).map((key) => ({ user: `backend/${key}`, edge: key.split("/")[0] ?? "" })),
-  ];
-}
-
-function isChanged({ pools, backends }: Overlay, user: Target): boolean {
-  const [kind, ...rest] = user.split("/");
-  return Object.hasOwn(kind === "pool" ? pools : backends, rest.join("/"));
-}
-
-/** Who declares what, after a change of one target; `undefined` for one that went. */
-function ownersAfter(owners: Committed["owners"], target: Target, urn: string | undefined): Committed["owners"] {
-  const { [target]: _before, ...rest } = owners;
-  return urn === undefined ? rest : { ...rest, [target]: urn };
 }

@@ -228,8 +228,10 @@ async function start(
   await meter.start().catch((error: Error) => events.emit(`the meter can't start: ${error.message}`));
   await host.boot();
   evidence.recover(open);
-  void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
-  void host.inBackground([], () => host.artifacts.prune(Object.values(host.committed.pools), { starting: true }));
+  void host.restorer.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
+  void host.restorer.inBackground([], () =>
+    host.artifacts.prune(Object.values(host.committed.pools), { starting: true }),
+  );
   await listenOnSocket(server, options);
   events.emit(`the agent ${version} listens on ${options.socket}`, { pid: process.pid });
 }

@@ -203,10 +203,12 @@ export class Transactions {
       const { edges, pools: names } = concerns(target, [before, host.working()]);
       const back = Object.values(transaction.overlay.pools).some((state) => state !== null && isRollback(state));
       const reason = back ? "rollback" : "deploy";
-      void host.inBackground(names, () => ballast.lend(() => host.restore({ edges, pools: names }, reason)));
+      void host.restorer.inBackground(names, () =>
+        ballast.lend(() => host.restorer.restore({ edges, pools: names }, reason)),
+      );
       if (names.length > 0) {
-        void host.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
-        void host.inBackground([], () => host.artifacts.prune(Object.values(host.working().pools)));
+        void host.restorer.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
+        void host.restorer.inBackground([], () => host.artifacts.prune(Object.values(host.working().pools)));
       }
       await this.tidied(() => secrets.prune(host.working().pools, poolOf(target)));
       await this.tidied(() => this.rotate());
@@ -266,7 +268,7 @@ export class Transactions {
     if (ending === "lease") await this.tidied(() => this.keepOut(transaction));
     host.dropOverlay(id);
     if (transaction.touched)
-      await host.restore(affected, "undo", (why) => {
+      await host.restorer.restore(affected, "undo", (why) => {
         transaction.delay = why;
       });
     transaction.delay = undefined;

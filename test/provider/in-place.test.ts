@@ -136,7 +136,8 @@ test("a release is replaced in its place, behind two edges and under load, and p
         );
         const slowest = (role: string) =>
           Math.max(...(series.find((one) => one.role === role)?.points.map(({ p95 }) => p95 ?? 0) ?? []));
-        assert.ok(slowest("candidate") >= 700, String(slowest("candidate")));
+        // Quantiles are right to 1 %.
+        assert.ok(slowest("candidate") >= 693, String(slowest("candidate")));
       }
     },
   );

@@ -10,8 +10,8 @@ import { exitCode, summaryLines, TestCounter } from "./summary.mjs";
 
 /** Longer than any file needs; a hang becomes a failure that names what had not ended. */
 const FILE_DEADLINE_MS = 10 * 60_000;
-/** Most tests wait for processes more than they compute, so two at a time is right even for one core. */
-const FEWEST_AT_A_TIME = 2;
+/** Most tests wait for processes more than they compute, so that there is more than one for each core. */
+const FEWEST_AT_A_TIME = 3;
 
 const root = path.resolve(fileURLToPath(new URL("../..", import.meta.url)));
 const files = process.argv.slice(2).map((file) => path.resolve(file));
@@ -27,7 +27,7 @@ for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
 const counter = new TestCounter(files);
 const events = run({
   files,
-  concurrency: Math.max(FEWEST_AT_A_TIME, Math.floor(availableParallelism() / 2)),
+  concurrency: Math.max(FEWEST_AT_A_TIME, availableParallelism()),
   timeout: FILE_DEADLINE_MS,
   signal: stop.signal,
 });
