@@ -99,7 +99,8 @@ export async function observePool(host: Host, name: string, { blind = false } = 
     processes: processes.map((process) => ({
       ...process,
       health: process.health ?? healthAtEdge(process, { ...servers, ...tried }),
-      current: generations.has(process.generation),
+      // A service outlives the release that started it.
+      current: process.policy === "service" ? process.wanted : generations.has(process.generation),
     })),
   };
 }

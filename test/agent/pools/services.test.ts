@@ -68,7 +68,14 @@ test("services", async (t) => {
     assert.deepEqual(kept(after), kept(before));
     await pool.promote("v2", { web: web(), helper: helper(1) });
     assert.deepEqual((await seen()).map(([key]) => key).toSorted(), ["helper@v1", "web#0@v2"]);
-    assert.deepEqual((await client.pool("many"))?.live.processes, { helper: "running", "web#0": "running" });
+    await client.settle("many");
+    const { live, processes } = (await client.pool("many")) ?? {};
+    assert.deepEqual(live?.processes, { helper: "running", "web#0": "running" });
+    // One of an older release is where it belongs.
+    assert.deepEqual(processes?.map(({ key, release, current }) => [key, release, current]).toSorted(), [
+      ["helper", "v1", true],
+      ["web#0", "v2", true],
+    ]);
   });
 
   await t.test("that turn unhealthy restart by their policy, others are shown", async () => {
