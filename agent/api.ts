@@ -4,11 +4,11 @@ import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Release } from "../model/pool";
 import type { Fate, PoolShare } from "../model/pool-share";
 import type { RouteSpec } from "../model/route";
+import type { Owner, Target } from "../model/transaction";
 import type { EdgeObservation } from "./haproxy/observation";
 import type { RestartAnswer, RestartRequest } from "./pools/restart-request";
 import type { InstanceStatus } from "./pools/status";
-import type { StepProblem } from "./step-problems";
-import type { TransactionStatus } from "./transactions";
+import type { StepProblem } from "./problem";
 
 /** Shapes of the agent's answers, shared by its server and its client. */
 
@@ -136,4 +136,19 @@ export interface EvidenceAnswer {
   record: EvidenceRecord;
   /** On the agent's host; left out where it could not be written. */
   folder?: string | undefined;
+}
+
+/** How a transaction stands. `undoing` still holds its target. */
+export type TransactionState = "open" | "undoing" | "committed" | "undone";
+
+export interface TransactionStatus {
+  id: string;
+  target: Target;
+  owner: Owner;
+  since: string;
+  state: TransactionState;
+  /** Why it is or was undone. */
+  reason?: string | undefined;
+  /** What the undo could not put back yet, at its last try. */
+  delay?: string | undefined;
 }

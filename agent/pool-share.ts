@@ -5,7 +5,7 @@ import type { PoolShareAnswer } from "./api";
 import type { Host } from "./host";
 import { Problem } from "./problem";
 import { shareOn } from "./routes";
-import type { StepContext } from "./steps";
+import type { StepContext } from "./step-context";
 
 /** Gives the release that is tried its share of the pool's requests. */
 export async function sharePool(

@@ -10,3 +10,9 @@ export class Problem extends Error {
     this.name = "Problem";
   }
 }
+
+/** What speaks against a step on this host as it is now; `path` is the property of the spec, empty where none is meant. */
+export interface StepProblem {
+  path: string;
+  message: string;
+}

@@ -3,9 +3,9 @@ import type { PoolSpec, ProcessTemplate } from "../model/pool";
 import { bytes } from "../model/size";
 import { type Account, accountOf, limitedBy } from "./pools/account";
 import { accessProblem } from "./pools/account-access";
+import type { StepProblem } from "./problem";
 import { limitProblem } from "./processes/cgroups";
 import { problemsOf, sizeProblem } from "./processes/command";
-import type { StepProblem } from "./step-problems";
 
 /**
  * What would keep processes of a release from being started on this host: programs that are not found or not executable,

@@ -1,13 +1,20 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Reason } from "../model/process-state";
 import type { Events } from "./events";
-import type { Host } from "./host";
 
 /** Delays between tries to bring reality to the desired state, in milliseconds: doubling, capped. */
 const RETRY_FIRST_MS = 100;
 const RETRY_CAP_MS = 5000;
 /** Time that the agent's start waits for edges, and then for processes, before it answers without them, in milliseconds. */
 const BOOT_PATIENCE_MS = 10_000;
+
+/** What is driven to the working state. */
+export interface Drives {
+  convergeEdge(edge: string): Promise<void>;
+  convergePool(pool: string, options: { strict: () => boolean; signal: AbortSignal; reason: Reason }): Promise<void>;
+  haproxy(edge: string): { runs(): boolean };
+  working(): { edges: Readonly<Record<string, unknown>> };
+}
 
 /** Brings a host to its working state where giving up is no choice: after undos, crashes and reboots. */
 export class Restorer {
@@ -18,7 +25,7 @@ export class Restorer {
   private closed = false;
 
   constructor(
-    private readonly host: Pick<Host, "convergeEdge" | "convergePool" | "haproxy" | "working">,
+    private readonly host: Drives,
     private readonly events: Events,
   ) {}
 

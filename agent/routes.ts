@@ -7,9 +7,9 @@ import { mirrorKey } from "./haproxy/mirror";
 import type { EdgeObservation } from "./haproxy/observation";
 import { splitKey } from "./haproxy/routes";
 import type { Host } from "./host";
+import type { StepProblem } from "./problem";
 import { Problem } from "./problem";
-import type { StepProblem } from "./step-problems";
-import type { StepContext } from "./steps";
+import type { StepContext } from "./step-context";
 
 type SetRoute = Extract<Step, { verb: "route.set" }>;
 

@@ -6,9 +6,9 @@ import type { Overlay } from "./desired";
 import { probeThrough } from "./edge-probe";
 import type { ServerObservation } from "./haproxy/observation";
 import type { Host } from "./host";
+import type { StepProblem } from "./problem";
 import { Problem } from "./problem";
-import type { StepProblem } from "./step-problems";
-import type { StepContext } from "./steps";
+import type { StepContext } from "./step-context";
 
 /** Between two looks at a server, in milliseconds. */
 const LOOK_MS = 100;

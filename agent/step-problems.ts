@@ -6,6 +6,7 @@ import { templatesIn } from "../model/template";
 import type { Step } from "../model/transaction";
 import { backendsOf, routesOf } from "./desired";
 import type { Host } from "./host";
+import type { StepProblem } from "./problem";
 import { processProblems } from "./process-problems";
 import { routeProblems, routesTo } from "./routes";
 import { serverProblems } from "./servers";
@@ -13,12 +14,6 @@ import { takeoverProblems } from "./takeover/problems";
 
 /** How a missing release folder is described. */
 const MISSING = "does not exist";
-
-/** What speaks against a step on this host as it is now; `path` is the property of the spec, empty where none is meant. */
-export interface StepProblem {
-  path: string;
-  message: string;
-}
 
 /**
  * Why a step can't be done on this host. Used before a step runs, and by previews.

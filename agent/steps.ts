@@ -9,26 +9,16 @@ import {
   type SplitSpec,
   switched,
 } from "../model/pool-state";
-import type { Phase, Step, Target } from "../model/transaction";
+import type { Step, Target } from "../model/transaction";
 import type { Overlay } from "./desired";
-import type { Host, MayTake } from "./host";
+import type { MayTake } from "./host";
 import { sharePool, withdrawPool } from "./pool-share";
 import { PortAllocator } from "./pools/ports";
 import { Problem } from "./problem";
 import { setRoute } from "./routes";
-import type { Secrets } from "./secrets";
 import { drainServer, enableServer } from "./servers";
+import type { StepContext } from "./step-context";
 import { stepProblems } from "./step-problems";
-
-export interface StepContext {
-  target: Target;
-  host: Host;
-  secrets: Secrets;
-  signal: AbortSignal;
-  overlay: Overlay;
-  setOverlay(overlay: Overlay): void;
-  phase(phase: Phase, message: string): void;
-}
 
 /** Runs one step of a transaction: changes its overlay, then drives reality to the working state. */
 export async function runStep(step: Step, context: StepContext): Promise<unknown> {

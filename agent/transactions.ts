@@ -4,7 +4,8 @@ import type { z } from "zod";
 import { milliseconds } from "../model/duration";
 import type { Ending } from "../model/evidence/record";
 import { finished, isRollback } from "../model/pool-state";
-import type { Owner, openRequest, Phase, Step, Target } from "../model/transaction";
+import type { openRequest, Phase, Step, Target } from "../model/transaction";
+import type { TransactionStatus } from "./api";
 import type { Ballast } from "./ballast";
 import { concerns, emptyOverlay, merge, type Overlay } from "./desired";
 import type { Events } from "./events";
@@ -16,21 +17,6 @@ import type { Secrets } from "./secrets";
 import { type Drain, keepOut } from "./servers";
 import type { Committed } from "./state";
 import { runStep } from "./steps";
-
-/** How a transaction stands. `undoing` still holds its target. */
-export type TransactionState = "open" | "undoing" | "committed" | "undone";
-
-export interface TransactionStatus {
-  id: string;
-  target: Target;
-  owner: Owner;
-  since: string;
-  state: TransactionState;
-  /** Why it is or was undone. */
-  reason?: string | undefined;
-  /** What the undo could not put back yet, at its last try. */
-  delay?: string | undefined;
-}
 
 interface Transaction extends TransactionStatus {
   leaseMs: number;

@@ -14,17 +14,10 @@ import { preview } from "./preview/preview";
 import { rollback } from "./rollback/rollback";
 import { supervise } from "./supervise/supervise";
 import { machineFacts } from "./support/machine";
+import type { Options } from "./support/options";
 import { type Findings, render, writeReport } from "./support/report";
 import { Scope } from "./support/scope";
 import { switches } from "./switch/switch";
-
-export interface Options {
-  /** Smoke test: as little as shows that it works. */
-  quick: boolean;
-  scope: Scope;
-  /** One line for people about what goes on. */
-  say(line: string): void;
-}
 
 type Benchmark = (options: Options) => Promise<Findings>;
 const BENCHMARKS: Record<string, Benchmark> = {

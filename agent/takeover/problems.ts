@@ -1,9 +1,9 @@
 import { collide, type EdgeSpec, hostPort, listensOn } from "../../model/edge";
 import { commandLine, type OldProcess, processText, TAKEN_OVER, titleOf } from "../../model/takeover";
 import type { Host } from "../host";
+import type { StepProblem } from "../problem";
 import { MARKER_VARIABLE } from "../processes/identity";
 import { holdersOf, listeningSockets } from "../processes/listeners";
-import type { StepProblem } from "../step-problems";
 import { argvOf, asNamed, environmentOf, type Named } from "./old-processes";
 
 /** What speaks against a target's takeover on this host as it is now. */

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import type { AgentClient } from "../../agent/client/client";
 import { startTestAgent, temporaryFolder } from "../../test/support/agent";
-import type { Options } from "../main";
 import { change } from "../support/change";
+import type { Options } from "../support/options";
 import { answers, freePorts, start } from "../support/processes";
 import { type Findings, ratioTarget } from "../support/report";
 import { median, rounded } from "../support/statistics";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { checkMigrations } from "../../model/migrations/check";
 import { REPOSITORY } from "../../test/engine/support/engine";
-import type { Options } from "../main";
+import type { Options } from "../support/options";
 import type { Findings } from "../support/report";
 import { median, rounded } from "../support/statistics";
 import { migrationText } from "./files";

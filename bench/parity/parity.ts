@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { REPOSITORY } from "../../test/engine/support/engine";
 import { temporaryFolder } from "../../test/support/agent";
-import type { Options } from "../main";
+import type { Options } from "../support/options";
 import { answers, freePorts, start } from "../support/processes";
 import type { Findings } from "../support/report";
 import { median, rounded } from "../support/statistics";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Outcome, REPOSITORY, Workspace } from "../../test/engine/support/engine";
 import { endEverything } from "../../test/support/agent";
-import type { Options } from "../main";
+import type { Options } from "../support/options";
 import { portRange } from "../support/processes";
 import { type Findings, ratioTarget } from "../support/report";
 import type { Scope } from "../support/scope";

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { spawnLoad } from "../../test/load/spawn";
 import { until } from "../../test/support/until";
-import type { Options } from "../main";
+import type { Options } from "../support/options";
 import type { Findings } from "../support/report";
 import { median, percentile, rounded } from "../support/statistics";
 import { byHandSide } from "./by-hand";

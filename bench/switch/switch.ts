@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { spawnLoad } from "../../test/load/spawn";
-import type { Options } from "../main";
+import type { Options } from "../support/options";
 import type { Findings } from "../support/report";
 import { median, percentile, rounded } from "../support/statistics";
 import { byHandSide } from "./by-hand";

@@ -1,0 +1,15 @@
+import type { Phase, Target } from "../model/transaction";
+import type { Overlay } from "./desired";
+import type { Host } from "./host";
+import type { Secrets } from "./secrets";
+
+/** What a step of a transaction works with. */
+export interface StepContext {
+  target: Target;
+  host: Host;
+  secrets: Secrets;
+  signal: AbortSignal;
+  overlay: Overlay;
+  setOverlay(overlay: Overlay): void;
+  phase(phase: Phase, message: string): void;
+}

@@ -1,0 +1,10 @@
+import type { Scope } from "./scope";
+
+/** What every benchmark is given. */
+export interface Options {
+  /** Smoke test: as little as shows that it works. */
+  quick: boolean;
+  scope: Scope;
+  /** One line for people about what goes on. */
+  say(line: string): void;
+}
