@@ -16,6 +16,8 @@ const READ_BYTES = 65_536;
  * One whose socket is full, as it is after some 280 lines, is left alone.
  */
 const PAUSE_MS = 500;
+/** Age of the last line that was read from which on there may be more, in milliseconds: HAProxy gives 16 KiB at a time. */
+const CAUGHT_UP_MS = 50;
 /** Time that a replaced worker has for its last lines, in milliseconds: it can't end while somebody reads from it. */
 const LAST_LINES_MS = 1000 + PAUSE_MS;
 /** First who the worker is, then all that its ring holds, and what comes. */
@@ -101,7 +103,7 @@ export class Tail {
       rest = left === undefined ? undefined : Buffer.from(left);
       if (reader.pid === undefined) return true;
       if (rest !== undefined && rest.length > MAX_REST) socket.destroy();
-      const more = bytes === READ_BYTES;
+      const more = this.line.at < this.options.now() - CAUGHT_UP_MS;
       if (!more) setTimeout(() => socket.resume(), PAUSE_MS).unref();
       return more;
     };
