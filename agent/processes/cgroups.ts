@@ -99,7 +99,7 @@ export class Cgroups {
       await writeFile(join(this.folderOf(id, this.top), "cgroup.kill"), "1", { flag: "r+" });
     } catch (error) {
       // Linux before 5.14 has none, and what carries the marker was killed by that.
-      if (codeOf(error) !== "ENOENT") throw error;
+      if (!isAbsent(error)) throw error;
     }
   }
 
@@ -147,7 +147,7 @@ async function isRemoved(folder: string): Promise<boolean> {
     await rmdir(folder);
   } catch (error) {
     if (codeOf(error) === "EBUSY" || codeOf(error) === "ENOTEMPTY") return false;
-    if (codeOf(error) !== "ENOENT") throw error;
+    if (!isAbsent(error)) throw error;
   }
   return true;
 }
@@ -158,7 +158,12 @@ async function namesIn(folder: string): Promise<string[]> {
       entry.isDirectory() ? [entry.name] : [],
     );
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return [];
+    if (isAbsent(error)) return [];
     throw error;
   }
+}
+
+/** What an agent of root has made is private: to one of another user, that has no groups, it is as if it was not there. */
+function isAbsent(error: unknown): boolean {
+  return codeOf(error) === "ENOENT" || codeOf(error) === "EACCES";
 }

@@ -9,6 +9,8 @@ import { lookOf } from "../../cli/common/screen";
 import { endEverything, startTestAgent, temporaryFolder } from "../support/agent";
 import { sluice } from "./support/sluice";
 
+const NOBODY = 65_534;
+
 test("an agent that can't be reached ends a verb with code 3, the reason and the remedy", async (t) => {
   const folder = await temporaryFolder(t);
   const absent = await sluice(["status", "--socket", join(folder, "none.sock")]);
@@ -33,14 +35,19 @@ test("an agent that can't be reached ends a verb with code 3, the reason and the
   assert.match(plain.stderr, /file is no socket: name the agent's socket/);
 });
 
-test("someone whom the socket's mode keeps out is told so, with code 3", {
-  skip: process.getuid?.() !== 0 && "needs root, to become another user",
-}, async (t) => {
+/** Why nobody else can run the command of this checkout; false where another user can. */
+function withoutOtherUser(): string | false {
+  if (process.getuid?.() !== 0) return "needs root, to become another user";
+  const { status } = spawnSync("test", ["-r", __filename], { uid: NOBODY });
+  return status !== 0 && "needs a checkout that other users may read: clone it to a folder such as /tmp";
+}
+
+test("someone whom the socket's mode keeps out is told so, with code 3", { skip: withoutOtherUser() }, async (t) => {
   const { socket, directory } = await startTestAgent(t);
   await chmod(directory, 0o755);
   // Builds the command's bundle first: the other user can't.
   assert.equal((await sluice(["status", "--socket", socket])).code, 0);
-  const outcome = await sluice(["status", "--socket", socket], { uid: 65_534 });
+  const outcome = await sluice(["status", "--socket", socket], { uid: NOBODY });
   assert.equal(outcome.code, 3);
   assert.match(
     outcome.stderr,
