@@ -302,7 +302,8 @@ export class Host {
     if (options.take !== undefined) {
       const found = await this.toTake(target, working, options.take);
       refuse(found);
-      await this.parts.takeovers.take(target, found, [], options.take);
+      const untilStopped = await this.parts.takeovers.take(target, found, [], options.take);
+      await untilStopped({ hurry: false });
       await this.parts.takeovers.assertEnded(target, found);
     }
     this.supervisor.want(pool, poolInstances(working, pool), reason);

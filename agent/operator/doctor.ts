@@ -9,7 +9,7 @@ import { connectionsWithin, hostFacts } from "../haproxy/host-facts";
 import { holderOf } from "../haproxy/ports";
 import { findHaproxy, haproxyVersion } from "../haproxy/version";
 import type { Host } from "../host";
-import { asNamed, bootAdvice } from "../takeover/old-processes";
+import { asNamed, comesBack } from "../takeover/old-processes";
 import { showUnit } from "../takeover/systemd";
 import { type RecoverySource, unrecovered } from "./recovery";
 
@@ -212,8 +212,8 @@ async function takeover({ host }: DoctorSource): Promise<Check[]> {
           ),
         );
       const shown = entry.unit === undefined ? undefined : await showUnit(entry.unit);
-      const advice = shown === undefined || "problem" in shown ? undefined : bootAdvice(entry.unit ?? "", shown);
-      return advice === undefined ? [] : [warning("takeover", advice)];
+      const advice = shown === undefined || "problem" in shown ? [] : comesBack(entry.unit ?? "", shown);
+      return advice.map((each) => warning("takeover", each));
     }),
   );
   return all.length > 0 && found.flat().length === 0

@@ -58,7 +58,8 @@ export async function takeEdgeOver(
     try {
       await haproxy.apply(spec, backends, routes, { shared: held });
       taking.tell(`the edge listens beside what it takes over, on ${held.map(at).join(", ")}`);
-      await takeovers.take(target, found, listensOn(spec), taking);
+      const untilStopped = await takeovers.take(target, found, listensOn(spec), taking);
+      await untilStopped({ hurry: false });
       await takeovers.assertEnded(target, found);
       return;
     } catch (error) {
@@ -67,11 +68,14 @@ export async function takeEdgeOver(
       await haproxy.apply(preparing, backends, routes);
     }
   }
-  await takeovers.take(target, found, listensOn(spec), taking);
+  const untilStopped = await takeovers.take(target, found, listensOn(spec), taking);
+  let listens = false;
   try {
     // At once: until then nobody answers.
     await haproxy.apply(spec, backends, routes);
+    listens = true;
   } finally {
+    await untilStopped({ hurry: !listens });
     await takeovers.assertEnded(target, found);
   }
 }
@@ -214,9 +218,12 @@ function lossAdvice(): string[] {
 /** One line for each process that would be taken over, or why there is none. */
 export function describeFound(found: readonly Named[], how: string): string[] {
   const all = new Set(found.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
-  return found.flatMap(({ entry, processes, nothing, advice }) => {
+  return found.flatMap(({ entry, processes, problems, nothing, advice }) => {
+    // What speaks against it is told where it is refused.
+    if (processes.length === 0 && problems.length > 0) return [];
     if (processes.length === 0) return [`nothing to take over for ${titleOf(entry)}: ${nothing ?? "it does not run"}`];
-    const by = entry.unit === undefined ? (entry.signal ?? "SIGTERM") : `systemctl stop ${entry.unit}`;
+    const stop = entry.unit === undefined ? [] : [`systemctl stop ${entry.unit}`];
+    const by = [...(entry.signal === undefined ? [] : [entry.signal]), ...stop].join(", then ") || "SIGTERM";
     const asked = processes.filter(({ follows }) => !follows);
     return [
       ...asked.map((one) => `takes over ${titleOf(entry)}: ${processText(asNamed(one))} (${by}); ${how}`),
@@ -227,7 +234,7 @@ export function describeFound(found: readonly Named[], how: string): string[] {
               `process ${pid} was started by process ${parent} (${commandLine(argvOf(parent))}): if that would start it again, name it, too`,
             ],
       ),
-      ...(advice === undefined ? [] : [advice]),
+      ...advice,
     ];
   });
 }

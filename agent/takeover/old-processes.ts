@@ -36,7 +36,7 @@ export interface Named {
   /** What speaks against taking over what was found. */
   problems: string[];
   /** What people must do besides. */
-  advice?: string | undefined;
+  advice: string[];
 }
 
 export interface Finding {
@@ -65,8 +65,8 @@ interface HostNow {
 }
 
 async function findOne(entry: OldProcess, host: HostNow, finding: Finding): Promise<Named> {
-  const { pids, nothing, problem, advice } = await candidates(entry, host, finding);
-  if (problem !== undefined) return { entry, processes: [], problems: [problem] };
+  const { pids, nothing, problem, advice = [] } = await candidates(entry, host, finding);
+  if (problem !== undefined) return { entry, processes: [], problems: [problem], advice };
   const own = ownProcess(finding);
   const ours = pids.filter((pid) => own(pid) === "target's");
   const found = withMasters(
@@ -88,7 +88,7 @@ async function candidates(
   entry: OldProcess,
   host: HostNow,
   { strict }: Finding,
-): Promise<{ pids: number[]; nothing?: string; problem?: string; advice?: string | undefined }> {
+): Promise<{ pids: number[]; nothing?: string; problem?: string; advice?: string[] }> {
   const { unit, pidFile, port, command } = entry;
   if (unit !== undefined) {
     const shown = await showUnit(unit);
@@ -96,8 +96,11 @@ async function candidates(
     if (shown.activeState === "inactive" || shown.activeState === "failed")
       return { pids: [], nothing: `unit ${unit} is ${shown.activeState}` };
     const pids = [...host.stats.keys()].filter((pid) => unitOf(pid) === shown.id);
-    if (pids.length > 0) return { pids, advice: bootAdvice(unit, shown) };
-    return { pids, problem: `unit ${unit} is ${shown.activeState}, but has no process: name what runs instead` };
+    if (pids.length > 0 && shown.refusal !== undefined) return { pids, problem: shown.refusal };
+    if (pids.length > 0) return { pids, advice: [...comesBack(unit, shown), ...stopsToo(unit, shown)] };
+    const remedy =
+      shown.activeState === "active" ? "name what runs instead" : `wait until it runs, or systemctl stop ${unit}`;
+    return { pids, problem: `unit ${unit} is ${shown.activeState}, but has no process: ${remedy}` };
   }
   if (pidFile !== undefined) return byPidFile(pidFile, host);
   if (port !== undefined) return byPort(port, host);
@@ -105,11 +108,22 @@ async function candidates(
   return { pids: same };
 }
 
-/** What would start a unit again at the host's next boot. */
-export function bootAdvice(unit: string, { unitFileState }: UnitNow): string | undefined {
-  return /^(enabled|linked|alias)/.test(unitFileState)
-    ? `the host's next boot starts unit ${unit} again: systemctl disable ${unit} once it is taken over`
-    : undefined;
+/** What would start a unit again: the host's next boot, or another unit. */
+export function comesBack(unit: string, { unitFileState, triggers }: UnitNow): string[] {
+  const once = "once it is taken over";
+  return [
+    ...(/^(enabled|linked|alias)/.test(unitFileState)
+      ? [`the host's next boot starts unit ${unit} again: systemctl disable ${unit} ${once}`]
+      : []),
+    ...triggers.map((name) => `unit ${name} starts unit ${unit} again: systemctl disable --now ${name} ${once}`),
+  ];
+}
+
+function stopsToo(unit: string, { dependents }: UnitNow): string[] {
+  return dependents.map(
+    (name) =>
+      `systemd stops unit ${name} with unit ${unit}, and does not start it with that: name it, too, if it is to be given back`,
+  );
 }
 
 async function byPidFile(path: string, { stats, bootAt }: HostNow) {
@@ -245,10 +259,12 @@ export function asNamed({ pid, argv, since }: OldOne): NamedProcess {
 
 /** The system unit that a process belongs to; nothing for one of a login session, a container or a host without systemd. */
 export function unitOf(pid: number): string | undefined {
-  const line = read(`/proc/${pid}/cgroup`)
+  // A host may have a hierarchy of both kinds, of which systemd uses one or both.
+  return read(`/proc/${pid}/cgroup`)
     ?.split("\n")
-    .find((each) => each.startsWith("0::") || each.includes(":name=systemd:"));
-  return line?.split("/").find((part) => part.endsWith(".service"));
+    .filter((line) => line.startsWith("0::") || line.includes(":name=systemd:"))
+    .flatMap((line) => line.split("/"))
+    .find((part) => part.endsWith(".service"));
 }
 
 export function environmentOf(pid: number): Record<string, string> | undefined {

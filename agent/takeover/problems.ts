@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { collide, type EdgeSpec, hostPort, listensOn } from "../../model/edge";
 import { commandLine, type OldProcess, processText, TAKEN_OVER, titleOf } from "../../model/takeover";
 import type { Host } from "../host";
@@ -36,10 +37,17 @@ async function strangers(edge: EdgeSpec, found: readonly Named[]): Promise<StepP
     return [
       {
         path: listener.path,
-        message: `${hostPort(listener.address, listener.port)} is in use by process ${pid} (${commandLine(argvOf(pid))}), which takeover does not name: name it there, or end it`,
+        message: `${hostPort(listener.address, listener.port)} is in use by ${holderText(pid)}`,
       },
     ];
   });
+}
+
+function holderText(pid: number): string {
+  // There where systemd is the host's first process, and only there: see sd_booted(3).
+  return pid === 1 && existsSync("/run/systemd/system")
+    ? "systemd itself, for a socket unit: systemctl list-sockets shows which, end it by systemctl disable --now"
+    : `process ${pid} (${commandLine(argvOf(pid))}), which takeover does not name: name it there, or end it`;
 }
 
 /** What each entry shows now: `taken over`, or what still runs. */

@@ -6,6 +6,8 @@ const run = promisify(execFile);
 
 /** For a question to systemd, in milliseconds. */
 const ASK_MS = 10_000;
+const PROPERTIES =
+  "Id,LoadState,ActiveState,MainPID,UnitFileState,Transient,CanStart,CanStop,TriggeredBy,RequiredBy,BoundBy,ConsistsOf";
 /** How the name of the program is found: the agent may run with a short PATH. */
 const PATH = `${process.env.PATH ?? ""}:/usr/bin:/bin`;
 
@@ -16,30 +18,62 @@ export interface UnitNow {
   mainPid: number;
   /** Whether a boot of the host starts it, such as `enabled`. */
   unitFileState: string;
+  /** Why it could not be given back, or not even be ended. */
+  refusal?: string | undefined;
+  /** Active units that start it again by themselves: sockets, timers, paths. */
+  triggers: string[];
+  /** Active services that systemd stops with it. */
+  dependents: string[];
 }
 
 /** What systemd knows of a unit, or why it can't be asked. */
 export async function showUnit(unit: string): Promise<UnitNow | { problem: string }> {
-  const properties = "Id,LoadState,ActiveState,MainPID,UnitFileState";
   try {
-    const { stdout } = await systemctl(["show", `--property=${properties}`, "--", unit], ASK_MS);
-    const found = new Map(
-      stdout
-        .trim()
-        .split("\n")
-        .map((line) => line.split("=", 2) as [string, string]),
-    );
+    const found = (await show(PROPERTIES, [unit]))[0] ?? new Map<string, string>();
     if (found.get("LoadState") === "not-found")
       return { problem: `unit ${unit} is not known to systemd on this host: is it spelled as systemctl lists it?` };
+    const names = (...properties: string[]) =>
+      properties.flatMap((each) => (found.get(each) ?? "").split(" ").filter((name) => name !== ""));
+    const [triggers, dependents] = await Promise.all([
+      active(names("TriggeredBy")),
+      active(names("RequiredBy", "BoundBy", "ConsistsOf").filter((name) => name.endsWith(".service"))),
+    ]);
     return {
       id: found.get("Id") ?? unit,
       activeState: found.get("ActiveState") ?? "",
       mainPid: Number(found.get("MainPID") ?? 0),
       unitFileState: found.get("UnitFileState") ?? "",
+      refusal: refusal(unit, found),
+      triggers,
+      dependents,
     };
   } catch (error) {
     return { problem: `unit ${unit} can't be taken over: ${reason(error)}` };
   }
+}
+
+function refusal(unit: string, found: ReadonlyMap<string, string>): string | undefined {
+  if (found.get("Transient") === "yes")
+    return `unit ${unit} is transient (made by systemd-run, or another program), so that it could not be started again: end it yourself`;
+  const verb = found.get("CanStop") === "no" ? "stopped" : found.get("CanStart") === "no" ? "started" : undefined;
+  return verb === undefined
+    ? undefined
+    : `unit ${unit} must not be ${verb} by systemctl (RefuseManualSt${verb === "stopped" ? "op" : "art"}): change that, or end it yourself`;
+}
+
+async function active(units: readonly string[]): Promise<string[]> {
+  const shown = units.length === 0 ? [] : await show("Id,ActiveState", units);
+  const ids = shown.flatMap((each) => (each.get("ActiveState") === "active" ? [each.get("Id") ?? ""] : []));
+  return [...new Set(ids)].toSorted();
+}
+
+/** Properties of units, in their order. */
+async function show(properties: string, units: readonly string[]): Promise<Map<string, string>[]> {
+  const { stdout } = await systemctl(["show", `--property=${properties}`, "--", ...units], ASK_MS);
+  return stdout
+    .trim()
+    .split("\n\n")
+    .map((block) => new Map(block.split("\n").map((line) => line.split("=", 2) as [string, string])));
 }
 
 /** Ends a unit as its own settings say, and keeps systemd from starting it again. @throws where systemd refuses, or it lasts too long */

@@ -30,6 +30,9 @@ export interface Taking {
   tell: (message: string) => void;
 }
 
+/** Waits for units that have given way. @param options.hurry whether they have no time any more to finish what they have */
+export type UntilStopped = (options: { hurry: boolean }) => Promise<void>;
+
 /** Where somebody listens or wants to. */
 type Address = Pick<ListeningSocket, "address" | "port">;
 
@@ -60,16 +63,17 @@ export class Takeovers {
    * Ends what was found, and waits for it: what listens on one of `addresses` must give that free, and may finish what it
    * has; everything else must be gone.
    *
+   * @returns what waits until systemd has stopped the units that finish what they have
    * @throws where something does not end in time, or is not any more what was found
    */
   async take(
     target: string,
     found: readonly Named[],
     addresses: readonly Address[],
-    { signal, tell }: Taking,
-  ): Promise<void> {
+    taking: Taking,
+  ): Promise<UntilStopped> {
     const named = found.filter(({ processes }) => processes.length > 0);
-    if (named.length === 0) return;
+    if (named.length === 0) return () => Promise.resolve();
     const bootId = await readBootId();
     const askedAt = ticksNow();
     const all = new Set(named.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
@@ -83,22 +87,36 @@ export class Takeovers {
         processes: processes.map((one) => ({ ...one, ...(withRecipe(one) ? { recipe: recipeOf(one.pid) } : {}) })),
       };
     });
-    signal.throwIfAborted();
+    taking.signal.throwIfAborted();
     await this.ledger.write(target, [...(await this.ledger.debts(target)), ...debts]);
-    const ends = await Promise.allSettled(
-      named.map(({ entry, processes }) => this.end(entry, processes, addresses, { signal, tell })),
-    );
-    for (const end of ends) if (end.status === "rejected") throw end.reason;
+    const hurry = new AbortController();
+    const ends = named.map(({ entry, processes }) => {
+      let ended = Promise.resolve();
+      const free = new Promise<void>((resolve, reject) => {
+        ended = this.end(entry, processes, addresses, { ...taking, free: resolve, hurry: hurry.signal });
+        ended.then(resolve, reject);
+      });
+      return { free, ended };
+    });
+    const ended = Promise.allSettled(ends.map((end) => end.ended));
+    const untilStopped: UntilStopped = async (options) => {
+      if (options.hurry) hurry.abort();
+      for (const end of await ended) if (end.status === "rejected") throw end.reason;
+    };
+    const free = await Promise.allSettled(ends.map((end) => end.free));
+    if (free.some(({ status }) => status === "rejected")) await untilStopped({ hurry: true });
+    return untilStopped;
   }
 
   private async end(
     entry: OldProcess,
     processes: readonly OldOne[],
     addresses: readonly Address[],
-    { signal, tell }: Taking,
+    { signal, tell, free, hurry }: Taking & { free: () => void; hurry: AbortSignal },
   ): Promise<void> {
     const begun = performance.now();
     const deadlineMs = milliseconds(entry.deadline);
+    let gaveWayMs: number | undefined;
     const isOver = () => areOver(processes, addresses);
     const wait = (ms: number) => until(isOver, ms, signal);
     if (entry.unit !== undefined) {
@@ -107,8 +125,14 @@ export class Takeovers {
         const shown = await showUnit(unit);
         const main = processes.find(({ pid }) => !("problem" in shown) && pid === shown.mainPid);
         if (main !== undefined && isStill(main)) send(main.pid, entry.signal);
-        // By what it does at the signal it may be gone; systemd must not start it again.
-        await until(() => !processes.some(isAlive), deadlineMs, signal);
+        if (await wait(deadlineMs)) {
+          gaveWayMs = performance.now() - begun;
+          const leftMs = deadlineMs - gaveWayMs;
+          const isGone = () => !processes.some(isAlive);
+          // What is gone has to be stopped before anybody listens instead: systemd would start it again.
+          if (!isGone()) free();
+          await until(() => hurry.aborted || isGone(), leftMs, signal);
+        }
       }
       await stopUnit(unit, deadlineMs + UNIT_SLACK_MS);
       if (!(await wait(UNIT_SLACK_MS)))
@@ -133,7 +157,7 @@ export class Takeovers {
       `${titleOf(entry)} was taken over: ${processes
         .filter(({ follows }) => !follows)
         .map((one) => processText(asNamed(one)))
-        .join(", ")} gave way within ${Math.round(performance.now() - begun)} ms${
+        .join(", ")} gave way within ${Math.round(gaveWayMs ?? performance.now() - begun)} ms${
         rest.length === 0 ? "" : `, and finishes what it has (process ${rest.join(", ")})`
       }`,
     );
@@ -215,7 +239,12 @@ async function givenBack({ entry, processes, bootId, askedAt }: Debt): Promise<s
   const listened = processes.flatMap(({ listens }) => listens);
   if (unit !== undefined) {
     await untilFree(listened);
-    await startUnit(unit, milliseconds(entry.deadline) + UNIT_SLACK_MS);
+    const withinMs = milliseconds(entry.deadline) + UNIT_SLACK_MS;
+    // Asked to end by a signal, and not stopped yet: for systemd it runs, so that a start would do nothing.
+    const inodes = new Set((await listeningSockets()).map(({ inode }) => inode));
+    const stays = listened.length > 0 && listened.every(({ inode }) => inodes.has(inode));
+    if (entry.signal !== undefined && !stays && processes.some(isAlive)) await stopUnit(unit, withinMs);
+    await startUnit(unit, withinMs);
     return [`unit ${unit} was started${await listensAgain(listened)}`];
   }
   if ((await readBootId()) !== bootId)

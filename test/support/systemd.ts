@@ -30,6 +30,8 @@ export interface Systemd {
   run(command: string, ...args: string[]): SpawnSyncReturns<string>;
   /** Likewise; gives its output. @throws where it fails */
   must(command: string, ...args: string[]): string;
+  /** Where this process finds a file of it, to look at it or to connect to it. */
+  path(inside: string): string;
 }
 
 /** Boots a systemd (see `systemd.sh`), which ends with the test, together with everything that it has started. */
@@ -67,7 +69,7 @@ export async function bootSystemd(t: Cleanup): Promise<Systemd> {
     if (status !== 0) throw new Error(`${[command, ...args].join(" ")} ended with ${status}: ${stdout}${stderr}`);
     return stdout;
   };
-  return { run, must };
+  return { run, must, path: (inside) => join("/proc", first(), "root", inside) };
 }
 
 /** Whether a control group could be removed with those below it. What was killed a moment ago may still be in it. */

@@ -5,7 +5,7 @@ import type { AgentClient } from "../../../agent/client/client";
 import type { StepInput, Target } from "../../../model/transaction";
 
 /** An app whose releases differ by its environment: it answers with its release, and may ignore SIGTERM. */
-const APP = `
+export const APP = `
 const { createServer } = require("node:http");
 if (process.env.STUBBORN) process.on("SIGTERM", () => console.log("SIGTERM ignored"));
 createServer((request, response) => {
