@@ -1,6 +1,7 @@
 // @ts-check
 // Runs the test files given as arguments, with node's own runner. Started by tools/run.mjs with tsx registered, which
 // the runner hands on to the process of each file.
+import { setMaxListeners } from "node:events";
 import { availableParallelism, constants } from "node:os";
 import path from "node:path";
 import { run } from "node:test";
@@ -16,6 +17,8 @@ const FEWEST_AT_A_TIME = 3;
 const root = path.resolve(fileURLToPath(new URL("../..", import.meta.url)));
 const files = process.argv.slice(2).map((file) => path.resolve(file));
 const stop = new AbortController();
+// One for each file that runs, and more within the runner.
+setMaxListeners(0, stop.signal);
 let exitCodeOfStop = 0;
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
   process.once(signal, () => {
