@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { codeOf } from "./identity";
+import { openIfThere } from "../files";
 import { STATUS_FD } from "./shim";
 
 /** Whether a process can be given something to read by that number: others are its own, or its shim's. */
@@ -60,14 +60,5 @@ async function openText(text: string, folder: string, owner: Descriptors["owner"
     return await open(`/proc/self/fd/${writing.fd}`, "r");
   } finally {
     await writing.close();
-  }
-}
-
-async function openIfThere(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, "r");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
   }
 }

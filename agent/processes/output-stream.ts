@@ -1,6 +1,6 @@
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { codeOf } from "./identity";
+import { openIfThere } from "../files";
 import type { Rotations } from "./rotations";
 
 const CHUNK_BYTES = 64 * 1024;
@@ -157,15 +157,6 @@ async function lastOf(
     return { byte: 0, left: size === 0 ? lines : left - 1 };
   } finally {
     await file.close();
-  }
-}
-
-async function openIfThere(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, "r");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
   }
 }
 
