@@ -24,7 +24,7 @@ test("a pool's candidate walks up its stages, breaches, and becomes the stable r
     const broken = (split: string) => (split === at ? { gates } : {});
     const stages = [
       { split: "1%", window: "0 seconds" },
-      { split: "10%", window: "5 seconds", gates: [errors], ...broken("10%") },
+      { split: "10%", window: "8 seconds", gates: [errors], ...broken("10%") },
       { split: "50%", window: "0 seconds", gates: [{ kind: "command", command: ["true"] }] },
       { split: "100%", window: "0 seconds", ...broken("100%") },
     ];
@@ -58,7 +58,7 @@ test("a pool's candidate walks up its stages, breaches, and becomes the stable r
     await declare("50%");
     const { stdout, stderr } = await stack.preview();
     assert.match(stdout + stderr, /starts release v2 beside it as its candidate, with its own web/);
-    assert.match(stdout + stderr, /from 0% to 50% of the requests in 3 stages, at least 5 s in all:/);
+    assert.match(stdout + stderr, /from 0% to 50% of the requests in 3 stages, at least 8 s in all:/);
     const up = await stack.up();
     assert.equal(up.exit, 0, up.stdout);
     const said = up.events.flatMap(({ diagnosticEvent }) => diagnosticEvent?.message ?? "").join("\n");
