@@ -7,15 +7,16 @@ const LEASH = 'read -r _; kill -s KILL -- "-$1"';
  * Ends a program, which has a process group of its own, also when this process dies (kill -9): whoever comes next must not
  * meet it still at work.
  *
+ * @param failed told why it can't be
  * @returns lets go of it, once it has ended by itself
  */
-export function onLeash({ pid }: Pick<ChildProcess, "pid">): () => void {
+export function onLeash({ pid }: Pick<ChildProcess, "pid">, failed: (error: Error) => void): () => void {
   if (pid === undefined) return () => undefined;
   const leash = spawn("/bin/sh", ["-c", LEASH, "sluice-leash", String(pid)], {
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,
   });
-  leash.on("error", () => undefined);
+  leash.on("error", failed);
   leash.unref();
   return () => leash.kill("SIGKILL");
 }

@@ -56,7 +56,10 @@ async function leadingEdges(serves: PoolInputs["serves"], { log }: Context): Pro
       if (observed?.live.servers[server]?.state === "ready")
         return [{ client, edge, target: `backend/${edge}/${backend}`, passing: true }];
     } catch (error) {
-      if (!(error instanceof UnreachableError)) throw error;
+      if (!(error instanceof UnreachableError)) {
+        client.close();
+        throw error;
+      }
       log.warn(`${error.message}: it is not told that server ${server} of its backend ${backend} goes away`);
     }
     client.close();

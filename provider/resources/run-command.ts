@@ -48,7 +48,7 @@ export function runCommand({ command, cwd, env, timeoutMs, signal, line }: Comma
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });
-    const letGo = onLeash(child);
+    const letGo = onLeash(child, ({ message }) => line?.(`${title} would go on if this process died: ${message}`));
     const end = () => endGroup(child);
     if (stop.aborted) end();
     stop.addEventListener("abort", end, { once: true });

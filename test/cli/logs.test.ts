@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { appendFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import test from "node:test";
+import test, { type TestContext } from "node:test";
 import { type FoundLine, linesOf, type Place, startOfLast } from "../../agent/processes/output-stream";
 import { OutputTimes } from "../../agent/processes/output-times";
 import { rotate } from "../../agent/processes/rotation";
@@ -188,25 +188,34 @@ test("the last lines are found however long the file is, with and without a last
   assert.deepEqual(await last(2), ["line 49999", "half"]);
 });
 
-test("bytes of output are dated by when the file had grown over them", async (t) => {
+/** A file of output that is dated by a clock which the test sets. */
+async function datedOutput(t: TestContext) {
   const path = join(await temporaryFolder(t), "output.log");
+  const rotations = new Rotations();
   let now = 0;
   const times = new OutputTimes(
     () => [path],
-    new Rotations(),
+    rotations,
     () => now,
   );
   t.after(() => times.close());
-  const write = async (at: number, text: string) => {
+  const look = (at: number) => {
     now = at;
-    await appendFile(path, text);
     times.look();
   };
+  const write = async (at: number, text: string) => {
+    await appendFile(path, text);
+    look(at);
+  };
+  return { path, rotations, times, write, look };
+}
+
+test("bytes of output are dated by when the file had grown over them", async (t) => {
+  const { path, times, write, look } = await datedOutput(t);
   await write(1000, "12345");
   assert.equal(times.writtenBy(path, 0, 3), undefined);
   await write(2000, "67890");
-  now = 3000;
-  times.look();
+  look(3000);
   assert.equal(times.writtenBy(path, 0, 7), 2000);
   assert.deepEqual(
     [500, 1500, 2000, 9000].map((at) => times.sizeAt(path, 0, at)),
@@ -278,20 +287,7 @@ test("output is read across its rotations: the last lines, from a place on, and 
 });
 
 test("what was rotated begins where its time says, and is dated", async (t) => {
-  const path = join(await temporaryFolder(t), "output.log");
-  const rotations = new Rotations();
-  let now = 0;
-  const times = new OutputTimes(
-    () => [path],
-    rotations,
-    () => now,
-  );
-  t.after(() => times.close());
-  const write = async (at: number, text: string) => {
-    now = at;
-    await appendFile(path, text);
-    times.look();
-  };
+  const { path, rotations, times, write } = await datedOutput(t);
   await write(1000, "12345");
   await write(2000, "67890");
   await rotations.during(path, () => rotate(path, { maxBytes: 1, keep: 2 }));

@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import test from "node:test";
 import { send } from "../../agent/processes/identity";
 import { replaceInPlace } from "../../provider/resources/in-place";
+import type { PoolInputs } from "../../provider/resources/pool-inputs";
 import type { Context } from "../../provider/server";
 import { ask, sendRequests } from "../support/requests";
 import { until } from "../support/until";
@@ -45,6 +46,23 @@ test("a replacement whose update dies is put back by its agents, without a lost 
   const answersAgain = () =>
     until("v1 of the node answers", async () => (await ask(edges[0]?.port ?? 0)).release === "v1", BACK);
 
+  /** Changes the pool from a process of its own, which is killed as it says that line. */
+  const killedAt = async (line: RegExp, what: "replace" | "remove", inputs: PoolInputs) => {
+    const child = spawn(
+      process.execPath,
+      ["--import", "tsx", `${__dirname}/support/replace.ts`, what, JSON.stringify(inputs)],
+      { stdio: ["ignore", "pipe", "inherit"] },
+    );
+    t.after(() => child.kill("SIGKILL"));
+    const said: string[] = [];
+    const exited = new Promise((resolve) => child.on("exit", (_code, signal) => resolve(signal)));
+    for await (const text of createInterface({ input: child.stdout })) {
+      said.push(text);
+      if (line.test(text)) child.kill("SIGKILL");
+    }
+    assert.equal(await exited, "SIGKILL", said.join("\n"));
+  };
+
   let count = 1;
   for (const [phase, line] of [
     ["drain", /drains$/],
@@ -54,19 +72,7 @@ test("a replacement whose update dies is put back by its agents, without a lost 
     await t.test(`killed in its ${phase}`, async () => {
       count += 1;
       const inputs = nodes.inputs(await nodes.release(`v${count}`), WATCH as never);
-      const child = spawn(
-        process.execPath,
-        ["--import", "tsx", `${__dirname}/support/replace.ts`, JSON.stringify(inputs)],
-        { stdio: ["ignore", "pipe", "inherit"] },
-      );
-      t.after(() => child.kill("SIGKILL"));
-      const said: string[] = [];
-      const exited = new Promise((resolve) => child.on("exit", (_code, signal) => resolve(signal)));
-      for await (const text of createInterface({ input: child.stdout })) {
-        said.push(text);
-        if (line.test(text)) child.kill("SIGKILL");
-      }
-      assert.equal(await exited, "SIGKILL", said.join("\n"));
+      await killedAt(line, "replace", inputs);
       await until("the release before it in its place, with its traffic", back, BACK);
       // What is left says how far it came, and that it was undone since nobody held it any more.
       const [evidence] = await node.client.evidence(1);
@@ -76,6 +82,15 @@ test("a replacement whose update dies is put back by its agents, without a lost 
       assert.deepEqual(load.seen().failures, []);
     });
   }
+
+  await t.test("killed as it removes the pool", async () => {
+    await killedAt(/drains$/, "remove", first);
+    await until("the pool in its place, with its traffic", back, BACK);
+    const [evidence] = await node.client.evidence(1);
+    assert.deepEqual([evidence?.target, evidence?.verdict, evidence?.ending], ["pool/web", "undone", "lease"]);
+    await answersAgain();
+    assert.deepEqual(load.seen().failures, []);
+  });
 
   await t.test("the node's agent dies in the window: put back, and told", async () => {
     const inputs = nodes.inputs(await nodes.release("v9"), WATCH as never, { drainDeadline: "20 seconds" });

@@ -1,14 +1,17 @@
 /**
- * An update of one pool in place, in a process of its own that can be killed; what it says goes to standard output.
+ * An update of one pool in place, or its removal, in a process of its own that can be killed; what it says goes to standard output.
  *
- *   replace.ts '<inputs as JSON>'
+ *   replace.ts replace|remove '<inputs as JSON>'
  */
+import { AgentClient } from "../../../agent/client/client";
 import { replaceInPlace } from "../../../provider/resources/in-place";
 import type { PoolInputs } from "../../../provider/resources/pool-inputs";
+import { removePool } from "../../../provider/resources/pool-removal";
 import type { Context } from "../../../provider/server";
 import { startStep } from "./nodes";
 
-const inputs = JSON.parse(process.argv[2] ?? "{}") as PoolInputs;
+const [what, json = "{}"] = process.argv.slice(2);
+const inputs = JSON.parse(json) as PoolInputs;
 const say = (text: string) => void process.stdout.write(`${text}\n`);
 const context: Context = {
   urn: "urn:pool",
@@ -19,7 +22,11 @@ const context: Context = {
   log: { debug: say, info: say, warn: say, error: say, progress: say },
   secrets: [],
 };
-replaceInPlace(inputs, startStep(inputs), context, { create: false }).then(
+const work =
+  what === "remove"
+    ? removePool(new AgentClient(inputs.agent.socket), inputs, context)
+    : replaceInPlace(inputs, startStep(inputs), context, { create: false });
+work.then(
   () => process.exit(0),
   (error: Error) => {
     say(error.message);
