@@ -37,14 +37,18 @@ export function bodyOf(
   { prefix = "", gatesElsewhere }: { prefix?: string; gatesElsewhere?: string | undefined } = {},
 ): Markup {
   const gates = gatesElsewhere === undefined ? gatesOf(record) : html`<p class="soft">${gatesElsewhere}</p>`;
+  const charts = section("Charts", chartsOf(record, prefix));
+  // Charts tell at a glance why a change was undone; without a measurement, the timeline does.
+  const isMeasured = record.series.length > 0;
   return html`${headOf(record)}
-${section("Facts", factsOf(record))}
-${section(record.verdict === "undone" ? "What was to change" : "What changed", changesOf(record))}
-${section("Timeline", timelineOf(record))}
-${section("Charts", chartsOf(record, prefix))}
+${isMeasured && charts}
 ${record.stretches.length > 0 && section("Figures by stage", stretchesOf(record))}
+${section(record.verdict === "undone" ? "What was to change" : "What changed", changesOf(record))}
 ${section("Gates", gates)}
+${section("Timeline", timelineOf(record))}
+${!isMeasured && charts}
 ${section("Diagnostics before and after", looksOf(record))}
+${section("Facts", factsOf(record))}
 `;
 }
 

@@ -126,7 +126,7 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
         const share = second < 1 || second > end ? 0 : second < 61 ? 4 : 46;
         const late = verdict === "undone" && second > 88;
         const p95 = share === 0 ? null : late ? 760 + wave(second, 90) : 300 + wave(second, 70);
-        return { requests: share, errors: late ? 1 : 0, p95, p99: p95 === null ? null : p95 * 1.6 };
+        return { requests: share, errors: late ? 0.1 : 0, p95, p99: p95 === null ? null : p95 * 1.6 };
       }),
     },
   ];
