@@ -29,13 +29,22 @@ export interface Page {
   evaluate<T>(expression: string): Promise<T>;
   /** The page as a reader on paper gets it. */
   pdf(): Promise<Buffer>;
-  screenshot(options?: { dark?: boolean }): Promise<Buffer>;
+  /** As a PNG: of the whole page, or of a part of it in CSS pixels. */
+  screenshot(options?: { dark?: boolean; clip?: Clip }): Promise<Buffer>;
   /** Gives the window another width, in pixels: as a phone's, for one. */
   resize(width: number): Promise<void>;
   /** What the page wrote to its console, and what the browser says is wrong with it. */
   complaints: string[];
   /** Addresses of everything that it loaded. */
   requests: string[];
+}
+
+export interface Clip {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  scale: number;
 }
 
 interface Message {
@@ -103,10 +112,10 @@ class Browser {
         const mobile = { width, height: 800, deviceScaleFactor: 1, mobile: true };
         await send("Emulation.setDeviceMetricsOverride", mobile);
       },
-      screenshot: async ({ dark = false } = {}) => {
+      screenshot: async ({ dark = false, clip } = {}) => {
         const value = dark ? "dark" : "light";
         await send("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value }] });
-        return bytes("Page.captureScreenshot", { captureBeyondViewport: true });
+        return bytes("Page.captureScreenshot", { captureBeyondViewport: true, ...(clip && { clip }) });
       },
     };
   }
