@@ -3,6 +3,7 @@ import type { EvidenceRecord, EvidenceSummary } from "../model/evidence/record";
 import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Release } from "../model/pool";
 import type { Fate, PoolShare } from "../model/pool-share";
+import type { DownReplica } from "../model/promotion-plan";
 import type { RouteSpec } from "../model/route";
 import type { Owner, Target } from "../model/transaction";
 import type { EdgeObservation } from "./haproxy/observation";
@@ -74,7 +75,11 @@ export interface PoolObservation {
   /** Targets for a rollback, newest first. */
   retained: { release: Release; retiredAt: string }[];
   /** All processes, also those of releases that drain (not `current`). */
-  processes: (InstanceStatus & { current: boolean })[];
+  processes: (InstanceStatus & {
+    current: boolean;
+    /** Of a service that does not run: the release of an open promotion whose template starts it. */
+    startsFrom?: string | undefined;
+  })[];
 }
 
 export interface BackendObservation {
@@ -104,6 +109,8 @@ export interface PlanAnswer {
   reasons: string[];
   /** What becomes of the release that a pool tries; left out where it tries none. */
   tried?: Fate | undefined;
+  /** What is down of a pool's services. @default nothing */
+  down?: DownReplica[];
   /** What must be there before the step, or it is refused; one sentence each. @default nothing */
   needs?: string[];
   /** What of the world before Sluice it would end, and how, one sentence each. */

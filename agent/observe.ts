@@ -101,8 +101,20 @@ export async function observePool(host: Host, name: string, { blind = false } = 
       health: process.health ?? healthAtEdge(process, { ...servers, ...tried }),
       // A service outlives the release that started it.
       current: process.policy === "service" ? process.wanted : generations.has(process.generation),
+      startsFrom: startsFrom(process, state, host.committed.pools[name]),
     })),
   };
+}
+
+/** The release of an open promotion that starts a service which does not run; nothing where that is up to the one in force. */
+function startsFrom(
+  { policy, wanted, state, process }: InstanceStatus,
+  { services }: PoolState,
+  committed: PoolState | undefined,
+): string | undefined {
+  if (policy !== "service" || !wanted || state === "running") return undefined;
+  const [before, now] = [committed?.services[process], services[process]];
+  return before === undefined || before.generation === now?.generation ? undefined : now?.release.id;
 }
 
 /** What the release that a pool tries is now; nothing where it takes no share. */
@@ -216,7 +228,11 @@ async function planPool(host: Host, step: Extract<Step, { verb: "pool.start" }>)
   const { pool, spec } = step;
   const found = await host.findOld(`pool/${pool}`, spec.takeover ?? []);
   const when = spec.strategy === "in-place" ? "before anything of the pool starts" : "just before its singletons start";
-  return { ...planRestart(host, step), takeover: describeFound(found, `it ends ${when}`) };
+  return {
+    ...planRestart(host, step),
+    down: host.supervisor.downServices(pool),
+    takeover: describeFound(found, `it ends ${when}`),
+  };
 }
 
 function planRestart(host: Host, step: Extract<Step, { verb: "pool.start" }>): PlanAnswer {

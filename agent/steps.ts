@@ -9,6 +9,7 @@ import {
   type SplitSpec,
   switched,
 } from "../model/pool-state";
+import { downLines } from "../model/promotion-plan";
 import type { Step, Target } from "../model/transaction";
 import type { Overlay } from "./desired";
 import type { MayTake } from "./host";
@@ -118,9 +119,11 @@ async function startPool(context: StepContext, step: Extract<Step, { verb: "pool
   const ports = await PortAllocator.of(pool, split.spec, beside, host.working(), host.supervisor.heldPorts());
   const allocate = (key: string, generation: number) =>
     host.supervisor.portOf({ pool, key, generation }) ?? ports.next();
+  const down = host.supervisor.downServices(pool);
   const begun = begin(base, split.spec, allocate, {
     above: host.supervisor.newestGeneration(pool),
     canary: beside,
+    down: new Set(down.map(({ process }) => process)),
   });
   // In place there is no moment at which both run: everything follows at once.
   const state = inPlace ? followed(switched(begun)) : begun;
@@ -130,6 +133,7 @@ async function startPool(context: StepContext, step: Extract<Step, { verb: "pool
   if (state.canary !== undefined && state.canary.generation.number !== candidate.number)
     await secrets.store(pool, state.canary.generation.number, tried?.values ?? {});
   phase("start", `release ${spec.release.id} of pool ${pool} starts`);
+  for (const line of downLines(down, spec, pool)) phase("start", line);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: state } });
   return starting(context, pool, state);
 }

@@ -162,12 +162,17 @@ function isOf(side: Generation | undefined, what: Runnable): side is Generation 
  *   the state, but its processes may still be draining, and none of their ids may be given again
  * @param options.canary what to try beside it; what is tried already, and is to be the candidate now, becomes that with the
  *   processes that it has. @default none
+ * @param options.down services that are down: they are the candidate's from its start, with the replicas that they have. @default none
  */
 export function begin(
   state: PoolState,
   spec: SplitSpec,
   allocate: (key: string, generation: number) => number,
-  { above = 0, canary }: { above?: number; canary?: Runnable | undefined } = {},
+  {
+    above = 0,
+    canary,
+    down = new Set(),
+  }: { above?: number; canary?: Runnable | undefined; down?: ReadonlySet<string> } = {},
 ): PoolState {
   const tried = state.canary?.generation;
   let newest = Math.max(state.lastGeneration, above);
@@ -183,7 +188,12 @@ export function begin(
   };
   const candidate = generationOf(spec);
   const beside = canary === undefined ? undefined : generationOf(canary);
-  const missing = servicesOf(candidate).filter(([id]) => state.services[id] === undefined);
+  const begun = servicesOf(candidate).flatMap(([id, service]): [string, PoolState["services"][string]][] => {
+    const before = state.services[id];
+    if (before === undefined) return [[id, service]];
+    const { replicas } = before.template;
+    return down.has(id) ? [[id, { ...service, template: { ...service.template, replicas } }]] : [];
+  });
   const { canary: before, withdrawn: _, ...rest } = state;
   // What becomes the candidate keeps its share until the switch.
   const kept = beside === undefined ? before?.generation.number === candidate.number : tried?.number === beside.number;
@@ -196,7 +206,7 @@ export function begin(
     candidate,
     ...(started === undefined ? {} : { canary: started }),
     ...(leaves ? { outgoing: tried } : {}),
-    services: { ...state.services, ...Object.fromEntries(missing) },
+    services: { ...state.services, ...Object.fromEntries(begun) },
     lastGeneration: Math.max(state.lastGeneration, candidate.number, beside?.number ?? 0),
   };
 }

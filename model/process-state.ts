@@ -56,6 +56,10 @@ const NEXT: Record<ProcessState, Partial<Record<ProcessChange, ProcessState>>> =
   failed: { launch: "starting", gone: "stopped" },
 };
 
+/** States of a process that does not run and should: it waits for its next start, or for somebody. */
+export const DOWN_STATES = ["backoff", "failed"] as const satisfies readonly ProcessState[];
+export type DownState = (typeof DOWN_STATES)[number];
+
 /** The state after a change; the same one where the change means nothing to it. */
 export function nextState(state: ProcessState, change: ProcessChange): ProcessState {
   return NEXT[state][change] ?? state;

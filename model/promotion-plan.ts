@@ -3,9 +3,17 @@ import { LIVE_PROPERTIES, sameValue, templateIdentity } from "./identity";
 import type { Health, PoolSpec, ProcessTemplate } from "./pool";
 import { candidateOf, type Fate, isFinishing, type PoolCanary } from "./pool-share";
 import { replicaKeys } from "./pool-state";
+import type { ProcessState } from "./process-state";
 import { explainWalk, type Walk } from "./stages";
 
 type Spec = Pick<PoolSpec, "release" | "processes" | "drainDeadline"> & { canary?: PoolCanary | undefined };
+
+/** A replica of a service that does not run. */
+export interface DownReplica {
+  process: string;
+  key: string;
+  state: ProcessState;
+}
 
 const UNDO = "if anything fails before the end, everything is put back as it was and the update fails";
 
@@ -13,15 +21,17 @@ const UNDO = "if anything fails before the end, everything is put back as it was
  * What an update of a pool will do, in sentences for a preview.
  *
  * @param before the pool as it was declared at the last update; undefined for a new one
+ * @param down what is down of its services
  */
-export function promotionPlan(before: Spec | undefined, after: Spec): string[] {
+export function promotionPlan(before: Spec | undefined, after: Spec, down: readonly DownReplica[] = []): string[] {
   if (before === undefined)
     return [`starts release ${after.release.id}: ${keysOf(after, START_ORDER).join(", ")}`, ...healthLines(after)];
+  const services = [...downLines(down, after), ...serviceLines(before, after, down)];
   if (isFinishing(before, after))
     return [
       `makes the candidate ${after.release.id} the stable release with the processes that it has: none is restarted`,
       "the edge moves its traffic there; no request is dropped",
-      ...serviceLines(before, after),
+      ...services,
       `${before.release.id} drains up to ${after.drainDeadline} in the background, then stops`,
       UNDO,
     ];
@@ -30,7 +40,8 @@ export function promotionPlan(before: Spec | undefined, after: Spec): string[] {
     ...(before.release.revision === after.release.revision ? [] : ["release.revision"]),
     ...changedTemplates(before, after),
   ];
-  if (before.release.id === after.release.id && changed.length === 0) return liveLines(before, after);
+  if (before.release.id === after.release.id && changed.length === 0)
+    return [...liveLines(before, after), ...downLines(down, after)];
   const title =
     before.release.id === after.release.id
       ? `starts release ${after.release.id} anew, since ${changed.join(", ")} changed`
@@ -40,7 +51,7 @@ export function promotionPlan(before: Spec | undefined, after: Spec): string[] {
     `${title}, side by side: ${keysOf(after, ["companion", "proxied"]).join(", ")} start beside what serves`,
     ...healthLines(after),
     "the edge switches by its runtime API; no request is dropped",
-    ...serviceLines(before, after),
+    ...services,
     ...(singletons.length === 0 ? [] : [`${singletons.join(", ")}: the old one stops before the new one starts`]),
     `${before.release.id} drains up to ${after.drainDeadline} in the background, then stops`,
     UNDO,
@@ -120,11 +131,30 @@ function propertyOf(template: ProcessTemplate, property: string): unknown {
   return Object.entries(template).find(([key]) => key === property)?.[1];
 }
 
+/**
+ * What a release does about services that are down.
+ *
+ * @param pool said of them, where that is not clear
+ */
+export function downLines(
+  down: readonly DownReplica[],
+  { release, processes }: Pick<Spec, "release" | "processes">,
+  pool?: string,
+): string[] {
+  const of = pool === undefined ? "" : ` of pool ${pool}`;
+  return down.flatMap(({ process, key, state }) =>
+    processes[process]?.policy === "service"
+      ? [`${key}${of} is down (${state}): ${release.id}'s template starts it`]
+      : [],
+  );
+}
+
 /** What a promotion means for services, which outlive releases. */
-function serviceLines(before: Spec, after: Spec): string[] {
+function serviceLines(before: Spec, after: Spec, down: readonly DownReplica[]): string[] {
   return Object.entries(after.processes).flatMap(([id, template]) => {
     const old = before.processes[id];
     if (template.policy !== "service" || old?.policy !== "service") return [];
+    if (down.some(({ process }) => process === id)) return [];
     if (template.handoff) return [`${id}: the new one takes its port over before the old one leaves`];
     return templateIdentity(old) === templateIdentity(template)
       ? []

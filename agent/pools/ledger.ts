@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { PROCESS_STATES, REASONS } from "../../model/process-state";
+import { DOWN_STATES, PROCESS_STATES, REASONS } from "../../model/process-state";
 import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../files";
 import { codeOf } from "../processes/identity";
 
@@ -32,11 +32,9 @@ const lastExit = z.strictObject({
 });
 export type LastExit = z.output<typeof lastExit>;
 
-const life = z.strictObject({
-  state: z.enum(PROCESS_STATES),
-  /** Since when it is in this state, in milliseconds since the epoch, as all times here. */
-  since: z.number(),
-  /** Why it is. */
+/** Restarts and the last end, as far as they count for the next start. */
+const past = z.strictObject({
+  /** Why it is in its state. */
   reason: z.enum(REASONS).optional(),
   /** Restarts that count against its policy, oldest first. */
   history: z.array(z.number()).default([]),
@@ -45,6 +43,12 @@ const life = z.strictObject({
   /** When it is to be started again. */
   dueAt: z.number().optional(),
   lastExit: lastExit.optional(),
+});
+
+const life = past.extend({
+  state: z.enum(PROCESS_STATES),
+  /** Since when it is in this state, in milliseconds since the epoch, as all times here. */
+  since: z.number(),
   /** Whether its edge gives it no traffic, since it restarts. */
   offEdge: z.boolean().default(false),
   /** Its end, while it is under way. */
@@ -60,6 +64,8 @@ const life = z.strictObject({
       workSince: z.number().optional(),
     })
     .optional(),
+  /** How it was down when the release of a higher generation began to start it: an undo of that puts it back. */
+  down: past.extend({ state: z.enum(DOWN_STATES), startedBy: z.int() }).optional(),
 });
 /** What is known of a process beyond its present run. */
 export type Life = z.output<typeof life>;

@@ -96,9 +96,13 @@ export class Starter {
   /** Sees to it that a process which nobody waits for comes up. */
   watch(slot: Slot): void {
     const { processes } = this.host;
+    const { id } = slot.instance;
+    const { pid } = processes.get(id) ?? {};
     this.proven(slot, new AbortController().signal).catch((error: unknown) => {
-      const runs = processes.get(slot.instance.id)?.state === "running";
-      if (!this.parts.isCurrent(slot) || !runs || this.parts.departures.has(slot.instance.id)) return;
+      const now = processes.get(id);
+      // Another one may run by now that took its place.
+      const runs = now?.state === "running" && now.pid === pid;
+      if (!this.parts.isCurrent(slot) || !runs || this.parts.departures.has(id)) return;
       this.parts.late(slot, messageOf(error));
     });
   }

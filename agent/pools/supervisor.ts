@@ -1,8 +1,10 @@
 import { setMaxListeners } from "node:events";
 import type { Instance } from "../../model/pool-state";
 import type { Reason } from "../../model/process-state";
+import type { DownReplica } from "../../model/promotion-plan";
 import type { ProcessRecord } from "../processes/host";
 import { Departures } from "./departures";
+import { DownServices } from "./down-services";
 import { EdgeNews } from "./edge-news";
 import { HealthWatch } from "./health-watch";
 import { fromLabels, type Labels, titleOf } from "./labels";
@@ -31,6 +33,7 @@ export class Supervisor {
   private readonly departures: Departures;
   private readonly starter: Starter;
   private readonly restarts: Restarts;
+  private readonly down: DownServices;
   private readonly memory: MemorySamples;
   private readonly memoryWatch: MemoryWatch;
   private readonly outputWatch: OutputWatch;
@@ -47,6 +50,7 @@ export class Supervisor {
       awaitsSuccessor: (id, labels) => labels.handoff && this.awaitsSuccessor(id, labels),
     });
     this.restarts = new Restarts(host, (slot) => this.startLater(slot));
+    this.down = new DownServices(host, this.restarts);
     this.news = new EdgeNews(host);
     this.starter = new Starter(host, {
       departures: this.departures,
@@ -91,9 +95,12 @@ export class Supervisor {
     const drainMs = this.host.drainMs(pool);
     for (const [id, instance] of wanted) {
       const known = this.slots.get(id);
-      if (known === undefined) this.add({ instance, drainMs, reason, starting: false, turn: Promise.resolve() });
-      else Object.assign(known, { instance, drainMs });
-      if (this.isOfUndone(instance)) this.replaceUndone(id);
+      const { generation: before = instance.generation } = known?.instance ?? {};
+      const slot = known ?? { instance, drainMs, reason, starting: false, turn: Promise.resolve() };
+      if (known === undefined) this.add(slot);
+      else Object.assign(slot, { instance, drainMs });
+      if (before < instance.generation && this.down.has(slot)) this.startFrom(slot, reason);
+      if (this.isOfUndone(instance) || this.down.isUndone(slot)) this.replaceUndone(slot);
       else this.departures.takeBack(id);
     }
     for (const { id, labels } of this.unwanted(pool)) {
@@ -168,11 +175,27 @@ export class Supervisor {
     return template.policy === "service" && labels !== undefined && labels.generation > generation;
   }
 
-  /** Stops a process; the start of what is missing, which follows, waits for that. */
-  private replaceUndone(id: string): void {
+  /** Lets a service that is down start from the template that its slot has now: what is being tried in vain ends first. */
+  private startFrom(slot: Slot, reason: Reason): void {
+    const { id } = slot.instance;
+    this.down.setAside(slot);
+    this.health.end(id);
+    slot.reason = reason;
+    if (this.host.processes.get(id)?.state === "running") this.end(id, reason);
+  }
+
+  /** Stops a process, and lets a service be down that was; the start of what is missing, which follows, waits for that. */
+  private replaceUndone(slot: Slot): void {
+    const { id } = slot.instance;
+    this.end(id, "undo");
+    const gone = this.departures.ended(id).then(() => this.down.putBack(slot));
+    slot.turn = Promise.allSettled([slot.turn, gone]);
+  }
+
+  /** Stops a process that is to run again. */
+  private end(id: string, reason: Reason): void {
     const labels = fromLabels(this.host.processes.get(id)?.labels ?? {});
-    if (labels !== undefined && !this.departures.has(id))
-      this.departures.start(id, labels, { reason: "undo", again: true });
+    if (labels !== undefined && !this.departures.has(id)) this.departures.start(id, labels, { reason, again: true });
   }
 
   private awaitsSuccessor(id: string, { pool, process }: Labels): boolean {
@@ -222,6 +245,11 @@ export class Supervisor {
       await Promise.all(starts);
       tierSignal.throwIfAborted();
     }
+  }
+
+  /** Services of a pool that are down. */
+  downServices(pool: string): DownReplica[] {
+    return this.down.among(this.slotsOf(pool));
   }
 
   /** The processes that should run of a pool, in no order. */

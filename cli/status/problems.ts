@@ -90,6 +90,8 @@ function poolProblems({ name, live, processes }: PoolObservation, changing: bool
   const bad = processes.flatMap((process): Problem[] => {
     const { key, release, current, state, startedAt } = process;
     const subject = `${key} of pool ${name}`;
+    if (process.startsFrom !== undefined)
+      return [{ subject, message: `is down (${state}): ${process.startsFrom}'s template starts it` }];
     if (state === "failed")
       return [
         {

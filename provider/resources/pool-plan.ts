@@ -1,7 +1,7 @@
 import type { PlanAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
-import { canaryPlan, promotionPlan } from "../../model/promotion-plan";
+import { canaryPlan, downLines, promotionPlan } from "../../model/promotion-plan";
 import { inPlacePlan } from "../../model/serving";
 import { soakWarning, walkProblem } from "../../model/stages";
 import { type Context, containsUnknown, type Properties } from "../server";
@@ -27,13 +27,16 @@ export async function sayPoolPlan(
   const answer = await asked(pool, (client) => client.plan(start));
   const plan =
     pool.serves !== undefined && pool.watch !== undefined && restarts(old, pool, answer)
-      ? inPlacePlan(
-          pool,
-          pool.watch,
-          { ...pool.serves, edges: pool.serves.edges.map(({ edge }) => edge) },
-          old?.release.id,
-        )
-      : promotionPlan(old, pool);
+      ? [
+          ...inPlacePlan(
+            pool,
+            pool.watch,
+            { ...pool.serves, edges: pool.serves.edges.map(({ edge }) => edge) },
+            old?.release.id,
+          ),
+          ...downLines(answer?.down ?? [], pool),
+        ]
+      : promotionPlan(old, pool, answer?.down);
   context.log.info([...plan, ...(answer?.takeover ?? [])].join("\n  "));
   if (pool.canary !== undefined || old?.canary !== undefined) await sayWalk(pool, start, context);
 }

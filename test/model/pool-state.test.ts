@@ -113,6 +113,34 @@ test("a service that is missing starts with the candidate, and one that is gone 
   assert.ok(!ids(followed(switched(back))).includes("app.service.redis"));
 });
 
+test("a service that is down starts from the candidate's template, with the replicas that it has", () => {
+  const service = (version: string, replicas: number) => ({
+    ...ALL,
+    redis: { policy: "service" as const, command: ["redis", version], replicas },
+    other: { policy: "service" as const, command: ["other", version] },
+  });
+  const old = promote(undefined, full("v1", { processes: service("1", 2) }));
+  const spec = full("v2", { processes: service("2", 3) });
+  const begun = begin(old, spec, allocator(takenPorts(old).map(({ port }) => port)), {
+    down: new Set(["redis", "unknown"]),
+  });
+  const seen = ({ services }: PoolState) =>
+    Object.entries(services).map(([id, { generation, template }]) => [
+      id,
+      generation,
+      template.command,
+      template.replicas,
+    ]);
+  assert.deepEqual(seen(begun), [
+    ["redis", 2, ["redis", "2"], 2],
+    ["other", 1, ["other", "1"], 1],
+  ]);
+  assert.deepEqual(seen(followed(begun)), [
+    ["redis", 2, ["redis", "2"], 3],
+    ["other", 2, ["other", "2"], 1],
+  ]);
+});
+
 test("the steps without a candidate change nothing", () => {
   const state = promote(undefined, full("v1"));
   for (const step of [switched, followed, (before: PoolState) => finished(before, NOW)])

@@ -93,6 +93,25 @@ test("what a promotion means for services is said", () => {
   ]);
 });
 
+test("a service that is down is started, whatever else is said of it", () => {
+  const redis = (version: string): PoolInput["processes"] => ({
+    redis: { policy: "service", command: ["redis", version] },
+  });
+  const down = [
+    { process: "redis", key: "redis", state: "failed" },
+    { process: "gone", key: "gone", state: "backoff" },
+  ] as const;
+  const lines = (after: string, command: string) =>
+    promotionPlan(pool("v1", {}, redis("1")), pool(after, {}, redis(command)), down).filter((each) =>
+      /redis|gone|live/.test(each),
+    );
+  assert.deepEqual(lines("v2", "2"), ["redis is down (failed): v2's template starts it"]);
+  assert.deepEqual(lines("v1", "1"), [
+    "applied live: no process is restarted",
+    "redis is down (failed): v1's template starts it",
+  ]);
+});
+
 const kinds: [object, string][] = [
   [{ path: "/up" }, "answer GET /up well"],
   [{ tcp: true }, "take connections on its port"],
