@@ -13,18 +13,19 @@ const WATCH_MS = 500;
 
 /**
  * Runs a command in this process's place: same terminal, signals passed on, and this process ends as the command did. When
- * it ends, whatever ends it, nothing that the command started is left, daemons included: they are known by the temporary
- * folder of the run's own, which goes as well.
+ * it is `reaped` and ends, whatever ends it, nothing that it started is left, daemons included: they are known by the
+ * temporary folder of the run's own, which goes as well.
  *
  * @param {string} file
  * @param {string[]} args
- * @param {{cwd: string, env: NodeJS.ProcessEnv}} options
+ * @param {{cwd: string, env: NodeJS.ProcessEnv, reaped?: boolean}} options
  * @returns {Promise<void>} when the command and the rest have ended; exit code or signal have been taken over
  */
-export async function runForward(file, args, { cwd, env }) {
-  const folder = temporaryFolder();
-  const reaper = startReaper(folder);
-  const child = spawn(file, args, { cwd, env: { ...env, TMPDIR: folder }, stdio: "inherit" });
+export async function runForward(file, args, { cwd, env, reaped = true }) {
+  const reaper = reaped
+    ? startReaper(temporaryFolder())
+    : { env: {}, kill: async () => false, finish: async () => false };
+  const child = spawn(file, args, { cwd, env: { ...env, ...reaper.env }, stdio: "inherit" });
   let told = false;
   /** @param {NodeJS.Signals} signal */
   const forward = (signal) => {
@@ -75,6 +76,7 @@ function startReaper(folder) {
     return (await gone).code === 1;
   };
   return {
+    env: { TMPDIR: folder },
     /** Lets daemons that have nothing left to do end by themselves. Whether it had to end some. */
     finish: () => end("done"),
     kill: () => end(""),

@@ -25,7 +25,9 @@ const nodeArgs = nodeArguments(command, args);
 const { env } = await setupOrExit(root);
 const soakEnv = command === "soak" ? { ...SOAKS[args[0] ?? ""]?.env, ...env } : env;
 console.log("");
-await runForward(process.execPath, ["--import", "tsx", ...nodeArgs], { cwd: root, env: soakEnv });
+// The demo keeps to one folder, in which it ends itself what it, or one before it, has left.
+const reaped = command !== "demo";
+await runForward(process.execPath, ["--import", "tsx", ...nodeArgs], { cwd: root, env: soakEnv, reaped });
 // A connection that the set-up opened may still be kept alive.
 process.exit();
 
