@@ -156,6 +156,8 @@ export interface TransactionStatus {
   state: TransactionState;
   /** Why it is or was undone. */
   reason?: string | undefined;
-  /** What the undo could not put back yet, at its last try. */
+  /** What the undo waits for: what it could not put back yet, at its last try, or what is not up yet. */
   delay?: string | undefined;
+  /** What was not up yet as the undo ended; left out where all was. */
+  notUp?: string | undefined;
 }

@@ -6,10 +6,11 @@ import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { agentOptions } from "../model/agent";
 import { type EvidenceRetention, evidenceRetention } from "../model/evidence/retention";
-import { PROTOCOL } from "../model/transaction";
+import { butNotUp, PROTOCOL } from "../model/transaction";
 import { Artifacts } from "./artifacts";
 import { Ballast } from "./ballast";
 import { assertUnclaimed, claimFolder, FolderClaimed } from "./claim";
+import { concerns } from "./desired";
 import { type EventLog, LogFile, StandardOutput } from "./event-log";
 import { Events } from "./events";
 import { Evidence } from "./evidence/evidence";
@@ -33,6 +34,7 @@ import { isLive, listenOnSocket } from "./socket";
 import { StateFile } from "./state";
 import { Takeovers } from "./takeover/takeovers";
 import { Transactions } from "./transactions";
+import { upAgain } from "./up-again";
 
 /** Time for the undo of open transactions when the agent is told to stop, in milliseconds: less than service managers give. */
 const UNDO_DEADLINE_MS = 20_000;
@@ -215,9 +217,10 @@ async function start(
     });
   process.on("SIGHUP", () => events.reopen());
 
+  const isCommitted = (id: string) => host.committed.transactions.some((entry) => entry.id === id);
   for (const { id, target, owner, at } of open) {
-    const committed = host.committed.transactions.some((entry) => entry.id === id);
-    const what = committed ? "had been committed" : "is undone";
+    const committed = isCommitted(id);
+    const what = committed ? "had been committed" : "is being undone";
     events.emit(
       `the agent had stopped during the transaction of ${owner.who} on ${target} (since ${at}), which ${what}`,
       { transaction: id, target },
@@ -227,6 +230,10 @@ async function start(
   // Traffic does not depend on it: an agent without a meter says so, and does everything else.
   await meter.start().catch((error: Error) => events.emit(`the meter can't start: ${error.message}`));
   await host.boot();
+  for (const { id, target } of open.filter((one) => !isCommitted(one.id))) {
+    const notUp = await upAgain(host.supervisor, concerns(target, [host.committed]).pools);
+    events.emit(`the transaction on ${target} is undone${butNotUp(notUp)}`, { transaction: id, target });
+  }
   evidence.recover(open);
   void host.restorer.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
   void host.restorer.inBackground([], () =>

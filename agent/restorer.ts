@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Reason } from "../model/process-state";
 import type { Events } from "./events";
+import { within } from "./within";
 
 /** Delays between tries to bring reality to the desired state, in milliseconds: doubling, capped. */
 const RETRY_FIRST_MS = 100;
@@ -120,10 +121,7 @@ export class Restorer {
 
   /** Waits for work, but not longer than a start should take; the rest goes on in the background. */
   async patiently(work: Promise<void>[]): Promise<void> {
-    const enough = new AbortController();
-    const waited = sleep(BOOT_PATIENCE_MS, undefined, { signal: enough.signal }).catch(() => undefined);
-    await Promise.race([Promise.all(work), waited]);
-    enough.abort();
+    await within(BOOT_PATIENCE_MS, Promise.all(work));
   }
 
   private async persist(

@@ -1,10 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { z } from "zod";
 import { milliseconds } from "../model/duration";
 import type { Ending } from "../model/evidence/record";
 import { finished, isRollback } from "../model/pool-state";
-import type { openRequest, Phase, Step, Target } from "../model/transaction";
+import { butNotUp, type openRequest, type Phase, type Step, type Target } from "../model/transaction";
 import type { TransactionStatus } from "./api";
 import type { Ballast } from "./ballast";
 import { concerns, emptyOverlay, merge, type Overlay } from "./desired";
@@ -17,6 +16,8 @@ import type { Secrets } from "./secrets";
 import { type Drain, keepOut } from "./servers";
 import type { Committed } from "./state";
 import { runStep } from "./steps";
+import { upAgain } from "./up-again";
+import { within } from "./within";
 
 interface Transaction extends TransactionStatus {
   leaseMs: number;
@@ -253,13 +254,20 @@ export class Transactions {
     const affected = concerns(target, [host.committed, merge(host.committed, [transaction.overlay])]);
     if (ending === "lease") await this.tidied(() => this.keepOut(transaction));
     host.dropOverlay(id);
-    if (transaction.touched)
-      await host.restorer.restore(affected, "undo", (why) => {
-        transaction.delay = why;
-      });
-    transaction.delay = undefined;
+    const delayed = (why: string | undefined) => {
+      transaction.delay = why;
+    };
+    if (transaction.touched) {
+      await host.restorer.restore(affected, "undo", delayed);
+      transaction.notUp = await upAgain(host.supervisor, affected.pools, delayed);
+    }
+    delayed(undefined);
     this.end(transaction, "undone");
-    events.emit(`the transaction on ${target} is undone`, { transaction: id, target, reason });
+    events.emit(`the transaction on ${target} is undone${butNotUp(transaction.notUp)}`, {
+      transaction: id,
+      target,
+      reason,
+    });
     await this.tidied(() => journal.append({ kind: "undone", id }));
     await this.tidied(() => secrets.prune(host.working().pools, poolOf(target)));
     await this.tidied(() => this.rotate());
@@ -356,16 +364,8 @@ function assertWhole({ target, failed }: Transaction, what: string): void {
     throw new Problem(409, "failed-step", `the transaction on ${target} can't ${what}, since its ${failed}: abort it`);
 }
 
-function statusOf({ id, target, owner, since, state, reason, delay }: TransactionStatus): TransactionStatus {
-  return { id, target, owner, since, state, reason, delay };
-}
-
-/** Waits for work, but not longer than a time. */
-async function within(milliseconds: number, work: Promise<unknown> | undefined): Promise<void> {
-  const enough = new AbortController();
-  const waited = sleep(milliseconds, undefined, { signal: enough.signal }).catch(() => undefined);
-  await Promise.race([work, waited]);
-  enough.abort();
+function statusOf({ id, target, owner, since, state, reason, delay, notUp }: TransactionStatus): TransactionStatus {
+  return { id, target, owner, since, state, reason, delay, notUp };
 }
 
 /** Why a resource can't create a target: another one declares it. */

@@ -158,3 +158,8 @@ export interface AgentEvent {
   message: string;
   data: Record<string, unknown>;
 }
+
+/** What to add to the news of an undo after which something was not up yet. */
+export function butNotUp(what: string | undefined): string {
+  return what === undefined ? "" : `, but not all of it is up yet: ${what}`;
+}

@@ -8,7 +8,7 @@ import { type LastExit, Ledger, type Life } from "./ledger";
 export type Subject = Pick<Labels, "pool" | "key" | "generation" | "release"> & { id: string };
 
 /** What an event says when nothing more precise is known. */
-const SAID: Record<ProcessState, string> = {
+export const SAID: Record<ProcessState, string> = {
   starting: "is starting",
   running: "is running",
   quieting: "is quieting",

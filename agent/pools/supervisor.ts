@@ -9,6 +9,7 @@ import { EdgeNews } from "./edge-news";
 import { HealthWatch } from "./health-watch";
 import { fromLabels, type Labels, titleOf } from "./labels";
 import { labelsNow } from "./labels-now";
+import { SAID } from "./lives";
 import { MemorySamples } from "./memory-samples";
 import { MemoryWatch } from "./memory-watch";
 import { OutputWatch } from "./output-watch";
@@ -255,6 +256,19 @@ export class Supervisor {
   /** The processes that should run of a pool, in no order. */
   slotsOf(pool: string): Slot[] {
     return [...this.slots.values()].filter(({ instance }) => instance.pool === pool);
+  }
+
+  /** The tries of a pool's processes to come up; each resolves once that one is up, or did not come up. */
+  comingUp(pool: string): Promise<void>[] {
+    return this.slotsOf(pool).flatMap(({ proving }) => proving?.catch(() => undefined) ?? []);
+  }
+
+  /** What of a pool should run and is not up, each with its state: `web#0 of pool web (release v1) is starting`. */
+  notUp(pool: string): string[] {
+    return this.slotsOf(pool).flatMap(({ instance }) => {
+      const state = this.host.lives.state(instance.id);
+      return state === "running" ? [] : [`${titleOf(subjectOf(instance))} ${SAID[state]}`];
+    });
   }
 
   private startLater(slot: Slot): void {

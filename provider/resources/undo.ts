@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentClient } from "../../agent/client/client";
 import { AgentError, UnreachableError } from "../../agent/client/connection";
-import { DEFAULT_LEASE_MS } from "../../model/transaction";
+import { butNotUp, DEFAULT_LEASE_MS } from "../../model/transaction";
 import type { Log } from "../server";
 
 /** Time to wait for an undo, in milliseconds; its agent goes on by itself. */
@@ -59,9 +59,12 @@ export async function undo(
   const committed = { state: "committed" as const, text: `${title} is committed.` };
   const goingOn = (text: string) => ({ state: "going on" as const, text });
   try {
-    const { state, delay } = await patientAbort(client, id, reason.split("\n")[0] ?? reason, deadlineMs, log);
+    const { state, delay, notUp } = await patientAbort(client, id, reason.split("\n")[0] ?? reason, deadlineMs, log);
     if (state === "committed") return committed;
-    if (state === "undone") return { state, text: `${title} is as it was before: the change was undone.` };
+    if (state === "undone") {
+      const text = `${title} is as it was before: the change was undone${butNotUp(notUp)}.`;
+      return { state, text };
+    }
     return goingOn(
       `${title} is being put back by its agent, which does not give up: ${delay ?? "its last step has not ended yet"}`,
     );

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
+import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { AgentError } from "../../agent/client/connection";
 import { codeOf, send } from "../../agent/processes/identity";
+import type { StepInput } from "../../model/transaction";
 import { inTransaction } from "../../provider/resources/transaction";
 import type { Context } from "../../provider/server";
 import { startTestAgent } from "../support/agent";
@@ -132,6 +134,51 @@ test("a service that started from an undone release is started again from the on
   await until("it to run again", async () => (await released())?.release === "v2");
   assert.equal((await client.abort(id, "test")).state, "undone");
   await until("it to be v1's again", async () => (await released())?.release === "v1");
+});
+
+test("an undo ends once what it puts back is up, or says what is not", async (t) => {
+  const { client, directory } = await startTestAgent(t);
+  const { from, to } = await freeRange(5);
+  const path = await releaseFolder(directory);
+  const broken = join(directory, "broken");
+  const clock = {
+    policy: "singleton" as const,
+    command: `[ ! -e ${broken} ] || exit 1; exec sleep 1000`,
+    shell: true,
+    outputLines: 0,
+  };
+  const steps = (release: string): StepInput[] => {
+    const start = startStep({ path, ports: { from: from + 1, to }, release });
+    const spec = { ...start.spec, processes: { ...start.spec.processes, clock } };
+    return [{ ...start, spec }, ...(["pool.switch", "pool.follow"] as const).map((verb) => ({ verb, pool: "web" }))];
+  };
+  const news = async () => {
+    const text = await readFile(join(directory, "events.ndjson"), "utf8");
+    const messages = text.trim().split("\n");
+    return JSON.parse(messages.findLast((line) => line.includes("is undone")) ?? "{}").message;
+  };
+  const begun = async (release: string) => {
+    const { id } = await client.begin({ target: "pool/web", owner: OWNER, leaseMs: 60_000 });
+    for (const step of steps(release)) await client.step(id, step, () => undefined);
+    return id;
+  };
+  await change(client, "edge/main", [edgeStep(from)]);
+  await change(client, "pool/web", steps("v1"));
+
+  const { state, notUp } = await client.abort(await begun("v2"), "test");
+  const live = (await client.pool("web"))?.live;
+  assert.deepEqual({ state, notUp }, { state: "undone", notUp: undefined });
+  assert.deepEqual(live?.processes, { "web#0": "running", clock: "running" });
+  await until("the event", async () => (await news()) === "the transaction on pool/web is undone");
+
+  const id = await begun("v3");
+  await writeFile(broken, "");
+  const failed = await client.abort(id, "test");
+  assert.equal(failed.state, "undone");
+  const said = "clock of pool web (release v1) will be started again";
+  assert.equal(failed.notUp, said);
+  const told = `the transaction on pool/web is undone, but not all of it is up yet: ${said}`;
+  await until("the event", async () => (await news()) === told);
 });
 
 async function environmentOf(pid: number): Promise<string> {
