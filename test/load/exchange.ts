@@ -1,11 +1,9 @@
 import { type Agent, type ClientRequest, type IncomingMessage, request } from "node:http";
 import type { Socket } from "node:net";
+import type { Lane } from "./lane";
 
-/**
- * A server that closes an idle connection has its FIN or RST on the way before our request arrives, so we see it within
- * a round trip (the rest of this allows for a busy machine). A connection that dies later had its request accepted and dropped, which is a failure.
- */
-const IDLE_CLOSE_WINDOW_MS = 200;
+/** Header with the number of a request, by which it is found in an edge's log. */
+export const NUMBER_HEADER = "x-load-request";
 
 export interface Target {
   host: string;
@@ -33,7 +31,7 @@ export interface Answer {
 export class ExchangeError extends Error {
   constructor(
     message: string,
-    /** The server closed a reused connection, before any byte of an answer, as the request was sent. */
+    /** The server closed a reused connection that had been idle, before any byte of an answer. */
     readonly idleClose: boolean,
   ) {
     super(message);
@@ -42,40 +40,60 @@ export class ExchangeError extends Error {
 
 export interface ExchangeEvents {
   connected(): void;
+  /** Gives a request its number; one that is sent again gets another. */
+  sent(): number;
   reopened(): void;
 }
 
 /**
- * Sends a request on the agent's connection. Nothing is retried, with one exception that RFC 9112 section 9.3.1 and
- * RFC 9110 section 9.2.2 leave to every client: a GET whose reused connection the server closed while it was idle
- * is sent once more, on a fresh connection, and `reopened` is told.
+ * Sends a request on a lane's connection. Nothing is retried, with one exception that RFC 9112 section 9.3.1 and
+ * RFC 9110 section 9.2.2 leave to every client: a GET whose reused connection had been idle until it was sent, and ended
+ * without a byte of an answer, is sent once more, on a fresh connection, and `reopened` is told.
  *
- * Rejects with an {@link ExchangeError}.
+ * Rejects where there is no complete answer in time.
  */
-export async function exchange(
-  target: Target,
-  question: Question,
-  agent: Agent,
-  events: ExchangeEvents,
-): Promise<Answer> {
-  try {
-    return await sendOnce(target, question, agent, events);
-  } catch (error) {
-    if (!(error instanceof ExchangeError && error.idleClose && question.method === "GET")) throw error;
-    events.reopened();
-    return sendOnce(target, question, false, events);
-  }
+export function exchange(target: Target, question: Question, lane: Lane, events: ExchangeEvents): Promise<Answer> {
+  const giveUpAt = performance.now() + question.timeoutMs;
+  return lane.inTurn(async (wasIdle) => {
+    if (performance.now() >= giveUpAt)
+      throw new Error(`${question.method} ${question.path}: not sent within ${question.timeoutMs} ms`);
+    const send = (agent: Agent | false) => sendOnce(target, question, { agent, giveUpAt, wasIdle }, events);
+    try {
+      return await send(lane.agent);
+    } catch (error) {
+      if (!(error instanceof ExchangeError && error.idleClose && question.method === "GET")) throw error;
+      events.reopened();
+      return send(false);
+    }
+  });
 }
 
-function sendOnce(target: Target, question: Question, agent: Agent | false, events: ExchangeEvents): Promise<Answer> {
+interface Way {
+  agent: Agent | false;
+  giveUpAt: number;
+  /** Whether the lane's connection had nothing to do before. */
+  wasIdle: boolean;
+}
+
+function sendOnce(
+  target: Target,
+  question: Question,
+  { agent, giveUpAt, wasIdle }: Way,
+  events: ExchangeEvents,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const { method, path, body } = question;
-    const headers = body === undefined ? {} : { "content-length": Buffer.byteLength(body) };
+    const headers = {
+      [NUMBER_HEADER]: events.sent(),
+      ...(body === undefined ? {} : { "content-length": Buffer.byteLength(body) }),
+    };
     const outgoing = request({ ...target, method, path, headers, agent });
-    const wasIdleClose = watchConnection(outgoing, events);
-    const timer = setTimeout(() => {
-      outgoing.destroy(new Error(`no complete answer within ${question.timeoutMs} ms`));
-    }, question.timeoutMs);
+    const endedUnanswered = watchConnection(outgoing, events);
+    const wasIdleClose = (error: Error) => wasIdle && endedUnanswered(error);
+    const timer = setTimeout(
+      () => outgoing.destroy(new Error(`no complete answer within ${question.timeoutMs} ms`)),
+      giveUpAt - performance.now(),
+    );
     const fail = (error: Error): void => {
       clearTimeout(timer);
       reject(new ExchangeError(`${method} ${path}: ${error.message}`, wasIdleClose(error)));
@@ -100,25 +118,18 @@ function sendOnce(target: Target, question: Question, agent: Agent | false, even
   });
 }
 
-/** Tells of a new connection, and returns a function that judges whether an error is an idle connection's end. */
+/** Tells of a new connection, and returns a function that judges whether an error is the end of a reused one without an answer. */
 function watchConnection(outgoing: ClientRequest, events: ExchangeEvents): (error: Error) => boolean {
   let socket: Socket | undefined;
-  /** Above 0 on a connection that has answered before. (`reusedSocket` does not see requests that waited in the agent.) */
+  /** Above 0 on a connection that has answered before. */
   let bytesBefore = 0;
-  let sentAt = 0;
   outgoing.on("socket", (assigned: Socket) => {
     socket = assigned;
     bytesBefore = assigned.bytesRead;
-    sentAt = performance.now();
     if (assigned.connecting) assigned.once("connect", () => events.connected());
   });
   return (error) => {
     const code = "code" in error ? error.code : undefined;
-    return (
-      bytesBefore > 0 &&
-      socket?.bytesRead === bytesBefore &&
-      (code === "ECONNRESET" || code === "EPIPE") &&
-      performance.now() - sentAt <= IDLE_CLOSE_WINDOW_MS
-    );
+    return bytesBefore > 0 && socket?.bytesRead === bytesBefore && (code === "ECONNRESET" || code === "EPIPE");
   };
 }

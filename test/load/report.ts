@@ -20,6 +20,8 @@ export interface LoadReport {
   requests: number;
   /** Requests without their complete and right answer of status 200. */
   failed: number;
+  /** GETs, POSTs and slow requests that were sent. An edge that lost none of them has counted all but the `reopened` ones. */
+  sent: number;
   /** GETs sent again, once, because the server had closed their idle connection; see `exchange.ts`. Not in `failed`. */
   reopened: number;
   /** TCP connections opened for requests. More than the mix has: the server closed some in between. */
@@ -51,6 +53,7 @@ export class Recorder {
     running: true,
     requests: 0,
     failed: 0,
+    sent: 0,
     reopened: 0,
     connections: 0,
     websockets: 0,
@@ -66,6 +69,10 @@ export class Recorder {
 
   connected(): void {
     this.report.connections++;
+  }
+
+  sent(): number {
+    return ++this.report.sent;
   }
 
   reopened(): void {

@@ -1,5 +1,5 @@
-import { Agent } from "node:http";
 import { type Answer, exchange, type Question, type Target } from "./exchange";
+import { Lane } from "./lane";
 import { keepRunning, pace } from "./pace";
 import type { Kind, Recorder } from "./report";
 
@@ -22,11 +22,7 @@ export interface PacedOptions {
  * Returns a function that stops, and resolves when the last request has ended.
  */
 export function startPaced(target: Target, options: PacedOptions, recorder: Recorder): () => Promise<void> {
-  // One agent per connection: a shared one would reuse the same few connections and never open the rest.
-  const lanes = Array.from({ length: Math.max(1, options.connections) }, () => ({
-    agent: new Agent({ keepAlive: true, maxSockets: 1 }),
-    unfinished: 0,
-  }));
+  const lanes = Array.from({ length: Math.max(1, options.connections) }, () => ({ lane: new Lane(), unfinished: 0 }));
   const running = new Set<Promise<void>>();
   let sent = 0;
 
@@ -39,15 +35,15 @@ export function startPaced(target: Target, options: PacedOptions, recorder: Reco
     const kind: Kind = isPost ? "post" : "get";
     const body = isPost ? `message ${sent}` : undefined;
     const { timeoutMs } = options;
-    const lane = nextLane();
-    lane.unfinished++;
+    const chosen = nextLane();
+    chosen.unfinished++;
     try {
       if (running.size >= MAX_UNFINISHED) throw new Error(`not sent: ${MAX_UNFINISHED} requests are unfinished`);
       const question: Question =
         body === undefined
           ? { method: "GET", path: "/", timeoutMs }
           : { method: "POST", path: "/echo", body, timeoutMs };
-      const answer = await exchange(target, question, lane.agent, recorder);
+      const answer = await exchange(target, question, chosen.lane, recorder);
       recorder.served(answer.version, answer.headAt);
       expectGood(question, answer);
       if (body !== undefined && answer.body !== body) throw new Error(`POST /echo: the body came back changed`);
@@ -56,7 +52,7 @@ export function startPaced(target: Target, options: PacedOptions, recorder: Reco
     } catch (error) {
       recorder.ended(kind, asError(error));
     } finally {
-      lane.unfinished--;
+      chosen.unfinished--;
     }
   }
 
@@ -70,7 +66,7 @@ export function startPaced(target: Target, options: PacedOptions, recorder: Reco
   return async () => {
     stop();
     await Promise.all(running);
-    for (const { agent } of lanes) agent.destroy();
+    for (const { lane } of lanes) lane.close();
   };
 }
 
@@ -85,16 +81,16 @@ export interface SlowOptions {
 
 /** Keeps slow requests running, each on its own keep-alive connection; every other one asks for a late head. */
 export function startSlow(target: Target, options: SlowOptions, recorder: Recorder): () => Promise<void> {
-  const agents = Array.from({ length: options.count }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
+  const lanes = Array.from({ length: options.count }, () => new Lane());
   let sent = 0;
-  const stop = keepRunning(options.count, async (lane) => {
+  const stop = keepRunning(options.count, async (index) => {
     const question: Question = {
       method: "GET",
       path: `/slow?seconds=${options.seconds}&head=${sent++ % 2 === 0 ? "early" : "late"}`,
       timeoutMs: options.seconds * 1000 + options.timeoutMs,
     };
     try {
-      const answer = await exchange(target, question, agents[lane] as Agent, recorder);
+      const answer = await exchange(target, question, lanes[index] as Lane, recorder);
       expectGood(question, answer);
       if (!answer.body.includes('"seconds"')) throw new Error(`GET ${question.path}: the body is not complete`);
       recorder.ended("slow");
@@ -106,7 +102,7 @@ export function startSlow(target: Target, options: SlowOptions, recorder: Record
   });
   return async () => {
     await stop();
-    for (const agent of agents) agent.destroy();
+    for (const lane of lanes) lane.close();
   };
 }
 
