@@ -1,4 +1,5 @@
 import type { AgentOptions } from "../model/agent";
+import type { BackendHealth } from "../model/backend-health";
 import type { EvidenceRecord, EvidenceSummary } from "../model/evidence/record";
 import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Release } from "../model/pool";
@@ -36,6 +37,8 @@ export interface EdgeAnswer {
   name: string;
   live: EdgeLive;
   observed: EdgeObservation;
+  /** By name, also those that requests are led to and that are not there; an agent of before this was known leaves it out. */
+  backends?: Record<string, BackendHealth>;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import type { BackendHealth } from "../model/backend-health";
 import { milliseconds } from "../model/duration";
 import { collide, type EdgeSpec, listensOn, withoutListeners } from "../model/edge";
 import { poolOfBackend } from "../model/names";
@@ -11,6 +12,7 @@ import type { Reason } from "../model/process-state";
 import type { OldProcess } from "../model/takeover";
 import type { Step, Target } from "../model/transaction";
 import type { Artifacts } from "./artifacts";
+import { backendsHealth } from "./backend-health";
 import { committedAfter } from "./commit";
 import {
   backendsOf,
@@ -25,6 +27,7 @@ import {
 } from "./desired";
 import type { Events } from "./events";
 import { Haproxy, runtimeSocket } from "./haproxy/haproxy";
+import type { EdgeObservation } from "./haproxy/observation";
 import type { KeptReleases } from "./pools/kept-releases";
 import { Lives } from "./pools/lives";
 import { Supervisor } from "./pools/supervisor";
@@ -244,6 +247,12 @@ export class Host {
       backends: backendsOf(working, edge, this.lives.offEdge()),
       routes: routesOf(working, edge),
     };
+  }
+
+  /** Whether the backends of an edge have servers that take requests, by what was seen of it. */
+  backendsHealth(edge: string, { backends }: EdgeObservation): Record<string, BackendHealth> {
+    const { committed, lives } = this;
+    return backendsHealth(edge, backends, { working: this.working(), committed, offEdge: lives.offEdge() });
   }
 
   /** Whether an edge does not listen yet, since it has nothing to answer with and somebody else's ports to take. */

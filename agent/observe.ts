@@ -32,7 +32,7 @@ export async function observeEdge(host: Host, name: string): Promise<EdgeAnswer>
   const observed = await host.haproxy(name).observe();
   const live = edgeLive(observed, host.waits(name));
   const old = await liveTakeover(host, `edge/${name}`, host.working().edges[name]?.takeover);
-  return { name, live: { ...live, ...old }, observed };
+  return { name, live: { ...live, ...old }, observed, backends: host.backendsHealth(name, observed) };
 }
 
 function edgeLive({ running, file, workerRunsFile, frontends }: EdgeObservation, waits: boolean): EdgeLive {

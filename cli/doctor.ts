@@ -12,6 +12,7 @@ import { type Look, lookOf, type Tone, toned, wrapped } from "./common/screen";
 import { counted } from "./common/units";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./exit";
 import { statusOf } from "./status/document";
+import type { StatusDocument } from "./status/schema";
 
 /** What `sluice doctor --json` prints. */
 export const doctorDocument = z.strictObject({
@@ -67,13 +68,15 @@ async function agentChecks(client: AgentClient, { host }: Given, where: string):
   const { now, checks } = await client.doctor();
   const after = Date.now();
   const status = statusOf(await client.status(), where, new Date());
-  const reality: Check[] = status.problems.map(({ subject, message }) => ({
-    name: "reality",
-    verdict: "problem",
-    message: `${subject}: ${message}`,
+  const found = status.problems.map(({ subject, message, outage = false }) => ({
+    outage,
+    check: { name: outage ? "traffic" : "reality", verdict: "problem" as const, message: `${subject}: ${message}` },
   }));
+  const checksOf = (wanted: boolean) => found.flatMap(({ outage, check }) => (outage === wanted ? [check] : []));
+  const [traffic, reality] = [checksOf(true), checksOf(false)];
   const skew = skewOf(Date.parse(now), before, after);
   return [
+    ...(traffic.length > 0 ? traffic : [trafficGood(status)]),
     ...(await socketChecks(host, status.agent.socket)),
     ...versionChecks(status.agent.version),
     ...checks,
@@ -86,10 +89,18 @@ async function agentChecks(client: AgentClient, { host }: Given, where: string):
             message: `it is ${Math.round(skew / 1000)} s off the clock here: let a time service keep both`,
           },
         ]),
-    ...(reality.length > 0
+    ...(found.length > 0
       ? reality
       : [{ name: "reality", verdict: "good" as const, message: "everything is as it was committed" }]),
   ];
+}
+
+function trafficGood({ edges }: StatusDocument): Check {
+  const message =
+    edges.length === 0
+      ? "no edge is declared, so nothing is led anywhere"
+      : "every backend that requests are led to has a server that takes them";
+  return { name: "traffic", verdict: "good", message };
 }
 
 /** How far a clock is off, the time that the answer took left aside. */
@@ -168,12 +179,17 @@ export function doctorText({ checks, where }: DoctorDocument, look: Look): strin
   const width = Math.max(...checks.map(({ name }) => name.length), 0);
   const mark = Math.max(...checks.map(({ verdict }) => MARKS[verdict].length), 0);
   const indent = mark + width + 4;
-  const lines = ORDER.flatMap((verdict) => checks.filter((each) => each.verdict === verdict)).flatMap(
+  const isOutage = ({ name, verdict }: Check) => name === "traffic" && verdict === "problem";
+  const outages = checks
+    .filter(isOutage)
+    .flatMap(({ message }) => wrapped(message, look.width, "  ").map((line) => `${toned(line, "bad", look)}\n`));
+  const others = checks.filter((each) => !isOutage(each));
+  const lines = ORDER.flatMap((verdict) => others.filter((each) => each.verdict === verdict)).flatMap(
     ({ name, verdict, message }) => {
       const [first = "", ...rest] = wrapped(message, look.width - indent);
       const head = `${toned(MARKS[verdict].padEnd(mark), TONES[verdict], look)}  ${name.padEnd(width)}  ${first}`;
       return [head.trimEnd(), ...rest.map((line) => " ".repeat(indent) + line)];
     },
   );
-  return `${toned(summary, tone, look)}${toned(`  ${where}`, "dim", look)}\n\n${lines.join("\n")}\n`;
+  return `${outages.join("")}${toned(summary, tone, look)}${toned(`  ${where}`, "dim", look)}\n\n${lines.join("\n")}\n`;
 }

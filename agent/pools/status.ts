@@ -1,6 +1,7 @@
 import type { ProcessState, Reason } from "../../model/process-state";
 import { restartsWithin } from "../../model/restart";
 import type { ProcessRecord } from "../processes/host";
+import { readStat } from "../processes/identity";
 import { fromLabels, type Labels } from "./labels";
 import type { LastExit } from "./ledger";
 import type { PoolHost, Slot } from "./slot";
@@ -21,6 +22,8 @@ export interface InstanceStatus extends Pick<Labels, "key" | "process" | "policy
   pid?: number | undefined;
   /** Of what runs, ISO 8601. */
   startedAt?: string | undefined;
+  /** Whether a signal such as SIGSTOP has stopped it. */
+  suspended?: boolean | undefined;
   /** Of what runs, in milliseconds. */
   uptimeMs?: number | undefined;
   /** Of what runs, with its whole process group, at most 5 s old. */
@@ -84,10 +87,19 @@ export function statusesOf(pool: string, { processes, lives }: PoolHost, slots: 
       dueAt: life?.state === "backoff" && life.dueAt !== undefined ? new Date(life.dueAt).toISOString() : undefined,
       lastExit: life?.lastExit,
       ...(isAlive(record)
-        ? { pid: record.pid, startedAt: record.startedAt, uptimeMs: Math.max(0, now - Date.parse(record.startedAt)) }
+        ? {
+            pid: record.pid,
+            startedAt: record.startedAt,
+            uptimeMs: Math.max(0, now - Date.parse(record.startedAt)),
+            ...(isSuspended(record.pid) ? { suspended: true } : {}),
+          }
         : {}),
     };
   });
+}
+
+function isSuspended(pid: number | undefined): boolean {
+  return pid !== undefined && readStat(pid)?.state === "T";
 }
 
 function isAlive(record: ProcessRecord | undefined): record is ProcessRecord {

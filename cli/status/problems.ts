@@ -1,20 +1,20 @@
-import type {
-  AgentStatus,
-  BackendObservation,
-  EdgeAnswer,
-  NotObserved,
-  PoolObservation,
-  RouteAnswer,
-} from "../../agent/api";
-import { formatSplit } from "../../model/split";
+import type { AgentStatus, EdgeAnswer, NotObserved, PoolObservation, RouteAnswer } from "../../agent/api";
+import { poolOfBackend } from "../../model/names";
+import { formatSplit, parsePercent } from "../../model/split";
 import { TAKEN_OVER, WAITING } from "../../model/takeover";
 import { counted, span } from "../common/units";
+import { outages, serverProblems } from "./backend-problems";
 import { exitText } from "./exit-text";
 import { observed } from "./observed";
 import type { Problem } from "./schema";
 
 /** Everything on an agent that is not as it should be, what cuts traffic first. */
-export function problemsOf({ agent, edges, pools, backends, routes, transactions }: AgentStatus, now: Date): Problem[] {
+export function problemsOf(status: AgentStatus, now: Date): Problem[] {
+  const all = allProblems(status, now);
+  return [...all.filter(({ outage }) => outage), ...all.filter(({ outage }) => !outage)];
+}
+
+function allProblems({ agent, edges, pools, backends, routes, transactions }: AgentStatus, now: Date): Problem[] {
   const changing = new Set<string>(transactions.map(({ target }) => target));
   const all: [kind: string, answers: Record<string, { name: string } | NotObserved<unknown>>][] = [
     ["edge", edges],
@@ -22,18 +22,22 @@ export function problemsOf({ agent, edges, pools, backends, routes, transactions
     ["route", routes],
     ["backend", backends],
   ];
+  const poolOf = (backend: string) => (poolOfBackend(backend) in pools ? poolOfBackend(backend) : undefined);
+  const isChanging = (edge: string) => (backend: string) =>
+    [`edge/${edge}`, `backend/${edge}/${backend}`, `pool/${poolOf(backend)}`].some((target) => changing.has(target));
   return [
     ...all.flatMap(([kind, answers]) => unseen(kind, answers)),
+    ...observed(edges).flatMap(outages),
     ...observed(edges).flatMap(edgeProblems),
     ...observed(pools).flatMap((pool) => poolProblems(pool, changing.has(`pool/${pool.name}`), now)),
-    ...observed(backends).flatMap(backendProblems),
-    ...observed(routes).flatMap((route) => (changing.has(`route/${route.name}`) ? [] : routeProblems(route))),
-    ...transactions.flatMap(({ target, state, reason, delay }) =>
+    ...observed(edges).flatMap((edge) => serverProblems(edge, { poolOf, isChanging: isChanging(edge.name) })),
+    ...observed(routes).flatMap((route) => (changing.has(`route/${route.name}`) ? [] : routeProblems(route, edges))),
+    ...transactions.flatMap(({ target, state, since, reason, delay }) =>
       state === "undoing"
         ? [
             {
               subject: target.replace("/", " "),
-              message: `is being undone (${reason ?? "no reason is known"})${delay === undefined ? "" : `: ${delay}`}`,
+              message: `is being undone (${reason ?? "no reason is known"}), and was begun ${span(now.getTime() - Date.parse(since))} ago${delay === undefined ? "" : `: ${delay}`}`,
             },
           ]
         : [],
@@ -57,6 +61,7 @@ function unseen(kind: string, all: Record<string, { name: string } | NotObserved
           {
             subject: `${kind} ${name}`,
             message: `can't be ${each.known === undefined ? "" : "wholly "}looked at: ${each.error}`,
+            ...(kind === "edge" ? { outage: true } : {}),
           },
         ]
       : [],
@@ -66,7 +71,9 @@ function unseen(kind: string, all: Record<string, { name: string } | NotObserved
 function edgeProblems({ name, live }: EdgeAnswer): Problem[] {
   const subject = `edge ${name}`;
   if (live.haproxy !== "running")
-    return [{ subject, message: "its HAProxy does not run: the agent tries to start it, see sluice events" }];
+    return [
+      { subject, message: "its HAProxy does not run: the agent tries to start it, see sluice events", outage: true },
+    ];
   const config: Problem[] =
     live.config === "as declared"
       ? []
@@ -74,7 +81,13 @@ function edgeProblems({ name, live }: EdgeAnswer): Problem[] {
   const closed = Object.entries(live.frontends).flatMap(([frontend, status]) => {
     if (status === "open") return [];
     const remedy = status === WAITING ? "it listens with its first good release" : "pulumi up opens it";
-    return [{ subject, message: `its frontend ${frontend} is ${status}: ${remedy}` }];
+    return [
+      {
+        subject,
+        message: `its frontend ${frontend} is ${status}: ${remedy}`,
+        ...(status === WAITING ? {} : { outage: true }),
+      },
+    ];
   });
   return [...config, ...closed, ...oldWorld(subject, live.takeover)];
 }
@@ -86,9 +99,9 @@ function oldWorld(subject: string, takeover: Record<string, string> = {}): Probl
   );
 }
 
-function poolProblems({ name, live, processes }: PoolObservation, changing: boolean, now: Date): Problem[] {
+function poolProblems({ name, live, processes, canary }: PoolObservation, changing: boolean, now: Date): Problem[] {
   const bad = processes.flatMap((process): Problem[] => {
-    const { key, release, current, state, startedAt } = process;
+    const { key, release, current, state, startedAt, suspended, pid } = process;
     const subject = `${key} of pool ${name}`;
     if (process.startsFrom !== undefined)
       return [{ subject, message: `is down (${state}): ${process.startsFrom}'s template starts it` }];
@@ -101,6 +114,10 @@ function poolProblems({ name, live, processes }: PoolObservation, changing: bool
       ];
     if (state === "backoff")
       return [{ subject, message: `waits to be started again (release ${release}, ${endOf(process)})` }];
+    if (state === "starting" && current && !changing)
+      return [{ subject, message: `is not up yet (release ${release}, ${endOf(process)})` }];
+    if (suspended)
+      return [{ subject, message: `is stopped by a signal, as by SIGSTOP: kill -CONT ${pid} lets it go on` }];
     if (process.health === "unhealthy" && current) return [{ subject, message: `is unhealthy (release ${release})` }];
     if (current && state === "stopped" && !changing) return [{ subject, message: `does not run (release ${release})` }];
     if (!current && state === "running" && !changing)
@@ -113,24 +130,25 @@ function poolProblems({ name, live, processes }: PoolObservation, changing: bool
     return [];
   });
   const told = new Set(bad.map(({ subject }) => subject));
-  const missing = Object.entries(live.processes).flatMap(([key, state]): Problem[] => {
+  const wantedNow = { ...live.processes, ...live.candidate?.processes };
+  const missing = Object.entries(wantedNow).flatMap(([key, state]): Problem[] => {
     const subject = `${key} of pool ${name}`;
     return state === "missing" && !told.has(subject) && !changing
       ? [{ subject, message: "is not there: pulumi up starts it" }]
       : [];
   });
-  const servers = changing
-    ? []
-    : Object.entries(live.servers).flatMap(([key, { state, weight }]): Problem[] => {
-        const subject = `${key} of pool ${name}`;
-        if (state === "missing") return [{ subject, message: "HAProxy has no server for it: pulumi up adds it" }];
-        if (state !== "ready")
-          return [{ subject, message: `its server in HAProxy is in ${state}: pulumi up makes it ready` }];
-        return weight === 0
-          ? [{ subject, message: "its server in HAProxy has weight 0: pulumi up gives it back its weight" }]
-          : [];
-      });
-  return [...bad, ...missing, ...servers, ...(changing ? [] : oldWorld(`pool ${name}`, live.takeover))];
+  const share = live.candidate?.split;
+  const wanted = formatSplit(canary?.share?.split ?? 0);
+  const splits: Problem[] =
+    share === undefined || share === "none" || share === wanted || changing
+      ? []
+      : [
+          {
+            subject: `pool ${name}`,
+            message: `its edge gives the candidate ${share} instead of ${wanted}: pulumi up puts it right`,
+          },
+        ];
+  return [...bad, ...missing, ...splits, ...(changing ? [] : oldWorld(`pool ${name}`, live.takeover))];
 }
 
 /** How often a process was restarted, and how it ended last. */
@@ -142,28 +160,28 @@ function endOf({ restarts, restartsInWindow, maxRestarts, lastExit }: PoolObserv
   return lastExit === undefined ? times : `${times}, last ended by ${exitText(lastExit)}`;
 }
 
-function backendProblems({ name, edge, live }: BackendObservation): Problem[] {
-  return Object.entries(live.servers).flatMap(([server, { state }]) =>
-    state === "missing"
-      ? [
-          {
-            subject: `backend ${name} of edge ${edge}`,
-            message: `server ${server} is missing in HAProxy: pulumi up adds it`,
-          },
-        ]
-      : [],
-  );
-}
-
-function routeProblems({ name, spec, splits }: RouteAnswer): Problem[] {
-  return Object.entries(splits).flatMap(([edge, split]) =>
-    split === null || split === spec.split
-      ? []
-      : [
-          {
-            subject: `route ${name}`,
-            message: `edge ${edge} gives the candidate ${formatSplit(split)} instead of ${formatSplit(spec.split)}: pulumi up puts it right`,
-          },
-        ],
-  );
+function routeProblems({ name, spec, splits, mirrors = {} }: RouteAnswer, edges: AgentStatus["edges"]): Problem[] {
+  const subject = `route ${name}`;
+  const gone = spec.edges
+    .filter((edge) => edges[edge] === undefined)
+    .map((edge) => ({
+      subject,
+      message: `edge ${edge} is not on this agent: pulumi up declares it, or takes it from the route`,
+    }));
+  const wrong = (shares: Record<string, number | null>, wanted: number, who: string) =>
+    Object.entries(shares).flatMap(([edge, share]) =>
+      share === null || share === wanted
+        ? []
+        : [
+            {
+              subject,
+              message: `edge ${edge} gives ${who} ${formatSplit(share)} instead of ${formatSplit(wanted)}: pulumi up puts it right`,
+            },
+          ],
+    );
+  return [
+    ...gone,
+    ...wrong(splits, spec.split, "the candidate"),
+    ...wrong(mirrors, parsePercent(spec.mirror?.share ?? "0%") ?? 0, "the mirror"),
+  ];
 }

@@ -5,6 +5,7 @@ const time = z.iso.datetime().describe("ISO 8601");
 export const problem = z.strictObject({
   subject: z.string().describe("what has it, such as `pool web` or `worker#0 of pool web`"),
   message: z.string(),
+  outage: z.boolean().optional().describe("true where requests fail because of it, or nobody can tell whether they do"),
 });
 export type Problem = z.output<typeof problem>;
 

@@ -1,6 +1,6 @@
 import { type Cell, type Column, clip, type Look, type Tone, table, toned, wrapped } from "../common/screen";
 import { bytes, counted, span } from "../common/units";
-import type { EdgeStatus, PoolStatus, ProcessStatus, StatusDocument } from "./schema";
+import type { EdgeStatus, PoolStatus, Problem, ProcessStatus, StatusDocument } from "./schema";
 
 const INDENT = "  ";
 
@@ -8,7 +8,7 @@ const INDENT = "  ";
 export function statusText(status: StatusDocument, look: Look): string {
   const now = Date.parse(status.at);
   const sections = [
-    [head(status, look, now)],
+    [...outages(status, look), head(status, look, now)],
     problems(status, look),
     transactions(status, look, now),
     edges(status.edges, look),
@@ -20,18 +20,30 @@ export function statusText(status: StatusDocument, look: Look): string {
   return `${[...sections, ...empty].map((lines) => lines.join("\n")).join("\n\n")}\n`;
 }
 
-function head({ agent, where, problems: found }: StatusDocument, look: Look, now: number): string {
-  const verdict: [string, Tone] = found.length === 0 ? ["all good", "good"] : [counted(found.length, "problem"), "bad"];
+/** Requests fail: nothing is worth saying before that. */
+function outages({ problems: found }: StatusDocument, look: Look): string[] {
+  return found
+    .filter(({ outage }) => outage)
+    .flatMap((each) => problemLines(each, look.width).map((line) => toned(line, "bad", look)));
+}
+
+function problemLines({ subject, message }: Problem, width: number): string[] {
+  return wrapped(`${subject}: ${message}`, width, INDENT);
+}
+
+function head({ agent, where, problems: found, transactions }: StatusDocument, look: Look, now: number): string {
+  const changes = transactions.length === 0 ? "" : `, ${counted(transactions.length, "change")} under way`;
+  const verdict: [string, Tone] =
+    found.length === 0 ? [`all good${changes}`, "good"] : [counted(found.length, "problem"), "bad"];
   const facts = [`up ${span(now - Date.parse(agent.since))}`, `pid ${agent.pid}`, `sluice ${agent.version}`];
   const rest = clip(`  ${where}  ${facts.join("  ")}`, look.width - verdict[0].length);
   return toned(verdict[0], verdict[1], look) + toned(rest, "dim", look);
 }
 
 function problems({ problems: found }: StatusDocument, look: Look): string[] {
-  if (found.length === 0) return [];
-  const lines = found.flatMap(({ subject, message }) =>
-    wrapped(`${subject}: ${message}`, look.width - INDENT.length, INDENT),
-  );
+  const others = found.filter(({ outage }) => !outage);
+  if (others.length === 0) return [];
+  const lines = others.flatMap((each) => problemLines(each, look.width - INDENT.length));
   return [toned("PROBLEMS", "bad", look), ...lines.map((line) => INDENT + line)];
 }
 

@@ -18,6 +18,7 @@ test("doctor finds a good host good, and tells what is wrong with one that is no
   // A machine of developers may be short of disk or of open files.
   const { disk: _, limits: __, ...rest } = verdicts(fine);
   assert.deepEqual(rest, {
+    traffic: "good",
     socket: "good",
     version: "good",
     haproxy: "good",
@@ -53,7 +54,7 @@ test("doctor finds a good host good, and tells what is wrong with one that is no
   );
   assert.ok(messages.some((message) => /^state: the two copies of the state in \S+ differ/.test(message)));
   assert.ok(
-    messages.some((message) => /^reality: edge main: can't be looked at: HAProxy did not answer/.test(message)),
+    messages.some((message) => /^traffic: edge main: can't be looked at: HAProxy did not answer/.test(message)),
   );
 });
 

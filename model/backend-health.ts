@@ -1,0 +1,37 @@
+/** A server of a backend, and whether it takes requests now. */
+export interface ServerHealth {
+  /** As declared; HAProxy's own name of one that somebody added. */
+  name: string;
+  /** Why it takes no requests, such as `in maintenance by hand` or `DOWN: L4CON`; left out where it takes them. */
+  out?: string;
+  /** How it differs from what is declared, such as `is in maint, not ready`; left out where it does not. */
+  differs?: string;
+}
+
+/** Whether a backend has servers that take requests now. */
+export interface BackendHealth {
+  /** What leads requests to it, such as `frontend http` or `route api`; empty where nothing does. */
+  from: string[];
+  /** Whether it is declared: a frontend may lead to one that is not there yet. */
+  declared: boolean;
+  servers: ServerHealth[];
+  /** Whether it has a server that takes requests once HAProxy is as declared. */
+  mendable: boolean;
+}
+
+/** Whether every request that is led to a backend is answered with 503. */
+export function isOut({ from, servers }: BackendHealth): boolean {
+  return from.length > 0 && servers.every(({ out }) => out !== undefined);
+}
+
+/** What a backend that is out does to requests, and why. */
+export function outageText(backend: string, { from, declared, servers }: BackendHealth): string {
+  if (!declared)
+    return `${from.join(" and ")} ${from.length > 1 ? "lead" : "leads"} to backend ${backend}, which is not there: every request is answered with 503`;
+  const text = `backend ${backend} answers every request with 503`;
+  if (servers.length === 0) return `${text}: it has no servers`;
+  const states = servers.map(({ name, out }) => `${name} ${out}`).join(", ");
+  return servers.length === 1
+    ? `${text}: its only server takes none (${states})`
+    : `${text}: none of its ${servers.length} servers takes requests (${states})`;
+}

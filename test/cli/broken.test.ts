@@ -1,0 +1,269 @@
+import assert from "node:assert/strict";
+import { appendFile, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { send } from "../../agent/processes/identity";
+import { doctorDocument } from "../../cli/doctor";
+import { statusOf } from "../../cli/status/document";
+import type { StatusDocument } from "../../cli/status/schema";
+import { change } from "../agent/support/pool";
+import { until } from "../support/until";
+import { type BrokenHost, brokenHost } from "./support/broken-host";
+
+const PATIENT = { deadlineMs: 60_000, intervalMs: 100 };
+
+/** One way to be broken, and what must be said of it. */
+interface Row {
+  name: string;
+  /** Breaks it; the answer mends it. */
+  breaks: (host: BrokenHost) => Promise<() => Promise<unknown>>;
+  /** The problem, as `subject: message`. */
+  says: RegExp;
+  /** Whether it is the first line, since requests fail. @default false */
+  outage?: boolean;
+}
+
+const haproxy =
+  (broken: string, mended: string): Row["breaks"] =>
+  async (host) => {
+    await host.haproxy(broken);
+    return () => host.haproxy(mended);
+  };
+
+const servers = (state: string) => `set server api/one ${state}; set server api/two ${state}`;
+
+const ROWS: Row[] = [
+  {
+    name: "all servers of a backend in maintenance",
+    breaks: haproxy(servers("state maint"), servers("state ready")),
+    says: /^edge main: backend api answers every request with 503: none of its 2 servers takes requests \(one in maintenance by hand, two in maintenance by hand\); pulumi up puts it right$/,
+    outage: true,
+  },
+  {
+    name: "all servers of a backend draining",
+    breaks: haproxy(servers("state drain"), servers("state ready")),
+    says: /^edge main: backend api answers .* \(one draining by hand, two draining by hand\); pulumi up/,
+    outage: true,
+  },
+  {
+    name: "all servers of a backend with weight 0",
+    breaks: haproxy(servers("weight 0"), servers("weight 100")),
+    says: /^edge main: backend api answers .* \(one weight 0, two weight 0\); pulumi up/,
+    outage: true,
+  },
+  {
+    name: "one server in maintenance, the other one down",
+    breaks: async ({ haproxy, api }) => {
+      await haproxy("set server api/one state maint");
+      await api[1]?.down();
+      return async () => {
+        await haproxy("set server api/one state ready");
+        await api[1]?.up();
+      };
+    },
+    says: /^edge main: backend api answers .* \(one in maintenance by hand, two DOWN: L4CON\); pulumi up/,
+    outage: true,
+  },
+  {
+    name: "all servers of a backend down",
+    breaks: async ({ api }) => {
+      await Promise.all(api.map((server) => server.down()));
+      return () => Promise.all(api.map((server) => server.up()));
+    },
+    says: /^edge main: backend api answers .* \(one DOWN: L4CON, two DOWN: L4CON\)$/,
+    outage: true,
+  },
+  {
+    name: "a backend whose servers are declared in maintenance",
+    breaks: async ({ client }) => {
+      const { spec } = (await client.route("api")) ?? assert.fail();
+      const backend = (state: "maint" | "ready") =>
+        change(client, "backend/main/beta", [
+          {
+            verb: "backend.set",
+            edge: "main",
+            backend: "beta",
+            spec: { servers: { only: { address: "127.0.0.1", port: 9, state } } },
+          },
+        ]);
+      const before = await client.backend("main", "beta");
+      const [, port] = before?.live.servers.only?.address.split(":") ?? [];
+      assert.equal(spec.candidate, "beta");
+      await backend("maint");
+      return () =>
+        change(client, "backend/main/beta", [
+          {
+            verb: "backend.set",
+            edge: "main",
+            backend: "beta",
+            spec: {
+              health: { path: "/", interval: "100 milliseconds", rise: 1, fall: 1 },
+              servers: { only: { address: "127.0.0.1", port: Number(port) } },
+            },
+          },
+        ]);
+    },
+    says: /^edge main: backend beta answers every request with 503: its only server takes none \(only in maintenance as declared\)$/,
+    outage: true,
+  },
+  {
+    name: "a candidate with a share whose backend is down",
+    breaks: async ({ beta }) => {
+      await beta.down();
+      return () => beta.up();
+    },
+    says: /^edge main: backend beta answers every request with 503: its only server takes none \(only DOWN: L4CON\)$/,
+    outage: true,
+  },
+  {
+    name: "one server of several in maintenance",
+    breaks: haproxy("set server api/one state maint", "set server api/one state ready"),
+    says: /^server one of backend api on edge main: is in maint, not ready: pulumi up puts it right$/,
+  },
+  {
+    name: "one server of several down",
+    breaks: async ({ api }) => {
+      await api[0]?.down();
+      return () => api[0]?.up() ?? assert.fail();
+    },
+    says: /^server one of backend api on edge main: takes no requests: it is DOWN: L4CON$/,
+  },
+  {
+    name: "a weight changed by hand",
+    breaks: haproxy("set server api/one weight 1", "set server api/one weight 100"),
+    says: /^server one of backend api on edge main: has weight 1, not 100: pulumi up puts it right$/,
+  },
+  {
+    name: "a health check switched off by hand",
+    breaks: haproxy("disable health api/one", "enable health api/one"),
+    says: /^server one of backend api on edge main: is not health-checked: pulumi up puts it right$/,
+  },
+  {
+    name: "a server added by hand",
+    breaks: haproxy(
+      "add server api/extra 127.0.0.1:9; enable server api/extra",
+      "set server api/extra state maint; del server api/extra",
+    ),
+    says: /^server extra of backend api on edge main: was added by hand: pulumi up puts it right$/,
+  },
+  {
+    name: "a replica of a pool in maintenance",
+    breaks: async (host) => {
+      const name = await serverOf(host, "web#0");
+      return haproxy(`set server web/${name} state maint`, `set server web/${name} state ready`)(host);
+    },
+    says: /^web#0 of pool web: its server in HAProxy is in maint, not ready: pulumi up puts it right$/,
+  },
+  {
+    name: "all replicas of a pool in maintenance",
+    breaks: async (host) => {
+      const names = [await serverOf(host, "web#0"), await serverOf(host, "web#1")];
+      const all = (state: string) => names.map((name) => `set server web/${name} state ${state}`).join("; ");
+      return haproxy(all("maint"), all("ready"))(host);
+    },
+    says: /^edge main: backend web answers every request with 503: none of its 2 servers takes requests \(web#0 in maintenance by hand, /,
+    outage: true,
+  },
+  {
+    name: "a split changed by hand",
+    breaks: async (host) => {
+      const map = /\((.*splits.*)\)/.exec(await host.haproxy("show map"))?.[1] ?? assert.fail();
+      const key = /^0x\S+ (api\S+) /m.exec(await host.haproxy(`show map ${map}`))?.[1] ?? assert.fail();
+      return haproxy(`set map ${map} ${key} 100`, `set map ${map} ${key} 5000`)(host);
+    },
+    says: /^route api: edge main gives the candidate 1% instead of 50%: pulumi up puts it right$/,
+  },
+  {
+    name: "a frontend that was disabled",
+    breaks: haproxy("disable frontend http", "enable frontend http"),
+    says: /^edge main: its frontend http is disabled: pulumi up opens it$/,
+    outage: true,
+  },
+  {
+    name: "a config changed by hand",
+    breaks: async ({ directory }) => {
+      const path = join(directory, "edges", "main", "haproxy.cfg");
+      const before = await readFile(path, "utf8");
+      await appendFile(path, "# changed\n");
+      return () => writeFile(path, before);
+    },
+    says: /^edge main: its config is changed by hand: pulumi up puts the declared one back$/,
+  },
+  {
+    name: "a process that is stopped by a signal",
+    breaks: async ({ client }) => {
+      const process = (await client.pool("web"))?.processes.find(({ key }) => key.startsWith("clock"));
+      const pid = process?.pid ?? assert.fail();
+      send(pid, "SIGSTOP");
+      return async () => send(pid, "SIGCONT");
+    },
+    says: /^clock\S* of pool web: is stopped by a signal, as by SIGSTOP: kill -CONT \d+ lets it go on$/,
+  },
+];
+
+test("whatever is broken is said by status and doctor, first where requests fail, with exit 1; all else is all good", async (t) => {
+  const host = await brokenHost(t);
+  const look = async () => statusOf(await host.client.status(), host.socket, new Date());
+  const said = ({ problems }: StatusDocument) => problems.map(({ subject, message }) => `${subject}: ${message}`);
+  const allGood = async () => {
+    await until(
+      "everything to be good",
+      async () => {
+        const document = await look();
+        if (document.problems.length > 0) throw new Error(said(document).join("\n"));
+        return true;
+      },
+      PATIENT,
+    );
+  };
+  await allGood();
+  const good = await host.sluice(["status"]);
+  assert.equal(good.code, 0);
+  assert.match(good.stdout, /^all good /);
+
+  for (const { name, breaks, says, outage = false } of ROWS)
+    await t.test(name, async () => {
+      const mend = await breaks(host);
+      try {
+        await until(
+          "it to be said",
+          async () => {
+            const document = await look();
+            const found = document.problems.find(({ subject, message }) => says.test(`${subject}: ${message}`));
+            if (found === undefined) throw new Error(said(document).join("\n"));
+            assert.equal(found.outage ?? false, outage);
+            assert.equal(document.problems[0]?.outage ?? false, outage);
+            return true;
+          },
+          PATIENT,
+        );
+        const [text, doctor] = await Promise.all([host.sluice(["status"]), host.sluice(["doctor"])]);
+        assert.equal(text.code, 1);
+        assert.match(unwrapped(text.stdout), outage ? says : /^\d problems? /);
+        assert.equal(doctor.code, 1);
+        if (outage) assert.match(unwrapped(doctor.stdout), says);
+        else assert.match(doctor.stdout.replaceAll(/\s+/g, " "), /PROBLEM reality /);
+      } finally {
+        await mend();
+      }
+      await allGood();
+    });
+  const { code, stdout } = await host.sluice(["doctor", "--json"]);
+  assert.equal(code, 0);
+  const examined = doctorDocument.parse(JSON.parse(stdout));
+  assert.deepEqual(
+    examined.checks.filter(({ verdict }) => verdict === "problem"),
+    [],
+  );
+});
+
+/** The first sentence of a screen, whatever its width. */
+function unwrapped(text: string): string {
+  return text.replaceAll(/\n {2}/g, " ").split("\n")[0] ?? "";
+}
+
+async function serverOf({ client }: BrokenHost, key: string): Promise<string> {
+  const observed = (await client.edge("main"))?.observed.backends.web ?? {};
+  const port = (await client.pool("web"))?.processes.find((process) => process.key === key)?.port;
+  return Object.entries(observed).find(([, server]) => server.port === port)?.[0] ?? assert.fail();
+}
