@@ -132,13 +132,12 @@ async function poolProblems(
       message: `edge ${spec.edge} has a backend named ${pool}, which is not this pool's: use another name`,
     });
   const { strategy, edge: before } = host.committed.pools[pool]?.settings ?? {};
-  if (strategy !== undefined && strategy !== spec.strategy && !preview)
+  if (strategy !== undefined && strategy !== spec.strategy)
     problems.push({
       path: "strategy",
       message: `pool ${pool} is ${strategy}: it can't become ${spec.strategy} while it serves, declare another pool`,
     });
-  // In a preview this is a replacement, which removes the pool from its old edge first.
-  if (before !== undefined && before !== spec.edge && !preview)
+  if (before !== undefined && before !== spec.edge)
     problems.push({
       path: "edge",
       message: `pool ${pool} serves edge ${before}: a pool can't move to edge ${spec.edge}, declare another pool`,

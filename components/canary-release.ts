@@ -15,7 +15,7 @@ export const DEFAULT_INTERVAL: Duration = "30 seconds";
 export const DEFAULT_THRESHOLDS: readonly string[] = ["p95 < 500 ms", "5xx < 0.5 %"];
 
 export interface CanaryNode {
-  /** Host that runs the node. Change: replaces its pool. */
+  /** Host that runs the node. Change: refused while it serves. */
   host: LocalHost;
   /** Address at which the edges reach it. @default "127.0.0.1". Change: the server is drained and added anew, live. */
   address?: pulumi.Input<string> | undefined;
@@ -35,7 +35,7 @@ export interface CanaryReleaseArgs extends Settings {
   artifact?: PoolArgs["artifact"];
   /** Edges that lead requests to the nodes. Change: live. */
   edges: [HaproxyEdge, ...HaproxyEdge[]];
-  /** Name of the backend on each edge, for frontends and routes. @default the component's name. Change: replaces the backends. */
+  /** Name of the backend on each edge, for frontends and routes. @default the component's name. Change: refused while it serves. */
   backend?: string | undefined;
   /** How an edge chooses a node. @default "roundrobin". Change: hitless reload. */
   balance?: BackendArgs["balance"];

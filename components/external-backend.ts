@@ -3,9 +3,9 @@ import { Backend, type BackendArgs } from "../provider/classes/backend";
 import type { HaproxyEdge } from "./haproxy-edge";
 
 export interface ExternalBackendArgs extends Omit<BackendArgs, "agent" | "edge" | "name"> {
-  /** Edge that leads there. Change: replaces the backend. */
+  /** Edge that leads there. Change: refused while it serves. */
   edge: HaproxyEdge;
-  /** Name on its edge, which another component name with an alias keeps. @default the component's name. Change: replaces the backend. */
+  /** Name on its edge, which another component name with an alias keeps. @default the component's name. Change: refused while it serves. */
   name?: string | undefined;
 }
 

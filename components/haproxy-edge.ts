@@ -4,7 +4,7 @@ import type { AgentRef } from "../provider/resources/agent-ref";
 import type { LocalHost } from "./local-host";
 
 export interface HaproxyEdgeArgs extends Omit<EdgeArgs, "agent" | "name"> {
-  /** Host that runs the HAProxy. Change: replaces the edge. */
+  /** Host that runs the HAProxy. Change: refused while it serves. */
   host: LocalHost;
   /** Name on its host, which another component name with an alias keeps. @default the component's name. Change: refused. */
   name?: string | undefined;

@@ -6,7 +6,7 @@ import { Agent } from "../provider/classes/agent";
 import type { AgentRef } from "../provider/resources/agent-ref";
 
 export interface LocalHostArgs {
-  /** State folder of the agent, absolute. @default `.sluice/hosts/<name>` in the project. Change: replaces the agent. */
+  /** State folder of the agent, absolute. @default `.sluice/hosts/<name>` in the project. Change: refused while it serves. */
   directory?: pulumi.Input<string> | undefined;
   /** Unix socket of the agent. @default `agent.sock` in the state folder. Change: the agent restarts, apps do not. */
   socket?: pulumi.Input<string> | undefined;

@@ -4,7 +4,7 @@ import { Pool, type PoolArgs } from "../provider/classes/pool";
 import type { HaproxyEdge } from "./haproxy-edge";
 
 export interface ProcessPoolArgs extends Omit<PoolArgs, "agent" | "name" | "edge"> {
-  /** Edge whose backend of this pool's name the proxied process serves; the pool runs on the edge's host. Change: replaces the pool. */
+  /** Edge whose backend of this pool's name the proxied process serves; the pool runs on the edge's host. Change: refused while it serves. */
   edge: HaproxyEdge;
   /** Name on its host and of its backend, which another component name with an alias keeps. @default the component's name. Change: refused. */
   name?: string | undefined;

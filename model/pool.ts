@@ -115,7 +115,7 @@ export type SecretNames = Record<string, readonly string[]>;
 export const poolProperties = z.strictObject({
   /**
    * How a new release takes over: `side-by-side` starts beside the old one and takes its traffic; `in-place` takes its place,
-   * on the same ports, while the edges lead traffic to other hosts. Change: replaces the pool. @default "side-by-side"
+   * on the same ports, while the edges lead traffic to other hosts. Change: refused while it serves. @default "side-by-side"
    */
   strategy: z.enum(["side-by-side", "in-place"]).default("side-by-side"),
   /** Edge on the same agent whose backend, named as the pool, the proxied process serves. A pool in place has none. */

@@ -3,7 +3,7 @@ import type { EvidenceRetentionInput } from "../../model/evidence/retention";
 import type { AgentRef } from "../resources/agent-ref";
 
 export interface AgentArgs {
-  /** State folder on this host, absolute. Change: replaces the agent. */
+  /** State folder on this host, absolute. Change: refused while it serves. */
   directory: pulumi.Input<string>;
   /** Unix socket. @default `agent.sock` in the state folder. Change: the agent restarts, apps do not. */
   socket?: pulumi.Input<string> | undefined;

@@ -8,11 +8,11 @@ import type { DeepInput } from "./input";
 export type BackendArgs = { [Property in keyof BackendInput]: DeepInput<BackendInput[Property]> } & {
   [Property in keyof BackendDeclarations]: DeepInput<BackendDeclarations[Property]>;
 } & {
-  /** The agent of its edge. Change of its folder: replaces the backend. */
+  /** The agent of its edge. Change of its folder: refused while it serves. */
   agent: pulumi.Input<AgentRef>;
-  /** Name of its edge. Change: replaces the backend. */
+  /** Name of its edge. Change: refused while it serves. */
   edge: pulumi.Input<string>;
-  /** Name on its edge. Change: replaces the backend. */
+  /** Name on its edge. Change: refused while it serves. */
   name: pulumi.Input<string>;
 };
 

@@ -5,7 +5,7 @@ import type { DeepInput } from "./input";
 
 /** An agent's HAProxy: frontends, timeouts and limits. See {@link EdgeInput} for units, ranges and defaults. */
 export type EdgeArgs = { [Property in keyof EdgeInput]: DeepInput<EdgeInput[Property]> } & {
-  /** The agent that runs it. Change of its folder: replaces the edge. */
+  /** The agent that runs it. Change of its folder: refused while it serves. */
   agent: pulumi.Input<AgentRef>;
   /** Name on its agent. Change: refused. */
   name: pulumi.Input<string>;

@@ -26,7 +26,7 @@ export type PoolArgs = {
    * a whole. Change of its content: a promotion. @default none: the release is on the host already
    */
   artifact?: pulumi.Input<string> | undefined;
-  /** The agent that runs its processes. Change of its folder: replaces the pool. */
+  /** The agent that runs its processes. Change of its folder: refused while it serves. */
   agent: pulumi.Input<AgentRef>;
   /** Name on its agent, and of its backend on an edge of its own. Change: refused. */
   name: pulumi.Input<string>;

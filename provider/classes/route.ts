@@ -10,7 +10,7 @@ import type { DeepInput } from "./input";
 export type RouteArgs = { [Property in keyof DeclaredRouteInput]: DeepInput<DeclaredRouteInput[Property]> } & {
   [Property in keyof RouteDeclarations]: DeepInput<RouteDeclarations[Property]>;
 } & {
-  /** The agent of `edges`. Change to agents of which none has the route yet: replaces the route. */
+  /** The agent of `edges`. Change: live, it ends on agents that are left out. */
   agent: pulumi.Input<AgentRef>;
   /** Edges of further agents, which move in step with those. @default none */
   others?: pulumi.Input<RouteHost[] | undefined>;

@@ -3,12 +3,17 @@ import { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
 import { agentOptions } from "../../model/agent";
 import { absolutePath } from "../../model/names";
-import type { StepInput } from "../../model/transaction";
+import type { StepInput, Target } from "../../model/transaction";
 import type { Context, Failure } from "../server";
 
 /** The agent that a resource lives on. The folder names it; the socket is how it is reached. */
 export const agentRef = z.strictObject({ directory: absolutePath, socket: agentOptions.shape.socket });
 export type AgentRef = z.output<typeof agentRef>;
+
+/** What a resource stands for on an agent, see `Resource.targets`. */
+export function targetOn({ directory }: Pick<AgentRef, "directory">, target: Target): string {
+  return `${directory} ${target}`;
+}
 
 /** Runs work with a client of an agent, and closes it. */
 export async function withAgent<T>({ socket }: AgentRef, work: (client: AgentClient) => Promise<T>): Promise<T> {

@@ -6,7 +6,7 @@ import { type AgentOptions, agentOptions, isLiveChange } from "../../model/agent
 import { absolutePath } from "../../model/names";
 import { agentBundle, type Checked, type Context, type DiffRequest, type Properties, type Resource } from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
-import { differences, parseInputs, withLive } from "./inputs";
+import { differences, moveFailures, parseInputs, withLive } from "./inputs";
 
 interface Inputs extends AgentOptions {
   directory: string;
@@ -31,13 +31,14 @@ export const agentResource: Resource = {
       { ...news, socket },
       { own: { directory: absolutePath }, spec: agentOptions },
     );
+    failures.push(...moveFailures(olds, values, ["directory"]));
     return { failures, inputs: { ...withLive(values, olds, EXPECTED), version: agentBundle().version } };
   },
 
   async diff(_context, request: DiffRequest<Properties, Properties>) {
-    const entries = differences(request, { replacing: ["directory"], expected: () => EXPECTED });
+    const entries = differences(request, { expected: () => EXPECTED });
     const upgrade = request.olds.version !== request.news.version ? [{ path: "version", kind: "update" as const }] : [];
-    return { entries: [...entries, ...upgrade], deleteBeforeReplace: false };
+    return { entries: [...entries, ...upgrade] };
   },
 
   async create(context, { inputs }) {
@@ -60,6 +61,11 @@ export const agentResource: Resource = {
     const wanted = news as unknown as Inputs;
     if (context.preview) return { ...news, connection: connectionOf(wanted) };
     return asProperties(await ensure(wanted, (olds as unknown as State).socket, context));
+  },
+
+  targets(properties) {
+    const { directory } = properties as unknown as Inputs;
+    return [`${directory} agent`];
   },
 
   async delete(context, { state }) {

@@ -4,9 +4,9 @@ import { expectedBackend } from "../../model/live";
 import { name } from "../../model/names";
 import { type Context, containsUnknown, type Properties, type Resource } from "../server";
 import { lookAtBackend } from "./agent-look";
-import { type AgentRef, agentRef, askAgent, withAgent } from "./agent-ref";
+import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
 import { checkedOnHost } from "./host-check";
-import { differences, parseInputs, whenKnown } from "./inputs";
+import { differences, moveFailures, parseInputs, renameFailures, whenKnown } from "./inputs";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -25,6 +25,7 @@ export const backendResource: Resource = {
       own: { agent: agentRef, edge: name, name, ...backendDeclarations },
       spec: backendSpec,
     });
+    failures.push(...renameFailures(olds, values), ...moveFailures(olds, values, ["edge", "agent.directory"]));
     return checkedOnHost(context, olds, { failures, values, known }, setStep, (inputs) =>
       expectedBackend(inputs as unknown as Inputs),
     );
@@ -33,7 +34,6 @@ export const backendResource: Resource = {
   async diff(_context, request) {
     return {
       entries: differences(request, {
-        replacing: ["name", "edge", "agent.directory"],
         ignored: ["agent.socket", ...Object.keys(backendDeclarations)],
         expected: (inputs) => expectedBackend(inputs as unknown as Inputs),
       }),
@@ -62,6 +62,11 @@ export const backendResource: Resource = {
     if (context.preview) await sayPlan(news, setStep, context);
     else await apply(news, context);
     return outputsOf(news);
+  },
+
+  targets(properties) {
+    const { agent, edge, name: backend } = properties as unknown as Inputs;
+    return [targetOn(agent, `backend/${edge}/${backend}`)];
   },
 
   async delete(context, { state }) {

@@ -2,9 +2,9 @@ import { type EdgeSpec, edgeSpec, listensOn } from "../../model/edge";
 import { expectedEdge, hostPort } from "../../model/live";
 import { name } from "../../model/names";
 import { type Context, type Properties, type Resource, UNKNOWN } from "../server";
-import { type AgentRef, agentRef, askAgent, withAgent } from "./agent-ref";
+import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
 import { checkedOnHost } from "./host-check";
-import { differences, parseInputs, renameFailures } from "./inputs";
+import { differences, moveFailures, parseInputs, renameFailures } from "./inputs";
 import { noteMeter } from "./metered";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
@@ -20,7 +20,7 @@ export const edgeResource: Resource = {
 
   async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: edgeSpec });
-    failures.push(...renameFailures(olds, values));
+    failures.push(...renameFailures(olds, values), ...moveFailures(olds, values, ["agent.directory"]));
     if (known && failures.length === 0) {
       const { agent, name: edge, meter } = values as unknown as Inputs;
       noteMeter(agent, edge, meter);
@@ -33,12 +33,9 @@ export const edgeResource: Resource = {
   async diff(_context, request) {
     return {
       entries: differences(request, {
-        replacing: ["agent.directory"],
         ignored: ["agent.socket"],
         expected: (inputs) => expectedEdge(inputs as unknown as Inputs),
       }),
-      // A new HAProxy can't listen on the addresses of the old one.
-      deleteBeforeReplace: true,
     };
   },
 
@@ -66,6 +63,11 @@ export const edgeResource: Resource = {
     }
     await apply(news, context);
     return outputsOf(news);
+  },
+
+  targets(properties) {
+    const { agent, name: edge } = properties as unknown as Inputs;
+    return [targetOn(agent, `edge/${edge}`)];
   },
 
   async delete(context, { id, state }) {

@@ -47,7 +47,7 @@ export async function replaceInPlace(
   const host = new AgentClient(agent.socket);
   const edges = serves.edges.map(({ agent: { socket }, edge }) => ({ client: new AgentClient(socket), edge }));
   try {
-    const { how } = await host.plan(start);
+    const [{ how }, before] = await Promise.all([host.plan(start), host.pool(name)]);
     const own: PlacePart = { client: host, target: `pool/${name}`, create };
     if (how !== "restart") {
       await inTransactions([own], context, ([part]) => (part as OpenPart).run(start).then(() => undefined));
@@ -56,7 +56,10 @@ export async function replaceInPlace(
     const leading = edges.map(
       ({ client, edge }): PlacePart => ({ client, edge, target: `backend/${edge}/${serves.backend}`, passing: true }),
     );
-    await new Replacement(inputs, serves, start, context, create).run([{ ...own, leaseMs: HOST_LEASE_MS }, ...leading]);
+    await new Replacement(inputs, serves, start, context, before === undefined).run([
+      { ...own, leaseMs: HOST_LEASE_MS },
+      ...leading,
+    ]);
   } finally {
     for (const client of [host, ...edges.map((edge) => edge.client)]) client.close();
   }
@@ -80,7 +83,8 @@ class Replacement {
     private readonly serves: Serves,
     private readonly start: StartStep,
     private readonly context: Context,
-    private readonly create: boolean,
+    /** Whether nothing runs yet that gates would have to protect. */
+    private readonly isFirst: boolean,
   ) {}
 
   run(parts: PlacePart[]): Promise<void> {
@@ -99,7 +103,7 @@ class Replacement {
     const { watch, release, name } = this.inputs;
     const { before = [], gates = [], window = "0 seconds" } = watch ?? {};
     await agreed(edges, (part) => this.drainStep(part));
-    if (!this.create) await this.assertMetered(edges, gates);
+    if (!this.isFirst) await this.assertMetered(edges, gates);
     await this.watch({ gates: before, window: "0 seconds", title: `before ${release.id}` }, edges, signal, tell);
     // Before the traffic leaves, so that the host is without it no longer than it must be.
     await placeArtifact((host as PlacePart).client, this.inputs, { log: this.context.log, signal });
@@ -110,7 +114,7 @@ class Replacement {
     await Promise.all(edges.map(({ run, edge }) => run(this.enableStep(edge))));
     this.context.log.progress(`release ${release.id} of ${name} takes requests`);
     // Where nothing ran before there is nothing to go back to, and nobody asks for it yet.
-    if (this.create) return;
+    if (this.isFirst) return;
     const title = `release ${release.id}`;
     tell({ kind: "stage", at: Date.now(), stage: title, windowMs: milliseconds(window) });
     await this.watch({ gates, window, title }, edges, signal, tell);

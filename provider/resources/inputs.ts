@@ -6,6 +6,7 @@ import {
   diffValues,
   type Failure,
   failuresOf,
+  getAt,
   type Properties,
   UNKNOWN,
 } from "../server";
@@ -59,17 +60,12 @@ export function parseInputs(news: Properties, { own, spec }: Parts): ParsedInput
  * How a resource differs: declared properties by their inputs, and reality by what was observed. An update brings both
  * to what is declared.
  *
- * @param replacing top-level properties (or paths) whose change needs a new resource
  * @param ignored paths whose change, or that of what is below them, needs nothing at all
  * @param expected reality as inputs without `live` expect it: a create records none, and a refresh compares with the record
  */
 export function differences(
   request: { olds: Properties; oldInputs: Properties; news: Properties },
-  {
-    replacing = [],
-    ignored = [],
-    expected,
-  }: { replacing?: string[]; ignored?: string[]; expected: (inputs: Properties) => unknown },
+  { ignored = [], expected }: { ignored?: string[]; expected: (inputs: Properties) => unknown },
 ): DiffEntry[] {
   const { olds, oldInputs, news } = request;
   const declared = [...new Set([...Object.keys(oldInputs), ...Object.keys(news)])]
@@ -78,8 +74,7 @@ export function differences(
     .filter(
       ({ path }) =>
         !ignored.some((outer) => path === outer || (/^[.[]/.test(path.slice(outer.length)) && path.startsWith(outer))),
-    )
-    .map((entry) => (replacing.includes(entry.path) ? { ...entry, replace: true } : entry));
+    );
   return [...declared, ...diffValues(olds.live, news.live ?? expected(news), ["live"])];
 }
 
@@ -108,6 +103,25 @@ export function renameFailures(olds: object | undefined, news: Properties): Fail
   if (typeof before !== "string" || typeof after !== "string" || before === after) return [];
   const reason = `${before} can't become ${after} while it serves: keep name: "${before}", or declare ${after} beside it and remove ${before} later`;
   return [{ property: "name", reason }];
+}
+
+/**
+ * What runs on one host, or on one edge, can't go to another one while it serves: the new one can't start beside it under its
+ * name before the old one has stopped.
+ *
+ * @param keys properties that say where it is: `edge`, `agent.directory`
+ */
+export function moveFailures(olds: object | undefined, news: Properties, keys: readonly string[]): Failure[] {
+  return keys.flatMap((key) => {
+    const [before, after] = [olds, news].map((inputs) => getAt(inputs, key.split(".")));
+    if (typeof before !== "string" || typeof after !== "string" || before === after) return [];
+    const reason = `${before} can't become ${after} while ${shownName(news)} serves: declare another one there, lead the traffic to it, and remove this one later; where ${before} is gone for good, take this one out of the stack first (pulumi state delete)`;
+    return [{ property: key, reason }];
+  });
+}
+
+function shownName({ name }: Properties): string {
+  return typeof name === "string" ? name : "it";
 }
 
 /** Stands for what can't be computed before everything is known. */

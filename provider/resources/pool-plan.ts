@@ -1,4 +1,4 @@
-import type { PlanAnswer } from "../../agent/api";
+import type { PlanAnswer, PoolObservation } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
 import { canaryPlan, downLines, promotionPlan } from "../../model/promotion-plan";
@@ -25,6 +25,7 @@ export async function sayPoolPlan(
   const [old, pool] = [before as unknown as PoolInputs | undefined, after as unknown as PoolInputs];
   const start = toStep(after);
   const answer = await asked(pool, (client) => client.plan(start));
+  const running = old === undefined ? await asked(pool, (client) => client.pool(pool.name)) : undefined;
   const plan =
     pool.serves !== undefined && pool.watch !== undefined && restarts(old, pool, answer)
       ? [
@@ -32,13 +33,22 @@ export async function sayPoolPlan(
             pool,
             pool.watch,
             { ...pool.serves, edges: pool.serves.edges.map(({ edge }) => edge) },
-            old?.release.id,
+            old?.release.id ?? running?.live.release,
           ),
           ...downLines(answer?.down ?? [], pool),
         ]
-      : promotionPlan(old, pool, answer?.down);
+      : running === undefined
+        ? promotionPlan(old, pool, answer?.down)
+        : takingOver(running, pool);
   context.log.info([...plan, ...(answer?.takeover ?? [])].join("\n  "));
   if (pool.canary !== undefined || old?.canary !== undefined) await sayWalk(pool, start, context);
+}
+
+/** What the create of a pool does that runs already, as by `--replace` or after its record was deleted. */
+function takingOver({ live: { release } }: PoolObservation, pool: PoolInputs): string[] {
+  const title = `takes pool ${pool.name} over as it runs, with release ${release}: only what is declared otherwise changes; to restart its processes, use sluice restart ${pool.name}`;
+  const other = release === pool.release.id ? [] : promotionPlan({ ...pool, release: { id: release, path: "" } }, pool);
+  return [title, ...other];
 }
 
 /** Says which stages a candidate walks through, from where it is now. */

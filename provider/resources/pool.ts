@@ -5,12 +5,12 @@ import { poolSpecWith } from "../../model/pool";
 import { candidateOf, candidateShare } from "../../model/pool-share";
 import { watched } from "../../model/serving";
 import { type Context, containsUnknown, type Failure, type Properties, type Resource } from "../server";
-import { askAgent, liveFailures, withAgent } from "./agent-ref";
+import { askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
 import { withArtifact } from "./artifact";
 import { canaryGateFailures, candidateFailures } from "./canary-check";
 import { replaceInPlace, type StartStep } from "./in-place";
 import { inPlaceFailures } from "./in-place-check";
-import { differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
+import { differences, moveFailures, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
 import { sayPoolPlan } from "./pool-plan";
 import { removePool } from "./pool-removal";
@@ -33,6 +33,7 @@ export const poolResource: Resource = {
     failures.push(
       ...artifactFailures,
       ...renameFailures(olds, values),
+      ...moveFailures(olds, values, ["agent.directory"]),
       ...strategyFailures(values),
       ...candidateFailures(values, secrets.candidate),
     );
@@ -64,12 +65,10 @@ export const poolResource: Resource = {
   async diff(_context, request) {
     return {
       entries: differences(request, {
-        replacing: ["edge", "strategy", "agent.directory"],
         // Where an artifact lies on who deploys says nothing: its digest is part of the release's path.
         ignored: ["agent.socket", "artifact", "canary.artifact", ...Object.keys(poolDeclarations)],
         expected: (inputs) => expectedPool(inputs as unknown as PoolInputs),
       }),
-      deleteBeforeReplace: true,
     };
   },
 
@@ -91,6 +90,11 @@ export const poolResource: Resource = {
     if (context.preview) await sayPoolPlan(oldInputs, news, (given) => startStep(given, context), context);
     else await apply(news, context, { create: false });
     return outputsOf(news);
+  },
+
+  targets(properties) {
+    const { agent, name } = properties as unknown as PoolInputs;
+    return [targetOn(agent, `pool/${name}`)];
   },
 
   async delete(context, { id, state }) {

@@ -7,7 +7,7 @@ import { type DeclaredRoute, declaredRoute, routeAt } from "../../model/route";
 import { formatSplit } from "../../model/split";
 import { explainWalk, type Place, placeOf, soakWarning, walkProblem } from "../../model/stages";
 import { type Context, containsUnknown, type Failure, type Properties, type Resource } from "../server";
-import { type AgentRef, agentRef, askAgent, liveFailures, withAgent } from "./agent-ref";
+import { type AgentRef, agentRef, askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
 import { gateFailures } from "./gate-checks";
 import { asRecorded, differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { meterFailures } from "./metered";
@@ -66,12 +66,9 @@ export const routeResource: Resource = {
   async diff(_context, request) {
     return {
       entries: differences(request, {
-        // Agents may come and go, as long as one stays.
-        replacing: isElsewhere(request.oldInputs, request.news) ? ["agent.directory"] : [],
         ignored: ["agent.socket", ...Object.keys(routeDeclarations)],
         expected: (inputs) => outputsOf(inputs).live,
       }),
-      deleteBeforeReplace: true,
     };
   },
 
@@ -109,8 +106,14 @@ export const routeResource: Resource = {
     return outputsOf(news);
   },
 
-  async delete(context, { id, state }) {
-    await withHosts(hostsOf(state as unknown as Inputs), async (hosts) => {
+  targets(properties) {
+    const inputs = properties as unknown as Inputs;
+    return hostsOf(inputs).map(({ agent }) => targetOn(agent, `route/${inputs.name}`));
+  },
+
+  async delete(context, { id, state, declares }) {
+    const left = hostsOf(state as unknown as Inputs).filter(({ agent }) => !declares(targetOn(agent, `route/${id}`)));
+    await withHosts(left, async (hosts) => {
       const here = await Promise.all(hosts.map(async ({ client }) => (await client.route(id)) !== undefined));
       const parts = hosts
         .filter((_, index) => here[index])
@@ -142,14 +145,6 @@ function expectedLive(inputs: Inputs): RouteLive {
   const edges = edgeKeys(hostsOf(inputs)).map(({ key }) => key);
   const { mirror, split } = routeAt(inputs, target(inputs));
   return expectedRoute({ edges, mirror }, split);
-}
-
-function isElsewhere(before: Properties, after: Properties): boolean {
-  if (containsUnknown(before) || containsUnknown(after)) return true;
-  const [old, now] = [before, after].map((inputs) =>
-    hostsOf(inputs as unknown as Inputs).map(({ agent }) => agent.directory),
-  );
-  return !now?.some((directory) => old?.includes(directory));
 }
 
 /** What the agents find with the route, each with the property that names the edge. */

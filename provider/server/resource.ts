@@ -57,8 +57,13 @@ export interface Resource<I extends object = Properties, S extends object = Prop
   /** Undefined where the resource is gone. Inputs are empty for an import. */
   read(context: Context, request: { id: string; inputs: I; state: S }): Promise<Observed<I, S> | undefined>;
   update(context: Context, request: UpdateRequest<I, S>): Promise<S>;
-  /** `timeoutSeconds` is 0 where the program sets none. */
-  delete(context: Context, request: { id: string; state: S; inputs: I; timeoutSeconds: number }): Promise<void>;
+  /**
+   * What of reality a resource stands for, by its inputs or state: `/srv/agent pool/web`. A delete of what the program still
+   * declares (`--replace`, a taint, another logical name) leaves it alone, since the create that goes with it takes
+   * it over as it runs. @default nothing, so that every delete is one
+   */
+  targets?(properties: I | S): string[];
+  delete(context: Context, request: DeleteRequest<I, S>): Promise<void>;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: each resource has inputs and outputs of its own, and the server only passes them on.
@@ -78,6 +83,16 @@ export interface UpdateRequest<I, S> {
   olds: S;
   oldInputs: I;
   news: I;
+}
+
+export interface DeleteRequest<I, S> {
+  id: string;
+  state: S;
+  inputs: I;
+  /** 0 where the program sets none. */
+  timeoutSeconds: number;
+  /** Whether the program declares a target in this run, whatever logical name it has there: that one must stay. */
+  declares(target: string): boolean;
 }
 
 export interface Observed<I, S> {

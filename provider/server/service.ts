@@ -27,6 +27,7 @@ import type { Operations } from "./operations";
 import { type Path, parsePath, renderPath } from "./path";
 import { Redactor } from "./redact";
 import type { AnyResource, Context } from "./resource";
+import { containsUnknown } from "./unknown";
 import { marshal, type Properties, type Unmarshalled, unmarshal } from "./value";
 
 export interface ProviderDefinition {
@@ -53,6 +54,8 @@ interface Bags {
 /** Serves the resource provider protocol (proto/pulumi/provider.proto) for a set of typed resources. */
 export class ProviderService {
   #resources: Promise<ReadonlyMap<string, AnyResource>> | undefined;
+  /** What the program has declared in this run, see {@link Resource.targets}. */
+  readonly #declared = new Set<string>();
 
   constructor(
     private readonly definition: ProviderDefinition,
@@ -71,7 +74,11 @@ export class ProviderService {
       getSchema: answer(() => this.#schema()),
       checkConfig: answer(checkConfig),
       diffConfig: answer(diffConfig),
-      configure: answer(configureResponse),
+      configure: answer(() => {
+        // A provider that is attached to serves one run after the other.
+        this.#declared.clear();
+        return configureResponse();
+      }),
       check: answer((request: CheckRequest, call) => this.#check(request, call)),
       diff: answer((request: DiffRequest, call) => this.#diff(request, call)),
       create: answer((request: CreateRequest, call) => this.#create(request, call)),
@@ -133,6 +140,8 @@ export class ProviderService {
       // The engine sends an empty bag on create, as it has no way to say "none".
       const recorded = Object.keys(olds.value).length > 0 ? olds.value : undefined;
       const checked = await resource.check(context, { olds: recorded, news: news.value });
+      if (checked.failures.length === 0)
+        for (const target of targetsOf(resource, checked.inputs)) this.#declared.add(target);
       const response = new CheckResponse();
       const secretPaths = [...news.secretPaths, ...(checked.secrets ?? []).map(parsePath)];
       response.setInputs(marshal(checked.inputs as Properties, secretPaths, redactor.isSecretText));
@@ -217,7 +226,13 @@ export class ProviderService {
     const bags = { news: inputs, others: [state] };
     return this.#operate(request, call, bags, { timeoutSeconds }, async (resource, context) => {
       const id = request.getId();
-      await resource.delete(context, { id, state: state.value, inputs: inputs.value, timeoutSeconds });
+      const targets = targetsOf(resource, state.value);
+      const declares = (target: string) => this.#declared.has(target);
+      if (targets.length > 0 && targets.every(declares))
+        context.log.info(
+          "stays as it runs, since the program declares it: only its record in the stack is another one",
+        );
+      else await resource.delete(context, { id, state: state.value, inputs: inputs.value, timeoutSeconds, declares });
       return new Empty();
     });
   }
@@ -291,6 +306,11 @@ function isGrpcError(thrown: unknown): thrown is { code: number; details: string
 
 function outputs(value: object, secretPaths: readonly Path[], redactor: Redactor): Struct {
   return marshal(value as Properties, secretPaths, redactor.isSecretText);
+}
+
+/** What checked inputs or a state stand for; nothing while that is not known. */
+function targetsOf(resource: AnyResource, properties: object): string[] {
+  return containsUnknown(properties) ? [] : (resource.targets?.(properties) ?? []);
 }
 
 /** `urn:pulumi:<stack>::<project>::<parent type>$<type>::<name>` */

@@ -96,13 +96,14 @@ test("of two pools that take the same ports at the same time, one is refused", a
   assert.match(failures[0] ?? "", /overlaps .* of pool (one|two)/);
 });
 
-test("a pool's move to another edge is no problem of a preview, which replaces it, but of a step", async (t) => {
+test("a pool's move to another edge is refused in a preview and by a step", async (t) => {
   const { client, app } = await world(t);
   const { from } = await freeRange(1);
   await change(client, "edge/other", [edgeStep(from, "other")]);
   const step = startStep(app);
   const moved = { ...step, spec: { ...step.spec, edge: "other" } };
-  assert.deepEqual(await client.check(moved), []);
+  const [problem, ...others] = await client.check(moved);
+  assert.deepEqual([problem?.path, others], ["edge", []]);
   await assert.rejects(change(client, "pool/web", [moved]), /a pool can't move to edge other/);
 });
 

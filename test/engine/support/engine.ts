@@ -165,6 +165,14 @@ export class Workspace {
   destroy = (...args: string[]): Promise<Outcome> => this.start("destroy", ...args).finished;
   cancel = (...args: string[]): Promise<Outcome> => this.start("cancel", ...args).finished;
 
+  /** Any other command, as it is given. */
+  run = (...args: string[]): Promise<Outcome> => this.#spawn(args).finished;
+
+  /** Variables for the commands that follow. */
+  use(env: Record<string, string>): void {
+    Object.assign(this.env, env);
+  }
+
   /** Sets stack config; `secret` encrypts it. */
   async config(key: string, value: string, secret = false): Promise<void> {
     await this.#must(["config", "set", "--stack", this.stack, secret ? "--secret" : "--plaintext", key, value]);

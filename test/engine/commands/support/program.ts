@@ -1,0 +1,46 @@
+import { REPOSITORY } from "../../support/engine";
+
+/**
+ * One resource of every kind, plain ones as components make them: two agents, an edge, backends, pools side by side, with a
+ * candidate and in place, and a route. What commands need changed comes by key from `declared.json`.
+ */
+export const PROGRAM = `
+import { readFileSync } from "node:fs";
+import * as pulumi from "@pulumi/pulumi";
+import { Agent } from "${REPOSITORY}/provider/classes/agent";
+import { Backend } from "${REPOSITORY}/provider/classes/backend";
+import { Edge } from "${REPOSITORY}/provider/classes/edge";
+import { Pool } from "${REPOSITORY}/provider/classes/pool";
+import { Route } from "${REPOSITORY}/provider/classes/route";
+
+const { hosts, servers, args, changes } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
+class Group extends pulumi.ComponentResource {
+  constructor(name: string) {
+    super("test:index:Group", name, {});
+    this.registerOutputs({});
+  }
+}
+const of = (key: string) => changes[key] ?? {};
+const made: pulumi.Resource[] = [];
+const make = (Kind: any, key: string, given: object): any => {
+  const { name = key, group, args: changed, options, absent } = of(key);
+  if (absent) return {};
+  const parent = group === undefined ? undefined : new Group(group);
+  const resource = new Kind(name, { ...given, ...args[key], ...changed }, { parent, dependsOn: [...made], ...options });
+  made.push(resource);
+  return resource;
+};
+const agent = make(Agent, "agent", { directory: hosts.agent, socket: hosts.agent + "/a.sock" }).connection;
+const nodes = make(Agent, "nodes-agent", { directory: hosts.nodes, socket: hosts.nodes + "/a.sock" }).connection;
+const edge = make(Edge, "edge", { agent, name: "main" }).name;
+for (const [name, backend] of Object.entries<object>(servers)) make(Backend, name, { agent, edge, name, ...backend });
+for (const name of ["web", "tried"]) make(Pool, name, { agent, edge, name });
+for (const name of ["node-a", "node-b"])
+  make(Pool, name, {
+    strategy: "in-place",
+    agent: nodes,
+    name,
+    serves: { backend: "nodes", server: name, edges: [{ agent, edge }] },
+  });
+make(Route, "api", { agent, edges: [edge], name: "api" });
+`;
