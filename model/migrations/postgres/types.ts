@@ -30,6 +30,13 @@ const SQL_NAMES: Record<string, string> = {
   bool: "boolean",
   bpchar: "char",
   varbit: "bit varying",
+  // Keywords that are types all the same.
+  varchar: "varchar",
+  numeric: "numeric",
+  bit: "bit",
+  time: "time",
+  timestamp: "timestamp",
+  interval: "interval",
 };
 /** Their second modifier tells fields, not digits. */
 const FIELDED = "interval";

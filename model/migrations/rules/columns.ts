@@ -7,7 +7,8 @@ import type { Scene } from "../postgres/scene";
 import type { ColumnSpec } from "../postgres/specs";
 import { typeText } from "../postgres/types";
 import { natureOf, volatileIn } from "../postgres/volatility";
-import { affectsColumn, columnFacts, defineRules, LATER, q, qn, steps, tableFacts } from "./support";
+import { pairedSteps, retypedPair } from "./paired-column";
+import { affectsColumn, batchUpdate, columnFacts, defineRules, LATER, q, qn, steps, tableFacts } from "./support";
 
 function isNullDefault({ default: value }: ColumnSpec): boolean {
   const inner = value && stripCasts(value);
@@ -66,10 +67,6 @@ function defaultText(scene: Scene, column: ColumnSpec): string {
     .trim();
 }
 
-/** What a batch of a backfill looks like. */
-export const batchUpdate = (table: Name, column: string, value: string): string =>
-  `UPDATE ${qn(table)} SET ${q(column)} = ${value} WHERE ${q(column)} IS NULL AND /* key */ BETWEEN /* from */ AND /* to */;`;
-
 export const columnRules = defineRules(
   {
     id: "drop-column",
@@ -106,7 +103,7 @@ export const columnRules = defineRules(
     why: "For the running release the column is gone: every query that names it fails. No order of release and migration avoids that.",
     locks: "ACCESS EXCLUSIVE on the table, for a moment: blocks reads and writes.",
     instead:
-      "Add a column of the new name, keep both in step by a trigger, fill the new one in batches, and drop the old one in a contract migration.",
+      "Add a column of the new name, keep both in step by a trigger that goes both ways, fill the new one in batches, and drop the trigger and the old column in a contract migration.",
     contractable: true,
     example: {
       before: "CREATE TABLE users (id bigint PRIMARY KEY, name text);",
@@ -120,24 +117,9 @@ export const columnRules = defineRules(
         const { shown, columnBorn, column } = columnFacts(scene, name, part);
         if (columnBorn) return undefined;
         const type = column?.type ? typeText(column.type) : "/* its type */";
-        const sync = q(`${name.name}_${part}_to_${to}`);
         return {
           message: `Releases that still use ${shown}.${q(part)} fail once it is called ${q(to)}.`,
-          fix: steps(
-            [
-              "Expand: a new column, kept in step by a trigger.",
-              `ALTER TABLE ${shown} ADD COLUMN ${q(to)} ${type};`,
-              `CREATE FUNCTION ${sync}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP = 'INSERT' THEN NEW.${q(to)} := coalesce(NEW.${q(to)}, NEW.${q(part)}); NEW.${q(part)} := NEW.${q(to)}; ELSIF NEW.${q(to)} IS DISTINCT FROM OLD.${q(to)} THEN NEW.${q(part)} := NEW.${q(to)}; ELSE NEW.${q(to)} := NEW.${q(part)}; END IF; RETURN NEW; END $$;`,
-              `CREATE TRIGGER ${sync} BEFORE INSERT OR UPDATE ON ${shown} FOR EACH ROW EXECUTE FUNCTION ${sync}();`,
-            ],
-            ["Fill it in batches, each in its own transaction.", batchUpdate(name, to, q(part))],
-            [
-              "Contract, when no release uses the old name.",
-              `DROP TRIGGER ${sync} ON ${shown};`,
-              `DROP FUNCTION ${sync}();`,
-              `ALTER TABLE ${shown} DROP COLUMN ${q(part)};`,
-            ],
-          ),
+          fix: pairedSteps(scene, { table: name, old: part, next: to, type }),
           affects: affectsColumn(scene, name, part),
         };
       },
@@ -325,7 +307,7 @@ export const columnRules = defineRules(
     locks:
       "ACCESS EXCLUSIVE on the table, for as long as it takes to write it and its indexes anew: blocks reads and writes.",
     instead:
-      "Add a column of the new type, keep both in step by a trigger, fill the new one in batches, move the code, and drop the old one in a contract migration.",
+      "Add a column of the new type, keep both in step by a trigger that goes both ways, fill the new one in batches, move the code, and drop the trigger and the old column in a contract migration. The new column keeps its name: choose one to stay.",
     contractable: false,
     example: {
       before:
@@ -341,9 +323,7 @@ export const columnRules = defineRules(
         if (born) return undefined;
         const reason = whyRewritten(action, scene);
         if (reason === undefined) return undefined;
-        const shadow = `${column}_new`;
-        const [c, s] = [q(column), q(shadow)];
-        const sync = q(`${table.name}_${column}_shadow`);
+        const c = q(column);
         return {
           ...(columnBorn && { question: "locks" as const }),
           message: columnBorn
@@ -351,22 +331,7 @@ export const columnRules = defineRules(
             : `Releases that use ${shown}.${c} read and write its old type, and it can't become ${typeText(type)} in place: ${reason}.`,
           fix: columnBorn
             ? `Add the column with its final type: ALTER TABLE ${shown} ADD COLUMN ${c} ${typeText(type)};`
-            : steps(
-                [
-                  "Expand: a shadow column, kept in step by a trigger.",
-                  `ALTER TABLE ${shown} ADD COLUMN ${s} ${typeText(type)};`,
-                  `CREATE FUNCTION ${sync}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.${s} := NEW.${c}; RETURN NEW; END $$;`,
-                  `CREATE TRIGGER ${sync} BEFORE INSERT OR UPDATE ON ${shown} FOR EACH ROW EXECUTE FUNCTION ${sync}();`,
-                ],
-                [
-                  "Fill it in batches, each in its own transaction.",
-                  batchUpdate(table, shadow, `${c}::${typeText(type)}`),
-                ],
-                [
-                  "Release code that uses the new column; contract when no release uses the old one.",
-                  `ALTER TABLE ${shown} DROP COLUMN ${c};`,
-                ],
-              ),
+            : pairedSteps(scene, retypedPair(scene, action)),
           affects: affectsColumn(scene, table, column),
         };
       },

@@ -43,6 +43,10 @@ export function affectsColumn(scene: Scene, table: Name, column: string): Affect
   return [{ kind: "column", relation: `${schema}.${name}`, column }];
 }
 
+/** What a batch of a backfill looks like. */
+export const batchUpdate = (table: Name, column: string, value: string): string =>
+  `UPDATE ${qn(table)} SET ${q(column)} = ${value} WHERE ${q(column)} IS NULL AND /* key */ BETWEEN /* from */ AND /* to */;`;
+
 /** Statements for several migrations, each under its heading. */
 export function steps(...parts: readonly [title: string, ...sql: string[]][]): string {
   return parts.map(([title, ...sql], index) => [`-- ${index + 1}. ${title}`, ...sql].join("\n")).join("\n");
