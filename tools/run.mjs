@@ -1,5 +1,6 @@
 // @ts-check
 // `node tools/run.mjs demo|test|soak|bench [args]`: sets this machine up, then runs the command.
+import { readdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { refuseOldNode } from "./setup/node-version.mjs";
@@ -37,7 +38,7 @@ process.exit();
  * @returns {string[]}
  */
 function nodeArguments(name, rest) {
-  if (name === "demo") return ["test/demo/main.ts", ...rest];
+  if (name === "demo") return ["test/demo/main.ts", ...storyArguments(rest)];
   if (name === "bench") return ["bench/main.ts", ...rest];
   if (name === "soak") {
     const soak = SOAKS[rest[0] ?? ""];
@@ -50,6 +51,19 @@ function nodeArguments(name, rest) {
   const files = findTestFiles(root, rest);
   if (files.length === 0) return refuse(`no test file below test/ has ${rest.join(" or ") || ".test.ts"} in its path`);
   return ["tools/tests/main.mjs", ...files];
+}
+
+/**
+ * A story that there is, before minutes go into the set-up for one that there is not.
+ *
+ * @param {string[]} rest
+ * @returns {string[]}
+ */
+function storyArguments(rest) {
+  const stories = readdirSync(path.join(root, "test", "demo", "stories"), "utf8").map((file) => path.parse(file).name);
+  const [story, more] = rest.filter((arg) => arg !== "--open");
+  if (more === undefined && (story === undefined || stories.includes(story))) return rest;
+  return refuse(`demo takes one of ${stories.sort().join(", ")}, and --open, not ${rest.join(" ")}`);
 }
 
 /**

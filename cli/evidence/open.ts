@@ -29,8 +29,13 @@ export async function openPage(
 ): Promise<{ path: string; opened: boolean }> {
   const path = join(await mkdtemp(join(tmpdir(), "sluice-evidence-")), `${id}.html`);
   await writeFile(path, page, { mode: PRIVATE_FILE_MODE });
+  return { path, opened: await openFile(path, env) };
+}
+
+/** Opens a file as the user's desktop does. @returns whether a program was asked to show it */
+export async function openFile(path: string, env: Record<string, string | undefined>): Promise<boolean> {
   const opener = await openerOf(env);
-  return { path, opened: opener !== undefined && (await runs(opener, path)) };
+  return opener !== undefined && (await runs(opener, path));
 }
 
 /** The program that opens a file as the user's desktop does; nothing without a screen. */

@@ -1,10 +1,12 @@
 import { spawn } from "node:child_process";
 import { appendFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { OUTPUT, type Project } from "./project";
+import type { Project } from "./project";
 import { interesting, say } from "./screen";
 
 const NEUTRAL = ["--non-interactive", "--color", "never"];
+
+export type Command = [program: string, ...args: string[]];
 
 export interface Outcome {
   command: string;
@@ -19,10 +21,10 @@ export interface Running {
 }
 
 /** Prints a command, runs it, and prints the lines of its output that matter as they come; all of them go to a file. */
-export function start(project: Project, [program, ...args]: [string, ...string[]], shown?: string): Running {
+export function start(project: Project, [program, ...args]: Command, shown?: string): Running {
   const command = shown ?? [program, ...args].join(" ");
   say(`$ ${command}`);
-  appendFileSync(OUTPUT, `$ ${command}\n`);
+  appendFileSync(project.output, `$ ${command}\n`);
   const all = program === "pulumi" ? [...args, ...NEUTRAL] : args;
   const child = spawn(program, all, { cwd: project.folder, env: project.env, stdio: ["ignore", "pipe", "pipe"] });
   const lines: string[] = [];
@@ -30,7 +32,7 @@ export function start(project: Project, [program, ...args]: [string, ...string[]
     const matters = interesting();
     createInterface({ input: stream }).on("line", (line) => {
       lines.push(line);
-      appendFileSync(OUTPUT, `${line}\n`);
+      appendFileSync(project.output, `${line}\n`);
       if (matters(line)) say(`  ${line}`);
     });
   }

@@ -1,45 +1,75 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { allStats, findMarked, type Identity, signalProcess } from "../../agent/processes/identity";
+import { allStats, type Identity, MARKER_VARIABLE, signalProcess } from "../../agent/processes/identity";
 import { until } from "../support/until";
-import { FOLDER, hostFolder, MARKER } from "./project";
+import { MARKER, type Place } from "./project";
+
+/** Programs of a host that do not carry its marker: the guard, the agent, and what keeps output short without an agent. */
+const UNMARKED = ["bin/guard.sh", "bin/agent.cjs", "processes"];
 
 /**
- * Every process of this demo or of an earlier one: `pulumi` and its plugins, the load, the agent (by the marker in the
- * environment that the demo gave them), and what the agent started (by the marker that its state file records).
+ * Every process of a story, of this demo or of an earlier one: `pulumi` and its plugins, the load, the story's systems (by
+ * the marker in the environment that the demo gave them), agents and their guards (by the state folder in their command
+ * line: an agent is not given the environment of the update that starts it), and all that agents started (by their marker).
  */
-export async function processesLeft(): Promise<Identity[]> {
-  const mine = (await allStats()).filter(({ pid }) => pid !== process.pid && isMarked(pid));
-  const marker = agentMarker();
-  return marker === undefined ? mine : [...mine, ...(await findMarked(marker))];
+export async function processesLeft({ folder, hosts }: Pick<Place, "folder" | "hosts">): Promise<Identity[]> {
+  const all = (await allStats()).flatMap((identity) => {
+    if (identity.pid === process.pid) return [];
+    const [environment, command] = ["environ", "cmdline"].map((file) =>
+      read(`/proc/${identity.pid}/${file}`).split("\0"),
+    );
+    return [{ identity, environment: environment ?? [], command: command ?? [] }];
+  });
+  const inHosts = (argument: string) => argument.startsWith(`${hosts}/`);
+  const agentOf = (environment: string[]) => environment.find((line) => line.startsWith(`${MARKER_VARIABLE}=`));
+  // What an edge runs has its folder in its command line, so that agents are known even where their state is gone.
+  const agents = new Set([
+    ...agentsIn(hosts),
+    ...all.flatMap(({ environment, command }) => (command.some(inHosts) ? (agentOf(environment) ?? []) : [])),
+  ]);
+  const isOfHost = (command: string[]) =>
+    command.some((argument) => inHosts(argument) && UNMARKED.some((program) => argument.endsWith(`/${program}`)));
+  return all
+    .filter(
+      ({ environment, command }) =>
+        environment.includes(`${MARKER}=${folder}`) || agents.has(agentOf(environment) ?? "") || isOfHost(command),
+    )
+    .map(({ identity }) => identity);
 }
 
-/** Ends all of them at once. */
-export async function endLeftovers(): Promise<number> {
-  const found = (await processesLeft()).length;
+/** Ends all of them at once, and gives their count. */
+export async function endLeftovers(place: Pick<Place, "folder" | "hosts">): Promise<number> {
+  const ended = new Set<string>();
   await until("the demo's processes to be gone", async () => {
-    const left = await processesLeft();
-    for (const identity of left) signalProcess(identity, "SIGKILL");
+    const left = await processesLeft(place);
+    for (const identity of left) {
+      ended.add(`${identity.pid} ${identity.startTime}`);
+      signalProcess(identity, "SIGKILL");
+    }
     return left.length === 0;
   });
-  return found;
+  return ended.size;
 }
 
-function isMarked(pid: number): boolean {
+/** `NAME=VALUE` of the agents that have a state in these folders. */
+function agentsIn(hosts: string): string[] {
   try {
-    return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(`${MARKER}=${FOLDER}`);
+    return readdirSync(hosts).flatMap((host) => {
+      const state = read(join(hosts, host, "state.json"));
+      return state === "" ? [] : [`${MARKER_VARIABLE}=${JSON.parse(state).state.agent}`];
+    });
   } catch (error) {
-    // It ended meanwhile, or is another user's.
-    if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }
 }
 
-function agentMarker(): string | undefined {
+/** Nothing of what is not there, ended meanwhile, or is another user's. */
+function read(path: string): string {
   try {
-    return JSON.parse(readFileSync(join(hostFolder(), "state.json"), "utf8")).state.agent;
+    return readFileSync(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) return "";
     throw error;
   }
 }

@@ -1,17 +1,21 @@
 /**
- * `npm run demo`: a small app on this machine is promoted, damaged, rolled back and killed by real commands, while a load
- * runs all the time through the edge. The seven steps are in steps.ts. Writes `.sluice/demo/report.json`; exits with 1
- * when a step did not go as it should, or when a single request, WebSocket or event stream of the load was lost.
+ * `npm run demo [-- NAME] [-- --open]`: a story of `stacks/NAME`, the plain demo where none is named, told by real commands
+ * while a load runs all the time through the edge. Writes a report; exits with 1 when a step did not go as it should, or
+ * when anything of the load was lost. `--open` shows the page with the evidence of the promotion in a browser.
  */
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
+import { constants } from "node:os";
+import { parseArgs } from "node:util";
+import { openFile } from "../../cli/evidence/open";
 import type { LoadReport } from "../load/report";
 import { summarize } from "../load/report";
 import { Demo } from "./demo";
-import { endLeftovers } from "./leftovers";
-import { FOLDER, MARKER, OUTPUT, REPORT } from "./project";
+import { guarded } from "./guarded";
+import { lossOf } from "./loss";
+import { createProject, MAIN_STORY, MARKER, placeOf } from "./project";
 import { elapsed, say, table, title } from "./screen";
-import { type Done, STEPS } from "./steps";
+import { loadStory, type Story } from "./story";
 
 interface StepReport {
   name: string;
@@ -20,60 +24,84 @@ interface StepReport {
   seconds: number;
 }
 
-const INTERRUPTED = 130;
+/** How a story went. */
+interface Told {
+  steps: StepReport[];
+  load?: LoadReport | undefined;
+  problem?: string | undefined;
+  page?: string | undefined;
+}
 
-async function main(): Promise<number> {
-  const left = await endLeftovers();
-  if (left > 0) say(`ended ${left} processes that an interrupted demo had left`);
+class Interruption extends Error {
+  constructor(readonly signal: NodeJS.Signals) {
+    super(`interrupted by ${signal}`);
+  }
+}
+
+const interrupted = new Promise<never>((_, reject) => {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.once(signal, () => {
+      say("\ninterrupted: ending what the demo started");
+      reject(new Interruption(signal));
+    });
+});
+let exitCode = 1;
+interrupted.catch(({ signal }: Interruption) => {
+  exitCode = 128 + constants.signals[signal];
+});
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({ options: { open: { type: "boolean" } }, allowPositionals: true });
+  const [name = MAIN_STORY] = positionals;
+  const story = await loadStory(name);
+  const told = await guarded(name, () => tell(name, story));
+  finish(name, told);
+  if (told.problem === undefined) exitCode = 0;
+  if (values.open && told.page !== undefined && !(await openFile(told.page, process.env)))
+    say("there is no screen to open it on");
+}
+
+async function tell(name: string, story: Story): Promise<Told> {
+  const project = await createProject(name, story);
   // For everything that is started from here on, the load included.
-  process.env[MARKER] = FOLDER;
-  const demo = await Demo.create();
-  const steps: StepReport[] = [];
-  let load: LoadReport | undefined;
-  let problem: string | undefined;
+  process.env[MARKER] = project.folder;
+  const demo = new Demo(project, story);
+  const told: Told = { steps: [] };
+  const { steps } = told;
   try {
-    for (const [index, { name, run }] of STEPS.entries()) {
-      title(`${index + 1}. ${name}`);
+    for (const { name, run } of story.steps) {
+      title(`${steps.length + 1}. ${name}`);
       const startedAt = elapsed();
-      const done: Done = await run(demo);
-      load = done.load ?? load;
+      const done = await Promise.race([run(demo), interrupted]);
+      told.load = done.load;
       steps.push({ name, command: done.command, exit: done.exit, seconds: rounded(elapsed() - startedAt) });
     }
-    problem = lossOf(load);
+    told.problem = lossOf(told.load, story);
   } catch (error) {
-    const name = STEPS[steps.length]?.name;
-    problem = `step ${steps.length + 1} (${name}) did not go as it should: ${error instanceof Error ? error.message : error}`;
+    const step = `step ${steps.length + 1} (${story.steps[steps.length]?.name})`;
+    const what = error instanceof Interruption ? "was" : "did not go as it should:";
+    told.problem = `${step} ${what} ${error instanceof Error ? error.message : error}`;
   } finally {
-    demo.agent.close();
-    await endLeftovers();
+    demo.close();
   }
-  finish(steps, load, problem);
-  return problem === undefined ? 0 : 1;
+  return { ...told, page: demo.page };
 }
 
-/** Says what of the load was lost, if anything; a load that proves nothing counts as lost, too. */
-function lossOf(load: LoadReport | undefined): string | undefined {
-  if (load === undefined) return "the load was never measured";
-  const { requests, failed, websockets, websocketsCut, streams, streamsCut, failures } = load;
-  if (failed + websocketsCut + streamsCut > 0)
-    return `the load lost something: ${failures.map(({ time, kind, error }) => `\n  ${time} ${kind}: ${error}`).join("")}`;
-  if (Math.min(requests, websockets, streams) === 0) return `the load did not run as it should: ${summarize(load)}`;
-  return undefined;
-}
-
-function finish(steps: StepReport[], load: LoadReport | undefined, problem: string | undefined): void {
+function finish(name: string, { steps, load, problem, page }: Told): void {
   const seconds = rounded(elapsed());
   const engine = firstLine("pulumi", "version");
   const haproxy = /version (\S+)/.exec(firstLine("haproxy", "-v"))?.[1] ?? "unknown";
-  const report = { ok: problem === undefined, seconds, engine, haproxy, load, steps, ...(problem && { problem }) };
-  writeFileSync(REPORT, `${JSON.stringify(report, null, 2)}\n`);
+  const report = { ok: problem === undefined, seconds, engine, haproxy, load, steps, evidence: page, problem };
+  const { report: path, output } = placeOf(name);
+  writeFileSync(path, `${JSON.stringify(report, null, 2)}\n`);
   title(`Pulumi ${engine}, HAProxy ${haproxy}`);
   table([
     ["step", "", "exit", "seconds"],
     ...steps.map(({ name, exit, seconds }, index) => [`${index + 1}`, name, `${exit}`, seconds.toFixed(1)]),
   ]);
   if (load !== undefined) say(`\nload: ${summarize(load)}`);
-  say(`report: ${REPORT}; everything that the commands printed: ${OUTPUT}`);
+  say(`report: ${path}; everything that the commands printed: ${output}`);
+  if (page !== undefined) say(`the promotion in one picture, for a browser: ${page}`);
   if (problem === undefined) say(`\n✓ all of it in ${seconds} s, and nothing was dropped`);
   else say(`\n✗ ${problem}`);
 }
@@ -86,18 +114,6 @@ function rounded(seconds: number): number {
   return Math.round(seconds * 10) / 10;
 }
 
-function interrupt(): void {
-  say("\ninterrupted: ending what the demo started");
-  endLeftovers().then(
-    () => process.exit(INTERRUPTED),
-    (error: unknown) => fail(error),
-  );
-}
-
-function fail(error: unknown): never {
-  console.error(error instanceof Error ? error.message : error);
-  process.exit(1);
-}
-
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, interrupt);
-main().then((code) => process.exit(code), fail);
+main()
+  .catch((error: unknown) => console.error(error instanceof Error ? error.message : error))
+  .then(() => process.exit(exitCode));

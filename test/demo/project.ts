@@ -3,62 +3,89 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { freePorts } from "../support/ports";
+import type { Story } from "./story";
 
-const ROOT = join(__dirname, "..", "..");
-/** Everything that the demo writes, its report included. */
-export const FOLDER = join(ROOT, ".sluice", "demo");
-export const REPORT = join(FOLDER, "report.json");
-/** Everything that the commands print; the demo itself shows the interesting lines. */
-export const OUTPUT = join(FOLDER, "output.log");
-/** In the environment of every process that the demo starts: the demo's folder. By it a later demo finds what was left. */
+export const ROOT = join(__dirname, "..", "..");
+/** The story that runs where none is named. */
+export const MAIN_STORY = "demo";
+const ALL = join(ROOT, ".sluice", "demo");
+/** In the environment of the commands that a demo starts: its folder. By it a later demo finds what was left. */
 export const MARKER = "SLUICE_DEMO";
 
-/** The stack takes the edge's port and the 21 after it: 20 for the pool, one for its service. */
-const PORTS = 22;
-/** Sockets of the host's HAProxy must fit into 107 bytes; this is what they add to the host's folder, with some room. */
-const LONGEST_HOST_FOLDER = 65;
+/** Sockets of a host's HAProxy must fit into 107 bytes; this leaves room for a host's name and what they add to its folder. */
+const LONGEST_HOSTS_FOLDER = 56;
 
-export interface Project {
+/** Where a story keeps what it writes. */
+export interface Place {
   folder: string;
-  /** State folder of the agent. */
-  host: string;
-  /** Of the edge. */
+  /** Below it are the state folders of the story's agents. */
+  hosts: string;
+  report: string;
+  /** Everything that the commands print; the demo itself shows the interesting lines. */
+  output: string;
+  /** The evidence of the story's promotion. */
+  page: string;
+  /** Names the demo that runs here, and its watchdog. */
+  lock: string;
+}
+
+export interface Project extends Place {
+  name: string;
+  /** Of the first edge. */
   port: number;
   /** For `pulumi`: a home, a backend and a passphrase of the demo's own, so that nothing of the user's is touched. */
   env: NodeJS.ProcessEnv;
 }
 
-/** The agent's state folder: in the demo's own, or in the system's temporary folder where the checkout's path is too long. */
-export function hostFolder(): string {
-  const inside = join(FOLDER, "host");
-  if (inside.length <= LONGEST_HOST_FOLDER) return inside;
-  return join(tmpdir(), `sluice-demo-${createHash("sha256").update(FOLDER).digest("hex").slice(0, 8)}`);
+export function placeOf(name: string): Place {
+  const folder = join(ALL, name);
+  return {
+    folder,
+    hosts: hostsFolder(folder),
+    report: join(name === MAIN_STORY ? ALL : folder, "report.json"),
+    output: join(folder, "output.log"),
+    page: join(folder, "evidence.html"),
+    lock: join(folder, "lock.json"),
+  };
 }
 
-/** Removes what an earlier demo wrote, and writes a Pulumi project that runs `stacks/demo`. */
-export async function createProject(): Promise<Project> {
-  const host = hostFolder();
-  for (const folder of [FOLDER, host]) rmSync(folder, { recursive: true, force: true });
-  mkdirSync(join(FOLDER, "backend"), { recursive: true });
-  const port = await freePorts(PORTS);
+/** In the story's own folder, or in the system's temporary folder where the checkout's path is too long. */
+function hostsFolder(folder: string): string {
+  const inside = join(folder, "hosts");
+  if (inside.length <= LONGEST_HOSTS_FOLDER) return inside;
+  return join(tmpdir(), `sluice-demo-${createHash("sha256").update(folder).digest("hex").slice(0, 8)}`);
+}
+
+/** Removes what an earlier demo wrote, and makes the story's empty folder. */
+export function clear({ folder, hosts, report }: Place): void {
+  for (const path of [folder, hosts, report]) rmSync(path, { recursive: true, force: true });
+  mkdirSync(join(folder, "backend"), { recursive: true });
+}
+
+/** Writes a Pulumi project that runs the stack of a story. */
+export async function createProject(name: string, story: Story): Promise<Project> {
+  const place = placeOf(name);
+  const { folder, hosts } = place;
+  const port = await freePorts(story.ports);
   // The repository's own project file, seen from here; YAML contains JSON.
-  const at = (path: string) => relative(FOLDER, join(ROOT, path));
+  const at = (path: string) => relative(folder, join(ROOT, path));
   const project = {
     name: "sluice",
     runtime: "nodejs",
     main: at("stacks/main.cjs"),
     plugins: { providers: [{ name: "sluice", path: at("provider") }] },
   };
-  const config = { "sluice:directory": host, "sluice:port": String(port), "sluice:release": "v1" };
-  writeFileSync(join(FOLDER, "Pulumi.yaml"), JSON.stringify(project, null, 2));
-  writeFileSync(join(FOLDER, "Pulumi.demo.yaml"), JSON.stringify({ config }, null, 2));
+  const settings = { port: String(port), ...story.config({ folder, hosts, port }) };
+  const config = Object.fromEntries(Object.entries(settings).map(([key, value]) => [`sluice:${key}`, value]));
+  writeFileSync(join(folder, "Pulumi.yaml"), JSON.stringify(project, null, 2));
+  writeFileSync(join(folder, `Pulumi.${name}.yaml`), JSON.stringify({ config }, null, 2));
   const env = {
     ...process.env,
-    [MARKER]: FOLDER,
-    PULUMI_HOME: join(FOLDER, "home"),
-    PULUMI_BACKEND_URL: `file://${join(FOLDER, "backend")}`,
+    [MARKER]: folder,
+    PULUMI_HOME: join(folder, "home"),
+    PULUMI_BACKEND_URL: `file://${join(folder, "backend")}`,
     PULUMI_CONFIG_PASSPHRASE: "demo",
     PULUMI_SKIP_UPDATE_CHECK: "true",
   };
-  return { folder: FOLDER, host, port, env };
+  return { ...place, name, port, env };
 }

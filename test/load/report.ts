@@ -20,6 +20,8 @@ export interface LoadReport {
   requests: number;
   /** Requests without their complete and right answer of status 200. */
   failed: number;
+  /** Of the failed GETs and POSTs, those with a whole answer of another status, per version. */
+  badAnswers: Record<string, number>;
   /** GETs, POSTs and slow requests that were sent. An edge that lost none of them has counted all but the `reopened` ones. */
   sent: number;
   /** GETs sent again, once, because the server had closed their idle connection; see `exchange.ts`. Not in `failed`. */
@@ -53,6 +55,7 @@ export class Recorder {
     running: true,
     requests: 0,
     failed: 0,
+    badAnswers: {},
     sent: 0,
     reopened: 0,
     connections: 0,
@@ -102,8 +105,9 @@ export class Recorder {
     this.latencyMicros.record(Math.max(1, Math.round(ms * 1000)));
   }
 
-  served(version: string, at: number): void {
-    const { byVersion, firstSeen, lastSeen } = this.report;
+  served(version: string, at: number, status: number): void {
+    const { byVersion, badAnswers, firstSeen, lastSeen } = this.report;
+    if (status !== 200) badAnswers[version] = (badAnswers[version] ?? 0) + 1;
     byVersion[version] = (byVersion[version] ?? 0) + 1;
     firstSeen[version] = Math.min(firstSeen[version] ?? at, at);
     lastSeen[version] = Math.max(lastSeen[version] ?? at, at);

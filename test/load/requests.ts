@@ -44,7 +44,7 @@ export function startPaced(target: Target, options: PacedOptions, recorder: Reco
           ? { method: "GET", path: "/", timeoutMs }
           : { method: "POST", path: "/echo", body, timeoutMs };
       const answer = await exchange(target, question, chosen.lane, recorder);
-      recorder.served(answer.version, answer.headAt);
+      recorder.served(answer.version, answer.headAt, answer.status);
       expectGood(question, answer);
       if (body !== undefined && answer.body !== body) throw new Error(`POST /echo: the body came back changed`);
       recorder.latency(performance.now() - intendedAt);
