@@ -1,8 +1,10 @@
 import { resolve } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { Cutover, ExternalBackend, HaproxyEdge, LocalHost } from "../../components";
+import { Cutover, type Duration, ExternalBackend, HaproxyEdge, LocalHost } from "../../components";
 
 const config = new pulumi.Config();
+/** Of each stage, where it is set. */
+const window = config.get<Duration>("window");
 /** `127.0.0.1:8001` as a backend's server. */
 const server = (key: string) => {
   const [address = "", port] = config.require(key).split(":");
@@ -34,10 +36,16 @@ const cutover = new Cutover("catalogue", {
     upstreamUrl: `http://${config.require("old")}`,
     candidateUrl: `http://${config.require("fresh")}`,
   },
-  slo: { p99: "300 milliseconds" },
+  slo: { p99: config.get<Duration>("p99") ?? "300 milliseconds" },
   minRequests: config.getNumber("minRequests"),
   refresh: { http: `http://${config.require("fresh")}/refreshed` },
-  window: { shadow: "10 minutes", "1%": "10 minutes", "10%": "10 minutes", "50%": "30 minutes", "100%": "1 hour" },
+  window: {
+    shadow: window ?? "10 minutes",
+    "1%": window ?? "10 minutes",
+    "10%": window ?? "10 minutes",
+    "50%": window ?? "30 minutes",
+    "100%": window ?? "1 hour",
+  },
 });
 
 export const address = edge.address;

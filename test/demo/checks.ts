@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { get } from "node:http";
+import { request } from "node:http";
 import { say } from "./screen";
 
 const ANSWERS = 10;
@@ -11,14 +11,32 @@ export async function answersFrom(port: number, release: string): Promise<void> 
   say(`✓ ${ANSWERS} of ${ANSWERS} answers through the edge are from ${release}`);
 }
 
-function answeringRelease(port: number): Promise<string> {
+async function answeringRelease(port: number): Promise<string> {
+  const { status, release } = await ask(port, "GET", "/");
+  return status === 200 ? release : `HTTP ${status}`;
+}
+
+/** The JSON that is answered. */
+export async function json(port: number, method: string, path: string): Promise<Record<string, unknown>> {
+  const { status, text } = await ask(port, method, path);
+  if (status >= 300) throw new Error(`${method} ${path} was answered with ${status}: ${text}`);
+  return JSON.parse(text) as Record<string, unknown>;
+}
+
+function ask(port: number, method: string, path: string): Promise<{ status: number; release: string; text: string }> {
   return new Promise((resolve, reject) => {
-    get({ host: "127.0.0.1", port, path: "/", agent: false }, (response) => {
-      const release = response.headers["x-release"];
+    const call = request({ host: "127.0.0.1", port, method, path, agent: false }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => {
+        text += chunk;
+      });
       response
-        .resume()
-        .on("end", () => resolve(response.statusCode === 200 ? `${release}` : `HTTP ${response.statusCode}`));
-    }).on("error", reject);
+        .on("error", reject)
+        .on("end", () =>
+          resolve({ status: response.statusCode ?? 0, release: String(response.headers["x-release"]), text }),
+        );
+    });
+    call.on("error", reject).end();
   });
 }
 

@@ -7,6 +7,7 @@ import { summarize } from "../load/report";
 import { type SpawnedLoad, spawnLoad } from "../load/spawn";
 import { isFree } from "../support/ports";
 import { until } from "../support/until";
+import { answersFrom } from "./checks";
 import { type Command, type Outcome, type Running, start } from "./commands";
 import { processesLeft } from "./leftovers";
 import { type Project, ROOT } from "./project";
@@ -74,6 +75,11 @@ export class Demo {
     return this.run(["pulumi", "preview", "--diff"]);
   }
 
+  /** Fails unless every answer through the edge comes from this release. */
+  serves(release: string): Promise<void> {
+    return answersFrom(this.project.port, release);
+  }
+
   async startLoad(what: string): Promise<void> {
     const url = `http://127.0.0.1:${this.project.port}`;
     this.#load = await spawnLoad({ url, mix: this.story.load, seconds: LOAD_SECONDS, patience: LOAD_PATIENCE });
@@ -99,12 +105,17 @@ export class Demo {
     this.#page = page;
   }
 
-  /** The last step: lets everything in flight finish, destroys the stack, and fails where anything is left of it. */
-  async destroy(): Promise<Done & { load: LoadReport }> {
+  /**
+   * The last step: lets everything in flight finish, destroys the stack, and fails where anything is left of it.
+   *
+   * @param others ends what the story runs beside its stack
+   */
+  async destroy(others: () => Promise<void> = async () => undefined): Promise<Done & { load: LoadReport }> {
     if (this.#load === undefined) throw new Error("there is no load to stop: an earlier step starts it");
     const load = await this.#load.stop();
     say(`the load ends: ${summarize(load)}`);
     const done = await this.run(["pulumi", "destroy", "--yes", "--skip-preview"]);
+    await others();
     await until("no process to be left", async () => {
       const left = await processesLeft(this.project);
       const commands = await Promise.all(left.map(async ({ pid }) => `${pid} ${await commandOf(pid)}`));

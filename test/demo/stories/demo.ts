@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { allStats, type ProcessStat, send } from "../../../agent/processes/identity";
 import type { AgentEvent } from "../../../model/transaction";
 import { until } from "../../support/until";
-import { answersFrom, shows } from "../checks";
+import { shows } from "../checks";
 import type { Command } from "../commands";
 import type { Demo } from "../demo";
 import { say } from "../screen";
@@ -173,7 +173,7 @@ async function destroy(demo: Demo): Promise<Done> {
 
 /** Fails unless this release, and it alone, serves, and the host agrees with that. */
 async function serves(demo: Demo, release: string): Promise<void> {
-  await answersFrom(demo.project.port, release);
+  await demo.serves(release);
   const replica = { state: "ready", weight: 100 };
   assert.deepEqual(
     (await demo.agent(HOST).pool("web"))?.live,
