@@ -2,6 +2,7 @@ import type { AgentOptions } from "../model/agent";
 import type { BackendHealth } from "../model/backend-health";
 import type { EvidenceRecord, EvidenceSummary } from "../model/evidence/record";
 import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
+import type { Ownership } from "../model/ownership";
 import type { Release } from "../model/pool";
 import type { Fate, PoolShare } from "../model/pool-share";
 import type { DownReplica } from "../model/promotion-plan";
@@ -31,9 +32,16 @@ export interface About {
   guarded: boolean;
   /** Those that it was started with. */
   options: AgentOptions;
+  /** By token: URNs of the resources that declare it. */
+  declarers: Record<string, string>;
 }
 
-export interface EdgeAnswer {
+/** What an observation of a target says of the resource that declares it. */
+interface Owned {
+  owner?: Ownership | undefined;
+}
+
+export interface EdgeAnswer extends Owned {
   name: string;
   live: EdgeLive;
   observed: EdgeObservation;
@@ -62,7 +70,7 @@ export interface PoolShareAnswer {
   now: number | null;
 }
 
-export interface PoolObservation {
+export interface PoolObservation extends Owned {
   name: string;
   /** Edge whose backend of the pool's name it serves. */
   edge?: string | undefined;
@@ -85,13 +93,13 @@ export interface PoolObservation {
   })[];
 }
 
-export interface BackendObservation {
+export interface BackendObservation extends Owned {
   name: string;
   edge: string;
   live: BackendLive;
 }
 
-export interface RouteAnswer {
+export interface RouteAnswer extends Owned {
   name: string;
   /** As it should be now, in an open transaction too. */
   spec: RouteSpec;
@@ -118,6 +126,8 @@ export interface PlanAnswer {
   needs?: string[];
   /** What of the world before Sluice it would end, and how, one sentence each. */
   takeover?: string[];
+  /** Resource that has the step's target now, and whether everything that runs of it goes on as it is. */
+  taken?: { from: string; asItRuns: boolean };
 }
 
 /** What could not be looked at, and why. */

@@ -1,19 +1,30 @@
+import type { Claim, Declarer } from "../model/ownership";
 import type { Target } from "../model/transaction";
-import { type Desired, isDesired, isEmpty, merge, type Overlay, takenOverIn } from "./desired";
+import { type Desired, isDesired, merge, type Overlay, takenOverIn } from "./desired";
 import { heldSince } from "./held-since";
 import { Problem } from "./problem";
 import { type Committed, remember } from "./state";
+
+/** A transaction that is to be committed. */
+export interface Commit {
+  id: string;
+  target: Target;
+  who: string;
+  urn: string;
+  claim?: Claim | undefined;
+}
 
 /**
  * What is committed once an overlay is, and who then declares what.
  *
  * @param urn resource whose change it is
+ * @param claim its claim on the target; left out by one who has not declared it
  * @throws Problem `no-edge` where something would be left without its edge
  */
 export function committedAfter(
   committed: Committed,
   overlay: Overlay,
-  { urn, ...transaction }: { id: string; target: Target; who: string; urn: string },
+  { urn, claim, ...transaction }: Commit,
 ): Committed {
   const merged = merge(committed, [overlay]);
   assertEdges(merged, overlay);
@@ -23,12 +34,21 @@ export function committedAfter(
     ...merged,
     takenOver: takenOverIn(merged, committed.takenOver),
     routesSince: heldSince(committed, merged, at),
-    // Who only held it for a while has not declared it.
-    owners: isEmpty(overlay)
-      ? committed.owners
-      : ownersAfter(committed.owners, transaction.target, isDesired(merged, transaction.target) ? urn : undefined),
+    owners: ownersAfter(committed.owners, transaction.target, {
+      urn,
+      claim,
+      stays: isDesired(merged, transaction.target),
+    }),
     transactions: remember(committed.transactions, { ...transaction, at }),
   };
+}
+
+/** What is committed once a resource declares the agent, or does so no more: a resource has one token. */
+export function declaredBy(committed: Committed, { urn, token, gone }: Declarer): Committed {
+  const others = Object.entries(committed.declarers).filter(
+    ([known, other]) => known !== token && (gone || other !== urn),
+  );
+  return { ...committed, declarers: Object.fromEntries(gone ? others : [...others, [token, urn]]) };
 }
 
 /**
@@ -69,8 +89,13 @@ function isChanged({ pools, backends }: Overlay, user: Target): boolean {
   return Object.hasOwn(kind === "pool" ? pools : backends, rest.join("/"));
 }
 
-/** Who declares what, after a change of one target; `undefined` for one that went. */
-function ownersAfter(owners: Committed["owners"], target: Target, urn: string | undefined): Committed["owners"] {
+/** Who declares what, after a change of one target. */
+function ownersAfter(
+  owners: Committed["owners"],
+  target: Target,
+  { urn, claim, stays }: Pick<Commit, "urn" | "claim"> & { stays: boolean },
+): Committed["owners"] {
   const { [target]: _before, ...rest } = owners;
-  return urn === undefined ? rest : { ...rest, [target]: urn };
+  if (!stays) return rest;
+  return claim === undefined ? owners : { ...rest, [target]: { urn, token: claim.token } };
 }

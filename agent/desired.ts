@@ -23,11 +23,6 @@ export function emptyOverlay(): Overlay {
   return { edges: {}, backends: {}, pools: {}, routes: {} };
 }
 
-/** Whether an overlay changes nothing. */
-export function isEmpty(overlay: Overlay): boolean {
-  return Object.values(overlay).every((entries) => Object.keys(entries).length === 0);
-}
-
 /** The desired state with overlays on top. */
 export function merge(base: Desired, overlays: Overlay[]): Desired {
   return overlays.reduce<Desired>(

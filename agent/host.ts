@@ -5,15 +5,16 @@ import type { BackendHealth } from "../model/backend-health";
 import { milliseconds } from "../model/duration";
 import { collide, type EdgeSpec, listensOn, withoutListeners } from "../model/edge";
 import { poolOfBackend } from "../model/names";
+import type { Declarer } from "../model/ownership";
 import type { PoolSpec } from "../model/pool";
 import type { Fate } from "../model/pool-share";
 import { fateOfTried, type Instance, isNewGeneration, isRollback, releaseOfServer } from "../model/pool-state";
 import type { Reason } from "../model/process-state";
 import type { OldProcess } from "../model/takeover";
-import type { Step, Target } from "../model/transaction";
+import type { Step } from "../model/transaction";
 import type { Artifacts } from "./artifacts";
 import { backendsHealth } from "./backend-health";
-import { committedAfter } from "./commit";
+import { type Commit, committedAfter, declaredBy } from "./commit";
 import {
   backendsOf,
   type Desired,
@@ -134,17 +135,29 @@ export class Host {
   }
 
   /** Makes an overlay part of the committed state. The write is the commit point: before it nothing has changed, after it everything has. */
-  async commit(transaction: { id: string; target: Target; who: string; urn: string }, overlay: Overlay): Promise<void> {
+  async commit(transaction: Commit, overlay: Overlay): Promise<void> {
+    const notes = await this.save((committed) => committedAfter(committed, overlay, transaction));
+    this.overlays.delete(transaction.id);
+    for (const note of notes) this.parts.events.emit(note, { transaction: transaction.id });
+  }
+
+  /** Notes which resources declare this agent. */
+  async declare(declarer: Declarer): Promise<void> {
+    for (const note of await this.save((committed) => declaredBy(committed, declarer))) this.parts.events.emit(note);
+  }
+
+  private async save(change: (committed: Committed) => Committed): Promise<string[]> {
     const write = this.saving.then(async () => {
-      const { committed, stateFile } = this.parts;
-      const next = committedAfter(committed, overlay, transaction);
-      const notes = await stateFile.save(next);
+      const next = change(this.parts.committed);
+      const notes = await this.parts.stateFile.save(next);
       this.parts.committed = next;
-      this.overlays.delete(transaction.id);
-      for (const note of notes) this.parts.events.emit(note, { transaction: transaction.id });
+      return notes;
     });
-    this.saving = write.catch(() => undefined);
-    await write;
+    this.saving = write.then(
+      () => undefined,
+      () => undefined,
+    );
+    return write;
   }
 
   /** Runs work that looks for what is free and takes it: one at a time, or two transactions would take the same port. */

@@ -206,7 +206,7 @@ async function start(
     events,
     operator: { host, directory, recovery },
     output: { processes, times: outputTimes, secretsOf: (pool) => secrets.valuesOf(pool) },
-    about: () => ({ ...about, guarded: isGuarded(about.guard) }),
+    about: () => ({ ...about, guarded: isGuarded(about.guard), declarers: host.committed.declarers }),
     reload,
     shutdown: stop,
   });

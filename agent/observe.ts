@@ -14,7 +14,7 @@ import { candidateBackend } from "../model/names";
 import { canaryInstances, type PoolState, serverName, servingInstances } from "../model/pool-state";
 import { formatSplit } from "../model/split";
 import { WAITING } from "../model/takeover";
-import type { Step } from "../model/transaction";
+import { type Step, targetOf } from "../model/transaction";
 import type { BackendObservation, EdgeAnswer, PlanAnswer, PoolObservation, PoolShareAnswer } from "./api";
 import { backendsOf, routesOf } from "./desired";
 import type { EdgeObservation, ServerObservation } from "./haproxy/observation";
@@ -32,7 +32,8 @@ export async function observeEdge(host: Host, name: string): Promise<EdgeAnswer>
   const observed = await host.haproxy(name).observe();
   const live = edgeLive(observed, host.waits(name));
   const old = await liveTakeover(host, `edge/${name}`, host.working().edges[name]?.takeover);
-  return { name, live: { ...live, ...old }, observed, backends: host.backendsHealth(name, observed) };
+  const owner = host.committed.owners[`edge/${name}`];
+  return { name, owner, live: { ...live, ...old }, observed, backends: host.backendsHealth(name, observed) };
 }
 
 function edgeLive({ running, file, workerRunsFile, frontends }: EdgeObservation, waits: boolean): EdgeLive {
@@ -89,6 +90,7 @@ export async function observePool(host: Host, name: string, { blind = false } = 
   };
   return {
     name,
+    owner: host.committed.owners[`pool/${name}`],
     edge,
     live,
     generation: serving?.number ?? 0,
@@ -172,7 +174,7 @@ export async function observeBackend(host: Host, edge: string, name: string): Pr
   }
   for (const [id, { address }] of Object.entries(expectedBackend(spec).servers))
     live.servers[id] ??= { address, state: "missing", weight: 0 };
-  return { name, edge, live };
+  return { name, edge, owner: host.committed.owners[`backend/${edge}/${name}`], live };
 }
 
 /** Servers of a backend as HAProxy has them; none when the backend is not loaded. */
@@ -199,8 +201,19 @@ function liveServers(
   return { ...Object.fromEntries(missing), ...Object.fromEntries(present) };
 }
 
-/** What a step would do to HAProxy, without doing it. */
+/** What a step would do, without doing it. */
 export async function planStep(host: Host, step: Step): Promise<PlanAnswer> {
+  const answer = await planReality(host, step);
+  const from = host.committed.owners[targetOf(step)]?.urn;
+  if (from === undefined) return answer;
+  const asItRuns =
+    step.verb === "pool.start"
+      ? !host.isNewGeneration(step.pool, step.spec, step.secrets)
+      : ["nothing", "runtime", "reload"].includes(answer.how);
+  return { ...answer, taken: { from, asItRuns } };
+}
+
+async function planReality(host: Host, step: Step): Promise<PlanAnswer> {
   const { edges } = host.working();
   const routes = "edge" in step ? routesOf(host.working(), step.edge) : {};
   if (step.verb === "edge.set") return planEdge(host, step);

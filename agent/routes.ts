@@ -129,10 +129,11 @@ export async function observeRoute(host: Host, name: string): Promise<RouteAnswe
       return { edge, split: shareOn(observed, split), mirror: shareOn(observed, share) };
     }),
   );
-  const { routes, routesSince } = host.committed;
+  const { owners, routes, routesSince } = host.committed;
   const since = routesSince[name];
   return {
     name,
+    owner: owners[`route/${name}`],
     spec,
     committed: routes[name]?.split ?? 0,
     since: since === undefined ? undefined : Date.parse(since),

@@ -7,8 +7,9 @@ import { notesRequest } from "../model/evidence/note";
 import { evidenceQuery } from "../model/evidence/record";
 import { explain } from "../model/explain";
 import { outputQuery } from "../model/output";
+import { claimProblem, declarer } from "../model/ownership";
 import { type SliAnswer, sliQuery } from "../model/sli";
-import { openRequest, PROTOCOL, step } from "../model/transaction";
+import { openRequest, PROTOCOL, step, targetOf } from "../model/transaction";
 import type { About, AgentStatus, EvidenceAnswer, NotObserved, PoolObservation } from "./api";
 import type { Events } from "./events";
 import type { Evidence } from "./evidence/evidence";
@@ -26,8 +27,7 @@ import { restartProcesses, restartRequest } from "./pools/restart-request";
 import { Problem } from "./problem";
 import { observeRoute } from "./routes";
 import { stepProblems } from "./step-problems";
-import { targetOf } from "./steps";
-import { ABORT_PATIENCE_MS, ownedByOther, type Transactions } from "./transactions";
+import { ABORT_PATIENCE_MS, type Transactions } from "./transactions";
 
 /** Largest request body, in bytes. */
 export const MAX_BODY = 1024 * 1024;
@@ -133,6 +133,7 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
       path: await parts.host.artifacts.receive(params[0] ?? "", request as AsyncIterable<Buffer>),
     }),
   ],
+  ["POST", /^\/v1\/declarers$/, async ({ parts, body }) => parts.host.declare(parse(declarer, body))],
   ["POST", /^\/v1\/reload$/, async ({ parts }) => parts.reload()],
   ["POST", /^\/v1\/shutdown$/, shutdown],
 ];
@@ -286,7 +287,9 @@ async function check({ parts, body }: Call) {
     body,
   );
   const wanted = parse(step, rest);
-  const owned = creator === undefined ? undefined : ownedByOther(parts.host.committed, targetOf(wanted), creator);
+  const target = targetOf(wanted);
+  const known = parts.host.committed.owners[target];
+  const owned = creator === undefined ? undefined : claimProblem(target, known, { kind: "create", urn: creator });
   const problems = await stepProblems(wanted, parts.host, { preview: !now });
   return { problems: owned === undefined ? problems : [{ path: "name", message: owned }, ...problems] };
 }

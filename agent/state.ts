@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { backendSpec } from "../model/backend";
 import { edgeSpec } from "../model/edge";
+import { ownership } from "../model/ownership";
 import { poolState } from "../model/pool-state";
 import { routeSpec } from "../model/route";
 import { takeover } from "../model/takeover";
@@ -11,6 +12,9 @@ import { writeFileAtomic } from "./files";
 
 /** How many ended transactions are remembered, so that a client that lost an answer can ask how it ended. */
 const REMEMBERED = 100;
+
+/** As versions before tokens recorded an owner. */
+const urnAlone = z.string().transform((urn) => ({ urn }));
 
 const committed = z.strictObject({
   /** Random id of this agent; processes carry it in their environment. */
@@ -24,8 +28,10 @@ const committed = z.strictObject({
   routes: z.record(z.string(), routeSpec).default({}),
   /** By route: since when it has been as it is, which soaks are judged by. */
   routesSince: z.record(z.string(), z.iso.datetime()).default({}),
-  /** By target: the URN of the resource that declares it, so that two resources can't share one thing. */
-  owners: z.record(z.string(), z.string()).default({}),
+  /** By target: the resource that declares it. */
+  owners: z.record(z.string(), z.union([ownership, urnAlone])).default({}),
+  /** By token: the resource that declares this agent; a stack each, as a rule. */
+  declarers: z.record(z.string(), z.string()).default({}),
   /** By target: what it has taken over from the world before it. */
   takenOver: z.record(z.string(), takeover).default({}),
   /** Committed transactions, newest last. */
@@ -129,6 +135,7 @@ function emptyState(): Committed {
     routes: {},
     routesSince: {},
     owners: {},
+    declarers: {},
     takenOver: {},
     transactions: [],
   };

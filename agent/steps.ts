@@ -10,7 +10,7 @@ import {
   switched,
 } from "../model/pool-state";
 import { downLines } from "../model/promotion-plan";
-import type { Step, Target } from "../model/transaction";
+import { type Step, targetOf } from "../model/transaction";
 import type { Overlay } from "./desired";
 import type { MayTake } from "./host";
 import { sharePool, withdrawPool } from "./pool-share";
@@ -78,13 +78,6 @@ async function plan(step: Step, context: StepContext): Promise<() => Promise<unk
     case "route.remove":
       return setRoute(context, step.route, null);
   }
-}
-
-/** What a step changes. */
-export function targetOf(step: Step): Target {
-  if ("route" in step) return `route/${step.route}`;
-  if ("pool" in step) return `pool/${step.pool}`;
-  return "backend" in step ? `backend/${step.edge}/${step.backend}` : `edge/${step.edge}`;
 }
 
 async function setEdge(context: StepContext, edge: string, spec: Overlay["edges"][string]) {

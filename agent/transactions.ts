@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { z } from "zod";
 import { milliseconds } from "../model/duration";
 import type { Ending } from "../model/evidence/record";
+import { type Claim, claimProblem } from "../model/ownership";
 import { finished, isRollback } from "../model/pool-state";
 import { butNotUp, type openRequest, type Phase, type Step, type Target } from "../model/transaction";
 import type { TransactionStatus } from "./api";
@@ -14,13 +15,13 @@ import type { Journal } from "./journal";
 import { Problem } from "./problem";
 import type { Secrets } from "./secrets";
 import { type Drain, keepOut } from "./servers";
-import type { Committed } from "./state";
 import { runStep } from "./steps";
 import { upAgain } from "./up-again";
 import { within } from "./within";
 
 interface Transaction extends TransactionStatus {
   leaseMs: number;
+  claim?: Claim | undefined;
   overlay: Overlay;
   timer?: NodeJS.Timeout | undefined;
   /** Ends the step that runs when the transaction is to be undone. */
@@ -78,7 +79,7 @@ export class Transactions {
     return { id, target, owner: { who, why: target, pid: 1 }, since: at, state: "committed" };
   }
 
-  async begin({ target, owner, leaseMs, create }: z.output<typeof openRequest>): Promise<TransactionStatus> {
+  async begin({ target, owner, leaseMs, claim }: z.output<typeof openRequest>): Promise<TransactionStatus> {
     if (this.stopping !== undefined)
       throw new Problem(
         503,
@@ -87,8 +88,9 @@ export class Transactions {
       );
     const holder = [...this.open.values()].find((other) => other.target === target);
     if (holder !== undefined) throw held(holder);
-    const other = create ? ownedByOther(this.parts.host.committed, target, owner.why) : undefined;
-    if (other !== undefined) throw new Problem(409, "owned", other);
+    const known = this.parts.host.committed.owners[target];
+    const refused = claim && claimProblem(target, known, { ...claim, urn: owner.why });
+    if (refused !== undefined) throw new Problem(409, "owned", refused);
     const transaction: Transaction = {
       id: randomUUID(),
       target,
@@ -96,6 +98,7 @@ export class Transactions {
       since: new Date().toISOString(),
       state: "open",
       leaseMs,
+      claim,
       overlay: emptyOverlay(),
       abort: new AbortController(),
       work: Promise.resolve(),
@@ -176,15 +179,18 @@ export class Transactions {
         name,
         state === null ? null : finished(state, now),
       ]);
-      const { target, owner } = transaction;
+      const { target, owner, claim } = transaction;
       transaction.abort.signal.throwIfAborted();
       const before = host.committed;
       await host.commit(
-        { id, target, who: owner.who, urn: owner.why },
+        { id, target, who: owner.who, urn: owner.why, claim },
         { ...transaction.overlay, pools: Object.fromEntries(pools) },
       );
       // It is committed: from here on nothing may make it look as if it were not.
       this.end(transaction, "committed");
+      const [from, to] = [before, host.committed].map(({ owners }) => owners[target]?.urn);
+      if (from !== undefined && to !== undefined && from !== to)
+        this.parts.events.emit(`${target} belongs to ${to} now, no longer to ${from}`, { transaction: id, target });
       await this.tidied(() => ballast.lend(() => journal.append({ kind: "committed", id })));
       this.phase(transaction, "retire", `${target} is committed; what it replaced drains`);
       const { edges, pools: names } = concerns(target, [before, host.working()]);
@@ -366,13 +372,6 @@ function assertWhole({ target, failed }: Transaction, what: string): void {
 
 function statusOf({ id, target, owner, since, state, reason, delay, notUp }: TransactionStatus): TransactionStatus {
   return { id, target, owner, since, state, reason, delay, notUp };
-}
-
-/** Why a resource can't create a target: another one declares it. */
-export function ownedByOther({ owners }: Committed, target: Target, urn: string): string | undefined {
-  const known = owners[target];
-  if (known === undefined || known === urn) return undefined;
-  return `${target} is on this agent already and belongs to ${known}: use another name, or remove that one first`;
 }
 
 function poolOf(target: Target): string | undefined {

@@ -5,6 +5,7 @@ import { duration } from "./duration";
 import { edgeSpec } from "./edge";
 import { shown } from "./explain";
 import { hasControl, name, serverKey } from "./names";
+import { claim } from "./ownership";
 import { checkPool, poolProperties, release } from "./pool";
 import { poolShare } from "./pool-share";
 import { routeMatch, routeSpec } from "./route";
@@ -54,8 +55,8 @@ export const openRequest = z.strictObject({
   target,
   owner,
   leaseMs: z.int().min(500).max(600_000).default(DEFAULT_LEASE_MS),
-  /** Whether the holder creates the target: then nobody else may have it already. */
-  create: z.boolean().default(false),
+  /** Of the resource that declares the target; left out by those who only change something about it. */
+  claim: claim.optional(),
 });
 export type OpenRequest = z.input<typeof openRequest>;
 
@@ -139,6 +140,18 @@ export const step = z.discriminatedUnion("verb", [
 ]);
 export type Step = z.output<typeof step>;
 export type StepInput = z.input<typeof step>;
+
+/** What a step changes. */
+export function targetOf(step: Step | StepInput): Target {
+  if ("route" in step) return `route/${step.route}`;
+  if ("pool" in step) return `pool/${step.pool}`;
+  return "backend" in step ? `backend/${step.edge}/${step.backend}` : `edge/${step.edge}`;
+}
+
+/** A target as people write it, such as `pool web`. */
+export function titleOf(target: Target): string {
+  return target.replace("/", " ");
+}
 
 /**
  * The phases of a promotion, in order, as they stand in the events of a transaction. Faults are tested at each of them.

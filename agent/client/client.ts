@@ -1,6 +1,7 @@
 import type { EventQuery } from "../../model/event";
 import type { NoteInput } from "../../model/evidence/note";
 import type { OutputLine, OutputQuery } from "../../model/output";
+import type { Declarer } from "../../model/ownership";
 import type { DoctorAnswer, RecoveryAnswer } from "../../model/recovery";
 import type { SliAnswer, SliQuery } from "../../model/sli";
 import type { AgentEvent, OpenRequest, Step, StepInput } from "../../model/transaction";
@@ -199,6 +200,11 @@ export class AgentClient {
   /** Waits until what a pool no longer wants has drained and stopped. */
   async settle(pool: string, signal?: AbortSignal): Promise<void> {
     await this.connection.call("POST", `/v1/pools/${pool}/settle`, {}, { timeoutMs: 0, signal });
+  }
+
+  /** Tells the agent that a resource declares it, or does so no more. */
+  async declare(declarer: Declarer): Promise<void> {
+    await this.connection.call("POST", "/v1/declarers", declarer);
   }
 
   /** Has the agent read its options anew, of which it takes those that need no restart. */

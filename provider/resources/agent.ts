@@ -4,9 +4,11 @@ import type { About } from "../../agent/api";
 import { aboutAgent, installAgent, restartAgent, startAgent, stopAgent } from "../../agent/client/launch";
 import { type AgentOptions, agentOptions, isLiveChange } from "../../model/agent";
 import { absolutePath } from "../../model/names";
+import type { Claim } from "../../model/ownership";
 import { agentBundle, type Checked, type Context, type DiffRequest, type Properties, type Resource } from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
 import { differences, moveFailures, parseInputs, withLive } from "./inputs";
+import { changeClaim, createClaim, type Declared, ownerAfter, ownerInPreview } from "./ownership";
 
 interface Inputs extends AgentOptions {
   directory: string;
@@ -14,7 +16,7 @@ interface Inputs extends AgentOptions {
   live: { agent: "running" | "stopped"; guarded: boolean };
 }
 
-interface State extends Inputs {
+interface State extends Inputs, Declared {
   /** How other resources reach this agent. */
   connection: AgentRef;
 }
@@ -25,14 +27,14 @@ const EXPECTED: Inputs["live"] = { agent: "running", guarded: true };
 export const agentResource: Resource = {
   type: "sluice:index:Agent",
 
-  async check(_context, { olds, news }): Promise<Checked<object>> {
+  async check({ urn }, { olds, news }): Promise<Checked<object>> {
     const socket = news.socket ?? (typeof news.directory === "string" ? join(news.directory, "agent.sock") : undefined);
     const { failures, values } = parseInputs(
       { ...news, socket },
       { own: { directory: absolutePath }, spec: agentOptions },
     );
     failures.push(...moveFailures(olds, values, ["directory"]));
-    return { failures, inputs: { ...withLive(values, olds, EXPECTED), version: agentBundle().version } };
+    return { failures, inputs: { ...withLive(values, olds, EXPECTED, urn), version: agentBundle().version } };
   },
 
   async diff(_context, request: DiffRequest<Properties, Properties>) {
@@ -44,7 +46,8 @@ export const agentResource: Resource = {
   async create(context, { inputs }) {
     const wanted = inputs as unknown as Inputs;
     if (context.preview) return { outputs: { ...inputs, connection: connectionOf(wanted) } };
-    return { id: wanted.directory, outputs: asProperties(await ensure(wanted, wanted.socket, context)) };
+    const outputs = await declare(await ensure(wanted, wanted.socket, context), createClaim(), context);
+    return { id: wanted.directory, outputs };
   },
 
   async read(context, { id, inputs, state }) {
@@ -54,13 +57,13 @@ export const agentResource: Resource = {
       if (known.directory === undefined) return undefined;
       context.log.warn(`the agent of ${id} does not run: its processes and traffic go on, but nothing watches them`);
     }
-    return { id, inputs, outputs: { ...state, ...observed(about, known.version) } };
+    return { id, inputs, outputs: { ...state, ...observed(about, known.version), ...ownerIn(about, known) } };
   },
 
   async update(context, { olds, news }) {
     const wanted = news as unknown as Inputs;
-    if (context.preview) return { ...news, connection: connectionOf(wanted) };
-    return asProperties(await ensure(wanted, (olds as unknown as State).socket, context));
+    if (context.preview) return { ...news, connection: connectionOf(wanted), ...ownerInPreview(olds) };
+    return declare(await ensure(wanted, (olds as unknown as State).socket, context), changeClaim(olds), context);
   },
 
   targets(properties) {
@@ -68,14 +71,47 @@ export const agentResource: Resource = {
     return [`${directory} agent`];
   },
 
-  async delete(context, { state }) {
-    const { socket } = state as unknown as State;
+  async disown({ urn }, { state }) {
+    const { socket, declaredBy } = state as unknown as State;
+    const about = await aboutAgent(socket);
+    if (about !== undefined) await withdraw(about, urn, declaredBy?.token);
+  },
+
+  async delete({ urn, signal, log }, { state }) {
+    const { socket, declaredBy } = state as unknown as State;
     const about = await aboutAgent(socket);
     if (about === undefined) return;
-    await assertIdle(about);
-    await stopAgent(about, context.signal);
+    const { [declaredBy?.token ?? ""]: _own, ...others } = about.declarers ?? {};
+    const [left] = Object.values(others);
+    if (left === undefined) await assertIdle(about);
+    await withdraw(about, urn, declaredBy?.token);
+    if (left === undefined) await stopAgent(about, signal);
+    else log.info(`the agent of ${about.directory} goes on: ${left} declares it too`);
   },
 };
+
+/** Tells a running agent that a resource declares it no more. */
+async function withdraw(about: About, urn: string, token: string | undefined): Promise<void> {
+  if (token === undefined || about.declarers?.[token] === undefined) return;
+  await withAgent(about, (client) => client.declare({ urn, token, gone: true }));
+}
+
+/** Tells a running agent that this resource declares it. */
+async function declare(state: State, { token }: Claim, context: Context): Promise<Properties> {
+  const { urn } = context;
+  await withAgent(state.connection, async (client) => {
+    if (token !== undefined) await client.declare({ urn, token, gone: false });
+  });
+  return { ...state, ...ownerAfter(context, { token }) };
+}
+
+/** The resource that an agent knows by the recorded token. */
+function ownerIn(about: About | undefined, { declaredBy }: Partial<State>): Declared {
+  const token = declaredBy?.token;
+  return about === undefined || token === undefined
+    ? {}
+    : { declaredBy: { urn: about.declarers?.[token] ?? "none", token } };
+}
 
 /** An agent that still has something to look after is not ended: nobody would restart it, or undo what an update leaves. */
 async function assertIdle({ directory, socket }: About): Promise<void> {
@@ -92,7 +128,7 @@ async function assertIdle({ directory, socket }: About): Promise<void> {
 
 /** Brings the agent to its declared version and options, wherever it is now. */
 async function ensure(wanted: Inputs, oldSocket: string, { signal, log }: Context): Promise<State> {
-  const { directory, version, live: _live, ...options } = wanted;
+  const { directory, version, live: _live, declaredBy: _by, ...options } = wanted as Inputs & Declared;
   const before = (await aboutAgent(oldSocket)) ?? (await aboutAgent(wanted.socket));
   if (before !== undefined && before.directory !== directory)
     throw new Error(
@@ -133,8 +169,4 @@ function observed(about: About | undefined, version = ""): Pick<State, "version"
 
 function connectionOf({ directory, socket }: Inputs): AgentRef {
   return { directory, socket };
-}
-
-function asProperties(state: State): Properties {
-  return { ...state };
 }

@@ -2,11 +2,22 @@ import { type BackendSpec, backendSpec } from "../../model/backend";
 import { backendDeclarations, forAgent } from "../../model/declared";
 import { expectedBackend } from "../../model/live";
 import { name } from "../../model/names";
+import type { Claim } from "../../model/ownership";
 import { type Context, containsUnknown, type Properties, type Resource } from "../server";
 import { lookAtBackend } from "./agent-look";
 import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
 import { checkedOnHost } from "./host-check";
 import { differences, moveFailures, parseInputs, renameFailures, whenKnown } from "./inputs";
+import {
+  changeClaim,
+  createClaim,
+  type Declared,
+  ownerAfter,
+  ownerInPreview,
+  ownerSeen,
+  removeClaim,
+  stillOwns,
+} from "./ownership";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -42,26 +53,33 @@ export const backendResource: Resource = {
 
   async create(context, { inputs }) {
     if (context.preview) {
-      await sayPlan(inputs, setStep, context);
+      await sayPlan(inputs, setStep, context, { create: true });
       return { outputs: outputsOf(inputs) };
     }
-    await apply(inputs, context, { create: true });
+    const claim = createClaim();
+    await apply(inputs, context, claim);
     const { edge, name: backend } = inputs as unknown as Inputs;
-    return { id: `${edge}/${backend}`, outputs: outputsOf(inputs) };
+    return { id: `${edge}/${backend}`, outputs: { ...outputsOf(inputs), ...ownerAfter(context, claim) } };
   },
 
   async read(context, { id, inputs, state }) {
     const { agent } = state as unknown as Partial<Inputs>;
     return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
       const found = await lookAtBackend(client, id);
-      return found === undefined ? undefined : { id, inputs, outputs: { ...state, live: found.live } };
+      if (found === undefined || !stillOwns(found, state, { what: `backend ${id}`, log: context.log }))
+        return undefined;
+      return { id, inputs, outputs: { ...state, live: found.live, ...ownerSeen(found, state) } };
     });
   },
 
-  async update(context, { news }) {
-    if (context.preview) await sayPlan(news, setStep, context);
-    else await apply(news, context);
-    return outputsOf(news);
+  async update(context, { olds, news }) {
+    if (context.preview) {
+      await sayPlan(news, setStep, context);
+      return { ...outputsOf(news), ...ownerInPreview(olds) };
+    }
+    const claim = changeClaim(olds);
+    await apply(news, context, claim);
+    return { ...outputsOf(news), ...ownerAfter(context, claim) };
   },
 
   targets(properties) {
@@ -72,10 +90,18 @@ export const backendResource: Resource = {
   async delete(context, { state }) {
     const { agent, edge, name: backend } = state as unknown as Inputs;
     await withAgent(agent, async (client) => {
-      if ((await client.backend(edge, backend)) === undefined) return;
-      await inTransaction(client, `backend/${edge}/${backend}`, context, async (run) => {
-        await run({ verb: "backend.remove", edge, backend });
-      });
+      const found = await client.backend(edge, backend);
+      const what = `backend ${edge}/${backend}`;
+      if (found === undefined || !stillOwns(found, state, { what, log: context.log })) return;
+      await inTransaction(
+        client,
+        `backend/${edge}/${backend}`,
+        context,
+        async (run) => {
+          await run({ verb: "backend.remove", edge, backend });
+        },
+        { claim: removeClaim(state) },
+      );
     });
   },
 };
@@ -86,8 +112,9 @@ function setStep(inputs: Properties) {
     edge,
     name: backend,
     live: _live,
+    declaredBy: _by,
     ...declared
-  } = inputs as unknown as Inputs & { live: unknown };
+  } = inputs as unknown as Inputs & { live: unknown } & Declared;
   return { verb: "backend.set" as const, edge, backend, spec: forAgent(declared, backendDeclarations) };
 }
 
@@ -97,7 +124,7 @@ function outputsOf(inputs: Properties): Properties {
   return { ...inputs, live: whenKnown(known, () => expectedBackend(inputs as unknown as Inputs)) };
 }
 
-async function apply(inputs: Properties, context: Context, options?: { create: boolean }): Promise<void> {
+async function apply(inputs: Properties, context: Context, claim: Claim): Promise<void> {
   const { agent, edge, name: backend } = inputs as unknown as Inputs;
   await withAgent(agent, (client) =>
     inTransaction(
@@ -107,7 +134,7 @@ async function apply(inputs: Properties, context: Context, options?: { create: b
       async (run) => {
         await run(setStep(inputs));
       },
-      options,
+      { claim },
     ),
   );
 }

@@ -1,11 +1,22 @@
 import { type EdgeSpec, edgeSpec, listensOn } from "../../model/edge";
 import { expectedEdge, hostPort } from "../../model/live";
 import { name } from "../../model/names";
+import type { Claim } from "../../model/ownership";
 import { type Context, type Properties, type Resource, UNKNOWN } from "../server";
 import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
 import { checkedOnHost } from "./host-check";
 import { differences, moveFailures, parseInputs, renameFailures } from "./inputs";
 import { noteMeter } from "./metered";
+import {
+  changeClaim,
+  createClaim,
+  type Declared,
+  ownerAfter,
+  ownerInPreview,
+  ownerSeen,
+  removeClaim,
+  stillOwns,
+} from "./ownership";
 import { sayPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
@@ -41,28 +52,31 @@ export const edgeResource: Resource = {
 
   async create(context, { inputs }) {
     if (context.preview) {
-      await sayPlan(inputs, setStep, context);
+      await sayPlan(inputs, setStep, context, { create: true });
       return { outputs: outputsOf(inputs) };
     }
-    await apply(inputs, context, { create: true });
-    return { id: String(inputs.name), outputs: outputsOf(inputs) };
+    const claim = createClaim();
+    await apply(inputs, context, claim);
+    return { id: String(inputs.name), outputs: { ...outputsOf(inputs), ...ownerAfter(context, claim) } };
   },
 
   async read(context, { id, inputs, state }) {
     const { agent } = state as unknown as Partial<Inputs>;
     return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
       const edge = await client.edge(id);
-      return edge === undefined ? undefined : { id, inputs, outputs: { ...state, live: edge.live } };
+      if (edge === undefined || !stillOwns(edge, state, { what: `edge ${id}`, log: context.log })) return undefined;
+      return { id, inputs, outputs: { ...state, live: edge.live, ...ownerSeen(edge, state) } };
     });
   },
 
-  async update(context, { news }) {
+  async update(context, { olds, news }) {
     if (context.preview) {
       await sayPlan(news, setStep, context);
-      return outputsOf(news);
+      return { ...outputsOf(news), ...ownerInPreview(olds) };
     }
-    await apply(news, context);
-    return outputsOf(news);
+    const claim = changeClaim(olds);
+    await apply(news, context, claim);
+    return { ...outputsOf(news), ...ownerAfter(context, claim) };
   },
 
   targets(properties) {
@@ -72,20 +86,33 @@ export const edgeResource: Resource = {
 
   async delete(context, { id, state }) {
     await withAgent((state as unknown as Inputs).agent, async (client) => {
-      if ((await client.edge(id)) === undefined) return;
-      await inTransaction(client, `edge/${id}`, context, async (run) => {
-        await run({ verb: "edge.remove", edge: id });
-      });
+      const edge = await client.edge(id);
+      if (edge === undefined || !stillOwns(edge, state, { what: `edge ${id}`, log: context.log })) return;
+      await inTransaction(
+        client,
+        `edge/${id}`,
+        context,
+        async (run) => {
+          await run({ verb: "edge.remove", edge: id });
+        },
+        { claim: removeClaim(state) },
+      );
     });
   },
 };
 
 function setStep(inputs: Properties) {
-  const { agent: _agent, name: edge, live: _live, ...spec } = inputs as unknown as Inputs & { live: unknown };
+  const {
+    agent: _agent,
+    name: edge,
+    live: _live,
+    declaredBy: _by,
+    ...spec
+  } = inputs as unknown as Inputs & { live: unknown } & Declared;
   return { verb: "edge.set" as const, edge, spec };
 }
 
-async function apply(inputs: Properties, context: Context, options?: { create: boolean }): Promise<void> {
+async function apply(inputs: Properties, context: Context, claim: Claim): Promise<void> {
   const { agent, name: edge } = inputs as unknown as Inputs;
   await withAgent(agent, (client) =>
     inTransaction(
@@ -95,7 +122,7 @@ async function apply(inputs: Properties, context: Context, options?: { create: b
       async (run) => {
         await run(setStep(inputs));
       },
-      options,
+      { claim },
     ),
   );
 }

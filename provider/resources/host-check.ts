@@ -17,13 +17,15 @@ export async function checkedOnHost(
   const valid = known && failures.length === 0;
   const creator = olds === undefined ? urn : undefined;
   const ask = valid && !asRecorded(olds, values);
-  const live = ask ? await liveFailures(values.agent as AgentRef, toStep(values), creator) : [];
+  const agent = values.agent as AgentRef;
+  const live = ask ? await liveFailures(agent, toStep(values), creator) : [];
   return {
     failures: [...failures, ...live],
     inputs: withLive(
       values,
       olds,
       whenKnown(valid, () => expected(values)),
+      urn,
     ),
   };
 }

@@ -4,6 +4,7 @@ import { UnreachableError } from "../../agent/client/connection";
 import type { Duration } from "../../model/duration";
 import { formatMilliseconds, milliseconds } from "../../model/duration";
 import type { Gate } from "../../model/gate";
+import type { Claim } from "../../model/ownership";
 import { putBackMs } from "../../model/serving";
 import type { StepInput, Target } from "../../model/transaction";
 import type { Tell } from "../evidence/teller";
@@ -40,7 +41,7 @@ export async function replaceInPlace(
   inputs: PoolInputs,
   start: StartStep,
   context: Context,
-  { create }: { create: boolean },
+  claim?: Claim,
 ): Promise<void> {
   const { agent, name, serves, watch } = inputs;
   if (serves === undefined || watch === undefined) throw new Error(`pool ${name} does not say which edges lead to it`);
@@ -48,7 +49,7 @@ export async function replaceInPlace(
   const edges = serves.edges.map(({ agent: { socket }, edge }) => ({ client: new AgentClient(socket), edge }));
   try {
     const [{ how }, before] = await Promise.all([host.plan(start), host.pool(name)]);
-    const own: PlacePart = { client: host, target: `pool/${name}`, create };
+    const own: PlacePart = { client: host, target: `pool/${name}`, claim };
     if (how !== "restart") {
       await inTransactions([own], context, ([part]) => (part as OpenPart).run(start).then(() => undefined));
       return;
@@ -56,10 +57,8 @@ export async function replaceInPlace(
     const leading = edges.map(
       ({ client, edge }): PlacePart => ({ client, edge, target: `backend/${edge}/${serves.backend}`, passing: true }),
     );
-    await new Replacement(inputs, serves, start, context, before === undefined).run([
-      { ...own, leaseMs: HOST_LEASE_MS },
-      ...leading,
-    ]);
+    const replacement = new Replacement(inputs, serves, start, context, before === undefined);
+    await replacement.run([{ ...own, leaseMs: HOST_LEASE_MS }, ...leading]);
   } finally {
     for (const client of [host, ...edges.map((edge) => edge.client)]) client.close();
   }

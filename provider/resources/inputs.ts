@@ -12,7 +12,7 @@ import {
 } from "../server";
 
 /** Inputs that Check adds: what reality is expected to be, and what changes. Programs do not write them. */
-const COMPUTED = ["live", "change", "secretNames", "canarySecretNames", "version"] as const;
+const COMPUTED = ["live", "declaredBy", "change", "secretNames", "canarySecretNames", "version"] as const;
 
 /** A resource's inputs as a schema sees them: one schema per part, since a part may have checks across its properties. */
 export interface Parts {
@@ -75,7 +75,17 @@ export function differences(
       ({ path }) =>
         !ignored.some((outer) => path === outer || (/^[.[]/.test(path.slice(outer.length)) && path.startsWith(outer))),
     );
-  return [...declared, ...diffValues(olds.live, news.live ?? expected(news), ["live"])];
+  return [
+    ...declared,
+    ...diffValues(olds.live, news.live ?? expected(news), ["live"]),
+    ...urnDifference(olds.declaredBy, news.declaredBy),
+  ];
+}
+
+/** A resource with another URN tells its agent so, whatever else stays as it is. */
+function urnDifference(old: unknown, next: unknown): DiffEntry[] {
+  const [before, after] = [old, next].map((by) => (by as { urn?: string } | undefined)?.urn);
+  return before === undefined || after === undefined ? [] : diffValues(before, after, ["declaredBy", "urn"]);
 }
 
 /** Whether checked inputs are what is recorded: then nothing is asked of the agent, which has them already. */
@@ -86,11 +96,11 @@ export function asRecorded(olds: object | undefined, values: Properties): boolea
 }
 
 /**
- * Checked inputs with the reality that they expect, once there is a reality to compare with: on a create it would only be
- * noise in the preview.
+ * Checked inputs with the reality and the owner that they expect, once there are such to compare with: on a create they would
+ * only be noise in the preview.
  */
-export function withLive(values: Properties, olds: object | undefined, live: unknown): Properties {
-  return olds === undefined ? values : { ...values, live };
+export function withLive(values: Properties, olds: object | undefined, live: unknown, urn: string): Properties {
+  return olds === undefined ? values : { ...values, live, declaredBy: { urn } };
 }
 
 /**

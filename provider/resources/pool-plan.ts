@@ -7,6 +7,7 @@ import { soakWarning, walkProblem } from "../../model/stages";
 import { type Context, containsUnknown, type Properties } from "../server";
 import { withAgent } from "./agent-ref";
 import type { StartStep } from "./in-place";
+import { sayTaken } from "./ownership";
 import type { PoolInputs } from "./pool-inputs";
 import { look, walkOf } from "./pool-walk";
 
@@ -26,6 +27,7 @@ export async function sayPoolPlan(
   const start = toStep(after);
   const answer = await asked(pool, (client) => client.plan(start));
   const running = old === undefined ? await asked(pool, (client) => client.pool(pool.name)) : undefined;
+  if (answer !== undefined) sayTaken(answer, { what: `pool ${pool.name}`, create: false }, context);
   const plan =
     pool.serves !== undefined && pool.watch !== undefined && restarts(old, pool, answer)
       ? [

@@ -1,5 +1,6 @@
 import { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
+import type { Claim } from "../../model/ownership";
 import type { Context } from "../server";
 import type { PoolInputs } from "./pool-inputs";
 import { inTransactions, type OpenPart, type Part } from "./transaction";
@@ -16,6 +17,7 @@ export async function removePool(
   client: AgentClient,
   { name, serves, drainDeadline: deadline }: Pick<PoolInputs, "name" | "serves" | "drainDeadline">,
   context: Context,
+  claim?: Claim,
 ): Promise<void> {
   const ended = () => {
     context.log.progress("draining, then stopping its processes");
@@ -25,7 +27,7 @@ export async function removePool(
   if ((await client.pool(name)) === undefined) return ended();
   const leading = await leadingEdges(serves, context);
   const { backend = "", server = "" } = serves ?? {};
-  const own: Part = { client, target: `pool/${name}` };
+  const own: Part = { client, target: `pool/${name}`, claim };
   try {
     await inTransactions<Part>(
       [own, ...leading],

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { PoolObservation, PoolShareAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import { candidateBackend, hasControl } from "../../model/names";
+import type { Claim } from "../../model/ownership";
 import { type Fate, type PoolCanary, shareAt } from "../../model/pool-share";
 import { formatSplit } from "../../model/split";
 import { planWalk, STABLE, type Walk, walkProblem } from "../../model/stages";
@@ -14,6 +15,7 @@ import type { StartStep } from "./in-place";
 import { walkLegs } from "./legs";
 import { unmeteredProblem } from "./metered";
 import { walkOrRetreat } from "./on-breach";
+import { assertClaim } from "./ownership";
 import type { PoolInputs } from "./pool-inputs";
 import { type RunGates, runGates as watchStage } from "./stage-gates";
 import { inTransaction, type RunStep } from "./transaction";
@@ -33,10 +35,11 @@ export async function promote(
   { agent, name: pool, edge = "", canary, artifact }: Promoted,
   start: StartStep,
   context: Context,
-  { create = false, runGates = watchStage }: { create?: boolean; runGates?: RunGates } = {},
+  { claim, runGates = watchStage }: { claim?: Claim; runGates?: RunGates } = {},
 ): Promise<void> {
   await withAgent(agent, async (client) => {
     const { before, walk } = await look(client, pool, canary, start);
+    assertClaim(`pool/${pool}`, before, claim, context);
     const problem = walkProblem(walk) ?? (await unmeteredProblem(client, [edge], walk));
     if (problem !== undefined) throw new Error(`pool ${pool}: ${problem}`);
     await adopt(client, pool, before?.canary, walk, context);
@@ -79,7 +82,7 @@ export async function promote(
             tell,
           });
         },
-        { create },
+        { claim },
       ),
     );
   });

@@ -1,6 +1,7 @@
 import { poolChange } from "../../model/change";
 import { forAgent, poolDeclarations } from "../../model/declared";
 import { expectedPool } from "../../model/live";
+import type { Claim } from "../../model/ownership";
 import { poolSpecWith } from "../../model/pool";
 import { candidateOf, candidateShare } from "../../model/pool-share";
 import { watched } from "../../model/serving";
@@ -11,6 +12,16 @@ import { canaryGateFailures, candidateFailures } from "./canary-check";
 import { replaceInPlace, type StartStep } from "./in-place";
 import { inPlaceFailures } from "./in-place-check";
 import { differences, moveFailures, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
+import {
+  changeClaim,
+  createClaim,
+  type Declared,
+  ownerAfter,
+  ownerInPreview,
+  ownerSeen,
+  removeClaim,
+  stillOwns,
+} from "./ownership";
 import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
 import { sayPoolPlan } from "./pool-plan";
 import { removePool } from "./pool-removal";
@@ -54,6 +65,7 @@ export const poolResource: Resource = {
           values,
           olds,
           whenKnown(valid, () => expectedPool(inputs)),
+          context.urn,
         ),
         change: whenKnown(valid, () => poolChange(olds as unknown as PoolInputs | undefined, inputs)),
         ...asInput("secretNames", secrets.pool),
@@ -73,23 +85,33 @@ export const poolResource: Resource = {
   },
 
   async create(context, { inputs }) {
-    if (context.preview) await sayPoolPlan(undefined, inputs, (given) => startStep(given, context), context);
-    else await apply(inputs, context, { create: true });
-    return { id: String(inputs.name), outputs: outputsOf(inputs) };
+    const id = String(inputs.name);
+    if (context.preview) {
+      await sayPoolPlan(undefined, inputs, (given) => startStep(given, context), context);
+      return { id, outputs: outputsOf(inputs) };
+    }
+    const claim = createClaim();
+    await apply(inputs, context, claim);
+    return { id, outputs: { ...outputsOf(inputs), ...ownerAfter(context, claim) } };
   },
 
   async read(context, { id, inputs, state }) {
     const { agent } = state as unknown as Partial<PoolInputs>;
     return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
       const pool = await client.pool(id);
-      return pool === undefined ? undefined : { id, inputs, outputs: { ...state, live: pool.live } };
+      if (pool === undefined || !stillOwns(pool, state, { what: `pool ${id}`, log: context.log })) return undefined;
+      return { id, inputs, outputs: { ...state, live: pool.live, ...ownerSeen(pool, state) } };
     });
   },
 
-  async update(context, { oldInputs, news }) {
-    if (context.preview) await sayPoolPlan(oldInputs, news, (given) => startStep(given, context), context);
-    else await apply(news, context, { create: false });
-    return outputsOf(news);
+  async update(context, { olds, oldInputs, news }) {
+    if (context.preview) {
+      await sayPoolPlan(oldInputs, news, (given) => startStep(given, context), context);
+      return { ...outputsOf(news), ...ownerInPreview(olds) };
+    }
+    const claim = changeClaim(olds);
+    await apply(news, context, claim);
+    return { ...outputsOf(news), ...ownerAfter(context, claim) };
   },
 
   targets(properties) {
@@ -99,7 +121,11 @@ export const poolResource: Resource = {
 
   async delete(context, { id, state }) {
     const pool = state as unknown as PoolInputs;
-    await withAgent(pool.agent, (client) => removePool(client, { ...pool, name: id }, context));
+    await withAgent(pool.agent, async (client) => {
+      const found = await client.pool(id);
+      if (found !== undefined && !stillOwns(found, state, { what: `pool ${id}`, log: context.log })) return;
+      await removePool(client, { ...pool, name: id }, context, removeClaim(state));
+    });
   },
 };
 
@@ -123,11 +149,11 @@ function outputsOf(inputs: Properties): Properties {
   return { ...inputs, live: whenKnown(known, () => expectedPool(inputs as unknown as PoolInputs)) };
 }
 
-async function apply(inputs: Properties, context: Context, options: { create: boolean }): Promise<void> {
+async function apply(inputs: Properties, context: Context, claim: Claim): Promise<void> {
   const pool = inputs as unknown as PoolInputs;
   const start = startStep(inputs, context);
-  if (pool.strategy === "in-place") await replaceInPlace(pool, start, context, options);
-  else await promote(pool, start, context, options);
+  if (pool.strategy === "in-place") await replaceInPlace(pool, start, context, claim);
+  else await promote(pool, start, context, { claim });
 }
 
 /** The step that starts what is declared: the release, and the candidate where it takes part. */
@@ -140,11 +166,12 @@ function startStep(inputs: Properties, context: Context): StartStep {
     serves: _serves,
     watch: _watch,
     live: _live,
+    declaredBy: _by,
     change: _change,
     secretNames: _names,
     canarySecretNames: _canaryNames,
     ...declared
-  } = inputs as unknown as PoolInputs;
+  } = inputs as unknown as PoolInputs & Declared;
   const secrets = secretNames(inputs, context);
   const tried = candidateShare(canary) > 0 ? candidateOf({ ...declared, canary }) : undefined;
   return {

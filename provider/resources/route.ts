@@ -1,8 +1,11 @@
+import type { RouteAnswer } from "../../agent/api";
+import type { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
 import { type RouteChange, routeChange } from "../../model/change";
 import { forAgent, routeDeclarations } from "../../model/declared";
 import { expectedRoute, type RouteLive } from "../../model/live";
 import { name } from "../../model/names";
+import { type Claim, owns } from "../../model/ownership";
 import { type DeclaredRoute, declaredRoute, routeAt } from "../../model/route";
 import { formatSplit } from "../../model/split";
 import { explainWalk, type Place, placeOf, soakWarning, walkProblem } from "../../model/stages";
@@ -12,6 +15,17 @@ import { gateFailures } from "./gate-checks";
 import { asRecorded, differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { meterFailures } from "./metered";
 import { onAll } from "./on-all";
+import {
+  changeClaim,
+  createClaim,
+  type Declared,
+  ownerAfter,
+  ownerInPreview,
+  ownerSeen,
+  removeClaim,
+  stillOwns,
+  tokenOf,
+} from "./ownership";
 import { sayPlan } from "./plan";
 import { edgeKeys, hostsOf, otherHosts, type RouteHost, setStep, withHosts } from "./route-hosts";
 import { heldBy, replacementProblem, walkFrom } from "./route-place";
@@ -27,6 +41,12 @@ interface Inputs extends DeclaredRoute {
   name: string;
   /** What changes, for policies: they see new inputs only. */
   change: RouteChange;
+  live: RouteLive;
+}
+
+/** A route as an agent has it. */
+interface Seen {
+  found: RouteAnswer;
   live: RouteLive;
 }
 
@@ -57,6 +77,7 @@ export const routeResource: Resource = {
           values,
           olds,
           whenKnown(valid, () => expectedLive(inputs)),
+          context.urn,
         ),
         change: whenKnown(valid, () => routeChange(olds as unknown as Inputs | undefined, inputs)),
       },
@@ -74,11 +95,12 @@ export const routeResource: Resource = {
 
   async create(context, { inputs }) {
     if (context.preview) {
-      await sayWalk(inputs, context);
+      await sayWalk(inputs, context, { create: true });
       return { outputs: outputsOf(inputs) };
     }
-    await apply(inputs, context);
-    return { id: String(inputs.name), outputs: outputsOf(inputs) };
+    const claim = createClaim();
+    await apply(inputs, context, { claim });
+    return { id: String(inputs.name), outputs: { ...outputsOf(inputs), ...ownerAfter(context, claim) } };
   },
 
   async read(context, { id, inputs, state }) {
@@ -87,23 +109,34 @@ export const routeResource: Resource = {
     const hosts = hostsOf(known);
     // Where one agent can't be asked, what was last seen of its edges is shown.
     const looks = await Promise.all(hosts.map((host) => liveOn(host, id, context)));
-    if (looks.every((each) => each === undefined)) return undefined;
+    const reached = looks.flatMap((seen) => (seen === undefined || seen === "unreachable" ? [] : [seen]));
+    if (!looks.includes("unreachable") && !reached.some(({ found }) => owns(found.owner, tokenOf(state)))) {
+      const [first] = reached;
+      if (first !== undefined) stillOwns(first.found, state, { what: `route ${id}`, log: context.log });
+      return undefined;
+    }
     const all = (part: keyof RouteLive) =>
       Object.fromEntries(
         edgeKeys(hosts).map(({ host, edge, key }) => {
           const seen = looks[hosts.indexOf(host)];
-          return [key, seen === "unreachable" ? known.live?.[part]?.[key] : (seen?.[part]?.[edge] ?? "none")];
+          return [key, seen === "unreachable" ? known.live?.[part]?.[key] : (seen?.live[part]?.[edge] ?? "none")];
         }),
       );
-    const mirrored = looks.some((seen) => (seen === "unreachable" ? known.live : seen)?.mirrors !== undefined);
+    const mirrored = looks.some((seen) => (seen === "unreachable" ? known.live : seen?.live)?.mirrors !== undefined);
     const live = { splits: all("splits"), ...(mirrored && { mirrors: all("mirrors") }) };
-    return { id, inputs, outputs: { ...state, live } };
+    // An update that died between two agents' commits may have taken it over on one of them.
+    const odd = reached.find(({ found }) => !owns(found.owner, tokenOf(state))) ?? reached[0];
+    return { id, inputs, outputs: { ...state, live, ...ownerSeen(odd?.found ?? {}, state) } };
   },
 
   async update(context, { olds, news }) {
-    if (context.preview) await sayWalk(news, context);
-    else await apply(news, context, olds as unknown as Inputs);
-    return outputsOf(news);
+    if (context.preview) {
+      await sayWalk(news, context);
+      return { ...outputsOf(news), ...ownerInPreview(olds) };
+    }
+    const claim = changeClaim(olds);
+    await apply(news, context, { claim, olds: olds as unknown as Inputs });
+    return { ...outputsOf(news), ...ownerAfter(context, claim) };
   },
 
   targets(properties) {
@@ -114,10 +147,11 @@ export const routeResource: Resource = {
   async delete(context, { id, state, declares }) {
     const left = hostsOf(state as unknown as Inputs).filter(({ agent }) => !declares(targetOn(agent, `route/${id}`)));
     await withHosts(left, async (hosts) => {
-      const here = await Promise.all(hosts.map(async ({ client }) => (await client.route(id)) !== undefined));
+      const here = await Promise.all(hosts.map(({ client }) => isOwnOn(client, id, state, context)));
+      const claim = removeClaim(state);
       const parts = hosts
         .filter((_, index) => here[index])
-        .map(({ client }) => ({ client, target: `route/${id}` as const }));
+        .map(({ client }) => ({ client, target: `route/${id}` as const, claim }));
       if (parts.length > 0)
         await inTransactions(parts, context, (open) => onAll(open, () => ({ verb: "route.remove", route: id })));
     });
@@ -130,9 +164,10 @@ function declaredOf(inputs: Properties): DeclaredRoute {
     others: _others,
     name: _name,
     live: _live,
+    declaredBy: _by,
     change: _change,
     ...declared
-  } = inputs as unknown as Inputs;
+  } = inputs as unknown as Inputs & Declared;
   return forAgent(declared, routeDeclarations) as DeclaredRoute;
 }
 
@@ -168,9 +203,15 @@ function isOn(olds: Inputs | undefined, { directory }: AgentRef): boolean {
   return olds?.agent !== undefined && hostsOf(olds).some(({ agent }) => agent.directory === directory);
 }
 
-/** The shares on each edge of an agent; nothing where the route is not there. */
+/** Whether a route is on an agent, and this resource's to remove. */
+async function isOwnOn(client: AgentClient, route: string, state: object, { log }: Context): Promise<boolean> {
+  const found = await client.route(route);
+  return found !== undefined && stillOwns(found, state, { what: `route ${route}`, log });
+}
+
+/** What an agent has of a route, and the shares on each edge; nothing where the route is not there. */
 function liveOn({ agent }: RouteHost, route: string, context: Context) {
-  return askAgent<RouteLive | "unreachable" | undefined>(agent, context, "unreachable", async (client) => {
+  return askAgent<Seen | "unreachable" | undefined>(agent, context, "unreachable", async (client) => {
     const found = await client.route(route);
     if (found === undefined) return undefined;
     const shown = (shares: Record<string, number | null>) =>
@@ -178,7 +219,7 @@ function liveOn({ agent }: RouteHost, route: string, context: Context) {
         Object.entries(shares).map(([edge, share]) => [edge, share === null ? "none" : formatSplit(share)]),
       );
     const { splits, mirrors } = found;
-    return { splits: shown(splits), ...(mirrors !== undefined && { mirrors: shown(mirrors) }) };
+    return { found, live: { splits: shown(splits), ...(mirrors !== undefined && { mirrors: shown(mirrors) }) } };
   });
 }
 
@@ -189,7 +230,7 @@ function outputsOf(inputs: Properties): Properties {
 }
 
 /** Says in a preview which stages an update walks through, and how it reaches HAProxy; silent while parts are not known. */
-async function sayWalk(inputs: Properties, context: Context): Promise<void> {
+async function sayWalk(inputs: Properties, context: Context, { create = false } = {}): Promise<void> {
   if (containsUnknown(inputs)) return;
   const { name: route } = inputs as unknown as Inputs;
   const hosts = hostsOf(inputs as unknown as Inputs);
@@ -220,18 +261,28 @@ async function sayWalk(inputs: Properties, context: Context): Promise<void> {
       `the agent can't be asked where route ${route} is: it was at ${recorded.from} after the last update`,
     );
   for (const { agent, edges } of hosts)
-    await sayPlan({ ...inputs, agent }, () => setStep(route, declared, edges, target(declared)), context);
+    await sayPlan({ ...inputs, agent }, () => setStep(route, declared, edges, target(declared)), context, { create });
 }
 
-async function apply(inputs: Properties, context: Context, olds?: Inputs): Promise<void> {
+async function apply(
+  inputs: Properties,
+  context: Context,
+  { claim, olds }: { claim: Claim; olds?: Inputs },
+): Promise<void> {
   const wanted = inputs as unknown as Inputs;
   const hosts = hostsOf(wanted);
   const left = (olds === undefined ? [] : hostsOf(olds)).filter(({ agent }) => !isOn(wanted, agent));
   await withHosts([...hosts, ...left], async (open) => {
-    const agents = open
-      .slice(0, hosts.length)
-      .map(({ client, edges, agent }) => ({ client, edges, create: !isOn(olds, agent) }));
-    const leaving = open.slice(hosts.length).map(({ client }) => client);
+    const agents = open.slice(0, hosts.length).map(({ client, edges, agent }) => ({
+      client,
+      edges,
+      claim: isOn(olds, agent) ? claim : { ...claim, kind: "create" as const },
+    }));
+    const gone = open
+      .slice(hosts.length)
+      .map(({ client }) => ({ client, claim: { ...claim, kind: "remove" as const } }));
+    const own = await Promise.all(gone.map(({ client }) => isOwnOn(client, wanted.name, olds ?? {}, context)));
+    const leaving = gone.filter((_, index) => own[index]);
     await walkRoute(agents, wanted.name, declaredOf(inputs), context, { leaving, runGates });
   });
 }

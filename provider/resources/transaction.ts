@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
 import { hostname, userInfo } from "node:os";
 import type { AgentClient } from "../../agent/client/client";
+import type { Claim } from "../../model/ownership";
 import { DEFAULT_LEASE_MS, type StepInput, type Target } from "../../model/transaction";
 import { remark, type Tell, tellAgents } from "../evidence/teller";
 import type { Context } from "../server";
@@ -14,8 +15,8 @@ export type RunStep = (step: StepInput) => Promise<Record<string, unknown>>;
 export interface Part {
   client: AgentClient;
   target: Target;
-  /** Whether the target must be new, or be this resource's already (after an update that died right at its end). */
-  create?: boolean | undefined;
+  /** Of the resource that declares the target; left out by those who only change something about it. */
+  claim?: Claim | undefined;
   /** Whether nothing of it lasts: how its commit ends decides nothing. @default false */
   passing?: boolean | undefined;
   /** Time without a renewal after which its agent undoes it, in milliseconds. @default 5000 */
@@ -47,9 +48,9 @@ export async function inTransaction(
   target: Target,
   context: Context,
   work: (run: RunStep, signal: AbortSignal, tell: Tell) => Promise<void>,
-  { create = false, undoDeadlineMs }: { create?: boolean; undoDeadlineMs?: number } = {},
+  { claim, undoDeadlineMs }: { claim?: Claim | undefined; undoDeadlineMs?: number } = {},
 ): Promise<void> {
-  const part: Part = { client, target, create };
+  const part: Part = { client, target, claim };
   await inTransactions([part], context, async ([open], signal, tell) => work((open as OpenPart).run, signal, tell), {
     undoDeadlineMs,
   });
@@ -137,8 +138,8 @@ async function openAll<P extends Part>(
   const open = new Map<P, Hold<P>>();
   try {
     for (const part of ordered) {
-      const { client, target, create = false, leaseMs = DEFAULT_LEASE_MS } = part;
-      const { id } = await client.begin({ target, owner: ownerOf(context), leaseMs, create });
+      const { client, target, claim, leaseMs = DEFAULT_LEASE_MS } = part;
+      const { id } = await client.begin({ target, owner: ownerOf(context), leaseMs, claim });
       const title = parts.length === 1 ? target : `${target} of the agent at ${client.socket}`;
       open.set(part, { part, client, id, title, committed: false, release: keepLease(client, id, leaseMs, lost) });
     }

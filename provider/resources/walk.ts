@@ -1,5 +1,6 @@
 import type { RouteAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
+import type { Claim } from "../../model/ownership";
 import { type DeclaredRoute, type RouteSpec, routeAt } from "../../model/route";
 import { formatSplit, parsePercent } from "../../model/split";
 import { type Place, STABLE, walkProblem } from "../../model/stages";
@@ -10,6 +11,7 @@ import { walkLegs } from "./legs";
 import { unmeteredProblem } from "./metered";
 import { onAll } from "./on-all";
 import { walkOrRetreat } from "./on-breach";
+import { assertClaim } from "./ownership";
 import { setStep } from "./route-hosts";
 import { heldBy, isNew, lowestShare, replacementProblem, walkFrom } from "./route-place";
 import type { RunGates } from "./stage-gates";
@@ -19,14 +21,14 @@ import { inTransaction, inTransactions, type OpenPart, type Part } from "./trans
 export interface RouteAgent {
   client: AgentClient;
   edges: string[];
-  /** Whether the route is new on it. */
-  create: boolean;
+  /** On the route there; left out by those who only change something about it. */
+  claim?: Claim | undefined;
 }
 
 export interface WalkOptions {
   runGates: RunGates;
-  /** Agents whose edges are no longer part of the route. @default none */
-  leaving?: AgentClient[];
+  /** Agents whose edges are no longer part of the route, with claims to remove it. @default none */
+  leaving?: Pick<RouteAgent, "client" | "claim">[];
 }
 
 interface RoutePart extends Part {
@@ -48,14 +50,14 @@ export async function walkRoute(
 ): Promise<void> {
   const target = `route/${name}`;
   const parts = agents.map((agent): RoutePart => ({ ...agent, target }));
-  await assertWalk(parts, name, declared);
+  await assertWalk(parts, name, declared, context);
   await adopt(parts, name, declared, context);
-  const gone = leaving.map((client): RoutePart => ({ client, target, edges: [] }));
+  const gone = leaving.map((agent): RoutePart => ({ ...agent, target, edges: [] }));
   const before = new Map<AgentClient, RouteAnswer | undefined>();
   const retreat = async (breach: string) => {
     const from = parts.flatMap((part) => {
       const spec = before.get(part.client)?.spec;
-      return spec === undefined ? [] : [{ ...part, create: false, spec }];
+      return spec === undefined ? [] : [{ ...part, claim: undefined, spec }];
     });
     if (from.every(isAtStable)) return undefined;
     return leadToStable(from, name, { breach, declared }, context);
@@ -101,8 +103,14 @@ export async function walkRoute(
 }
 
 /** Refuses, before anything is changed, a walk that can't come to its end. */
-async function assertWalk(parts: readonly RoutePart[], name: string, declared: DeclaredRoute): Promise<void> {
+async function assertWalk(
+  parts: readonly RoutePart[],
+  name: string,
+  declared: DeclaredRoute,
+  context: Context,
+): Promise<void> {
   const now = await Promise.all(parts.map(({ client }) => client.route(name)));
+  for (const [index, { target, claim }] of parts.entries()) assertClaim(target, now[index], claim, context);
   const walk = walkFrom(now, declared);
   const unmetered = await Promise.all(parts.map(({ client, edges }) => unmeteredProblem(client, edges, walk)));
   const problem =
@@ -121,7 +129,7 @@ async function adopt(
   context: Context,
 ): Promise<void> {
   const all = await Promise.all(parts.map(async (part) => ({ ...part, now: await part.client.route(name) })));
-  const known = all.flatMap(({ now, ...part }) => (now === undefined ? [] : [{ ...part, create: false, now }]));
+  const known = all.flatMap(({ now, ...part }) => (now === undefined ? [] : [{ ...part, claim: undefined, now }]));
   const now = known.map((part) => part.now);
   if (now.length === 0 || now.some(({ spec }) => spec.candidate !== declared.candidate)) return;
   const split = lowestShare(now, declared.candidate);

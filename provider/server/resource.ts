@@ -63,6 +63,8 @@ export interface Resource<I extends object = Properties, S extends object = Prop
    * it over as it runs. @default nothing, so that every delete is one
    */
   targets?(properties: I | S): string[];
+  /** What is left to do where a delete leaves all targets alone. */
+  disown?(context: Context, request: { id: string; state: S }): Promise<void>;
   delete(context: Context, request: DeleteRequest<I, S>): Promise<void>;
 }
 

@@ -23,6 +23,7 @@ import { checkConfig, configureResponse, diffConfig } from "./config";
 import { diffResponse } from "./diff";
 import type { EngineLog } from "./engine-log";
 import { grpcError } from "./errors";
+import type { Failure } from "./failures";
 import type { Operations } from "./operations";
 import { type Path, parsePath, renderPath } from "./path";
 import { Redactor } from "./redact";
@@ -54,8 +55,8 @@ interface Bags {
 /** Serves the resource provider protocol (proto/pulumi/provider.proto) for a set of typed resources. */
 export class ProviderService {
   #resources: Promise<ReadonlyMap<string, AnyResource>> | undefined;
-  /** What the program has declared in this run, see {@link Resource.targets}. */
-  readonly #declared = new Set<string>();
+  /** The URN by which the program has declared each target in this run, see {@link Resource.targets}. */
+  readonly #declared = new Map<string, string>();
 
   constructor(
     private readonly definition: ProviderDefinition,
@@ -140,8 +141,7 @@ export class ProviderService {
       // The engine sends an empty bag on create, as it has no way to say "none".
       const recorded = Object.keys(olds.value).length > 0 ? olds.value : undefined;
       const checked = await resource.check(context, { olds: recorded, news: news.value });
-      if (checked.failures.length === 0)
-        for (const target of targetsOf(resource, checked.inputs)) this.#declared.add(target);
+      if (checked.failures.length === 0) checked.failures.push(...this.#declare(resource, checked.inputs, context));
       const response = new CheckResponse();
       const secretPaths = [...news.secretPaths, ...(checked.secrets ?? []).map(parsePath)];
       response.setInputs(marshal(checked.inputs as Properties, secretPaths, redactor.isSecretText));
@@ -228,12 +228,24 @@ export class ProviderService {
       const id = request.getId();
       const targets = targetsOf(resource, state.value);
       const declares = (target: string) => this.#declared.has(target);
-      if (targets.length > 0 && targets.every(declares))
-        context.log.info(
-          "stays as it runs, since the program declares it: only its record in the stack is another one",
-        );
-      else await resource.delete(context, { id, state: state.value, inputs: inputs.value, timeoutSeconds, declares });
+      if (targets.length === 0 || !targets.every(declares)) {
+        await resource.delete(context, { id, state: state.value, inputs: inputs.value, timeoutSeconds, declares });
+        return new Empty();
+      }
+      context.log.info("stays as it runs, since the program declares it: only its record in the stack is another one");
+      await resource.disown?.(context, { id, state: state.value });
       return new Empty();
+    });
+  }
+
+  /** Notes what a program declares, and refuses what two of its resources declare: each would take it from the other. */
+  #declare(resource: AnyResource, inputs: object, { urn }: Context): Failure[] {
+    return targetsOf(resource, inputs).flatMap((target) => {
+      const other = this.#declared.get(target) ?? urn;
+      this.#declared.set(target, other);
+      if (other === urn) return [];
+      const reason = `${target} is declared by ${other} too: give this one another name, or leave one of the two out`;
+      return [{ property: "", reason }];
     });
   }
 

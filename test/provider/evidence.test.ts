@@ -84,7 +84,7 @@ async function breachedWalk(t: TestContext) {
       },
     ],
   });
-  const walk = walkRoute([{ client: agent.client, edges: ["main"], create: true }], "api", declared, contextOf(), {
+  const walk = walkRoute([{ client: agent.client, edges: ["main"] }], "api", declared, contextOf(), {
     runGates: (stage, context) => {
       state.fails = stage.name === "50%";
       return runGates(stage, context);

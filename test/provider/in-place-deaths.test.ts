@@ -28,7 +28,7 @@ test("a replacement whose update dies is put back by its agents, without a lost 
   const nodes = await startNodes(t);
   const { edges, node, states } = nodes;
   const first = nodes.inputs(await nodes.release("v1"));
-  await replaceInPlace(first, startStep(first), context, { create: true });
+  await replaceInPlace(first, startStep(first), context);
   const load = sendRequests(edges.map(({ port }) => port));
   t.after(() => load.stop());
   const back = async () => {
@@ -101,7 +101,7 @@ test("a replacement whose update dies is put back by its agents, without a lost 
         progress: (text: string) => void (text.includes("watching") && send(node.about.pid, "SIGKILL")),
       },
     };
-    const update = replaceInPlace(inputs, startStep(inputs), watching, { create: false });
+    const update = replaceInPlace(inputs, startStep(inputs), watching);
     await assert.rejects(update, /is as it was before|does so by itself as soon as it runs/);
     await until("the release before it in its place, with its traffic", back, BACK);
     await answersAgain();
@@ -116,7 +116,7 @@ test("a replacement whose update dies is put back by its agents, without a lost 
     send(pid, "SIGKILL");
     const inputs = nodes.inputs(await nodes.release("v10"));
     await assert.rejects(
-      replaceInPlace(inputs, startStep(inputs), context, { create: false }),
+      replaceInPlace(inputs, startStep(inputs), context),
       /can't be reached.*\nNothing was changed\./s,
     );
     assert.equal((await node.client.pool("web"))?.live.release, "v1");

@@ -27,7 +27,7 @@ test("a release is replaced in its place, behind two edges and under load, and p
   const deploy = async (id: string, behaviour: Behaviour = {}, watch: WatchedInput = {}) => {
     const inputs = nodes.inputs(await nodes.release(id, behaviour), watch);
     said.length = 0;
-    await replaceInPlace(inputs, startStep(inputs), contextOf(said), { create: id === "v1" });
+    await replaceInPlace(inputs, startStep(inputs), contextOf(said));
   };
   const releases = async () => {
     const answers = await Promise.all(Array.from({ length: 4 }, () => ask(edges[0]?.port ?? 0)));
@@ -70,7 +70,7 @@ test("a release is replaced in its place, behind two edges and under load, and p
         const inputs = nodes.inputs(release);
         const { web } = inputs.processes;
         if (web?.health !== undefined) web.health.deadline = "2 seconds";
-        await replaceInPlace(inputs, startStep(inputs), contextOf(said), { create: false });
+        await replaceInPlace(inputs, startStep(inputs), contextOf(said));
       },
       (error: Error) => {
         assert.match(error.message, /release sick\) not healthy within 2 seconds: GET \/healthz answered 500/);

@@ -43,7 +43,7 @@ function contextOf(said: string[] = []): Context {
 
 test("a route's edges on two agents move in step", async (t) => {
   const [one, two] = await Promise.all([edge(t), edge(t)]);
-  const agents = [one, two].map(({ client }) => ({ client, edges: ["main"], create: false }));
+  const agents = [one, two].map(({ client }) => ({ client, edges: ["main"] }));
   const splits = () =>
     Promise.all([one, two].map(async ({ client }) => (await client.route("api"))?.splits.main ?? undefined));
   const committed = () => Promise.all([one, two].map(async ({ client }) => (await client.route("api"))?.committed));
@@ -145,7 +145,7 @@ test("a route's edges on two agents move in step", async (t) => {
 
 test("a dead agent refuses a walk before any change", async (t) => {
   const [one, two] = await Promise.all([edge(t), edge(t)]);
-  const agents = [one, two].map(({ client }) => ({ client, edges: ["main"], create: false }));
+  const agents = [one, two].map(({ client }) => ({ client, edges: ["main"] }));
   send(two.guard, "SIGKILL");
   send(two.about.pid, "SIGKILL");
   const walk = walkRoute(agents, "api", declare("10%"), contextOf(), { runGates: async () => assert.fail("a gate") });

@@ -43,7 +43,7 @@ async function world(t: TestContext) {
   };
   const walk = (stage: string, runGates: RunGates, more: Partial<DeclaredRouteInput> = {}) => {
     const declared = declaredRoute.parse({ edges: ["main"], stable: "blue", candidate: "green", stage, ...more });
-    return walkRoute([{ client, edges: ["main"], create: false }], "api", declared, context, { runGates });
+    return walkRoute([{ client, edges: ["main"] }], "api", declared, context, { runGates });
   };
   return {
     client,

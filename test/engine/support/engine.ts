@@ -107,7 +107,7 @@ export class Workspace {
 
   private constructor(
     readonly folder: string,
-    private readonly stack: string,
+    private stack: string,
     private readonly env: NodeJS.ProcessEnv,
   ) {}
 
@@ -171,6 +171,12 @@ export class Workspace {
   /** Variables for the commands that follow. */
   use(env: Record<string, string>): void {
     Object.assign(this.env, env);
+  }
+
+  /** Gives the stack another name, `project/stack` for another project's. */
+  async renameStack(to: string): Promise<void> {
+    await this.#must(["stack", "rename", to, "--stack", this.stack]);
+    this.stack = to.split("/").at(-1) ?? to;
   }
 
   /** Sets stack config; `secret` encrypts it. */

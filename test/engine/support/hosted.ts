@@ -13,7 +13,8 @@ const PORTS = 24;
 
 /**
  * What a test declares, by logical name. `{"$secret": x}` in a value's place makes it a secret, `{"$later": x}` an output that
- * a preview does not know.
+ * a preview does not know. Of everything, `$alias` is the name that it had, `$parent` the component that it is in, and
+ * `$fromRoot` that it was in none before. The host's logical name is `$name`.
  */
 export interface Declared {
   /** Of the agent's `LocalHost`. */
@@ -23,6 +24,8 @@ export interface Declared {
   backends?: Record<string, object>;
   /** With `edge` by logical name, and `$name` where the component's name is another one. */
   pools?: Record<string, object>;
+  /** Raw pools that are replaced in place, on the host. */
+  inPlace?: Record<string, object>;
   /** With `edges` by logical name. */
   routes?: Record<string, { edges: string[] } & Record<string, unknown>>;
   /** Likewise. */
@@ -36,6 +39,7 @@ import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { Cutover, HaproxyEdge, LocalHost, Migrations, ProcessPool, Route } from "${REPOSITORY}/components";
 import { Backend } from "${REPOSITORY}/provider/classes/backend";
+import { Pool } from "${REPOSITORY}/provider/classes/pool";
 const { unknown } = require("@pulumi/pulumi/output");
 
 const given = (value: any): any => {
@@ -45,22 +49,44 @@ const given = (value: any): any => {
   if ("$later" in value) return pulumi.output(pulumi.runtime.isDryRun() ? unknown : value.$later);
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, given(inner)]));
 };
-const { host: hostArgs, edges = {}, backends = {}, pools = {}, routes = {}, cutovers = {}, migrations = {} } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
-const options = ($alias?: string) => ($alias === undefined ? {} : { aliases: [{ name: $alias }] });
+const { host: hostArgs, edges = {}, backends = {}, pools = {}, inPlace = {}, routes = {}, cutovers = {}, migrations = {} } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
+const groups: Record<string, pulumi.ComponentResource> = {};
+const taken = ({ $alias, $parent, $fromRoot, ...args }: any) => ({
+  args: given(args),
+  options: {
+    ...($parent && { parent: (groups[$parent] ??= new pulumi.ComponentResource("test:index:Group", $parent)) }),
+    aliases: [...($alias ? [{ name: $alias }] : []), ...($fromRoot ? [{ parent: pulumi.rootStackResource }] : [])],
+  },
+});
 if (hostArgs) {
-  const host = new LocalHost("local", given(hostArgs));
+  const { $name = "local", ...hosting } = hostArgs;
+  const { args: atHost, options: ofHost } = taken(hosting);
+  const host = new LocalHost($name, atHost, ofHost);
   const byName: Record<string, HaproxyEdge> = {};
-  for (const [name, { $alias, ...args }] of Object.entries<any>(edges)) byName[name] = new HaproxyEdge(name, { host, ...given(args) }, options($alias));
+  for (const [name, declared] of Object.entries<any>(edges)) {
+    const { args, options } = taken(declared);
+    byName[name] = new HaproxyEdge(name, { host, ...args }, options);
+  }
   const made: pulumi.Resource[] = [];
   const databases: Record<string, Migrations> = {};
   for (const [name, { pools, ...args }] of Object.entries<any>(migrations))
     databases[name] = new Migrations(name, { pools: pools.map((pool: string) => ({ host, pool })), ...given(args) });
-  for (const [name, { edge, ...args }] of Object.entries<any>(backends))
-    made.push(new Backend(name, { name, edge: byName[edge].edgeName, agent: byName[edge].agent, ...given(args) }));
-  for (const [name, { edge, $alias, migrations, ...args }] of Object.entries<any>(pools))
-    made.push(new ProcessPool(name, { edge: byName[edge], migrations: databases[migrations]?.connection, ...given(args) }, options($alias)));
-  for (const [name, { edges, ...args }] of Object.entries<any>(routes))
-    new Route(name, { edges: edges.map((edge: string) => byName[edge]), ...given(args) }, { dependsOn: made });
+  for (const [name, { edge, ...declared }] of Object.entries<any>(backends)) {
+    const { args, options } = taken(declared);
+    made.push(new Backend(name, { name, edge: byName[edge].edgeName, agent: byName[edge].agent, ...args }, options));
+  }
+  for (const [name, { edge, migrations, ...declared }] of Object.entries<any>(pools)) {
+    const { args, options } = taken(declared);
+    made.push(new ProcessPool(name, { edge: byName[edge], migrations: databases[migrations]?.connection, ...args }, options));
+  }
+  for (const [name, declared] of Object.entries<any>(inPlace)) {
+    const { args, options } = taken(declared);
+    made.push(new Pool(name, { strategy: "in-place", agent: host.agent, name, ...args }, { ...options, dependsOn: made.slice() }));
+  }
+  for (const [name, { edges, ...declared }] of Object.entries<any>(routes)) {
+    const { args, options } = taken(declared);
+    new Route(name, { edges: edges.map((edge: string) => byName[edge]), ...args }, { ...options, dependsOn: made });
+  }
   for (const [name, { edges, ...args }] of Object.entries<any>(cutovers))
     new Cutover(name, { edges: edges.map((edge: string) => byName[edge]), ...given(args) }, { dependsOn: made });
 }

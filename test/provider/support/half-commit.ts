@@ -18,7 +18,6 @@ const [first = "", second = ""] = process.argv.slice(2);
 const agents = [new AgentClient(first), new DiesAtCommit(second)].map((client) => ({
   client,
   edges: ["main"],
-  create: false,
 }));
 const declared = declaredRoute.parse({ edges: ["main"], stable: "blue", candidate: "green", stage: "50%" });
 const silent = () => undefined;

@@ -25,7 +25,7 @@ const context: Context = {
 const work =
   what === "remove"
     ? removePool(new AgentClient(inputs.agent.socket), inputs, context)
-    : replaceInPlace(inputs, startStep(inputs), context, { create: false });
+    : replaceInPlace(inputs, startStep(inputs), context);
 work.then(
   () => process.exit(0),
   (error: Error) => {
