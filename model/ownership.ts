@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseUrn } from "./urn";
 
 /**
  * Whose a target is. The URN tells people; the token tells a resource that was renamed from another one that declares the same:
@@ -46,12 +47,13 @@ export function claimProblem(
 ): string | undefined {
   if (known === undefined || (kind !== "create" && owns(known, token))) return undefined;
   if (kind === "remove") return `${target} is not removed for ${urn}: it belongs to ${known.urn} now`;
-  if (known.urn === urn || stackOf(known.urn) === stackOf(urn)) return undefined;
-  return `${target} belongs to ${stackOf(known.urn)} (${known.urn}): destroy it there, move that resource here with "pulumi state move", or use another name`;
+  if (known.urn === urn || isSameStack(known.urn, urn)) return undefined;
+  const owner = parseUrn(known.urn);
+  const whose = owner === undefined ? known.urn : `stack ${owner.stack} of project ${owner.project} (${known.urn})`;
+  return `${target} belongs to ${whose}: destroy it there, move that resource here with "pulumi state move", or use another name`;
 }
 
-/** Such as `stack prod of project shop`. */
-function stackOf(urn: string): string {
-  const [, stack, project] = /^urn:pulumi:([^:]*)::([^:]*)::/.exec(urn) ?? [];
-  return stack === undefined ? "something else" : `stack ${stack} of project ${project}`;
+function isSameStack(one: string, other: string): boolean {
+  const [a, b] = [one, other].map(parseUrn);
+  return a !== undefined && a.stack === b?.stack && a.project === b.project;
 }

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentClient } from "../../agent/client/client";
 import { MAX_NOTE_TEXT, MAX_NOTES, MAX_PARTS, type NoteInput, type Program } from "../../model/evidence/note";
+import { parseUrn } from "../../model/urn";
 import type { Context } from "../server";
 import { ciOf } from "./ci";
 import { type Git, gitOf } from "./git";
@@ -100,13 +101,8 @@ async function tellProgram(tell: Tell, known: Program): Promise<void> {
   if (found !== undefined) tell({ kind: "program", at, program: { ...program, git: found } });
 }
 
-/** What a resource's URN says of its program: `urn:pulumi:<stack>::<project>::<parents' types>$<type>::<name>`. */
+/** What a resource's URN says of its program. */
 export function programOf(urn: string): Program {
-  const [, stack, project, types, name] = /^urn:pulumi:(.*?)::(.*?)::(.*?)::(.*)$/s.exec(urn) ?? [];
-  const type = types?.split("$").at(-1);
-  const cut = (text: string | undefined) => text?.slice(0, 200);
-  return {
-    urn: urn.slice(0, 1000),
-    ...(stack === undefined ? {} : { stack: cut(stack), project: cut(project), type: cut(type), name: cut(name) }),
-  };
+  const cut = Object.entries(parseUrn(urn) ?? {}).map(([part, text]) => [part, text.slice(0, 200)]);
+  return { urn: urn.slice(0, 1000), ...Object.fromEntries(cut) };
 }

@@ -173,10 +173,17 @@ export class Workspace {
     Object.assign(this.env, env);
   }
 
-  /** Gives the stack another name, `project/stack` for another project's. */
+  /** Gives the stack another name. */
   async renameStack(to: string): Promise<void> {
     await this.#must(["stack", "rename", to, "--stack", this.stack]);
-    this.stack = to.split("/").at(-1) ?? to;
+    this.stack = to;
+  }
+
+  /** Gives the project another name, the way that a backend in files has for it. */
+  async renameProject(to: string): Promise<void> {
+    await this.#must(["stack", "rename", `organization/${to}/${this.stack}`, "--stack", this.stack]);
+    const project = path.join(this.folder, "Pulumi.yaml");
+    await writeFile(project, JSON.stringify({ ...JSON.parse(readFileSync(project, "utf8")), name: to }));
   }
 
   /** Sets stack config; `secret` encrypts it. */
