@@ -1,5 +1,4 @@
 import { stripCasts } from "../postgres/ast";
-import { clauseFrom } from "../postgres/clause";
 import type { Name } from "../postgres/names";
 import { isProvenNotNull } from "../postgres/proofs";
 import { whyRewritten } from "../postgres/retype";
@@ -7,8 +6,20 @@ import type { Scene } from "../postgres/scene";
 import type { ColumnSpec } from "../postgres/specs";
 import { typeText } from "../postgres/types";
 import { natureOf, volatileIn } from "../postgres/volatility";
+import { defaultText } from "./column-text";
 import { pairedSteps, retypedPair } from "./paired-column";
-import { affectsColumn, batchUpdate, columnFacts, defineRules, LATER, q, qn, steps, tableFacts } from "./support";
+import {
+  affectsColumn,
+  batchUpdate,
+  columnFacts,
+  defineRules,
+  LATER,
+  q,
+  qn,
+  requireSteps,
+  steps,
+  tableFacts,
+} from "./support";
 
 function isNullDefault({ default: value }: ColumnSpec): boolean {
   const inner = value && stripCasts(value);
@@ -39,32 +50,7 @@ export function requiredColumnSteps(table: Name, column: string, type: string): 
 }
 
 export function notNullSteps(table: Name, column: string): string {
-  const [t, c] = [qn(table), q(column)];
-  const check = q(`${table.name}_${column}_not_null`);
-  return steps(
-    [
-      "When every release that runs writes it: check new rows only.",
-      `ALTER TABLE ${t} ADD CONSTRAINT ${check} CHECK (${c} IS NOT NULL) NOT VALID;`,
-    ],
-    [
-      "In a transaction of its own: look at the old rows without blocking writes.",
-      `ALTER TABLE ${t} VALIDATE CONSTRAINT ${check};`,
-    ],
-    [
-      "The check proves it, so no row is looked at.",
-      `ALTER TABLE ${t} ALTER COLUMN ${c} SET NOT NULL;`,
-      `ALTER TABLE ${t} DROP CONSTRAINT ${check};`,
-    ],
-  );
-}
-
-/** The default as written. */
-function defaultText(scene: Scene, column: ColumnSpec): string {
-  const rest = clauseFrom(scene.text, scene.indexOf(column.location));
-  const found = /\bdefault\s+([\s\S]*)$/i.exec(rest)?.[1] ?? "/* value */";
-  return found
-    .replace(/\s+(?:not\s+null|null|constraint|check|unique|primary|references|generated|collate)\b[\s\S]*$/i, "")
-    .trim();
+  return steps(...requireSteps(table, column));
 }
 
 export const columnRules = defineRules(
@@ -209,6 +195,7 @@ export const columnRules = defineRules(
               `ALTER TABLE ${t} ALTER COLUMN ${c} SET DEFAULT ${value};`,
             ],
             ["Fill the old ones in batches, each in its own transaction.", batchUpdate(table, column.name, value)],
+            ...(column.notNull ? requireSteps(table, column.name) : []),
           ),
         };
       },
@@ -259,6 +246,7 @@ export const columnRules = defineRules(
           fix: steps(
             ["A plain column that new rows fill.", `ALTER TABLE ${t} ADD COLUMN ${c} ${type};`, ...filler],
             ["Fill the old rows in batches, each in its own transaction.", batchUpdate(table, column.name, value)],
+            ...(column.notNull ? requireSteps(table, column.name) : []),
           ),
         };
       },

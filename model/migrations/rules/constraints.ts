@@ -3,15 +3,16 @@ import { constraintName } from "../postgres/fold-table";
 import type { Name } from "../postgres/names";
 import { isRedundantCheck } from "../postgres/proofs";
 import type { Scene } from "../postgres/scene";
-import type { ConstraintSpec } from "../postgres/specs";
+import type { ColumnSpec, ConstraintSpec } from "../postgres/specs";
 import type { Verdict } from "../rule";
+import { columnAlone } from "./column-text";
 import { defineRules, LATER, q, qn, steps, tableFacts } from "./support";
 
 const nameFor = (scene: Scene, table: Name, constraint: ConstraintSpec): string =>
   constraintName(table.name, constraint, scene.resolve(table).relation?.constraints ?? new Map());
 
 /** NOT VALID first, VALIDATE apart. */
-function notValidSteps(scene: Scene, table: Name, constraint: ConstraintSpec): string {
+function notValidSteps(scene: Scene, table: Name, constraint: ConstraintSpec, column?: ColumnSpec): string {
   const from = scene.indexOf(constraint.location);
   const name = nameFor(scene, table, constraint);
   const said =
@@ -19,6 +20,7 @@ function notValidSteps(scene: Scene, table: Name, constraint: ConstraintSpec): s
       ? `CHECK ${parenthesesAfter(scene.text, from) ?? "(/* condition */)"}`
       : foreignKeyText(scene, from, constraint);
   return steps(
+    ...withColumn(scene, table, column),
     ["New rows only.", `ALTER TABLE ${qn(table)} ADD CONSTRAINT ${q(name)} ${said} NOT VALID;`],
     [
       "In a transaction of its own: the old rows, without blocking writes.",
@@ -32,9 +34,16 @@ function foreignKeyText(scene: Scene, from: number, { columns }: ConstraintSpec)
   return /^foreign/i.test(clause) ? clause : `FOREIGN KEY (${columns.map(q).join(", ")}) ${clause}`;
 }
 
-function uniqueSteps(table: Name, { kind, columns, name }: ConstraintSpec): string {
-  const index = name ?? [table.name, ...columns, kind === "primary" ? "pkey" : "key"].join("_");
+/** A constraint that is written with its column comes after that. */
+function withColumn(scene: Scene, table: Name, column: ColumnSpec | undefined): [title: string, sql: string][] {
+  return column === undefined ? [] : [["The column alone.", columnAlone(scene, table, column)]];
+}
+
+function uniqueSteps(scene: Scene, table: Name, constraint: ConstraintSpec, column: ColumnSpec | undefined): string {
+  const { kind, columns } = constraint;
+  const index = nameFor(scene, table, constraint);
   return steps(
+    ...withColumn(scene, table, column),
     [
       "Without a transaction around it.",
       `CREATE UNIQUE INDEX CONCURRENTLY ${q(index)} ON ${qn(table)} (${columns.map(q).join(", ")});`,
@@ -47,18 +56,19 @@ function uniqueSteps(table: Name, { kind, columns, name }: ConstraintSpec): stri
 }
 
 /** Scans of a table under a lock that keeps the application from it. */
-function scanned(scene: Scene, table: Name, constraint: ConstraintSpec, withDefault: boolean): Verdict | undefined {
+function scanned(scene: Scene, table: Name, constraint: ConstraintSpec, column?: ColumnSpec): Verdict | undefined {
   const { kind } = constraint;
+  const withDefault = column === undefined || column.default !== undefined;
   if (kind === "check")
     return {
       message: `Every row of ${qn(table)} is checked while nobody can read or write it.`,
-      fix: notValidSteps(scene, table, constraint),
+      fix: notValidSteps(scene, table, constraint, column),
       locks: `ACCESS EXCLUSIVE on ${qn(table)} while every row is looked at: blocks reads and writes`,
     };
   if (kind === "foreign" && withDefault)
     return {
       message: `Every row of ${qn(table)} is looked up in ${qn(constraint.references?.table ?? table)} while nobody can write to either.`,
-      fix: notValidSteps(scene, table, constraint),
+      fix: notValidSteps(scene, table, constraint, column),
     };
   return undefined;
 }
@@ -91,12 +101,12 @@ export const constraintRules = defineRules(
             message: `${qn(table)} is partitioned, and PostgreSQL takes no NOT VALID foreign key on such a table.`,
             fix: "Add the key to each partition NOT VALID, validate each, then add it to the parent.",
           };
-        return constraint.notValid ? undefined : scanned(scene, table, constraint, true);
+        return constraint.notValid ? undefined : scanned(scene, table, constraint);
       },
       "add-column": ({ table, column }, scene) => {
         if (tableFacts(scene, table).born) return undefined;
         for (const constraint of column.constraints) {
-          const found = scanned(scene, table, constraint, column.default !== undefined);
+          const found = scanned(scene, table, constraint, column);
           if (found) return found;
         }
         return undefined;
@@ -162,11 +172,11 @@ export const constraintRules = defineRules(
     },
     judges: {
       "add-constraint": ({ table, constraint }, scene) =>
-        tableFacts(scene, table).born ? undefined : buildsIndex(table, constraint),
+        tableFacts(scene, table).born ? undefined : buildsIndex(scene, table, constraint),
       "add-column": ({ table, column }, scene) =>
         tableFacts(scene, table).born
           ? undefined
-          : column.constraints.map((constraint) => buildsIndex(table, constraint)).find(Boolean),
+          : column.constraints.map((constraint) => buildsIndex(scene, table, constraint, column)).find(Boolean),
     },
   },
   {
@@ -307,12 +317,12 @@ export const constraintRules = defineRules(
   },
 );
 
-function buildsIndex(table: Name, constraint: ConstraintSpec): Verdict | undefined {
+function buildsIndex(scene: Scene, table: Name, constraint: ConstraintSpec, column?: ColumnSpec): Verdict | undefined {
   if (constraint.kind !== "unique" && constraint.kind !== "primary") return undefined;
   if (constraint.usingIndex !== undefined) return undefined;
   return {
     message: `The index over ${qn(table)} (${constraint.columns.map(q).join(", ")}) is built while nobody can read or write the table.`,
-    fix: uniqueSteps(table, constraint),
+    fix: uniqueSteps(scene, table, constraint, column),
     locks: `ACCESS EXCLUSIVE on ${qn(table)} while the index is built: blocks reads and writes`,
   };
 }

@@ -1,6 +1,6 @@
 import type { Affected } from "../finding";
 import type { Column, Relation } from "../postgres/catalogue";
-import { type Name, quoteIdentifier, quoteName } from "../postgres/names";
+import { derivedName, type Name, quoteIdentifier, quoteName } from "../postgres/names";
 import type { Scene } from "../postgres/scene";
 import type { Rule } from "../rule";
 
@@ -46,6 +46,27 @@ export function affectsColumn(scene: Scene, table: Name, column: string): Affect
 /** What a batch of a backfill looks like. */
 export const batchUpdate = (table: Name, column: string, value: string): string =>
   `UPDATE ${qn(table)} SET ${q(column)} = ${value} WHERE ${q(column)} IS NULL AND /* key */ BETWEEN /* from */ AND /* to */;`;
+
+/** The migrations that make a column required which every release fills. */
+export function requireSteps(table: Name, column: string): [title: string, ...sql: string[]][] {
+  const [t, c] = [qn(table), q(column)];
+  const check = q(derivedName(table.name, column, "not_null"));
+  return [
+    [
+      "When every release that runs writes it: check new rows only.",
+      `ALTER TABLE ${t} ADD CONSTRAINT ${check} CHECK (${c} IS NOT NULL) NOT VALID;`,
+    ],
+    [
+      "In a transaction of its own: look at the old rows without blocking writes.",
+      `ALTER TABLE ${t} VALIDATE CONSTRAINT ${check};`,
+    ],
+    [
+      "The check proves it, so no row is looked at.",
+      `ALTER TABLE ${t} ALTER COLUMN ${c} SET NOT NULL;`,
+      `ALTER TABLE ${t} DROP CONSTRAINT ${check};`,
+    ],
+  ];
+}
 
 /** Statements for several migrations, each under its heading. */
 export function steps(...parts: readonly [title: string, ...sql: string[]][]): string {

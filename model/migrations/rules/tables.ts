@@ -193,7 +193,11 @@ export const tableRules = defineRules(
               `ALTER TABLE ${part.shown} ADD CONSTRAINT ${name} CHECK (/* its bounds, and IS NOT NULL */) NOT VALID;`,
             ],
             ["In a transaction of its own.", `ALTER TABLE ${part.shown} VALIDATE CONSTRAINT ${name};`],
-            ["The check proves it.", `${scene.text.trim()};`, `ALTER TABLE ${part.shown} DROP CONSTRAINT ${name};`],
+            ["The check proves it.", `${scene.text.trim()};`],
+            [
+              "The bounds say the same from then on: in a contract migration.",
+              `ALTER TABLE ${part.shown} DROP CONSTRAINT ${name};`,
+            ],
           ),
         };
       },
@@ -376,11 +380,10 @@ function movedTable(scene: Scene, from: Name, to: Name): Verdict | undefined {
   return {
     message: `Releases that still use ${qn(from)} fail once it is ${qn(to)}, as no view with its grants takes its place in the same transaction.`,
     fix: [
-      "BEGIN;",
+      "-- In one transaction:",
       `${scene.text.trim()};`,
       `CREATE VIEW ${qn(from)} AS SELECT * FROM ${qn(to)};`,
       `GRANT ${privileges} ON ${qn(from)} TO /* who had them on the table */;`,
-      "COMMIT;",
     ].join("\n"),
     affects: affectsTable(scene, from),
   };
