@@ -8,6 +8,7 @@ type Template = ProcessTemplate | TemplateState;
 /** Properties of a process whose change restarts nothing. */
 export const LIVE_PROPERTIES: readonly string[] = [
   "replicas",
+  "minUptime",
   "stopSignal",
   "gracefulStop",
   "lifecycle",

@@ -67,6 +67,8 @@ const processTemplate = z.strictObject({
     .optional(),
   /** How its health is known; required for a proxied process. Change: new release. */
   health: health.optional(),
+  /** Time that a process without a health check must live to count as up, up to 1 hour. @default "500 milliseconds". Change: live. */
+  minUptime: duration({ max: "1 hour" }).default("500 milliseconds"),
   /** Signal that asks the process to stop. @default "SIGTERM". Change: live. */
   stopSignal: signal.default("SIGTERM"),
   /** Time from that signal until SIGKILL of its whole process group. @default "10 seconds". Change: live. */

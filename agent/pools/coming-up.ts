@@ -9,11 +9,8 @@ import { titleOf } from "./labels";
 import { untilListening } from "./listening";
 import { exitText, messageOf, type PoolHost, subjectOf } from "./slot";
 
-/** Time that a process without a health check must stay up to count as started, in milliseconds. */
-export const SETTLE_MS = 500;
-
 /**
- * Waits until a started process is up: healthy where it has a health check, else alive for a moment.
+ * Waits until a started process is up: healthy where it has a health check, else alive for its least uptime.
  *
  * @throws Problem `not-up` with its last output
  */
@@ -31,7 +28,7 @@ export async function comesUp(instance: Instance, host: PoolHost): Promise<void>
     const { signal } = exit;
     const look = lookOf(instance, processes);
     if (look !== undefined && template.health !== undefined) await untilHealthy(look, template.health, signal);
-    else await sleep(SETTLE_MS, undefined, { signal });
+    else await sleep(milliseconds(template.minUptime), undefined, { signal });
     // Its predecessor listens on the same port, and may be the one that answers.
     if (template.handoff && port !== undefined) {
       const deadlineMs = milliseconds(template.health?.deadline ?? "1 minute");

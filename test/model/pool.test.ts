@@ -42,6 +42,7 @@ test("a pool has defaults for all but its edge, release, ports and processes", (
     output: { maxSize: "8 MiB", keep: 1 },
     outputLines: 10,
     stopSignal: "SIGTERM",
+    minUptime: "500 milliseconds",
     gracefulStop: "10 seconds",
     restart: { delay: "1 second", factor: 2, cap: "30 seconds", jitter: 0.1, maxRestarts: 20, window: "10 minutes" },
   });

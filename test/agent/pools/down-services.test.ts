@@ -183,7 +183,10 @@ test("a service that is down", { concurrency: true }, async (t) => {
         PATIENT,
       );
       await assert.rejects(
-        pool.promote("v2", { ...parts("hung.v1"), broker: app({ EXIT: "5" }, { policy: "service" }) }),
+        pool.promote("v2", {
+          ...parts("hung.v1"),
+          broker: app({ EXIT: "5" }, { policy: "service", minUptime: "1 minute" }),
+        }),
         /exited with code 5/,
       );
       await until("v1's broker to be tried again", async () => (await find())?.state === "starting", PATIENT);

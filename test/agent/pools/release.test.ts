@@ -5,6 +5,9 @@ import test from "node:test";
 import { until } from "../../support/until";
 import { app, type Processes, startWorld, type TestPool, type World, web } from "./support/world";
 
+/** Of what is to fail: longer than a busy machine needs until it does. */
+const AT_LEAST = { minUptime: "1 minute" } as const;
+
 /** Phases, starts and ends of one pool in the order in which they were told. */
 function story({ events }: World, { name }: TestPool, from: number): string[] {
   return events.slice(from).flatMap(({ data }) => {
@@ -89,7 +92,7 @@ test("a release", { concurrency: true }, async (t) => {
       const before = await pool.processes();
       const failures: Processes[] = [
         { ...old, web: web({ EXIT: "7:50", SAY: "no database", LISTEN_AFTER: "60000" }) },
-        { ...old, side: app({ EXIT: "8", SAY: "no queue" }) },
+        { ...old, side: app({ EXIT: "8", SAY: "no queue" }, AT_LEAST) },
         { ...old, web: web({}, { command: ["./missing"] }) },
         { ...old, web: web({}, { command: [join(directory, "srv", "v1", "app.cjs")] }) },
       ];
@@ -112,7 +115,10 @@ test("a release", { concurrency: true }, async (t) => {
       await pool.promote("v1", { web: web(), cron: app({}, { policy: "singleton" }) });
       const before = (await pool.processes()).get("web#0@v1")?.pid;
       await assert.rejects(
-        pool.promote("v2", { web: web(), cron: app({ EXIT: "4", SAY: "no lock" }, { policy: "singleton" }) }),
+        pool.promote("v2", {
+          web: web(),
+          cron: app({ EXIT: "4", SAY: "no lock" }, { policy: "singleton", ...AT_LEAST }),
+        }),
         /cron of pool single \(release v2\) exited with code 4; its last output:\n {2}\| no lock/,
       );
       await client.settle(pool.name);
@@ -130,7 +136,7 @@ test("a release", { concurrency: true }, async (t) => {
       for (const release of ["v1", "v2", "v3"]) await pool.promote(release, { web: web(), cron });
       assert.equal((await pool.processes()).get("cron@v3")?.state, "running");
       // Also where the new one fails, and the old one comes back.
-      const failing = app({ ...lock, EXIT: "3:50" }, { policy: "singleton", gracefulStop: "5 seconds" });
+      const failing = app({ ...lock, EXIT: "3:50" }, { policy: "singleton", gracefulStop: "5 seconds", ...AT_LEAST });
       await assert.rejects(pool.promote("v4", { web: web(), cron: failing }), /exited with code 3/);
     }),
 

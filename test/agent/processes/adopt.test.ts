@@ -7,15 +7,22 @@ import { isAlive } from "../../../agent/processes/identity";
 import { until } from "../../support/until";
 import { bench, identityOf, nextExit, script } from "./support";
 
+/** Waits until a script has said that it is at work: one that only executes yet has set no trap, and started nothing. */
+async function begun(directory: string, id: string): Promise<void> {
+  const said = () => readFile(join(directory, id, "output.log"), "utf8");
+  await until(`${id} to have begun`, async () => (await said()) === "begun\n");
+}
+
 test("processes outlive a killed agent and are adopted; exits meanwhile and later are known", async (t) => {
-  const { open, launchFromDyingAgent, events } = await bench(t);
+  const { directory, open, launchFromDyingAgent, events } = await bench(t);
   const loop = "while :; do sleep 0.02; done";
   const [gone, stays] = await launchFromDyingAgent({
-    gone: script(`trap 'exit 7' USR1; ${loop}`, { labels: { release: "v1" } }),
-    stays: script(`trap 'exit 3' USR1; ${loop}`, { labels: { release: "v2" } }),
-    stopped: script(`trap 'exit 4' TERM; ${loop}`),
+    gone: script(`trap 'exit 7' USR1; echo begun; ${loop}`, { labels: { release: "v1" } }),
+    stays: script(`trap 'exit 3' USR1; echo begun; ${loop}`, { labels: { release: "v2" } }),
+    stopped: script(`trap 'exit 4' TERM; echo begun; ${loop}`),
     both: script("exec sleep 60"),
   });
+  for (const id of ["gone", "stays", "stopped"]) await begun(directory, id);
   const shim = identityOf(gone?.group);
   process.kill(gone?.pid ?? 0, "SIGUSR1");
   await until("the shim of gone has ended", () => !isAlive(shim));
@@ -56,8 +63,11 @@ test("more processes than are read at once are adopted, each as it is, also wher
 });
 
 test("an adopted app that ignores the signal is killed with its group", async (t) => {
-  const { open, launchFromDyingAgent } = await bench(t);
-  const [launched] = await launchFromDyingAgent({ a: script("trap '' TERM; sleep 60 & while :; do sleep 0.1; done") });
+  const { directory, open, launchFromDyingAgent } = await bench(t);
+  const [launched] = await launchFromDyingAgent({
+    a: script("trap '' TERM; sleep 60 & echo begun; while :; do sleep 0.1; done"),
+  });
+  await begun(directory, "a");
   const app = identityOf(launched?.pid);
   const host = await open();
   const { exit } = await host.stop("a", { signal: "SIGTERM", graceMs: 100 });
@@ -69,8 +79,9 @@ test("an adopted app that ignores the signal is killed with its group", async (t
 });
 
 test("what an app that died without an agent left behind is ended at adoption", async (t) => {
-  const { open, launchFromDyingAgent, events } = await bench(t);
-  const [launched] = await launchFromDyingAgent({ a: script("sleep 60 & wait") });
+  const { directory, open, launchFromDyingAgent, events } = await bench(t);
+  const [launched] = await launchFromDyingAgent({ a: script("sleep 60 & echo begun; wait") });
+  await begun(directory, "a");
   const app = identityOf(launched?.pid);
   process.kill(app.pid, "SIGKILL");
   await until("the app is gone", () => !isAlive(app));
