@@ -39,6 +39,7 @@ process.exit();
  */
 function nodeArguments(name, rest) {
   if (name === "demo") return ["test/demo/main.ts", ...storyArguments(rest)];
+  if (name === "readmes") return ["tools/ci/readmes.mjs"];
   if (name === "bench") return ["bench/main.ts", ...rest];
   if (name === "soak") {
     const soak = SOAKS[rest[0] ?? ""];

@@ -39,9 +39,12 @@ class Interruption extends Error {
 }
 
 const interrupted = new Promise<never>((_, reject) => {
+  let told = false;
+  // A terminal, npm and the watchdog may all tell the same; the first one counts.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-    process.once(signal, () => {
-      say("\ninterrupted: ending what the demo started");
+    process.on(signal, () => {
+      if (!told) say("\ninterrupted: ending what the demo started");
+      told = true;
       reject(new Interruption(signal));
     });
 });

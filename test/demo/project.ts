@@ -8,7 +8,8 @@ import type { Story } from "./story";
 export const ROOT = join(__dirname, "..", "..");
 /** The story that runs where none is named. */
 export const MAIN_STORY = "demo";
-const ALL = join(ROOT, ".sluice", "demo");
+/** Folder for all stories in place of the checkout's, for tests. */
+export const FOLDER_VARIABLE = "SLUICE_DEMO_FOLDER";
 /** In the environment of the commands that a demo starts: its folder. By it a later demo finds what was left. */
 export const MARKER = "SLUICE_DEMO";
 
@@ -38,11 +39,12 @@ export interface Project extends Place {
 }
 
 export function placeOf(name: string): Place {
-  const folder = join(ALL, name);
+  const all = process.env[FOLDER_VARIABLE] ?? join(ROOT, ".sluice", "demo");
+  const folder = join(all, name);
   return {
     folder,
     hosts: hostsFolder(folder),
-    report: join(name === MAIN_STORY ? ALL : folder, "report.json"),
+    report: join(name === MAIN_STORY ? all : folder, "report.json"),
     output: join(folder, "output.log"),
     page: join(folder, "evidence.html"),
     lock: join(folder, "lock.json"),

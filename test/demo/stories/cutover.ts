@@ -29,11 +29,11 @@ export const story: Story = {
     fresh: `127.0.0.1:${portOf("fresh", port)}`,
     requests: "requests.jsonl",
     // Short, since nobody wants to watch for hours; and one machine does everything.
-    window: "8 seconds",
+    window: "10 seconds",
     minRequests: "1",
     p99: "20 seconds",
   }),
-  load: { rate: 300, connections: 32, postShare: 0, slow: 0, websockets: 0, streams: 0 },
+  load: { rate: 120, connections: 16, postShare: 0, slow: 0, websockets: 0, streams: 0 },
   steps: [
     { name: "two systems, and an edge that leads to the old one", run: bringUp },
     { name: "1%: the same answers, then a shadow, then one request in a hundred", run: begin },
