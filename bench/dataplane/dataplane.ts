@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import type { AgentClient } from "../../agent/client/client";
 import { startTestAgent, temporaryFolder } from "../../test/support/agent";
+import { freePortList } from "../../test/support/ports";
 import { change } from "../support/change";
 import type { Options } from "../support/options";
-import { answers, freePorts, start } from "../support/processes";
+import { answers, start } from "../support/processes";
 import { type Findings, ratioTarget } from "../support/report";
 import { median, rounded } from "../support/statistics";
 import { prepareWrk, type WrkResult, wrk } from "../support/wrk";
@@ -18,7 +19,7 @@ const SECONDS = 3;
  */
 export async function dataplane({ quick, scope, say }: Options): Promise<Findings> {
   await prepareWrk(say);
-  const [upstream = 0, edge = 0, hand = 0, minimal = 0, node = 0, kept = 0] = await freePorts(6);
+  const [upstream = 0, edge = 0, hand = 0, minimal = 0, node = 0, kept = 0] = await freePortList(6);
   const folder = await temporaryFolder(scope);
   const environment = (port: number) => ({ UPSTREAM: String(upstream), PORT: String(port), FOLDER: folder });
   const configFile = (name: string) => join(__dirname, `${name}.cfg`);

@@ -2,9 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { commandOf } from "../../agent/processes/identity";
 import { poolSpec } from "../../model/pool";
 import { startTestAgent } from "../../test/support/agent";
+import { freePorts, freeRange } from "../../test/support/ports";
 import { change } from "../support/change";
 import type { Options } from "../support/options";
-import { cpuSeconds, freePorts, memory, portRange } from "../support/processes";
+import { cpuSeconds, memory } from "../support/processes";
 import type { Findings } from "../support/report";
 import { median, rounded } from "../support/statistics";
 import { startPm2 } from "./pm2";
@@ -30,13 +31,13 @@ interface Measured {
 export async function idle({ quick, scope, say }: Options): Promise<Findings> {
   const [seconds, settle] = quick ? [1, 0] : [SECONDS, SETTLE_SECONDS];
   const { client, about, guard, processes } = await startTestAgent(scope);
-  const [port = 0] = await freePorts(1);
+  const port = await freePorts(1);
   const frontends = { http: { binds: [{ port }], defaultBackend: "web" } };
   await change(client, "edge/main", { verb: "edge.set", edge: "main", spec: { frontends } });
   const spec = poolSpec.parse({
     edge: "main",
     release: { id: "r1", path: __dirname },
-    ports: await portRange(2 * PROCESSES),
+    ports: await freeRange(2 * PROCESSES),
     processes: {
       web: {
         policy: "proxied",

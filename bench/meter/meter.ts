@@ -3,10 +3,11 @@ import { Recorder } from "../../agent/meter/recorder";
 import { quantile } from "../../model/histogram";
 import type { StepInput } from "../../model/transaction";
 import { startTestAgent } from "../../test/support/agent";
+import { freePortList } from "../../test/support/ports";
 import { until } from "../../test/support/until";
 import { change } from "../support/change";
 import type { Options } from "../support/options";
-import { cpuSeconds, freePorts, start } from "../support/processes";
+import { cpuSeconds, start } from "../support/processes";
 import { type Findings, ratioTarget } from "../support/report";
 import { median, percentile, rounded } from "../support/statistics";
 import { prepareWrk, type WrkResult, wrk } from "../support/wrk";
@@ -26,7 +27,7 @@ export async function meter({ quick, scope, say }: Options): Promise<Findings> {
   const taken = takeLines(quick ? 100_000 : LINES);
   say(`${Math.round(taken.perSecond)} lines per CPU-second`);
 
-  const [upstream = 0, metered = 0, plain = 0] = await freePorts(3);
+  const [upstream = 0, metered = 0, plain = 0] = await freePortList(3);
   const config = `${__dirname}/../support/upstream.cfg`;
   start(scope, ["haproxy", "-db", "-f", config], { UPSTREAM: String(upstream) });
   const { client, about } = await startTestAgent(scope);

@@ -2,10 +2,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentClient } from "../../agent/client/client";
 import type { RouteInput } from "../../model/route";
 import { startTestAgent, type TestAgent } from "../../test/support/agent";
+import { freePortList } from "../../test/support/ports";
 import { until } from "../../test/support/until";
 import { change } from "../support/change";
 import type { Options } from "../support/options";
-import { freePorts, start } from "../support/processes";
+import { start } from "../support/processes";
 import { type Findings, ratioTarget, type Target } from "../support/report";
 import type { Scope } from "../support/scope";
 import { median, rounded } from "../support/statistics";
@@ -125,7 +126,7 @@ export async function mirror({ quick, scope, say }: Options): Promise<Findings> 
 
 /** Two edges that are the same, with the servers and shadows that they have. */
 async function prepare(scope: Scope): Promise<{ agent: TestAgent; ports: Record<Side, number> }> {
-  const [server = 0, good = 0, dead = 0, silent = 0, slow = 0, mirrored = 0, plain = 0] = await freePorts(7);
+  const [server = 0, good = 0, dead = 0, silent = 0, slow = 0, mirrored = 0, plain = 0] = await freePortList(7);
   for (const port of [server, good]) {
     const environment = { PORT: String(port), SCRIPT: `${__dirname}/backend.lua` };
     start(scope, ["haproxy", "-db", "-f", `${__dirname}/backend.cfg`], environment);

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { REPOSITORY } from "../../test/engine/support/engine";
 import { temporaryFolder } from "../../test/support/agent";
+import { freePorts } from "../../test/support/ports";
 import type { Options } from "../support/options";
-import { answers, freePorts, start } from "../support/processes";
+import { answers, start } from "../support/processes";
 import type { Findings } from "../support/report";
 import { median, rounded } from "../support/statistics";
 
@@ -37,7 +38,7 @@ export async function parity({ quick, scope, say }: Options): Promise<Findings> 
   }));
   const urls = [];
   for (const data of [rows, rows.toReversed()]) {
-    const [port = 0] = await freePorts(1);
+    const port = await freePorts(1);
     await writeFile(file(`${port}.json`), JSON.stringify({ data }));
     const environment = { PORT: String(port), ROWS: file(`${port}.json`) };
     const { errors } = start(scope, ["haproxy", "-db", "-f", join(__dirname, "system.cfg")], environment);

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Outcome, REPOSITORY, Workspace } from "../../test/engine/support/engine";
 import { endEverything } from "../../test/support/agent";
+import { freeRange } from "../../test/support/ports";
 import type { Options } from "../support/options";
-import { portRange } from "../support/processes";
 import { type Findings, ratioTarget } from "../support/report";
 import type { Scope } from "../support/scope";
 import { median, rounded } from "../support/statistics";
@@ -19,7 +19,7 @@ const DEMO_PORTS = 22;
  */
 export async function preview({ quick, scope, say }: Options): Promise<Findings> {
   const [backends, rounds] = quick ? [10, 1] : [BACKENDS, ROUNDS];
-  const range = await portRange(DEMO_PORTS + 1);
+  const range = await freeRange(DEMO_PORTS + 1);
   const program = readFileSync(join(__dirname, "many-backends.ts"), "utf8");
   const manyName = `${backends} backends`;
   const stacks: Record<string, Workspace> = {

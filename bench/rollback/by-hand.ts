@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { temporaryFolder } from "../../test/support/agent";
+import { freePorts } from "../../test/support/ports";
 import { until } from "../../test/support/until";
-import { answers, freePorts, start } from "../support/processes";
+import { answers, start } from "../support/processes";
 import type { Scope } from "../support/scope";
 import { PROBE_INTERVAL_MS, type Side, STABLE, startApp } from "./side";
 
@@ -17,7 +18,7 @@ const run = promisify(execFile);
  */
 export async function byHandSide(scope: Scope, health: string): Promise<Side> {
   const config = join(await temporaryFolder(scope), "haproxy.cfg");
-  const [port = 0] = await freePorts(1);
+  const port = await freePorts(1);
   const stable = await startApp(scope, STABLE);
   const write = async (candidate?: number) => {
     await writeFile(config, configOf({ port, stable, candidate }));

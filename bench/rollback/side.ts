@@ -1,7 +1,8 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { answers, freePorts, start } from "../support/processes";
+import { freePorts } from "../../test/support/ports";
+import { answers, start } from "../support/processes";
 import type { Scope } from "../support/scope";
 
 /** One way to take traffic off a candidate that turns out to be bad. */
@@ -24,7 +25,7 @@ export const STABLE = "stable";
 
 /** Starts the small app as a release; resolves with its port once it answers. */
 export async function startApp(scope: Scope, release: string): Promise<number> {
-  const [port = 0] = await freePorts(1);
+  const port = await freePorts(1);
   const app = start(scope, [process.execPath, join(__dirname, "..", "switch", "app.mjs"), String(port), release]);
   await answers(`http://127.0.0.1:${port}/`, `release ${release}`, app.errors);
   return port;

@@ -3,8 +3,9 @@ import { type RunGates, runGates } from "../../provider/resources/stage-gates";
 import { walkRoute } from "../../provider/resources/walk";
 import type { Context } from "../../provider/server";
 import { startTestAgent } from "../../test/support/agent";
+import { freePorts } from "../../test/support/ports";
 import { change } from "../support/change";
-import { answers, freePorts } from "../support/processes";
+import { answers } from "../support/processes";
 import type { Scope } from "../support/scope";
 import { PROBE_INTERVAL_MS, type Side, STABLE, startApp } from "./side";
 
@@ -13,7 +14,7 @@ const ROUTE = "api";
 /** A route's walk as the provider does it, whose gate turns red. */
 export async function sluiceSide(scope: Scope, health: string): Promise<Side> {
   const { client } = await startTestAgent(scope);
-  const [port = 0] = await freePorts(1);
+  const port = await freePorts(1);
   const frontends = { http: { binds: [{ port }], defaultBackend: STABLE } };
   await change(client, "edge/main", { verb: "edge.set", edge: "main", spec: { frontends } });
   const setBackend = async (backend: string) => {

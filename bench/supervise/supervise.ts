@@ -7,10 +7,11 @@ import { startAgent } from "../../agent/client/launch";
 import { poolSpec } from "../../model/pool";
 import { runningAgent } from "../../test/faults/support/host";
 import { startTestAgent, type TestAgent } from "../../test/support/agent";
+import { freePorts, freeRange } from "../../test/support/ports";
 import { until } from "../../test/support/until";
 import { change } from "../support/change";
 import type { Options } from "../support/options";
-import { cpuSeconds, end, freePorts, memory, portRange } from "../support/processes";
+import { cpuSeconds, end, memory } from "../support/processes";
 import type { Findings } from "../support/report";
 import { median, percentile, rounded } from "../support/statistics";
 
@@ -89,7 +90,7 @@ export async function supervise({ quick, scope, say }: Options): Promise<Finding
 }
 
 async function startAll(client: AgentClient, born: string): Promise<number> {
-  const [port = 0] = await freePorts(1);
+  const port = await freePorts(1);
   const frontends = { http: { binds: [{ port }], defaultBackend: POOL } };
   await change(client, "edge/main", { verb: "edge.set", edge: "main", spec: { frontends } });
   const workers = Object.entries(WORKERS).map(([name, replicas]) => [
@@ -105,7 +106,7 @@ async function startAll(client: AgentClient, born: string): Promise<number> {
   const spec = poolSpec.parse({
     edge: "main",
     release: { id: "r1", path: __dirname },
-    ports: await portRange(2 * WEB),
+    ports: await freeRange(2 * WEB),
     processes: {
       ...Object.fromEntries(workers),
       web: {

@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { until } from "../../test/support/until";
 import type { Scope } from "./scope";
 
@@ -51,30 +50,6 @@ export function end(pid: number): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
-}
-
-/** Ports of the system's choice, all different. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve, reject) => {
-        server.once("error", reject);
-        server.listen(0, "127.0.0.1", resolve);
-      });
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
-
-/** A range of ports below those that the system gives to clients by default, at a place that differs from run to run. */
-export async function portRange(count: number): Promise<{ from: number; to: number }> {
-  const [seed = 0] = await freePorts(1);
-  const from = 12_000 + (seed % 15_000);
-  return { from, to: from + count - 1 };
 }
 
 /** Waits until a URL answers with 200. */

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { temporaryFolder } from "../../test/support/agent";
-import { answers, end, freePorts, start } from "../support/processes";
+import { freePortList, freePorts } from "../../test/support/ports";
+import { answers, end, start } from "../support/processes";
 import type { Scope } from "../support/scope";
 import { PROBE_INTERVAL_MS, REPLICAS, type Side } from "./side";
 
@@ -21,7 +22,7 @@ export async function byHandSide(scope: Scope): Promise<Side> {
   const folder = await temporaryFolder(scope);
   const config = join(folder, "haproxy.cfg");
   const template = readFileSync(join(__dirname, "by-hand.cfg"), "utf8");
-  const [port = 0] = await freePorts(1);
+  const port = await freePorts(1);
   const env = { PORT: String(port) };
   const running = new Set<number>();
   scope.after(() => {
@@ -29,7 +30,7 @@ export async function byHandSide(scope: Scope): Promise<Side> {
   });
 
   async function startRelease(release: string): Promise<{ pids: number[]; ports: number[] }> {
-    const ports = await freePorts(REPLICAS);
+    const ports = await freePortList(REPLICAS);
     const pids = ports.map((each) => {
       const child = spawn(process.execPath, [join(__dirname, "app.mjs"), String(each), release], {
         detached: true,

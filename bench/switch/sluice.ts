@@ -5,9 +5,9 @@ import type { AgentEvent } from "../../model/transaction";
 import { promote } from "../../provider/resources/pool-walk";
 import type { Context } from "../../provider/server";
 import { startTestAgent } from "../../test/support/agent";
+import { freePorts, freeRange } from "../../test/support/ports";
 import { until } from "../../test/support/until";
 import { change } from "../support/change";
-import { freePorts, portRange } from "../support/processes";
 import type { Scope } from "../support/scope";
 import { PROBE_INTERVAL_MS, REPLICAS, type Side } from "./side";
 
@@ -17,7 +17,7 @@ const PORTS = 40;
 /** Promotions as the provider does them, on an agent of their own. */
 export async function sluiceSide(scope: Scope): Promise<Side> {
   const { client, directory, socket } = await startTestAgent(scope);
-  const [port = 0] = await freePorts(1);
+  const port = await freePorts(1);
   const frontends = { http: { binds: [{ port }], defaultBackend: "web" } };
   await change(client, "edge/main", { verb: "edge.set", edge: "main", spec: { frontends } });
 
@@ -31,7 +31,7 @@ export async function sluiceSide(scope: Scope): Promise<Side> {
     if (!following.signal.aborted) throw error;
   });
 
-  const ports = await portRange(PORTS);
+  const ports = await freeRange(PORTS);
   const silent = () => undefined;
   const context: Context = {
     urn: "urn:pulumi:bench::sluice::sluice:index:Pool::web",

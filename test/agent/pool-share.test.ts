@@ -7,8 +7,9 @@ import test, { type TestContext } from "node:test";
 import { candidateBackend } from "../../model/names";
 import type { StepInput } from "../../model/transaction";
 import { startTestAgent } from "../support/agent";
+import { freeRange } from "../support/ports";
 import { until } from "../support/until";
-import { type AppOptions, change, edgeStep, freeRange, OWNER, promote, releaseFolder, startStep } from "./support/pool";
+import { type AppOptions, change, edgeStep, OWNER, promote, releaseFolder, startStep } from "./support/pool";
 
 type Share = Extract<StepInput, { verb: "pool.share" }>["share"];
 

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import test from "node:test";
 import { send } from "../../agent/processes/identity";
 import { startTestAgent } from "../support/agent";
+import { freeRange } from "../support/ports";
 import { until } from "../support/until";
-import { type AppOptions, change, edgeStep, freeRange, promote, releaseFolder, startStep } from "./support/pool";
+import { type AppOptions, change, edgeStep, promote, releaseFolder, startStep } from "./support/pool";
 
 /** An agent with edge `main` and release v1 of pool `web`. */
 async function world(t: Parameters<typeof startTestAgent>[0], options: Partial<AppOptions> = {}) {
@@ -76,7 +77,8 @@ test("a changed drain deadline holds for what runs already", async (t) => {
   await promote(client, { ...app, drainDeadline: "1 second", release: "v2" });
   const since = performance.now();
   await client.settle("web");
-  assert.ok(performance.now() - since < 20_000);
+  // Else it would have been the minute with which the first release was started.
+  assert.ok(performance.now() - since < 60_000);
   assert.deepEqual(
     (await client.pool("web"))?.processes.map(({ release }) => release),
     ["v2"],

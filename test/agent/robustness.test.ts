@@ -10,8 +10,9 @@ import { send } from "../../agent/processes/identity";
 import { listenOnSocket } from "../../agent/socket";
 import { agentOptions } from "../../model/agent";
 import { agentPid, endEverything, startTestAgent, temporaryFolder } from "../support/agent";
+import { freeRange } from "../support/ports";
 import { until } from "../support/until";
-import { change, edgeStep, freeRange, OWNER } from "./support/pool";
+import { change, edgeStep, OWNER } from "./support/pool";
 
 test("an edge that can't start keeps neither the agent's answers nor another edge waiting", async (t) => {
   const agent = await startTestAgent(t);

@@ -9,8 +9,9 @@ import type { StepInput } from "../../model/transaction";
 import { inTransaction } from "../../provider/resources/transaction";
 import type { Context } from "../../provider/server";
 import { startTestAgent } from "../support/agent";
+import { freeRange } from "../support/ports";
 import { until } from "../support/until";
-import { change, edgeStep, freeRange, OWNER, releaseFolder, startStep } from "./support/pool";
+import { change, edgeStep, OWNER, releaseFolder, startStep } from "./support/pool";
 
 /** An edge on a port that somebody else takes once HAProxy has left it: its change can't be undone until that one goes. */
 async function edgeThatMoves(t: TestContext) {

@@ -9,8 +9,9 @@ import { AgentClient } from "../../agent/client/client";
 import { agentDocument } from "../../cli/agent";
 import { systemdUnit } from "../../cli/agent/unit";
 import { eventLine } from "../../cli/events";
-import { change, edgeStep, freeRange } from "../agent/support/pool";
+import { change, edgeStep } from "../agent/support/pool";
 import { endEverything, startTestAgent, temporaryFolder } from "../support/agent";
+import { freeRange } from "../support/ports";
 import { until } from "../support/until";
 import { sluice } from "./support/sluice";
 

@@ -10,8 +10,9 @@ import type { PoolInputs } from "../../provider/resources/pool-inputs";
 import { promote } from "../../provider/resources/pool-walk";
 import type { RunGates } from "../../provider/resources/stage-gates";
 import type { Context } from "../../provider/server";
-import { change, edgeStep, freeRange, releaseFolder, startStep } from "../agent/support/pool";
+import { change, edgeStep, releaseFolder, startStep } from "../agent/support/pool";
 import { startTestAgent } from "../support/agent";
+import { freeRange } from "../support/ports";
 import { until } from "../support/until";
 
 test("a pool's candidate, as somebody declares it one way after the other", async (t) => {

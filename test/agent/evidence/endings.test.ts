@@ -4,8 +4,9 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { send } from "../../../agent/processes/identity";
 import { agentPid, startTestAgent } from "../../support/agent";
+import { freeRange } from "../../support/ports";
 import { until } from "../../support/until";
-import { freeRange, OWNER, releaseFolder, startStep } from "../support/pool";
+import { OWNER, releaseFolder, startStep } from "../support/pool";
 import { complete, DEADLINE, ended, setRoute, startWorld } from "./support";
 
 const long = { owner: OWNER, leaseMs: 60_000 };

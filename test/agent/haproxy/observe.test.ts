@@ -5,7 +5,8 @@ import { join } from "node:path";
 import test from "node:test";
 import { parseProcesses } from "../../../agent/haproxy/master";
 import { backendSpec } from "../../../model/backend";
-import { freePort, upstream, World, web } from "./support/world";
+import { freePorts } from "../../support/ports";
+import { upstream, World, web } from "./support/world";
 
 const BACKENDS = 300;
 
@@ -68,12 +69,12 @@ test("requests carry forwarding headers and a request id, over HTTP and HTTPS", 
     t.skip("openssl is not installed");
     return;
   }
-  const tlsPort = await freePort();
+  const tlsPort = await freePorts(1);
   const spec = world.spec({
     frontends: {
       web: { binds: [{ port: world.port }, { port: tlsPort, tls: { certificate } }], defaultBackend: "web" },
     },
-    metrics: { port: await freePort() },
+    metrics: { port: await freePorts(1) },
   });
   await world.haproxy.apply(spec, web({ a: up.port }));
   const plain = (await (await fetch(`http://127.0.0.1:${world.port}/`)).json()) as { headers: Record<string, string> };

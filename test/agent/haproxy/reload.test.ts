@@ -3,8 +3,9 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePorts } from "../../support/ports";
 import { until } from "../../support/until";
-import { binary, freePort, RawClient, startLoad, upstream, World, web } from "./support/world";
+import { binary, RawClient, startLoad, upstream, World, web } from "./support/world";
 
 const RELOADS = 50;
 
@@ -36,7 +37,7 @@ test("a refused config shows HAProxy's words; what ran goes on, and stays on dis
   const certificate = join(world.directory, "not a certificate.pem");
   await writeFile(certificate, "hello");
   const tls = world.spec({
-    frontends: { web: { binds: [{ port: await freePort(), tls: { certificate } }], defaultBackend: "web" } },
+    frontends: { web: { binds: [{ port: await freePorts(1), tls: { certificate } }], defaultBackend: "web" } },
   });
   const load = startLoad(world.port);
   await assert.rejects(
@@ -46,7 +47,7 @@ test("a refused config shows HAProxy's words; what ran goes on, and stays on dis
   await assert.rejects(world.haproxy.apply(tls, web({ a: up.port })), /HAProxy refuses the config/);
   const missing = world.spec({
     frontends: {
-      web: { binds: [{ port: await freePort(), tls: { certificate: "/nowhere.pem" } }], defaultBackend: "web" },
+      web: { binds: [{ port: await freePorts(1), tls: { certificate: "/nowhere.pem" } }], defaultBackend: "web" },
     },
   });
   await assert.rejects(world.haproxy.apply(missing, web({ a: up.port })), /nowhere\.pem/);

@@ -1,5 +1,4 @@
 import { createServer, type IncomingHttpHeaders, type RequestListener, request, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { backendSpec } from "../../../model/backend";
 import { edgeSpec } from "../../../model/edge";
@@ -61,8 +60,9 @@ export async function side(
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   };
-  await listen(0);
-  const { port } = server.address() as AddressInfo;
+  // Nobody else may get it while it is closed.
+  const port = await freePorts(1);
+  await listen(port);
   t.after(close);
   return { port, got, server, open: () => listen(port), close };
 }

@@ -83,7 +83,8 @@ test("a candidate's health", { concurrency: true }, async (t) => {
         { timeout: "1 minute", deadline: "3 seconds" },
       );
       assert.match(failure ?? "", /not healthy within 3 seconds: no answer within \d+ ms/);
-      assert.ok(ms < 30_000, `${ms} ms`);
+      // Which is what the one probe may take.
+      assert.ok(ms < 60_000, `${ms} ms`);
     }),
 
     t.test("of a process that exits fails at once, with its last lines", async () => {

@@ -1,5 +1,4 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import type { AgentClient } from "../../../agent/client/client";
 import type { StepInput, Target } from "../../../model/transaction";
@@ -21,24 +20,6 @@ export async function releaseFolder(directory: string): Promise<string> {
   await mkdir(path, { recursive: true });
   await writeFile(join(path, "app.cjs"), APP);
   return path;
-}
-
-/** The first of some ports in a row that are free now; each test takes its own part of the range, at random. */
-export async function freeRange(size: number): Promise<{ from: number; to: number }> {
-  for (;;) {
-    const from = 12_000 + Math.floor(Math.random() * 18_000);
-    const ports = Array.from({ length: size }, (_, index) => from + index);
-    const free = await Promise.all(ports.map(isFree));
-    if (free.every(Boolean)) return { from, to: from + size - 1 };
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen({ port, host: "0.0.0.0" }, () => server.close(() => resolve(true)));
-  });
 }
 
 export interface AppOptions {

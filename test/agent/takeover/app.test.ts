@@ -4,8 +4,8 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startTestAgent } from "../../support/agent";
-import { freePorts } from "../../support/ports";
-import { type AppOptions, change, freeRange, OWNER, promote, releaseFolder, startStep } from "../support/pool";
+import { freePorts, freeRange } from "../../support/ports";
+import { type AppOptions, change, OWNER, promote, releaseFolder, startStep } from "../support/pool";
 import { answers, ask, oldWorld, takingEdge } from "./old-world";
 
 /** An agent beside an app that has the port. */

@@ -5,9 +5,9 @@ import test, { type TestContext } from "node:test";
 import { send } from "../../../agent/processes/identity";
 import type { OldProcess } from "../../../model/takeover";
 import { agentPid, startTestAgent } from "../../support/agent";
-import { freePorts } from "../../support/ports";
+import { freePorts, freeRange } from "../../support/ports";
 import { until } from "../../support/until";
-import { type AppOptions, change, freeRange, OWNER, releaseFolder, startStep } from "../support/pool";
+import { type AppOptions, change, OWNER, releaseFolder, startStep } from "../support/pool";
 import { answers, oldWorld, takingEdge } from "./old-world";
 
 interface Beside {

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import test from "node:test";
 import type { StepInput } from "../../../model/transaction";
 import { startTestAgent } from "../../support/agent";
-import { freePorts } from "../../support/ports";
+import { freePorts, freeRange } from "../../support/ports";
 import { until } from "../../support/until";
-import { type AppOptions, change, edgeStep, freeRange, OWNER, releaseFolder, startStep } from "../support/pool";
+import { type AppOptions, change, edgeStep, OWNER, releaseFolder, startStep } from "../support/pool";
 import { oldWorld } from "./old-world";
 
 /** A worker that notes when it runs, and how many of its kind do. */

@@ -1,7 +1,8 @@
 import { dirname, join } from "node:path";
 import type { StepInput } from "../../../model/transaction";
-import { change, edgeStep, freeRange, releaseFolder } from "../../agent/support/pool";
+import { change, edgeStep, releaseFolder } from "../../agent/support/pool";
 import { type Cleanup, startTestAgent, type TestAgent } from "../../support/agent";
+import { freeRange } from "../../support/ports";
 import { type Outcome, type SluiceOptions, sluice } from "./sluice";
 
 export interface World extends TestAgent {

@@ -7,8 +7,9 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { type BackendSpec, backendSpec } from "../../../../model/backend";
 import { type RouteInput, type RouteSpec, routeSpec } from "../../../../model/route";
+import { freePorts } from "../../../support/ports";
 import { until } from "../../../support/until";
-import { binary, freePort, upstream, type World } from "./world";
+import { binary, upstream, type World } from "./world";
 
 export const STABLE = "web";
 export const CANDIDATE = "next";
@@ -51,7 +52,7 @@ export async function ask(
 
 /** Backends whose servers are as fast as HAProxy itself, which answers `S` for the stable side and `C` for the candidate. */
 export async function fastSides(t: TestContext, world: World): Promise<Record<string, BackendSpec>> {
-  const ports = { S: await freePort(), C: await freePort() };
+  const ports = { S: await freePorts(1), C: await freePorts(1) };
   const path = join(world.directory, "upstream.cfg");
   await writeFile(
     path,

@@ -10,17 +10,9 @@ import { findHaproxy } from "../../../../agent/haproxy/version";
 import { ProcessHost } from "../../../../agent/processes/host";
 import { type BackendInput, type BackendSpec, backendSpec } from "../../../../model/backend";
 import { type EdgeInput, type EdgeSpec, edgeSpec } from "../../../../model/edge";
+import { freePorts } from "../../../support/ports";
 
 export const binary = findHaproxy();
-
-/** A port that is free now. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 export interface Upstream {
   port: number;
@@ -90,7 +82,7 @@ export class World {
   static async open(t: TestContext): Promise<World> {
     const directory = await mkdtemp(join(tmpdir(), "slh-"));
     const processes = await ProcessHost.open({ directory: join(directory, "p"), marker: basename(directory) });
-    const world = new World(directory, await freePort(), processes, undefined as unknown as Haproxy);
+    const world = new World(directory, await freePorts(1), processes, undefined as unknown as Haproxy);
     world.haproxy = world.make();
     t.after(async () => {
       await world.haproxy.stop({ graceMs: 0 });
