@@ -110,6 +110,24 @@ test("a release", { concurrency: true }, async (t) => {
       }
     }),
 
+    t.test("that is undone restarts the old one's singleton only where it had followed", async () => {
+      const pool = await world.pool("untouched");
+      const processes: Processes = { web: web(), cron: app({}, { policy: "singleton" }) };
+      await pool.promote("v1", processes);
+      const cron = async () => (await pool.processes()).get("cron@v1");
+      const before = await cron();
+      for (const verbs of [[], ["pool.switch"], ["pool.switch", "pool.follow"]] as const) {
+        const id = await pool.start("v2", processes);
+        for (const verb of verbs) await client.step(id, { verb, pool: pool.name }, () => undefined);
+        await client.abort(id, "the test goes on");
+        await client.settle(pool.name);
+        if (verbs.length < 2) assert.deepEqual(await cron(), before, `after ${verbs.join(", ") || "the start"}`);
+      }
+      await until("the old one to run again", async () => (await cron())?.state === "running");
+      assert.notEqual((await cron())?.pid, before?.pid);
+      assert.equal((await pool.processes()).get("cron@v2"), undefined);
+    }),
+
     t.test("whose singleton fails is undone, switch included", async () => {
       const pool = await world.pool("single");
       await pool.promote("v1", { web: web(), cron: app({}, { policy: "singleton" }) });
