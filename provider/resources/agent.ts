@@ -71,6 +71,10 @@ export const agentResource: Resource = {
     return [`${directory} agent`];
   },
 
+  removal(state) {
+    return `stops the agent of ${(state as unknown as State).directory}: nothing on its host is looked after any more`;
+  },
+
   async disown({ urn }, { state }) {
     const { socket, declaredBy } = state as unknown as State;
     const about = await aboutAgent(socket);

@@ -87,6 +87,11 @@ export const backendResource: Resource = {
     return [targetOn(agent, `backend/${edge}/${backend}`)];
   },
 
+  removal(state) {
+    const { edge, name: backend } = state as unknown as Inputs;
+    return `ends backend ${backend} of edge ${edge}: traffic that is led there ends, with 503`;
+  },
+
   async delete(context, { state }) {
     const { agent, edge, name: backend } = state as unknown as Inputs;
     await withAgent(agent, async (client) => {

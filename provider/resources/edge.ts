@@ -84,6 +84,12 @@ export const edgeResource: Resource = {
     return [targetOn(agent, `edge/${edge}`)];
   },
 
+  removal(state) {
+    const inputs = state as unknown as Inputs;
+    const addresses = listensOn(inputs).map(({ address, port }) => hostPort(address, port));
+    return `stops edge ${inputs.name}: its HAProxy, traffic to ${addresses.join(", ")} ends`;
+  },
+
   async delete(context, { id, state }) {
     await withAgent((state as unknown as Inputs).agent, async (client) => {
       const edge = await client.edge(id);

@@ -119,6 +119,13 @@ export const poolResource: Resource = {
     return [targetOn(agent, `pool/${name}`)];
   },
 
+  removal(state) {
+    const { name, live, serves } = state as unknown as PoolInputs;
+    const count = Object.keys(live.processes).length + Object.keys(live.candidate?.processes ?? {}).length;
+    const traffic = serves === undefined ? "traffic ends" : `traffic goes to the other servers of ${serves.backend}`;
+    return `stops ${name}: ${count} ${count === 1 ? "process" : "processes"}, ${traffic}`;
+  },
+
   async delete(context, { id, state }) {
     const pool = state as unknown as PoolInputs;
     await withAgent(pool.agent, async (client) => {

@@ -144,6 +144,12 @@ export const routeResource: Resource = {
     return hostsOf(inputs).map(({ agent }) => targetOn(agent, `route/${inputs.name}`));
   },
 
+  removal(state) {
+    const { name: route, live } = state as unknown as Inputs;
+    const splits = [...new Set(Object.values(live.splits))].join(" and ");
+    return `ends route ${route}: its traffic (${splits} of it to the candidate) goes to the frontends' own backends at once`;
+  },
+
   async delete(context, { id, state, declares }) {
     const left = hostsOf(state as unknown as Inputs).filter(({ agent }) => !declares(targetOn(agent, `route/${id}`)));
     await withHosts(left, async (hosts) => {

@@ -65,6 +65,8 @@ export interface Resource<I extends object = Properties, S extends object = Prop
   targets?(properties: I | S): string[];
   /** What is left to do where a delete leaves all targets alone. */
   disown?(context: Context, request: { id: string; state: S }): Promise<void>;
+  /** What its removal means, such as `stops web: 2 processes, traffic ends`: a preview says so. */
+  removal?(state: S): string;
   delete(context: Context, request: DeleteRequest<I, S>): Promise<void>;
 }
 

@@ -16,6 +16,8 @@ const PARENT_CHECK_MS = 500;
 export interface Running {
   port: number;
   operations: Operations;
+  /** Says what there is to say when the engine ends a provider. */
+  sayLast(): Promise<void>;
   close(): void;
 }
 
@@ -41,7 +43,7 @@ export async function listen(definition: ProviderDefinition): Promise<Running> {
   // Once the engine has the port, it takes a moment to call: the handlers load meanwhile. A failure to load is kept,
   // and answers every call.
   setImmediate(() => service.load().catch(() => undefined));
-  return { port, operations, close };
+  return { port, operations, sayLast: () => service.sayRemoved(), close };
 }
 
 /**
@@ -57,7 +59,7 @@ export async function serve(definition: ProviderDefinition): Promise<void> {
     if (ending) return;
     ending = true;
     running.operations.stopAll(reason);
-    const clean = await running.operations.ended(graceMs);
+    const [clean] = await Promise.all([running.operations.ended(graceMs), running.sayLast()]);
     process.exit(clean ? 0 : 1);
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {

@@ -28,6 +28,7 @@ import type { Operations } from "./operations";
 import { type Path, parsePath, renderPath } from "./path";
 import { Redactor } from "./redact";
 import type { AnyResource, Context } from "./resource";
+import { Run } from "./run";
 import { containsUnknown } from "./unknown";
 import { marshal, type Properties, type Unmarshalled, unmarshal } from "./value";
 
@@ -55,8 +56,7 @@ interface Bags {
 /** Serves the resource provider protocol (proto/pulumi/provider.proto) for a set of typed resources. */
 export class ProviderService {
   #resources: Promise<ReadonlyMap<string, AnyResource>> | undefined;
-  /** The URN by which the program has declared each target in this run, see {@link Resource.targets}. */
-  readonly #declared = new Map<string, string>();
+  readonly #run = new Run();
 
   constructor(
     private readonly definition: ProviderDefinition,
@@ -77,7 +77,7 @@ export class ProviderService {
       diffConfig: answer(diffConfig),
       configure: answer(() => {
         // A provider that is attached to serves one run after the other.
-        this.#declared.clear();
+        this.#run.clear();
         return configureResponse();
       }),
       check: answer((request: CheckRequest, call) => this.#check(request, call)),
@@ -87,6 +87,7 @@ export class ProviderService {
       update: answer((request: UpdateRequest, call) => this.#update(request, call)),
       delete: answer((request: DeleteRequest, call) => this.#delete(request, call)),
       cancel: answer(() => {
+        this.#run.silence();
         this.operations.stopAll("cancelled");
         return new Empty();
       }),
@@ -98,6 +99,16 @@ export class ProviderService {
       getMapping: absent("no mappings from other tools"),
       getMappings: absent("no mappings from other tools"),
     };
+  }
+
+  /** Says what a preview that has ended would remove, of which the engine shows no more than that it is deleted. */
+  async sayRemoved(): Promise<void> {
+    const said = this.#run.removed().map(({ urn, removal }) => {
+      const log = this.engine.forResource(urn, (text) => text);
+      log.warn(removal);
+      return log.flush();
+    });
+    await Promise.all(said);
   }
 
   /** Loads the resource handlers, once. */
@@ -142,9 +153,10 @@ export class ProviderService {
       const recorded = Object.keys(olds.value).length > 0 ? olds.value : undefined;
       const checked = await resource.check(context, { olds: recorded, news: news.value });
       if (checked.failures.length === 0) checked.failures.push(...this.#declare(resource, checked.inputs, context));
+      if (checked.failures.length > 0) this.#run.silence();
       const response = new CheckResponse();
       const secretPaths = [...news.secretPaths, ...(checked.secrets ?? []).map(parsePath)];
-      response.setInputs(marshal(checked.inputs as Properties, secretPaths, redactor.isSecretText));
+      response.setInputs(marshal(knownAs(news.value, checked.inputs), secretPaths, redactor.isSecretText));
       response.setFailuresList(
         // The engine looks a failure's property up among the top-level inputs and prints the value: of no use for a path
         // (it prints "<nil>"), and too much for a whole object. Without a property, it prints the reason alone.
@@ -176,6 +188,7 @@ export class ProviderService {
   #create(request: CreateRequest, call: Call): Promise<CreateResponse> {
     const news = unmarshal(request.getProperties());
     const options = { preview: request.getPreview(), timeoutSeconds: request.getTimeout() };
+    if (!options.preview) this.#run.silence();
     return this.#operate(request, call, { news, others: [] }, options, async (resource, context, redactor) => {
       const created = await resource.create(context, { inputs: news.value });
       const response = new CreateResponse();
@@ -194,6 +207,11 @@ export class ProviderService {
       const response = new ReadResponse();
       // An empty id says that the resource is gone.
       if (read === undefined) return response;
+      this.#run.knows({
+        urn: context.urn,
+        targets: targetsOf(resource, read.outputs),
+        removal: resource.removal?.(read.outputs) ?? "",
+      });
       response.setId(read.id);
       response.setInputs(outputs(read.inputs, inputs.secretPaths, redactor));
       response.setProperties(outputs(read.outputs, [...inputs.secretPaths, ...state.secretPaths], redactor));
@@ -208,6 +226,7 @@ export class ProviderService {
     const news = unmarshal(request.getNews());
     const bags = { news, others: [olds, oldInputs] };
     const options = { preview: request.getPreview(), timeoutSeconds: request.getTimeout() };
+    if (!options.preview) this.#run.silence();
     return this.#operate(request, call, bags, options, async (resource, context, redactor) => {
       const id = request.getId();
       const change = { id, olds: olds.value, oldInputs: oldInputs.value, news: news.value };
@@ -224,10 +243,11 @@ export class ProviderService {
     const inputs = unmarshal(request.getOldInputs());
     const timeoutSeconds = request.getTimeout();
     const bags = { news: inputs, others: [state] };
+    this.#run.silence();
     return this.#operate(request, call, bags, { timeoutSeconds }, async (resource, context) => {
       const id = request.getId();
       const targets = targetsOf(resource, state.value);
-      const declares = (target: string) => this.#declared.has(target);
+      const { declares } = this.#run;
       if (targets.length === 0 || !targets.every(declares)) {
         await resource.delete(context, { id, state: state.value, inputs: inputs.value, timeoutSeconds, declares });
         return new Empty();
@@ -241,8 +261,7 @@ export class ProviderService {
   /** Notes what a program declares, and refuses what two of its resources declare: each would take it from the other. */
   #declare(resource: AnyResource, inputs: object, { urn }: Context): Failure[] {
     return targetsOf(resource, inputs).flatMap((target) => {
-      const other = this.#declared.get(target) ?? urn;
-      this.#declared.set(target, other);
+      const other = this.#run.declare(target, urn);
       if (other === urn) return [];
       const reason = `${target} is declared by ${other} too: give this one another name, or leave one of the two out`;
       return [{ property: "", reason }];
@@ -276,6 +295,7 @@ export class ProviderService {
         return await work(await this.#resource(type), context, redactor);
       });
     } catch (thrown) {
+      this.#run.silence();
       if (thrown instanceof Error && thrown.stack) log.debug(thrown.stack);
       throw grpcError(thrown, (text) => redactor.redact(text));
     } finally {
@@ -318,6 +338,15 @@ function isGrpcError(thrown: unknown): thrown is { code: number; details: string
 
 function outputs(value: object, secretPaths: readonly Path[], redactor: Redactor): Struct {
   return marshal(value as Properties, secretPaths, redactor.isSecretText);
+}
+
+/**
+ * Checked inputs without those that failures have made unknown: in an update the engine takes no unknown value, and would
+ * tell of that instead of the failures.
+ */
+function knownAs(news: Properties, inputs: object): Properties {
+  const kept = Object.entries(inputs).filter(([, value]) => containsUnknown(news) || !containsUnknown(value));
+  return Object.fromEntries(kept);
 }
 
 /** What checked inputs or a state stand for; nothing while that is not known. */

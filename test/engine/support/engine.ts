@@ -168,6 +168,9 @@ export class Workspace {
   /** Any other command, as it is given. */
   run = (...args: string[]): Promise<Outcome> => this.#spawn(args).finished;
 
+  /** Likewise, with what it is to read from standard input. */
+  answer = (input: string, ...args: string[]): Promise<Outcome> => this.#spawn(args, undefined, input).finished;
+
   /** Variables for the commands that follow. */
   use(env: Record<string, string>): void {
     Object.assign(this.env, env);
@@ -223,9 +226,10 @@ export class Workspace {
     throw new Error(`${outcome.command} ended with ${outcome.exit}:\n${outcome.stdout}${outcome.stderr}`);
   }
 
-  #spawn(args: string[], log?: string): Started {
+  #spawn(args: string[], log?: string, input?: string): Started {
     const started = performance.now();
-    const child = spawn("pulumi", args, { cwd: this.folder, env: this.env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn("pulumi", args, { cwd: this.folder, env: this.env, stdio: ["pipe", "pipe", "pipe"] });
+    child.stdin.on("error", () => undefined).end(input);
     this.#running.add(child);
     const written = { stdout: "", stderr: "" };
     for (const stream of ["stdout", "stderr"] as const) {

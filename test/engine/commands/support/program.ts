@@ -13,7 +13,7 @@ import { Edge } from "${REPOSITORY}/provider/classes/edge";
 import { Pool } from "${REPOSITORY}/provider/classes/pool";
 import { Route } from "${REPOSITORY}/provider/classes/route";
 
-const { hosts, servers, args, changes } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
+const { hosts, servers, args, changes, inOrder } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
 class Group extends pulumi.ComponentResource {
   constructor(name: string) {
     super("test:index:Group", name, {});
@@ -22,25 +22,27 @@ class Group extends pulumi.ComponentResource {
 }
 const of = (key: string) => changes[key] ?? {};
 const made: pulumi.Resource[] = [];
-const make = (Kind: any, key: string, given: object): any => {
+const make = (Kind: any, key: string, given: object, dependsOn: pulumi.Resource[] = []): any => {
   const { name = key, group, args: changed, options, absent } = of(key);
-  if (absent) return {};
+  if (absent) return undefined;
   const parent = group === undefined ? undefined : new Group(group);
-  const resource = new Kind(name, { ...given, ...args[key], ...changed }, { parent, dependsOn: [...made], ...options });
+  const after = inOrder ? [...made] : dependsOn;
+  const resource = new Kind(name, { ...given, ...args[key], ...changed }, { parent, dependsOn: after, ...options });
   made.push(resource);
   return resource;
 };
 const agent = make(Agent, "agent", { directory: hosts.agent, socket: hosts.agent + "/a.sock" }).connection;
 const nodes = make(Agent, "nodes-agent", { directory: hosts.nodes, socket: hosts.nodes + "/a.sock" }).connection;
 const edge = make(Edge, "edge", { agent, name: "main" }).name;
-for (const [name, backend] of Object.entries<object>(servers)) make(Backend, name, { agent, edge, name, ...backend });
+const backends = Object.entries<object>(servers).flatMap(
+  ([name, backend]) => make(Backend, name, { agent, edge, name, ...backend }) ?? []);
 for (const name of ["web", "tried"]) make(Pool, name, { agent, edge, name });
-for (const name of ["node-a", "node-b"])
-  make(Pool, name, {
-    strategy: "in-place",
-    agent: nodes,
-    name,
-    serves: { backend: "nodes", server: name, edges: [{ agent, edge }] },
-  });
-make(Route, "api", { agent, edges: [edge], name: "api" });
+// One after the other, so that the backend is never without both.
+let before = backends;
+for (const name of ["node-a", "node-b"]) {
+  const serves = { backend: "nodes", server: name, edges: [{ agent, edge }] };
+  const node = make(Pool, name, { strategy: "in-place", agent: nodes, name, serves }, before);
+  if (node !== undefined) before = [...before, node];
+}
+make(Route, "api", { agent, edges: [edge], name: "api" }, backends);
 `;

@@ -40,8 +40,14 @@ export interface Change {
 /** What runs: whoever is in the way of requests, and what agents have committed. */
 export interface Reality {
   pids: Record<string, unknown>;
-  committed: unknown;
+  committed: Committed[];
+  /** Those on the edge's agent. */
+  pools: Committed["pools"];
 }
+
+type Committed = Record<"edges" | "backends" | "routes", unknown> & {
+  pools: Record<string, { settings: { drainDeadline: string } }>;
+};
 
 /** A stack with every kind of resource, on two agents of its own. */
 export class Whole {
@@ -103,10 +109,10 @@ export class Whole {
     return `urn:pulumi:${stack}::${project}::sluice:index:${type}::${name}`;
   }
 
-  /** Writes what the program declares next. */
-  async declare(changes: Record<string, Change> = {}): Promise<void> {
+  /** Writes what the program declares next, `inOrder` for one resource after the other. */
+  async declare(changes: Record<string, Change> = {}, { inOrder = false } = {}): Promise<void> {
     const { hosts, servers } = this;
-    const declared = { hosts, servers, args: this.args(), changes };
+    const declared = { hosts, servers, args: this.args(), changes, inOrder };
     await this.stack.write("declared.json", JSON.stringify(declared));
   }
 
@@ -147,6 +153,14 @@ export class Whole {
     };
   }
 
+  /** What makes a pool's release one that never becomes healthy. */
+  broken(): object {
+    const { web } = this.args() as { web: { processes: { web: { health: object } } } };
+    const process = web.processes.web;
+    const health = { ...process.health, deadline: "1 second" };
+    return { release: { ...this.release("v2"), id: "bad" }, processes: { web: { ...process, health } } };
+  }
+
   release(id: string) {
     return { id, path: path.join(this.stack.folder, "releases", id) };
   }
@@ -161,13 +175,15 @@ export class Whole {
       return [name, Object.fromEntries(processes.map(({ id, pid }) => [id, pid]))] as const;
     });
     const edge = (await agent.edge("main"))?.observed;
+    const committed = await Promise.all(Object.values(this.hosts).map(committedIn));
     return {
       pids: {
         ...Object.fromEntries(await Promise.all(running)),
         agents: [(await agent.about()).pid, (await nodes.about()).pid],
         haproxy: edge?.worker?.pid,
       },
-      committed: await Promise.all(Object.values(this.hosts).map(committedIn)),
+      committed,
+      pools: committed[0]?.pools ?? {},
     };
   }
 
@@ -199,7 +215,7 @@ async function answering(t: TestContext, name: string): Promise<object> {
 }
 
 /** The desired state that an agent has committed. */
-async function committedIn(directory: string): Promise<unknown> {
+async function committedIn(directory: string): Promise<Committed> {
   const { state } = JSON.parse(await readFile(path.join(directory, "state.json"), "utf8"));
   const { edges, backends, pools, routes } = state;
   return { edges, backends, pools, routes };

@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { sendRequests } from "../../support/requests";
+import { KINDS, Whole } from "./support/whole";
+
+const NOTHING = new Set<string>();
+
+test("a preview says in words what a removal means, and a removal touches nothing else", async (t) => {
+  const whole = await Whole.start(t);
+  const { stack } = whole;
+  const [, ...others] = whole.ports;
+  const load = sendRequests(others, { atOnce: 3, pauseMs: 15, keepAlive: false });
+  t.after(() => load.stop());
+  const says = [
+    /ends route api: its traffic \(100% of it to the candidate\) goes to the frontends' own backends at once/,
+    /stops node-a: 1 process, traffic goes to the other servers of nodes/,
+    /stops tried: 2 processes, traffic ends/,
+    /stops web: 2 processes, traffic ends/,
+    /ends backend plain of edge main: traffic that is led there ends, with 503/,
+    /stops edge main: its HAProxy, traffic to 127\.0\.0\.1:\d+(, 127\.0\.0\.1:\d+){4} ends/,
+    /stops the agent of .*: nothing on its host is looked after any more/,
+  ];
+  const said = ({ stdout, stderr }: { stdout: string; stderr: string }) =>
+    new Set(`${stdout}${stderr}`.split("\n").flatMap((line) => /(?<=warning: )(stops|ends) .*/.exec(line)?.[0] ?? []));
+
+  const asked = ["--preview-only", "--stack", "dev", "--non-interactive", "--color", "never"];
+  const destroying = (...args: string[]) => stack.run("destroy", ...asked, ...args);
+  const refresh = () => stack.run("refresh", ...asked);
+
+  await t.test("of a whole stack that is destroyed", async () => {
+    const preview = await whole.must(destroying());
+    for (const pattern of says) assert.match(preview.stdout, pattern);
+  });
+
+  await t.test("of one resource that is destroyed", async () => {
+    const preview = await whole.must(destroying("--target", whole.urn(KINDS["a pool side by side"])));
+    assert.deepEqual(said(preview), new Set(["stops web: 2 processes, traffic ends"]));
+  });
+
+  await t.test("nothing of a refresh, nor of a preview that removes nothing, whatever name it gives", async () => {
+    assert.deepEqual(said(await whole.must(refresh())), NOTHING);
+    assert.deepEqual(said(await whole.must(stack.preview())), NOTHING);
+    await whole.declare({ web: { name: "renamed", options: { aliases: [{ name: "web" }] } } });
+    assert.deepEqual(said(await whole.must(stack.preview())), NOTHING);
+  });
+
+  await t.test("nothing of a preview that does not come to its end", async () => {
+    await whole.declare({ edge: { args: { maxConnections: -1 } } });
+    const preview = await stack.preview();
+    assert.notEqual(preview.exit, 0);
+    assert.deepEqual(said(preview), NOTHING);
+  });
+
+  await t.test("of a resource that the program does not declare any more", async () => {
+    await whole.declare({ web: { absent: true } });
+    for (const args of [[], ["--diff"]]) {
+      const preview = await whole.must(stack.preview(...args));
+      assert.deepEqual(said(preview), new Set(["stops web: 2 processes, traffic ends"]));
+    }
+  });
+
+  /** Its edge's worker is another one after that, by a hitless reload. */
+  const rest = async () => {
+    const { web, haproxy: _worker, ...others } = (await whole.reality()).pids;
+    return { web: Object.keys(web as object).length, others };
+  };
+
+  await t.test("destroy --target ends that one alone", async () => {
+    await whole.declare();
+    const { others } = await rest();
+    await whole.must(stack.destroy("--target", whole.urn(KINDS["a pool side by side"])));
+    assert.deepEqual(await rest(), { web: 0, others });
+    assert.deepEqual(load.seen().failures, []);
+  });
+
+  await t.test("and an update brings it back", async () => {
+    const { others } = await rest();
+    await whole.must(stack.up());
+    assert.deepEqual(await rest(), { web: 2, others });
+    assert.deepEqual((await load.stop()).failures, []);
+  });
+});
