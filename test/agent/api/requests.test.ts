@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { request } from "node:http";
 import { connect } from "node:net";
@@ -55,6 +56,13 @@ function errorOf({ status, body }: Answer): { code: string; message: string } {
   assert.equal(typeof error.code, "string");
   assert.ok(error.message.length > 0);
   return error;
+}
+
+/** Of a process so far: what else the machine has to do does not count. The kernel counts in hundredths of a second. */
+function cpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
 const rss = async (pid: number) =>
@@ -268,9 +276,10 @@ test("the agent's API", async (t) => {
       `${"[".repeat(100_000)}${"]".repeat(100_000)}`,
     ];
     for (const body of bodies) {
-      const since = performance.now();
+      const before = cpuMs(about.pid);
       const answer = await post("/v1/plan", body);
-      assert.ok(performance.now() - since < 5000, `${performance.now() - since} ms for ${body.slice(0, 150)}`);
+      const spent = cpuMs(about.pid) - before;
+      assert.ok(spent < 5000, `${spent} ms of CPU time for ${body.slice(0, 150)}`);
       if (answer.status !== 200) errorOf(answer);
     }
     assert.equal((await client.about()).pid, about.pid);
