@@ -6,7 +6,7 @@ import { AgentClient } from "../../agent/client/client";
 import { installAgent, startAgent } from "../../agent/client/launch";
 import { hostFacts } from "../../agent/haproxy/host-facts";
 import { mirrorSocket } from "../../agent/mirror/mirror";
-import { commandOf, findMarked, readStat, send } from "../../agent/processes/identity";
+import { allStats, commandOf, findMarked, type Identity, readStat, send } from "../../agent/processes/identity";
 import { type AgentOptions, agentOptions } from "../../model/agent";
 import { agentBundle } from "../../provider/server";
 import { until } from "./until";
@@ -59,7 +59,7 @@ export async function temporaryFolder(t: Cleanup): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "sl-"));
   t.after(async () => {
     await endEverything(folder);
-    await rm(folder, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   });
   return folder;
 }
@@ -69,18 +69,30 @@ export async function endEverything(directory: string): Promise<void> {
   const marker = await markerOf(directory);
   const group = hostFacts().account?.group;
   await until("the agent and everything that it started to be gone", async () => {
-    const pid = await agentPid(directory);
-    const guard = pid === undefined ? undefined : readStat(pid)?.parent;
-    // An agent without a guard has some other parent.
-    if (guard !== undefined && (await commandOf(guard)).includes(join(directory, "bin", "guard.sh")))
-      send(guard, "SIGKILL");
-    if (pid !== undefined) send(pid, "SIGKILL");
-    const left = marker === "" ? [] : await findMarked(marker);
-    for (const { pid: each } of left) send(each, "SIGKILL");
-    return pid === undefined && left.length === 0;
+    // The guard first, or it starts another agent.
+    const left = [...(await daemonsOf(directory)), ...(marker === "" ? [] : await findMarked(marker))];
+    for (const { pid } of left) send(pid, "SIGKILL");
+    return left.length === 0;
   });
   if (marker !== "" && group !== undefined)
     await rm(dirname(mirrorSocket(directory, group)), { recursive: true, force: true });
+}
+
+/** A state folder's guard, agent and keeper: what runs without a marker, known by its command, also while it starts or ends. */
+async function daemonsOf(directory: string): Promise<Identity[]> {
+  const commands = [
+    `/bin/sh ${join(directory, "bin", "guard.sh")} `,
+    join(directory, "bin", "agent.cjs"),
+    " sluice-keeper ",
+  ];
+  const claimed = await agentPid(directory);
+  const found = [];
+  for (const identity of await allStats()) {
+    const command = await commandOf(identity.pid);
+    const named = command.includes(`${directory}/`) && commands.some((part) => command.includes(part));
+    if (named || identity.pid === claimed) found.push(identity);
+  }
+  return found;
 }
 
 /** Process id of the agent that has claimed a state folder; nothing when none has. */
