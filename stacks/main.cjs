@@ -51,14 +51,16 @@ function fileOf(name) {
 }
 
 /**
- * Puts a stand-in into the module cache that loads the real module when something of it is used.
+ * Puts a stand-in into the module cache that loads the real module when something of it is used. Versions of the SDK differ
+ * in what they are made of, so that what can't be found is left alone.
  * @param {string} name
  * @param {string} [user] the module that requires it, where it can't be found from here
  */
 function loadWhenUsed(name, user) {
-  const from = user === undefined ? require : Module.createRequire(require.resolve(user));
-  const file = from.resolve(name);
-  if (require.cache[file] !== undefined) return;
+  const userFile = user === undefined ? __filename : found(require, user);
+  const from = userFile === undefined ? undefined : Module.createRequire(userFile);
+  const file = from === undefined ? undefined : found(from, name);
+  if (file === undefined || require.cache[file] !== undefined) return;
   let real;
   const load = () => {
     if (real === undefined) {
@@ -83,6 +85,16 @@ function loadWhenUsed(name, user) {
   require.cache[file] = standIn;
 }
 
+/** The file of a module; nothing where there is none of that name. */
+function found(from, name) {
+  try {
+    return from.resolve(name);
+  } catch (error) {
+    if (error.code === "MODULE_NOT_FOUND" || error.code === "ERR_PACKAGE_PATH_NOT_EXPORTED") return undefined;
+    throw error;
+  }
+}
+
 /**
  * For each resource the SDK sends three messages to the engine's debug log, whether that is shown or not, and takes a stack
  * trace, mapped to the sources, of each promise: a third of the time of a program with many resources.
@@ -95,7 +107,7 @@ function keepDebuggingCheap() {
     Error.prepareStackTrace = (error, frames) =>
       frames[0]?.getFunctionName() === "debuggablePromise" ? "" : prepareStackTrace(error, frames);
   }
-  const log = require.cache[require.resolve("@pulumi/pulumi/log")]?.exports;
+  const log = require.cache[found(require, "@pulumi/pulumi/log")]?.exports;
   if (!Object.getOwnPropertyDescriptor(log ?? {}, "debug")?.writable) return;
   const { debug } = log;
   log.debug = (message, ...rest) =>

@@ -9,12 +9,26 @@ import { promisify } from "node:util";
 const REPOSITORY = path.resolve(__dirname, "..", "..");
 const run = promisify(execFile);
 
-/** The real entry point beside two programs; what it runs with is what Pulumi's Node.js host sets. */
-function stacks(t: TestContext, programs: Record<string, string> = {}) {
+/**
+ * The real entry point beside two programs; what it runs with is what Pulumi's Node.js host sets.
+ *
+ * @param sdk files of a double of Pulumi's SDK. @default the installed one
+ */
+function stacks(t: TestContext, programs: Record<string, string> = {}, sdk?: Record<string, string>) {
   const root = mkdtempSync(path.join(os.tmpdir(), "sl-stacks-"));
   t.after(() => rmSync(root, { recursive: true, force: true }));
   mkdirSync(path.join(root, "stacks", "demo"), { recursive: true });
-  symlinkSync(path.join(REPOSITORY, "node_modules"), path.join(root, "node_modules"));
+  const modules = path.join(root, "node_modules");
+  if (sdk === undefined) symlinkSync(path.join(REPOSITORY, "node_modules"), modules);
+  else {
+    mkdirSync(modules);
+    symlinkSync(path.join(REPOSITORY, "node_modules", "tsx"), path.join(modules, "tsx"));
+    for (const [name, text] of Object.entries(sdk)) {
+      const file = path.join(modules, "@pulumi", "pulumi", name);
+      mkdirSync(path.dirname(file), { recursive: true });
+      writeFileSync(file, text);
+    }
+  }
   writeFileSync(path.join(root, "stacks", "demo", "index.ts"), "export const out: string = 'demo';");
   writeFileSync(path.join(root, "stacks", "edge.ts"), "enum Out { edge = 'edge' }\nexport const out = Out.edge;");
   for (const [name, text] of Object.entries(programs)) writeFileSync(path.join(root, "stacks", `${name}.ts`), text);
@@ -58,4 +72,16 @@ test("an error of a program still tells where in its source it was made", async 
     failing: `import "@pulumi/pulumi";\ninterface Unused { nothing: string }\n\nexport const out = new Error("here").stack?.split("\\n")[1];`,
   });
   assert.match(await program({}, "failing"), /failing\.ts:4:20/);
+});
+
+test("parts that another version of the SDK does not have are left alone", async (t) => {
+  const programs = { any: 'import * as pulumi from "@pulumi/pulumi"; export const out = pulumi.name;' };
+  const index = 'exports.name = "double";';
+  const versions: Record<string, string>[] = [
+    // From 3.276 on, nothing of it needs @npmcli/arborist.
+    { "index.js": index, "automation/index.js": "", "log/index.js": "", "runtime/closure/codePaths.js": "" },
+    { "index.js": index },
+    { "index.js": index, "package.json": '{"exports":{".":"./index.js"}}' },
+  ];
+  for (const sdk of versions) assert.equal(await stacks(t, programs, sdk)({}, "any"), "double", Object.keys(sdk).join());
 });
