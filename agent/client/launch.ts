@@ -10,6 +10,7 @@ import { assertSocketFolder, ensurePrivateFolder } from "../private-folder";
 import { send } from "../processes/identity";
 import { AgentClient } from "./client";
 import { UnreachableError } from "./connection";
+import { GUARD, START } from "./scripts";
 
 /** Time that an agent has to start and to bring up what was committed, in milliseconds. */
 const START_DEADLINE_MS = 60_000;
@@ -18,27 +19,6 @@ const POLL_MS = 25;
 const KEPT_VARIABLE = /^(?:PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+)$/;
 /** Bytes of the agent's own output that a failed start shows. */
 const TAIL_BYTES = 4096;
-
-/**
- * Restarts the agent when it dies, whatever ends it; the processes that it runs do not depend on either. Exit code 0 ends
- * the guard, 75 starts the version that is installed by then at once.
- */
-const GUARD = `#!/bin/sh
-# Keeps a Sluice agent running: GUARD STATE_FOLDER NODE
-trap '' HUP
-delay=0
-log=$1/agent.log
-while [ -e "$1/bin/agent.cjs" ]; do
-  if [ "$(wc -c < "$log")" -gt 1048576 ]; then tail -c 65536 "$log" > "$log.1"; : > "$log"; fi
-  started=$(date +%s)
-  "$2" --enable-source-maps "$1/bin/agent.cjs" "$1"
-  code=$?
-  [ "$code" -eq 0 ] && exit 0
-  if [ "$code" -eq 75 ] || [ $(($(date +%s) - started)) -ge 60 ]; then delay=0; continue; fi
-  sleep "$delay"
-  [ "$delay" -lt 10 ] && delay=$((delay + 1))
-done
-`;
 
 /** An agent's program: the bundled file and its version. */
 export interface AgentProgram {
@@ -56,6 +36,7 @@ export async function installAgent(directory: string, options: AgentOptions, pro
   const temporary = `${target}.${process.pid}`;
   await copyFile(program.path, temporary);
   await rename(temporary, target);
+  await writeFileAtomic(join(directory, "bin", "start.sh"), START, 0o700);
   await writeFileAtomic(join(directory, "bin", "guard.sh"), GUARD, 0o700);
   await writeFileAtomic(
     join(directory, "agent.json"),
@@ -64,13 +45,22 @@ export async function installAgent(directory: string, options: AgentOptions, pro
   );
 }
 
-/** Starts an installed agent under its guard, detached, and waits until it answers. */
-export async function startAgent(directory: string, socket: string, signal: AbortSignal): Promise<About> {
+/**
+ * Starts an installed agent under its guard, detached, and waits until it answers.
+ *
+ * @param node Node.js that it runs by, as long as that is there
+ */
+export async function startAgent(
+  directory: string,
+  socket: string,
+  signal: AbortSignal,
+  node: string = process.execPath,
+): Promise<About> {
   const logPath = join(directory, "agent.log");
   const log = await open(logPath, "a", 0o600);
   const from = (await log.stat()).size;
   try {
-    const guard = spawn("/bin/sh", [join(directory, "bin", "guard.sh"), directory, process.execPath], {
+    const guard = spawn("/bin/sh", [join(directory, "bin", "guard.sh"), directory, node], {
       cwd: directory,
       env: agentEnvironment(process.env),
       detached: true,

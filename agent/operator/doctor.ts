@@ -11,6 +11,7 @@ import { findHaproxy, haproxyVersion } from "../haproxy/version";
 import type { Host } from "../host";
 import { asNamed, comesBack } from "../takeover/old-processes";
 import { showUnit } from "../takeover/systemd";
+import { checkNode } from "./node";
 import { type RecoverySource, unrecovered } from "./recovery";
 
 const MIB = 1024 * 1024;
@@ -32,6 +33,7 @@ export interface DoctorSource {
 export async function examine(source: DoctorSource): Promise<Check[]> {
   const checks: [name: string, look: () => Promise<Check[]>][] = [
     ["haproxy", haproxy],
+    ["node", async () => [await checkNode()]],
     ["state", () => state(source)],
     ["disk", () => disk(source.directory)],
     ["clock", () => clock(source)],

@@ -1,6 +1,6 @@
 /** What a systemd unit of an agent is made of. */
 export interface UnitParts {
-  /** Path of Node.js. */
+  /** Path of Node.js, as long as that is there. */
   node: string;
   /** State folder of the agent. */
   directory: string;
@@ -28,7 +28,7 @@ export function systemdUnit({ node, directory, runtimeDirectory, user }: UnitPar
     "",
     "[Service]",
     "Type=exec",
-    `ExecStart=${[node, "--enable-source-maps", `${directory}/bin/agent.cjs`, directory].map(quoted).join(" ")}`,
+    `ExecStart=${["/bin/sh", `${directory}/bin/start.sh`, directory, node].map(quoted).join(" ")}`,
     "# Reopens the log file, where one is declared.",
     "ExecReload=/bin/kill -HUP $MAINPID",
     "Environment=SLUICE_SUPERVISOR=systemd",

@@ -48,7 +48,7 @@ test("the unit leaves the apps alone when the agent stops, and names what it mus
     "User=deploy",
     "RuntimeDirectory=sluice",
     "RuntimeDirectoryPreserve=yes",
-    'ExecStart="/opt/my node/bin/node" --enable-source-maps /var/lib/100%%/bin/agent.cjs /var/lib/100%%',
+    'ExecStart=/bin/sh /var/lib/100%%/bin/start.sh /var/lib/100%% "/opt/my node/bin/node"',
   ])
     assert.ok(lines.includes(line), line);
 });

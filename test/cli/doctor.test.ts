@@ -22,6 +22,7 @@ test("doctor finds a good host good, and tells what is wrong with one that is no
     socket: "good",
     version: "good",
     haproxy: "good",
+    node: "good",
     state: "good",
     clock: "good",
     ports: "good",

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import test from "node:test";
+import { promisify } from "node:util";
+import { AgentClient } from "../../../agent/client/client";
 import { aboutAgent, installAgent, restartAgent, startAgent, stopAgent } from "../../../agent/client/launch";
 import { commandOf, isDead, readStat, send } from "../../../agent/processes/identity";
 import { type AgentOptions, agentOptions, MAX_SOCKET_PATH } from "../../../model/agent";
@@ -213,4 +216,66 @@ test("an agent's restart", async (t) => {
     assert.deepEqual(await running(), before);
     assert.equal(await pool.get(), "web#0@v1");
   });
+});
+
+/** Where this machine has a tool. */
+async function onThisPath(tool: string): Promise<string> {
+  const found = await promisify(execFile)("/bin/sh", ["-c", 'command -v "$1"', "sh", tool]);
+  return found.stdout.trim();
+}
+
+test("an agent whose Node.js is removed comes back by one on PATH, and doctor tells", async (t) => {
+  const directory = await temporaryFolder(t);
+  const pinned = join(directory, "version 20", "node");
+  const path = join(directory, "path");
+  await Promise.all([mkdir(join(directory, "version 20")), mkdir(path)]);
+  await symlink(process.execPath, pinned);
+  // A script that names itself Node.js, and is too old.
+  const onPath = join(path, "node");
+  // All that the guard needs, in a folder without a Node.js.
+  const tools = ["date", "sleep", "tail", "wc"];
+  await Promise.all(tools.map(async (tool) => symlink(await onThisPath(tool), join(path, tool))));
+  await writeFile(onPath, '#!/bin/sh\n[ "$1" = -p ] && echo 18.20.0 && exit 0\nexit 1\n');
+  await chmod(onPath, 0o755);
+  const options = agentOptions.parse({ socket: join(directory, "a.sock") });
+  await installAgent(directory, options, agentBundle());
+  const { PATH = "" } = process.env;
+  process.env.PATH = path;
+  t.after(() => {
+    process.env.PATH = PATH;
+  });
+  const first = await startAgent(directory, options.socket, forAMinute(), pinned);
+  process.env.PATH = PATH;
+  const client = new AgentClient(options.socket);
+  t.after(() => client.close());
+  const node = async () => (await client.doctor()).checks.find(({ name }) => name === "node");
+  assert.deepEqual(await node(), {
+    name: "node",
+    verdict: "good",
+    message: `the agent starts by ${pinned}, Node.js ${process.versions.node}`,
+  });
+
+  await rm(pinned);
+  const lost = `${pinned}, the Node.js that the agent was installed with, is gone`;
+  assert.deepEqual((await node())?.verdict, "problem");
+  assert.ok((await node())?.message.startsWith(`${lost}, and no Node.js >= 20 is on its PATH`));
+  await writeFile(pinned, await readFile(onPath), { mode: 0o755 });
+  assert.match(
+    (await node())?.message ?? "",
+    /node, the Node.js that the agent was installed with, is 18\.20\.0 by now, and too old/,
+  );
+  await rm(pinned);
+
+  send(first.pid, "SIGKILL");
+  const said = () => readFile(join(directory, "agent.log"), "utf8");
+  await until("the guard to say what is missing", async () => (await said()).includes(`${pinned} is no Node.js >= 20`));
+  await rm(onPath);
+  await symlink(process.execPath, onPath);
+  await until("another agent", async () => (await aboutAgent(options.socket))?.pid !== undefined);
+  const second = await aboutAgent(options.socket);
+  assert.notEqual(second?.pid, first.pid);
+  assert.equal(second?.guarded, true);
+  const found = await node();
+  assert.equal(found?.verdict, "warning");
+  assert.ok(found?.message.startsWith(`${lost}: its next start is by ${onPath}, which is on its PATH`), found?.message);
 });
