@@ -53,6 +53,10 @@ export function mirrorGlobals(routes: Routes, digest: string): string[] {
   return [
     ...(more > 0 ? [`  tune.bufsize ${BUFFER_BYTES + more}`] : []),
     `  tune.lua.maxmem ${LUA_MEMORY_MIB}`,
+    // From 3.1 on, HAProxy warns of a script where nothing says how it is given booleans: as they are.
+    "  .if version_atleast(3.1)",
+    "  tune.lua.bool-sample-conversion normal",
+    "  .endif",
     `  # script ${digest}`,
     `  lua-load-per-thread ${SCRIPT_FILE}`,
   ];
