@@ -83,5 +83,6 @@ test("parts that another version of the SDK does not have are left alone", async
     { "index.js": index },
     { "index.js": index, "package.json": '{"exports":{".":"./index.js"}}' },
   ];
-  for (const sdk of versions) assert.equal(await stacks(t, programs, sdk)({}, "any"), "double", Object.keys(sdk).join());
+  for (const sdk of versions)
+    assert.equal(await stacks(t, programs, sdk)({}, "any"), "double", Object.keys(sdk).join());
 });
