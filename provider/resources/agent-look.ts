@@ -1,13 +1,13 @@
-import type { BackendObservation } from "../../agent/api";
+import type { AgentStatus, BackendObservation, EdgeAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import { AgentError, UnreachableError } from "../../agent/client/connection";
 
 /** How long one look at everything on an agent serves the reads of its backends, in milliseconds. */
 const LOOK_MS = 250;
 
-type Backends = Record<string, BackendObservation>;
+type Look = Pick<AgentStatus, "backends" | "edges">;
 
-const looks = new Map<string, { at: number; backends: Promise<Backends> }>();
+const looks = new Map<string, { at: number; look: Promise<Look> }>();
 
 /**
  * What a backend is now, or was a moment ago. Engines read hundreds of backends right after each other before a preview;
@@ -17,27 +17,27 @@ const looks = new Map<string, { at: number; backends: Promise<Backends> }>();
  * @param id `edge/backend`
  */
 export async function lookAtBackend(client: AgentClient, id: string): Promise<BackendObservation | undefined> {
-  const shared = (await look(client))[id];
-  if (shared !== undefined) return shared;
+  const shared = (await look(client)).backends[id];
+  if (shared !== undefined && "live" in shared) return shared;
   // What is gone is deleted from the stack's state, so that is asked for by name, and now.
   const [edge = "", name = ""] = id.split("/");
   return client.backend(edge, name);
 }
 
-function look(client: AgentClient): Promise<Backends> {
+/** What an edge is now, or was a moment ago, likewise. */
+export async function lookAtEdge(client: AgentClient, name: string): Promise<EdgeAnswer | undefined> {
+  const shared = (await look(client)).edges[name];
+  return shared !== undefined && "live" in shared ? shared : client.edge(name);
+}
+
+function look(client: AgentClient): Promise<Look> {
   const known = looks.get(client.socket);
-  if (known !== undefined && performance.now() - known.at < LOOK_MS) return known.backends;
-  const backends = client.status().then(
-    (status) =>
-      Object.fromEntries(
-        Object.entries(status.backends).filter((entry): entry is [string, BackendObservation] => "live" in entry[1]),
-      ),
-    (error: unknown) => {
-      // One thing that can't be observed must not hide the others: they are then asked for one by one.
-      if (error instanceof AgentError && !(error instanceof UnreachableError)) return {};
-      throw error;
-    },
-  );
-  looks.set(client.socket, { at: performance.now(), backends });
-  return backends;
+  if (known !== undefined && performance.now() - known.at < LOOK_MS) return known.look;
+  const found = client.status().catch((error: unknown): Look => {
+    // One thing that can't be observed must not hide the others: they are then asked for one by one.
+    if (error instanceof AgentError && !(error instanceof UnreachableError)) return { backends: {}, edges: {} };
+    throw error;
+  });
+  looks.set(client.socket, { at: performance.now(), look: found });
+  return found;
 }

@@ -8,6 +8,7 @@ import { lookAtBackend } from "./agent-look";
 import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
 import { checkedOnHost } from "./host-check";
 import { differences, moveFailures, parseInputs, renameFailures, whenKnown } from "./inputs";
+import { warnOfOutages } from "./outage-warning";
 import {
   changeClaim,
   createClaim,
@@ -42,7 +43,8 @@ export const backendResource: Resource = {
     );
   },
 
-  async diff(_context, request) {
+  async diff(context, request) {
+    await sayOutage(context, request.news);
     return {
       entries: differences(request, {
         ignored: ["agent.socket", ...Object.keys(backendDeclarations)],
@@ -110,6 +112,24 @@ export const backendResource: Resource = {
     });
   },
 };
+
+/** Warns where no server takes the requests that are led to the backend. */
+async function sayOutage(context: Context, news: Properties): Promise<void> {
+  if (containsUnknown(news)) return;
+  const { agent, edge, name: backend, servers } = news as unknown as Inputs;
+  await warnOfOutages(context, {
+    agent,
+    edge,
+    concerns: (name) => name === backend,
+    mendedBy: (_, health) => {
+      const down = new Set(health.servers.flatMap(({ name, out }) => (out?.startsWith("DOWN") ? [name] : [])));
+      const taking = Object.entries(servers).flatMap(([name, { state, weight }]) =>
+        state === "ready" && weight > 0 && !down.has(name) ? [name] : [],
+      );
+      return taking.length === 0 ? undefined : `has ${taking.join(", ")} take requests`;
+    },
+  });
+}
 
 function setStep(inputs: Properties) {
   const {

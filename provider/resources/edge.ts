@@ -2,11 +2,12 @@ import { type EdgeSpec, edgeSpec, listensOn } from "../../model/edge";
 import { expectedEdge, hostPort } from "../../model/live";
 import { name } from "../../model/names";
 import type { Claim } from "../../model/ownership";
-import { type Context, type Properties, type Resource, UNKNOWN } from "../server";
+import { type Context, containsUnknown, type Properties, type Resource, UNKNOWN } from "../server";
 import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
 import { checkedOnHost } from "./host-check";
 import { differences, moveFailures, parseInputs, renameFailures } from "./inputs";
 import { noteMeter } from "./metered";
+import { mendedByConverging, warnOfOutages } from "./outage-warning";
 import {
   changeClaim,
   createClaim,
@@ -41,7 +42,8 @@ export const edgeResource: Resource = {
     );
   },
 
-  async diff(_context, request) {
+  async diff(context, request) {
+    await sayOutages(context, request.news);
     return {
       entries: differences(request, {
         ignored: ["agent.socket"],
@@ -106,6 +108,20 @@ export const edgeResource: Resource = {
     });
   },
 };
+
+/** Warns of requests that a frontend leads to a backend which can't take them. */
+async function sayOutages(context: Context, news: Properties): Promise<void> {
+  if (containsUnknown(news)) return;
+  const { agent, name: edge, frontends } = news as unknown as Inputs;
+  const leads = (to: string) => Object.values(frontends).some(({ defaultBackend }) => defaultBackend === to);
+  await warnOfOutages(context, {
+    agent,
+    edge,
+    concerns: (_, { from }) => from.some((way) => way.startsWith("frontend ")),
+    mendedBy: (backend, health) =>
+      leads(backend) ? mendedByConverging(health) : "leads the requests of its frontends elsewhere",
+  });
+}
 
 function setStep(inputs: Properties) {
   const {

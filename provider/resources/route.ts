@@ -7,7 +7,7 @@ import { expectedRoute, type RouteLive } from "../../model/live";
 import { name } from "../../model/names";
 import { type Claim, owns } from "../../model/ownership";
 import { type DeclaredRoute, declaredRoute, routeAt } from "../../model/route";
-import { formatSplit } from "../../model/split";
+import { formatSplit, SPLIT_PARTS } from "../../model/split";
 import { explainWalk, type Place, placeOf, soakWarning, walkProblem } from "../../model/stages";
 import { type Context, containsUnknown, type Failure, type Properties, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
@@ -15,6 +15,7 @@ import { gateFailures } from "./gate-checks";
 import { asRecorded, differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
 import { meterFailures } from "./metered";
 import { onAll } from "./on-all";
+import { mendedByConverging, warnOfOutages } from "./outage-warning";
 import {
   changeClaim,
   createClaim,
@@ -84,7 +85,8 @@ export const routeResource: Resource = {
     };
   },
 
-  async diff(_context, request) {
+  async diff(context, request) {
+    await sayOutages(context, request.news);
     return {
       entries: differences(request, {
         ignored: ["agent.socket", ...Object.keys(routeDeclarations)],
@@ -163,6 +165,23 @@ export const routeResource: Resource = {
     });
   },
 };
+
+/** Warns of requests that the route leads to a backend which can't take them. */
+async function sayOutages(context: Context, news: Properties): Promise<void> {
+  if (containsUnknown(news)) return;
+  const inputs = news as unknown as Inputs;
+  const { split } = target(inputs);
+  const leads = (to: string) => (to === inputs.stable && split < SPLIT_PARTS) || (to === inputs.candidate && split > 0);
+  for (const { agent, edges } of hostsOf(inputs))
+    for (const edge of edges)
+      await warnOfOutages(context, {
+        agent,
+        edge,
+        concerns: (_, { from }) => from.includes(`route ${inputs.name}`),
+        mendedBy: (backend, health) =>
+          leads(backend) ? mendedByConverging(health) : "leads the requests of the route elsewhere",
+      });
+}
 
 function declaredOf(inputs: Properties): DeclaredRoute {
   const {
