@@ -26,7 +26,7 @@ export interface About {
   since: string;
   socket: string;
   directory: string;
-  /** What was found wrong with the state on disk at the start. */
+  /** What was found wrong with the state on disk at the start, and is wrong with its folder now. */
   notes: string[];
   /** Whether something restarts the agent when it dies. */
   guarded: boolean;
@@ -83,8 +83,10 @@ export interface PoolObservation extends Owned {
   canary?: PoolShareAnswer | undefined;
   /** The last release that was tried, where a breach ended that and no other is tried since. */
   withdrawn?: { release: string; why: string; at: string } | undefined;
-  /** Targets for a rollback, newest first. */
-  retained: { release: Release; retiredAt: string }[];
+  /** Targets for a rollback, newest first; `gone` where neither the folder nor what was kept of it is there. */
+  retained: { release: Release; retiredAt: string; gone?: boolean }[];
+  /** Whether the folder of the release that serves is not there any more. */
+  folderGone?: boolean;
   /** All processes, also those of releases that drain (not `current`). */
   processes: (InstanceStatus & {
     current: boolean;

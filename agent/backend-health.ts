@@ -61,6 +61,11 @@ function waysOf(desired: Desired, edge: string): Record<string, string[]> {
   return ways;
 }
 
+/** The backends of an edge that requests are led to now. */
+export function requestsLeadTo(desired: Desired, edge: string): string[] {
+  return Object.keys(waysOf(desired, edge));
+}
+
 type Servers = Record<string, Server> | undefined;
 
 function healthOf(

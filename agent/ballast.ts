@@ -15,6 +15,8 @@ const NEEDED = 4 * 1024 * 1024;
 export class Ballast {
   private readonly path: string;
   private borrowers = 0;
+  /** The reserve being taken again. */
+  private taking: Promise<void> = Promise.resolve();
 
   constructor(private readonly directory: string) {
     this.path = join(directory, "ballast");
@@ -47,6 +49,26 @@ export class Ballast {
       );
   }
 
+  /** What keeps changes from being made, or from being undone, one sentence each; nothing while the reserve is lent. */
+  async problems(): Promise<string[]> {
+    await this.taking;
+    if (this.borrowers > 0) return [];
+    const full = await this.check().then(
+      () => [],
+      (error: Error) => [`${error.message}; until then no change is made`],
+    );
+    const size = await stat(this.path).then(
+      (found) => found.size,
+      () => 0,
+    );
+    return size === RESERVE
+      ? full
+      : [
+          ...full,
+          `the disk space in reserve for an undo on a full disk (${this.path}) is lost: the next change takes it again where there is room`,
+        ];
+  }
+
   /** Runs work that must get through on a full disk: where space is short, the reserve is given up until all such work is done. */
   async lend<T>(work: () => Promise<T>): Promise<T> {
     this.borrowers += 1;
@@ -56,7 +78,8 @@ export class Ballast {
     } finally {
       this.borrowers -= 1;
       // What it could not be taken for shows in `check` before the next change.
-      if (this.borrowers === 0) await this.take().catch(() => undefined);
+      if (this.borrowers === 0) this.taking = this.take().catch(() => undefined);
+      await this.taking;
     }
   }
 

@@ -69,6 +69,11 @@ export async function assertUnclaimed(directory: string): Promise<void> {
   assertStale(await readClaim(join(directory, "agent.pid")), directory);
 }
 
+/** The process that has claimed a state folder; nothing where none has. */
+export async function holderOf(directory: string): Promise<number | undefined> {
+  return (await readClaim(join(directory, "agent.pid")))?.pid;
+}
+
 async function readClaim(path: string): Promise<Claim | undefined> {
   try {
     return claim.parse(JSON.parse(await readFile(path, "utf8")));

@@ -23,15 +23,18 @@ import { Journal } from "./journal";
 import { Meter } from "./meter/meter";
 import { MIRROR_ARGUMENT, Mirror, mirrorSocket } from "./mirror/mirror";
 import type { Reused } from "./operator/recovery";
+import { OutageWatch } from "./outage-watch";
 import { KeptReleases } from "./pools/kept-releases";
 import { assertSocketFolder, ensurePrivateFolder } from "./private-folder";
 import { Problem } from "./problem";
 import { ProcessHost } from "./processes/host";
+import { readStat } from "./processes/identity";
 import { OutputTimes } from "./processes/output-times";
 import { Secrets } from "./secrets";
 import { createApi } from "./server";
 import { isLive, listenOnSocket } from "./socket";
 import { StateFile } from "./state";
+import { folderProblems } from "./state-folder";
 import { Takeovers } from "./takeover/takeovers";
 import { Transactions } from "./transactions";
 import { upAgain } from "./up-again";
@@ -175,10 +178,12 @@ async function start(
     await evidence.keep(wanted.evidence);
     return {};
   };
+  const outages = new OutageWatch(host, events);
   const transactions = new Transactions({ host, journal, events, secrets, ballast, evidence });
 
   const stop = (restart: boolean) => {
     transactions.close();
+    outages.close();
     host.close();
     const unmirrored = mirror.close();
     outputTimes.close();
@@ -197,6 +202,7 @@ async function start(
     marker: loaded.state.agent,
     reused,
   };
+  const folder = () => folderProblems({ directory, stateFile, ballast });
   const server = createApi({
     host,
     transactions,
@@ -204,9 +210,10 @@ async function start(
     meter,
     mirror,
     events,
-    operator: { host, directory, recovery },
+    operator: { host, directory, recovery, folderProblems: folder },
     output: { processes, times: outputTimes, secretsOf: (pool) => secrets.valuesOf(pool) },
     about: () => ({ ...about, guarded: isGuarded(about.guard), declarers: host.committed.declarers }),
+    folderProblems: folder,
     reload,
     shutdown: stop,
   });
@@ -230,6 +237,7 @@ async function start(
   // Traffic does not depend on it: an agent without a meter says so, and does everything else.
   await meter.start().catch((error: Error) => events.emit(`the meter can't start: ${error.message}`));
   await host.boot();
+  outages.start();
   for (const { id, target } of open.filter((one) => !isCommitted(one.id))) {
     const notUp = await upAgain(host.supervisor, concerns(target, [host.committed]).pools);
     events.emit(`the transaction on ${target} is undone${butNotUp(notUp)}`, { transaction: id, target });
@@ -245,7 +253,8 @@ async function start(
 
 /** Whether something restarts the agent when it dies: systemd, or the guard that started it. */
 function isGuarded(guard: number): boolean {
-  return SUPERVISED || (process.ppid === guard && guard !== 1);
+  // One that a signal has stopped starts nothing.
+  return SUPERVISED || (process.ppid === guard && guard !== 1 && readStat(guard)?.state !== "T");
 }
 
 function retentionInWords(given: EvidenceRetention | undefined): string {

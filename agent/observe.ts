@@ -97,7 +97,13 @@ export async function observePool(host: Host, name: string, { blind = false } = 
     running: [state.current, state.candidate, state.canary?.generation].flatMap((one) => one?.release ?? []),
     canary,
     withdrawn: state.withdrawn,
-    retained: state.retained.map(({ release, retiredAt }) => ({ release, retiredAt })),
+    retained: await Promise.all(
+      state.retained.map(async ({ release, retiredAt }) => {
+        const there = (await host.keptReleases.isThere(release)) || (await host.keptReleases.has(name, state, release));
+        return { release, retiredAt, ...(there ? {} : { gone: true }) };
+      }),
+    ),
+    ...(serving !== undefined && !(await host.keptReleases.isThere(serving.release)) ? { folderGone: true } : {}),
     processes: processes.map((process) => ({
       ...process,
       health: process.health ?? healthAtEdge(process, { ...servers, ...tried }),

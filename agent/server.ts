@@ -50,6 +50,8 @@ export interface ServerParts {
   operator: DoctorSource;
   /** Facts about the agent itself. */
   about: () => About;
+  /** What is wrong with the agent's state folder now. */
+  folderProblems: () => Promise<string[]>;
   /** Reads the agent's options anew, and takes those that need no restart. */
   reload: () => Promise<object>;
   /** Ends the agent; with `restart`, its guard starts the version that is installed now. */
@@ -73,7 +75,7 @@ const NAME = "(?!constructor(?:/|$))([a-z][a-z0-9-]{0,39})";
 const ID = "([0-9a-f-]{36})";
 const DIGEST = "([0-9a-f]{64})";
 const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
-  ["GET", /^\/v1\/about$/, async ({ parts }) => ({ agent: parts.about() })],
+  ["GET", /^\/v1\/about$/, async ({ parts }) => ({ agent: await aboutNow(parts) })],
   ["GET", /^\/v1\/status$/, status],
   ["GET", new RegExp(`^/v1/edges/${NAME}$`), ({ parts, params }) => observeEdge(parts.host, params[0] ?? "")],
   ["GET", new RegExp(`^/v1/pools/${NAME}$`), ({ parts, params }) => observePool(parts.host, params[0] ?? "")],
@@ -229,8 +231,17 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   });
 }
 
+/** The agent with what is wrong with its state folder by now, which may be on a disk that does not answer. */
+async function aboutNow({ about, folderProblems }: ServerParts): Promise<About> {
+  const { notes, ...rest } = about();
+  const found = await Promise.race([folderProblems(), tooLong("the disk of its state folder")]).catch(
+    (error: Error) => [`its state folder could not be looked at: ${error.message}`],
+  );
+  return { ...rest, notes: [...notes, ...found] };
+}
+
 async function status({ parts }: Call): Promise<AgentStatus> {
-  const { host, transactions, about } = parts;
+  const { host, transactions } = parts;
   const { edges, pools, backends, routes } = host.working();
   // A HAProxy that does not answer must not hide the others.
   const all = async <T>(names: string[], one: (name: string) => Promise<T>) => {
@@ -241,7 +252,8 @@ async function status({ parts }: Call): Promise<AgentStatus> {
     return Object.fromEntries(await Promise.all(looks));
   };
   // All at once: together they must not take longer than one may.
-  const [edgeAnswers, poolAnswers, backendAnswers, routeAnswers] = await Promise.all([
+  const [agent, edgeAnswers, poolAnswers, backendAnswers, routeAnswers] = await Promise.all([
+    aboutNow(parts),
     all(Object.keys(edges), (name) => observeEdge(host, name)),
     all(Object.keys(pools), (name) => observePool(host, name)).then((answers) => withKnown(host, answers)),
     all(Object.keys(backends), (key) => {
@@ -251,7 +263,7 @@ async function status({ parts }: Call): Promise<AgentStatus> {
     all(Object.keys(routes), (name) => observeRoute(host, name)),
   ]);
   return {
-    agent: about(),
+    agent,
     edges: edgeAnswers,
     pools: poolAnswers,
     backends: backendAnswers,
@@ -276,9 +288,9 @@ async function withKnown(
 }
 
 /** Rejects when a look takes longer than whoever asks waits for the answer. */
-async function tooLong(): Promise<never> {
+async function tooLong(who = "HAProxy"): Promise<never> {
   await sleep(OBSERVE_DEADLINE_MS, undefined, { ref: false });
-  throw new Error(`HAProxy did not answer within ${OBSERVE_DEADLINE_MS} ms: is it stopped?`);
+  throw new Error(`${who} did not answer within ${OBSERVE_DEADLINE_MS} ms: is it stopped?`);
 }
 
 async function check({ parts, body }: Call) {

@@ -56,6 +56,9 @@ export type Loaded =
  */
 export class StateFile {
   private readonly paths: [string, string];
+  private saving: Promise<unknown> = Promise.resolve();
+  /** Checksum of what was saved or loaded last. */
+  private last: string | undefined;
 
   constructor(private readonly directory: string) {
     this.paths = [join(directory, "state.json"), join(directory, "state.copy.json")];
@@ -66,6 +69,7 @@ export class StateFile {
     const bad = found.flatMap((copy) => (copy.kind === "bad" ? [copy] : []));
     const good = found.find((copy) => copy.kind === "good");
     if (good !== undefined) {
+      this.last = good.checksum;
       const complete = found.every((copy) => copy.kind === "good" && checksum(copy.state) === checksum(good.state));
       return { kind: "loaded", state: good.state, notes: await Promise.all(bad.map(keepAside)), complete };
     }
@@ -84,8 +88,15 @@ export class StateFile {
    *
    * @returns what went wrong after the commit point, usually nothing; the next save makes it good
    */
-  async save(state: Committed): Promise<string[]> {
-    const text = `${JSON.stringify({ version: VERSION, checksum: checksum(state), state }, undefined, 2)}\n`;
+  save(state: Committed): Promise<string[]> {
+    const saved = this.saveNow(state);
+    this.saving = saved.catch(() => undefined);
+    return saved;
+  }
+
+  private async saveNow(state: Committed): Promise<string[]> {
+    const digest = checksum(state);
+    const text = `${JSON.stringify({ version: VERSION, checksum: digest, state }, undefined, 2)}\n`;
     const [first, second] = this.paths;
     const notes: string[] = [];
     try {
@@ -95,6 +106,7 @@ export class StateFile {
       if ((await contentOf(first)) !== text) throw error;
       notes.push(`${first} may not survive a power cut: ${(error as Error).message}`);
     }
+    this.last = digest;
     try {
       await writeFileAtomic(second, text, 0o600);
     } catch (error) {
@@ -102,7 +114,24 @@ export class StateFile {
     }
     return notes;
   }
+
+  /** How the copies on disk differ from what was saved or loaded last; nothing where both hold it. */
+  async differences(): Promise<string[]> {
+    await this.saving;
+    const found = await Promise.all(
+      this.paths.map(async (path) => {
+        const copy = await readCopy(path);
+        if (copy.kind === "good")
+          return copy.checksum === this.last ? [] : [`${path} holds another state than the agent's: ${NEXT_COMMIT}`];
+        return [`${path} ${copy.kind === "absent" ? "is gone" : copy.why}: ${NEXT_COMMIT}`];
+      }),
+    );
+    return found.flat();
+  }
 }
+
+/** Until then a restart of the agent depends on what is there. */
+const NEXT_COMMIT = "the next commit writes it again; see who changes files in the state folder";
 
 /** Makes room for a good copy, without losing the bad one. */
 async function keepAside({ path, why }: { path: string; why: string }): Promise<string> {
@@ -141,7 +170,7 @@ function emptyState(): Committed {
   };
 }
 
-type Copy = { kind: "good"; state: Committed } | { kind: "absent" } | { kind: "bad"; why: string };
+type Copy = { kind: "good"; state: Committed; checksum: string } | { kind: "absent" } | { kind: "bad"; why: string };
 
 async function readCopy(path: string): Promise<Copy> {
   let text: string;
@@ -166,7 +195,7 @@ async function readCopy(path: string): Promise<Copy> {
     return { kind: "bad", why: "was edited by hand (its checksum differs)" };
   const inner = committed.safeParse(outer.data.state);
   if (!inner.success) return { kind: "bad", why: `does not fit this version (${z.prettifyError(inner.error)})` };
-  return { kind: "good", state: inner.data };
+  return { kind: "good", state: inner.data, checksum: outer.data.checksum };
 }
 
 function checksum(state: unknown): string {

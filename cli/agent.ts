@@ -34,7 +34,9 @@ export const agentDocument = z.strictObject({
   socket: z.string(),
   directory: z.string().describe("its state folder"),
   guarded: z.boolean().describe("whether something restarts it when it dies"),
-  notes: z.array(z.string()).describe("what it found wrong with its state at its start"),
+  notes: z
+    .array(z.string())
+    .describe("what it found wrong with its state at its start, and what is wrong with its folder now"),
 });
 
 interface InstallGiven {

@@ -68,10 +68,13 @@ async function agentChecks(client: AgentClient, { host }: Given, where: string):
   const { now, checks } = await client.doctor();
   const after = Date.now();
   const status = statusOf(await client.status(), where, new Date());
-  const found = status.problems.map(({ subject, message, outage = false }) => ({
-    outage,
-    check: { name: outage ? "traffic" : "reality", verdict: "problem" as const, message: `${subject}: ${message}` },
-  }));
+  const isTold = (message: string) => checks.some((each) => each.message === message);
+  const found = status.problems
+    .filter(({ message }) => !isTold(message))
+    .map(({ subject, message, outage = false }) => ({
+      outage,
+      check: { name: outage ? "traffic" : "reality", verdict: "problem" as const, message: `${subject}: ${message}` },
+    }));
   const checksOf = (wanted: boolean) => found.flatMap(({ outage, check }) => (outage === wanted ? [check] : []));
   const [traffic, reality] = [checksOf(true), checksOf(false)];
   const skew = skewOf(Date.parse(now), before, after);

@@ -29,6 +29,7 @@ import { workerSnapshot } from "./snapshot";
 import { endStrays } from "./strays";
 import { complaints } from "./validate";
 import { haproxyVersion } from "./version";
+import { backendWeights } from "./weights";
 
 /** Time until a started or reloaded HAProxy must answer, in milliseconds. */
 const UP_DEADLINE_MS = 15_000;
@@ -198,6 +199,11 @@ export class Haproxy {
   /** What the current worker counted of a server's answers; a reload begins anew. */
   answers(backend: string, id: string): Promise<Answers> {
     return answersOf(this.sockets.worker, backend, id);
+  }
+
+  /** The weight of the servers that take requests, by backend, as the current worker has it. */
+  weights(): Promise<Map<string, number>> {
+    return backendWeights(this.sockets.worker);
   }
 
   /** Cuts at once what is left on servers at an address that leave. Resolves when nothing is, or nothing can be cut. */

@@ -27,6 +27,8 @@ export interface DoctorSource {
   recovery: RecoverySource;
   /** The agent's state folder. */
   directory: string;
+  /** What is wrong with it now. */
+  folderProblems: () => Promise<string[]>;
 }
 
 /** Looks at everything on the host that the agent depends on. */
@@ -67,7 +69,7 @@ async function haproxy(): Promise<Check[]> {
   }
 }
 
-async function state({ directory }: DoctorSource): Promise<Check[]> {
+async function state({ directory, folderProblems }: DoctorSource): Promise<Check[]> {
   const { uid, mode } = await stat(directory);
   const checks: Check[] = [];
   if (uid !== process.getuid?.() || (mode & 0o077) !== 0)
@@ -87,6 +89,7 @@ async function state({ directory }: DoctorSource): Promise<Check[]> {
         `the two copies of the state in ${directory} differ, or one is gone: the next commit writes both again; if this lasts, look at the disk`,
       ),
     );
+  checks.push(...(await folderProblems()).map((message) => problem("state", message)));
   return checks.length > 0
     ? checks
     : [good("state", `${directory} is private, and both copies of the state are there`)];
@@ -179,7 +182,9 @@ async function ports({ host }: DoctorSource): Promise<Check[]> {
       : [];
   });
   const found = [...closed.flat(), ...shared, ...narrow];
-  return found.length > 0 ? found : [good("ports", `${listeners.length} of ${listeners.length} listeners answer`)];
+  return found.length > 0
+    ? found
+    : [good("ports", `${listeners.length} of ${listeners.length} listeners accept connections`)];
 }
 
 function accepts(address: string, port: number): Promise<boolean> {

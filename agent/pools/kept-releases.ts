@@ -65,6 +65,11 @@ export class KeptReleases {
     await placeTree(source, target);
   }
 
+  /** Whether a release's own folder is there. */
+  isThere({ path }: Release): Promise<boolean> {
+    return exists(path);
+  }
+
   /** Whether a release whose folder is gone could be put back. */
   async has(pool: string, state: PoolState | undefined, release: Release): Promise<boolean> {
     const folder = this.folderOf(pool, state, release);
@@ -133,7 +138,7 @@ async function exists(path: string): Promise<boolean> {
     await access(path, constants.F_OK);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
     throw error;
   }
 }

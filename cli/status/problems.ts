@@ -99,7 +99,8 @@ function oldWorld(subject: string, takeover: Record<string, string> = {}): Probl
   );
 }
 
-function poolProblems({ name, live, processes, canary }: PoolObservation, changing: boolean, now: Date): Problem[] {
+function poolProblems(pool: PoolObservation, changing: boolean, now: Date): Problem[] {
+  const { name, live, processes, canary } = pool;
   const bad = processes.flatMap((process): Problem[] => {
     const { key, release, current, state, startedAt, suspended, pid } = process;
     const subject = `${key} of pool ${name}`;
@@ -137,6 +138,7 @@ function poolProblems({ name, live, processes, canary }: PoolObservation, changi
       ? [{ subject, message: "is not there: pulumi up starts it" }]
       : [];
   });
+  const folders = folderProblems(pool);
   const share = live.candidate?.split;
   const wanted = formatSplit(canary?.share?.split ?? 0);
   const splits: Problem[] =
@@ -148,7 +150,27 @@ function poolProblems({ name, live, processes, canary }: PoolObservation, changi
             message: `its edge gives the candidate ${share} instead of ${wanted}: pulumi up puts it right`,
           },
         ];
-  return [...bad, ...missing, ...splits, ...(changing ? [] : oldWorld(`pool ${name}`, live.takeover))];
+  return [...bad, ...missing, ...splits, ...folders, ...(changing ? [] : oldWorld(`pool ${name}`, live.takeover))];
+}
+
+/** Releases of a pool whose folders are gone: what runs of them can't be started again, and nothing can be rolled back to them. */
+function folderProblems({ name, live, retained, folderGone = false }: PoolObservation): Problem[] {
+  const subject = `pool ${name}`;
+  const lost = retained
+    .filter(({ gone }) => gone)
+    .map(({ release }) => ({
+      subject,
+      message: `release ${release.id} is kept for a rollback, but neither ${release.path} nor the copy of it is there: put it back to be able to go back to it`,
+    }));
+  return folderGone
+    ? [
+        {
+          subject,
+          message: `the folder of release ${live.release}, which runs, is gone: nothing of it can be started again until it is put back`,
+        },
+        ...lost,
+      ]
+    : lost;
 }
 
 /** How often a process was restarted, and how it ended last. */

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { appendFile, readFile, writeFile } from "node:fs/promises";
+import { appendFile, cp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { send } from "../../agent/processes/identity";
 import { doctorDocument } from "../../cli/doctor";
 import { statusOf } from "../../cli/status/document";
 import type { StatusDocument } from "../../cli/status/schema";
-import { change } from "../agent/support/pool";
+import { change, promote } from "../agent/support/pool";
 import { until } from "../support/until";
 import { type BrokenHost, brokenHost } from "./support/broken-host";
 
@@ -21,6 +21,8 @@ interface Row {
   says: RegExp;
   /** Whether it is the first line, since requests fail. @default false */
   outage?: boolean;
+  /** What `sluice events` shows of it, besides that it is over. */
+  event?: RegExp;
 }
 
 const haproxy =
@@ -33,6 +35,28 @@ const haproxy =
 const servers = (state: string) => `set server api/one ${state}; set server api/two ${state}`;
 
 const ROWS: Row[] = [
+  {
+    name: "a HAProxy that hangs",
+    breaks: async ({ client }) => {
+      const { master = 0, worker } = (await client.edge("main"))?.observed ?? {};
+      const pids = [master, worker?.pid ?? assert.fail()];
+      for (const pid of pids) send(pid, "SIGSTOP");
+      return async () => pids.forEach((pid) => void send(pid, "SIGCONT"));
+    },
+    says: /^edge main: can't be looked at: HAProxy did not answer/,
+    outage: true,
+    event: /HAProxy of edge main does not answer: /,
+  },
+  {
+    name: "all servers of a backend down",
+    breaks: async ({ api }) => {
+      await Promise.all(api.map((server) => server.down()));
+      return () => Promise.all(api.map((server) => server.up()));
+    },
+    says: /^edge main: backend api answers .* \(one DOWN: L4CON, two DOWN: L4CON\)$/,
+    event: /edge main: backend api answers every request with 503: none of its 2 servers takes requests/,
+    outage: true,
+  },
   {
     name: "all servers of a backend in maintenance",
     breaks: haproxy(servers("state maint"), servers("state ready")),
@@ -62,15 +86,6 @@ const ROWS: Row[] = [
       };
     },
     says: /^edge main: backend api answers .* \(one in maintenance by hand, two DOWN: L4CON\); pulumi up/,
-    outage: true,
-  },
-  {
-    name: "all servers of a backend down",
-    breaks: async ({ api }) => {
-      await Promise.all(api.map((server) => server.down()));
-      return () => Promise.all(api.map((server) => server.up()));
-    },
-    says: /^edge main: backend api answers .* \(one DOWN: L4CON, two DOWN: L4CON\)$/,
     outage: true,
   },
   {
@@ -191,13 +206,97 @@ const ROWS: Row[] = [
   },
   {
     name: "a process that is stopped by a signal",
-    breaks: async ({ client }) => {
-      const process = (await client.pool("web"))?.processes.find(({ key }) => key.startsWith("clock"));
-      const pid = process?.pid ?? assert.fail();
+    breaks: async (host) => {
+      const { pid = assert.fail() } = await processOf(host, "clock");
       send(pid, "SIGSTOP");
       return async () => send(pid, "SIGCONT");
     },
     says: /^clock\S* of pool web: is stopped by a signal, as by SIGSTOP: kill -CONT \d+ lets it go on$/,
+  },
+  {
+    name: "a guard that is stopped by a signal",
+    breaks: async ({ guard }) => {
+      send(guard, "SIGSTOP");
+      return async () => send(guard, "SIGCONT");
+    },
+    says: /^agent: nothing restarts it when it dies/,
+  },
+  {
+    name: "a copy of the state that is another one's",
+    breaks: async ({ directory }) => {
+      const path = join(directory, "state.json");
+      const before = await readFile(path, "utf8");
+      await writeFile(path, "{}");
+      return () => writeFile(path, before);
+    },
+    says: /^agent: \S+\/state\.json is not a state file of this version: the next commit writes it again/,
+  },
+  {
+    name: "an agent that is gone from its folder",
+    breaks: async ({ directory }) => {
+      const path = join(directory, "bin", "agent.cjs");
+      await rename(path, `${path}.away`);
+      return () => rename(`${path}.away`, path);
+    },
+    says: /^agent: \S+\/bin\/agent\.cjs is gone, so that no agent can start again: pulumi up installs it$/,
+  },
+  {
+    name: "a claim of another agent",
+    breaks: async ({ directory }) => {
+      const path = join(directory, "agent.pid");
+      const before = await readFile(path, "utf8");
+      await writeFile(path, JSON.stringify({ ...JSON.parse(before), pid: process.pid }));
+      return () => writeFile(path, before);
+    },
+    says: /^agent: its state folder \S+ belongs to process \d+: put this agent's own folder back/,
+  },
+  {
+    name: "a reserve that is lost",
+    breaks: async ({ directory }) => {
+      const path = join(directory, "ballast");
+      const before = await readFile(path);
+      await rm(path);
+      return () => writeFile(path, before, { mode: 0o600 });
+    },
+    says: /^agent: the disk space in reserve for an undo on a full disk \(\S+\/ballast\) is lost/,
+  },
+  {
+    name: "a folder of the release that runs which is gone",
+    breaks: async ({ release }) => {
+      await rename(release, `${release}.away`);
+      return () => rename(`${release}.away`, release);
+    },
+    says: /^pool web: the folder of release v1, which runs, is gone: nothing of it can be started again/,
+  },
+  {
+    name: "a process that waits for its restart",
+    breaks: async (host) => {
+      const { client, release } = host;
+      const app = join(release, "app.cjs");
+      const before = await readFile(app, "utf8");
+      await writeFile(app, "process.exit(3);\n");
+      const { pid = assert.fail() } = await processOf(host, "web#0");
+      send(pid, "SIGKILL");
+      return async () => {
+        await writeFile(app, before);
+        await client.restart("web", { process: "web", replica: 0 }, () => undefined);
+      };
+    },
+    says: /^web#0 of pool web: (waits to be started again|is not up yet) \(release v1, \d+ of 20 restarts/,
+  },
+  {
+    name: "a kept release that is gone",
+    breaks: async ({ client, directory, release, ports }) => {
+      const path = `${release}-2`;
+      await cp(release, path, { recursive: true });
+      await promote(client, { path, ports, release: "v2", replicas: 2, drainDeadline: "1 second" });
+      await client.settle("web");
+      await until("the kept release", () => readdir(join(directory, "releases", "web")));
+      await rename(release, `${release}.away`);
+      await rm(join(directory, "releases", "web"), { recursive: true });
+      return () => rename(`${release}.away`, release);
+    },
+    says: /^pool web: release v1 is kept for a rollback, but neither \S+\/release nor the copy of it is there/,
   },
 ];
 
@@ -216,13 +315,23 @@ test("whatever is broken is said by status and doctor, first where requests fail
       PATIENT,
     );
   };
+  const told = (event: RegExp, since: string) =>
+    until(
+      `the event ${event}`,
+      async () => {
+        const { stdout } = await host.sluice(["events", "--edge", "main", "--since", since]);
+        return event.test(stdout.replaceAll(/\s+/g, " "));
+      },
+      PATIENT,
+    );
   await allGood();
   const good = await host.sluice(["status"]);
   assert.equal(good.code, 0);
   assert.match(good.stdout, /^all good /);
 
-  for (const { name, breaks, says, outage = false } of ROWS)
+  for (const { name, breaks, says, outage = false, event } of ROWS)
     await t.test(name, async () => {
+      const since = new Date().toISOString();
       const mend = await breaks(host);
       try {
         await until(
@@ -242,11 +351,13 @@ test("whatever is broken is said by status and doctor, first where requests fail
         assert.match(unwrapped(text.stdout), outage ? says : /^\d problems? /);
         assert.equal(doctor.code, 1);
         if (outage) assert.match(unwrapped(doctor.stdout), says);
-        else assert.match(doctor.stdout.replaceAll(/\s+/g, " "), /PROBLEM reality /);
+        if (event !== undefined) await told(event, since);
+        if (!outage) assert.match(doctor.stdout.replaceAll(/\s+/g, " "), /PROBLEM (reality|state) /);
       } finally {
         await mend();
       }
       await allGood();
+      if (event !== undefined) await told(/ (takes|take) requests again, after | answers again, after /, since);
     });
   const { code, stdout } = await host.sluice(["doctor", "--json"]);
   assert.equal(code, 0);
@@ -260,6 +371,10 @@ test("whatever is broken is said by status and doctor, first where requests fail
 /** The first sentence of a screen, whatever its width. */
 function unwrapped(text: string): string {
   return text.replaceAll(/\n {2}/g, " ").split("\n")[0] ?? "";
+}
+
+async function processOf({ client }: BrokenHost, key: string) {
+  return (await client.pool("web"))?.processes.find((process) => process.key.startsWith(key)) ?? assert.fail(key);
 }
 
 async function serverOf({ client }: BrokenHost, key: string): Promise<string> {

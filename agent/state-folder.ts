@@ -1,0 +1,60 @@
+import { access } from "node:fs/promises";
+import { join } from "node:path";
+import type { Ballast } from "./ballast";
+import { holderOf } from "./claim";
+import type { StateFile } from "./state";
+
+/** Looks before a difference counts. */
+const LOOKS = 3;
+
+/** Files without which no agent starts again. */
+const NEEDED = ["agent.json", "bin/agent.cjs"];
+
+export interface StateFolder {
+  directory: string;
+  stateFile: StateFile;
+  ballast: Ballast;
+}
+
+/** What is wrong with an agent's state folder now, one sentence each; the agent itself goes on from its memory. */
+export async function folderProblems({ directory, stateFile, ballast }: StateFolder): Promise<string[]> {
+  if (await isGone(directory))
+    return [
+      `its state folder ${directory} is gone: processes and traffic go on, but nothing can be changed, and no agent can start again: put the folder back`,
+    ];
+  const holder = await holderOf(directory);
+  const claimed =
+    holder === process.pid
+      ? []
+      : [
+          `its state folder ${directory} ${holder === undefined ? "is claimed by no agent any more" : `belongs to process ${holder}`}: put this agent's own folder back, and end what else works in it`,
+        ];
+  const missing = await Promise.all(
+    NEEDED.map(async (file) =>
+      (await isGone(join(directory, file)))
+        ? [`${join(directory, file)} is gone, so that no agent can start again: pulumi up installs it`]
+        : [],
+    ),
+  );
+  return [...claimed, ...missing.flat(), ...(await stateProblems(stateFile)), ...(await ballast.problems())];
+}
+
+/** A commit may begin while it is looked at, and be there at the next look. */
+async function stateProblems(stateFile: StateFile): Promise<string[]> {
+  let found: string[] = [];
+  for (let look = 0; look < LOOKS; look++) {
+    found = await stateFile.differences();
+    if (found.length === 0) break;
+  }
+  return found;
+}
+
+async function isGone(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return false;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return true;
+    throw error;
+  }
+}
