@@ -25,15 +25,20 @@ export function candidateProblems(
   }
   return [
     ...found.filter(({ path }) => path[0] === "processes"),
-    ...serviceProblems(asObject(processes), asObject(beside.processes)),
+    ...serviceProblems(asObject(processes), beside.processes),
     ...rangeProblems(beside, processes),
   ];
 }
 
 /** Services start with the pool's own release, so that one which that does not know would be missing. */
-function serviceProblems(own: Record<string, unknown>, pools: Record<string, unknown>): Problem[] {
+function serviceProblems(own: Record<string, unknown>, pools: unknown): Problem[] {
+  // Of malformed processes nothing is concluded.
+  if (pools !== undefined && asObject(pools) !== pools) return [];
   return Object.entries(own).flatMap(([id, process]) => {
-    if (asObject(process).policy !== "service" || asObject(pools[id]).policy === "service") return [];
+    const beside = asObject(pools)[id];
+    const { policy = beside } = asObject(beside);
+    if (asObject(process).policy !== "service" || policy === "service") return [];
+    if (policy !== undefined && typeof policy !== "string") return [];
     const message = `${id} is a service that the pool does not have, and services start with the pool's release: declare it in the pool's processes first, or make it a companion`;
     return [{ path: ["processes", id, "policy"], message }];
   });

@@ -152,7 +152,7 @@ function placeAt({ stages, stage, candidate }: Route): Place {
 }
 
 /** Share of the requests that a route declares to be copied, in 1/10,000. */
-function mirroredOf(route: Route | undefined): number {
+export function mirroredOf(route: Pick<Route, "stages" | "stage" | "mirror"> | undefined): number {
   if (route?.mirror === undefined) return 0;
   const own = route.stages.find(({ name }) => name === route.stage)?.mirror;
   return parsePercent(own ?? route.mirror.share) ?? 0;

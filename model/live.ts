@@ -1,10 +1,9 @@
-import { type BackendSpec, DEFAULT_WEIGHT, type ServerState } from "./backend";
+import { type BackendSpec, DEFAULT_WEIGHT, type Server, type ServerState } from "./backend";
 import { type EdgeSpec, hostPort } from "./edge";
-import type { Mirror } from "./mirror";
 import type { PoolSpec, ProcessTemplate } from "./pool";
 import { candidateOf, candidateShare, type PoolCanary } from "./pool-share";
 import { replicaKeys } from "./pool-state";
-import { formatSplit, parsePercent } from "./split";
+import { formatSplit } from "./split";
 import { expectedTakeover } from "./takeover";
 
 /**
@@ -58,53 +57,57 @@ export interface RouteLive {
   mirrors?: Record<string, string>;
 }
 
-export function expectedRoute(
-  { edges, mirror }: { edges: readonly string[]; mirror?: Mirror | undefined },
-  split: number,
-): RouteLive {
-  const everywhere = (parts: number) => Object.fromEntries(edges.map((edge) => [edge, formatSplit(parts)]));
-  return {
-    splits: everywhere(split),
-    ...(mirror !== undefined && { mirrors: everywhere(parsePercent(mirror.share) ?? 0) }),
-  };
+/** Each part of a reality by itself, computed from a spec: a preview may know only some of them. */
+export type Parts<Spec, Live> = { [Part in keyof Live]-?: (spec: Spec) => Live[Part] | undefined };
+
+function assemble<Spec, Live extends object>(parts: Parts<Spec, Live>, spec: Spec): Live {
+  const made = Object.entries<(spec: Spec) => unknown>(parts).map(([name, part]) => [name, part(spec)]);
+  return Object.fromEntries(made.filter(([, value]) => value !== undefined)) as Live;
 }
 
-export function expectedEdge({ frontends, takeover }: Pick<EdgeSpec, "frontends" | "takeover">): EdgeLive {
-  return {
-    haproxy: "running",
-    config: "as declared",
-    frontends: Object.fromEntries(Object.keys(frontends).map((name) => [name, "open"])),
-    ...expectedTakeover(takeover),
-  };
+type DeclaredEdge = Pick<EdgeSpec, "frontends" | "takeover">;
+
+export const edgeParts: Parts<DeclaredEdge, EdgeLive> = {
+  haproxy: () => "running",
+  config: () => "as declared",
+  frontends: ({ frontends }) => Object.fromEntries(Object.keys(frontends).map((name) => [name, "open"])),
+  takeover: ({ takeover }) => expectedTakeover(takeover).takeover,
+};
+
+export function expectedEdge(spec: DeclaredEdge): EdgeLive {
+  return assemble(edgeParts, spec);
 }
+
+export const serverParts: Parts<Server, BackendLive["servers"][string]> = {
+  address: ({ address, port }) => hostPort(address, port),
+  state: ({ state }) => state,
+  weight: ({ weight }) => weight,
+};
 
 export function expectedBackend({ servers }: Pick<BackendSpec, "servers">): BackendLive {
-  const live = Object.entries(servers).map(([name, { address, port, weight, state }]) => [
-    name,
-    { address: hostPort(address, port), state, weight },
-  ]);
+  const live = Object.entries(servers).map(([name, server]) => [name, assemble(serverParts, server)]);
   return { servers: Object.fromEntries(live) };
 }
 
-export function expectedPool({
-  release,
-  processes,
-  strategy,
-  canary,
-  takeover,
-}: Pick<PoolSpec, "release" | "processes" | "strategy" | "takeover"> & {
+type DeclaredPool = Pick<PoolSpec, "release" | "processes" | "strategy" | "takeover"> & {
   canary?: PoolCanary | undefined;
-}): PoolLive {
-  const split = candidateShare(canary);
-  const tried = split === 0 ? undefined : candidateOf({ release, processes, canary });
-  return {
-    release: release.id,
-    // In place, its servers are those of the edges' own backends.
-    servers: strategy === "in-place" ? {} : expectedServers(processes),
-    processes: running(keysOf(processes, ["service", "companion", "proxied", "singleton"])),
-    ...(tried === undefined ? {} : { candidate: expectedCandidate(tried, formatSplit(split)) }),
-    ...expectedTakeover(takeover),
-  };
+};
+
+export const poolParts: Parts<DeclaredPool, PoolLive> = {
+  release: ({ release }) => release.id,
+  // In place, its servers are those of the edges' own backends.
+  servers: (pool) => (pool.strategy === "in-place" ? {} : expectedServers(pool.processes)),
+  processes: ({ processes }) => running(keysOf(processes, ["service", "companion", "proxied", "singleton"])),
+  candidate: (pool) => {
+    const split = candidateShare(pool.canary);
+    const tried = split === 0 ? undefined : candidateOf(pool);
+    return tried && expectedCandidate(tried, formatSplit(split));
+  },
+  takeover: ({ takeover }) => expectedTakeover(takeover).takeover,
+};
+
+export function expectedPool(spec: DeclaredPool): PoolLive {
+  return assemble(poolParts, spec);
 }
 
 export function expectedCandidate(

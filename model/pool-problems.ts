@@ -19,7 +19,7 @@ export interface Problem {
 interface Draft {
   policy: ProcessTemplate["policy"] | undefined;
   command: string | unknown[] | undefined;
-  shell: boolean;
+  shell: boolean | undefined;
   cwd: string | undefined;
   env: Record<string, unknown>;
   replicas: number | undefined;
@@ -34,10 +34,10 @@ interface Pool {
   ported: string[];
   /** Whether every process is here, and an object: else nothing can be said about all of them together. */
   complete: boolean;
-  release: Record<string, unknown>;
+  release: Record<string, unknown> | undefined;
   from: number | undefined;
   to: number | undefined;
-  inPlace: boolean;
+  inPlace: boolean | undefined;
   /** Whether it names an edge. */
   edged: boolean;
 }
@@ -78,10 +78,10 @@ function draftPool(input: unknown, misnamed: boolean): Pool {
     processes: Object.fromEntries(drafts),
     ported: drafts.flatMap(([id, draft]) => (mayHavePort(draft) ? [id] : [])),
     complete: !misnamed && isObject(processes) && entries.every(([, value]) => isObject(value)),
-    release: asObject(release),
+    release: isObject(release) ? release : undefined,
     from: integer(from),
     to: integer(to),
-    inPlace: strategy === "in-place",
+    inPlace: strategy === undefined || typeof strategy === "string" ? strategy === "in-place" : undefined,
     edged: edge !== undefined,
   };
 }
@@ -92,7 +92,7 @@ function draftProcess(raw: Record<string, unknown>): Draft {
     raw,
     policy: POLICIES.find((known) => known === policy),
     command: typeof command === "string" || Array.isArray(command) ? command : undefined,
-    shell: shell === true,
+    shell: shell === undefined ? false : typeof shell === "boolean" ? shell : undefined,
     cwd: typeof cwd === "string" ? cwd : undefined,
     env: asObject(env),
     replicas: integer(replicas),
@@ -116,6 +116,7 @@ function integer(value: unknown): number | undefined {
 }
 
 function strategyProblems({ inPlace, edged, processes }: Pool): Problem[] {
+  if (inPlace === undefined) return [];
   if (!inPlace)
     return edged
       ? []
@@ -155,7 +156,7 @@ function policyProblems(id: string, draft: Draft): Problem[] {
   const problems: Problem[] = [];
   if (shell && Array.isArray(command))
     problems.push(at("shell", "shell: true goes with a command string: join the list, or leave shell out"));
-  if (!shell && typeof command === "string")
+  if (shell === false && typeof command === "string")
     problems.push(
       at("command", `${shown(command)} is one string: write it as a list of arguments, or add shell: true`),
     );
@@ -195,7 +196,7 @@ function textProblems(id: string, draft: Draft, { ported, release }: Pool, secre
   const known = {
     ported,
     hasPort: mayHavePort(draft),
-    hasRevision: release.revision !== undefined,
+    hasRevision: release === undefined || release.revision !== undefined,
   };
   const { command } = draft;
   const texts: { path: (string | number)[]; text: unknown }[] = [
@@ -213,7 +214,7 @@ function textProblems(id: string, draft: Draft, { ported, release }: Pool, secre
   const problems = texts.flatMap(({ path, text }) =>
     typeof text === "string" ? templateProblems(text, known).map((message) => ({ path, message })) : [],
   );
-  return [...problems, ...shellProblems(draft, release)].map(({ path, message }) => ({
+  return [...problems, ...shellProblems(draft, release ?? {})].map(({ path, message }) => ({
     path: ["processes", id, ...path],
     message,
   }));
@@ -280,12 +281,12 @@ function rangeProblems({ from, to, processes, inPlace }: Pool): Problem[] {
   const counted = Object.entries(processes).flatMap(([id, { policy, port, replicas = 1 }]) =>
     policy === undefined || port === "unsure" ? [] : [[id, { policy, port, replicas }] as const],
   );
-  const needed = (inPlace ? 1 : 2) * portsPerRelease(Object.fromEntries(counted));
+  const needed = (inPlace === false ? 2 : 1) * portsPerRelease(Object.fromEntries(counted));
   const size = to - from + 1;
   if (size < needed)
     problems.push({
       path: ["ports"],
-      message: `${range} holds ${size} ${size === 1 ? "port" : "ports"}, but ${inPlace ? "a release needs" : "two releases side by side need"} ${needed}: widen the range`,
+      message: `${range} holds ${size} ${size === 1 ? "port" : "ports"}, but ${inPlace === false ? "two releases side by side need" : "a release needs"} ${needed}: widen the range`,
     });
   return problems;
 }

@@ -22,7 +22,8 @@ export function supervisionProblems(id: string, raw: Record<string, unknown>, se
 }
 
 function handoverProblems(raw: Record<string, unknown>, secret: readonly string[]): Problem[] {
-  const env = asObject(raw.env) ?? {};
+  const env = raw.env === undefined ? {} : asObject(raw.env);
+  if (env === undefined) return [];
   const owners = new Map<unknown, string>();
   return Object.entries(asObject(raw.secrets) ?? {}).flatMap(([name, given]): Problem[] => {
     const { fd } = asObject(given) ?? {};
@@ -63,7 +64,8 @@ function healthProblems(health: Record<string, unknown> | undefined): Problem[] 
 function lifecycleProblems(lifecycle: Record<string, unknown> | undefined, stopSignal: unknown): Problem[] {
   if (lifecycle === undefined) return [];
   const problems: Problem[] = [];
-  if (lifecycle.drain !== undefined && (durationOf(lifecycle.drainTimeout) ?? 0) === 0)
+  const drainTimeout = lifecycle.drainTimeout === undefined ? 0 : durationOf(lifecycle.drainTimeout);
+  if (lifecycle.drain !== undefined && drainTimeout === 0)
     problems.push({
       path: ["lifecycle", "drain"],
       message: 'a drain command needs its time: add drainTimeout, such as "1 minute"',
@@ -106,7 +108,7 @@ function policyProblems({ policy, handoff, port, nonBlockingDrain, group, user }
   const problems: Problem[] = [];
   if (handoff === true && typeof policy === "string" && policy !== "service")
     problems.push({ path: ["handoff"], message: `a ${policy} is replaced per release anyway: leave handoff out` });
-  if (handoff === true && policy === "service" && typeof port !== "number")
+  if (handoff === true && policy === "service" && (port === undefined || typeof port === "boolean"))
     problems.push({ path: ["handoff"], message: "hands its port over, but has none: add its port as a number" });
   if (nonBlockingDrain === true && typeof policy === "string" && policy !== "companion")
     problems.push({

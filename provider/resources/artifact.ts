@@ -6,7 +6,7 @@ import { create } from "tar";
 import type { AgentClient } from "../../agent/client/client";
 import { artifactPath, entryProblem, MAX_ARCHIVE_BYTES, MAX_ENTRIES } from "../../model/artifact";
 import { absolutePath } from "../../model/names";
-import { type Context, type Failure, isUnknown, type Properties, UNKNOWN } from "../server";
+import { type Context, containsUnknown, type Failure, isUnknown, type Properties, UNKNOWN } from "../server";
 import { agentRef } from "./agent-ref";
 
 const GZIPPED = /\.(tar\.gz|tgz)$/;
@@ -84,7 +84,8 @@ async function placed(
   at: string,
 ): Promise<{ news: Properties; failures: Failure[] }> {
   const { artifact, release } = holder;
-  if (artifact === undefined) return { news: holder, failures: [] };
+  // Of a release that is not known as a whole, only the update can say that it has a path.
+  if (artifact === undefined || isUnknown(release)) return { news: holder, failures: [] };
   const lying = (path: string | typeof UNKNOWN) => ({ ...holder, release: { ...(release as Properties), path } });
   if (isUnknown(artifact)) return { news: lying(UNKNOWN), failures: [] };
   const refused = (property: string, reason: string) => ({
@@ -103,7 +104,8 @@ async function placed(
   if (problem !== undefined) return refused("artifact", problem);
   const ref = agentRef.safeParse(agent);
   const digest = await digestOf(path.data);
-  return { news: lying(ref.success ? artifactPath(ref.data.directory, digest) : "/"), failures: [] };
+  if (!ref.success) return { news: lying(containsUnknown(agent) ? UNKNOWN : "/"), failures: [] };
+  return { news: lying(artifactPath(ref.data.directory, digest)), failures: [] };
 }
 
 /** Sends a pool's artifact, where it has one, to its host. */

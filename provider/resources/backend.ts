@@ -1,13 +1,14 @@
 import { type BackendSpec, backendSpec } from "../../model/backend";
 import { backendDeclarations, forAgent } from "../../model/declared";
-import { expectedBackend } from "../../model/live";
+import { serverParts } from "../../model/live";
 import { name } from "../../model/names";
 import type { Claim } from "../../model/ownership";
-import { type Context, containsUnknown, type Properties, type Resource } from "../server";
+import { type Context, containsUnknown, isUnknown, type Properties, type Resource } from "../server";
 import { lookAtBackend } from "./agent-look";
 import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
 import { checkedOnHost } from "./host-check";
-import { differences, moveFailures, parseInputs, renameFailures, whenKnown } from "./inputs";
+import { differences, moveFailures, parseInputs, renameFailures } from "./inputs";
+import { eachWhenKnown } from "./known";
 import { warnOfOutages } from "./outage-warning";
 import {
   changeClaim,
@@ -38,9 +39,7 @@ export const backendResource: Resource = {
       spec: backendSpec,
     });
     failures.push(...renameFailures(olds, values), ...moveFailures(olds, values, ["edge", "agent.directory"]));
-    return checkedOnHost(context, olds, { failures, values, known }, setStep, (inputs) =>
-      expectedBackend(inputs as unknown as Inputs),
-    );
+    return checkedOnHost(context, olds, { failures, values, known }, setStep, expectedLive);
   },
 
   async diff(context, request) {
@@ -48,7 +47,7 @@ export const backendResource: Resource = {
     return {
       entries: differences(request, {
         ignored: ["agent.socket", ...Object.keys(backendDeclarations)],
-        expected: (inputs) => expectedBackend(inputs as unknown as Inputs),
+        expected: expectedLive,
       }),
     };
   },
@@ -145,8 +144,15 @@ function setStep(inputs: Properties) {
 
 /** The inputs, and reality as it now must be. */
 function outputsOf(inputs: Properties): Properties {
-  const known = !containsUnknown(inputs);
-  return { ...inputs, live: whenKnown(known, () => expectedBackend(inputs as unknown as Inputs)) };
+  return { ...inputs, live: expectedLive(inputs) };
+}
+
+/** Reality as it must be, server by server, as far as it can be told. */
+function expectedLive(inputs: Properties) {
+  const { servers } = inputs as unknown as Inputs;
+  if (isUnknown(servers)) return { servers };
+  const live = Object.entries(servers).map(([server, spec]) => [server, eachWhenKnown(spec, serverParts)]);
+  return { servers: Object.fromEntries(live) };
 }
 
 async function apply(inputs: Properties, context: Context, claim: Claim): Promise<void> {

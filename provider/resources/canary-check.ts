@@ -1,17 +1,17 @@
 import { candidateProblems } from "../../model/candidate-problems";
 import type { SecretNames } from "../../model/pool";
-import { type Context, containsUnknown, type Failure, type Properties, renderPath } from "../server";
+import { type Context, type Failure, isUnknown, type Properties, renderPath } from "../server";
 import { gateFailures } from "./gate-checks";
 import { meterFailures } from "./metered";
+import { asDraft, leadsToUnknown } from "./partly-known";
 import type { PoolInputs } from "./pool-inputs";
 
 /** What is wrong with a candidate's release and processes beside those of its pool, so far as they are known. */
 export function candidateFailures({ canary, ...pool }: Properties, secrets: SecretNames): Failure[] {
-  if (typeof canary !== "object" || canary === null || containsUnknown(pool) || containsUnknown(canary)) return [];
-  return candidateProblems(pool, canary, secrets).map(({ path, message }) => ({
-    property: renderPath(["canary", ...path]),
-    reason: message,
-  }));
+  if (typeof canary !== "object" || canary === null || isUnknown(canary)) return [];
+  return candidateProblems(asDraft(pool), asDraft(canary), secrets)
+    .filter(({ path }) => !leadsToUnknown(canary, path))
+    .map(({ path, message }) => ({ property: renderPath(["canary", ...path]), reason: message }));
 }
 
 /** What speaks against the gates of a candidate's stages. */

@@ -1,11 +1,12 @@
 import { type EdgeSpec, edgeSpec, listensOn } from "../../model/edge";
-import { expectedEdge, hostPort } from "../../model/live";
+import { edgeParts, hostPort } from "../../model/live";
 import { name } from "../../model/names";
 import type { Claim } from "../../model/ownership";
-import { type Context, containsUnknown, type Properties, type Resource, UNKNOWN } from "../server";
+import { type Context, containsUnknown, type Properties, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
 import { checkedOnHost } from "./host-check";
 import { differences, moveFailures, parseInputs, renameFailures } from "./inputs";
+import { eachWhenKnown, whenKnown } from "./known";
 import { noteMeter } from "./metered";
 import { mendedByConverging, warnOfOutages } from "./outage-warning";
 import {
@@ -33,13 +34,9 @@ export const edgeResource: Resource = {
   async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: edgeSpec });
     failures.push(...renameFailures(olds, values), ...moveFailures(olds, values, ["agent.directory"]));
-    if (known && failures.length === 0) {
-      const { agent, name: edge, meter } = values as unknown as Inputs;
-      noteMeter(agent, edge, meter);
-    }
-    return checkedOnHost(context, olds, { failures, values, known }, setStep, (inputs) =>
-      expectedEdge(inputs as unknown as Inputs),
-    );
+    const { agent, name: edge, meter } = values as unknown as Inputs;
+    if (failures.length === 0 && !containsUnknown([agent, edge])) noteMeter(agent, edge, meter);
+    return checkedOnHost(context, olds, { failures, values, known }, setStep, expectedLive);
   },
 
   async diff(context, request) {
@@ -47,7 +44,7 @@ export const edgeResource: Resource = {
     return {
       entries: differences(request, {
         ignored: ["agent.socket"],
-        expected: (inputs) => expectedEdge(inputs as unknown as Inputs),
+        expected: expectedLive,
       }),
     };
   },
@@ -151,11 +148,14 @@ async function apply(inputs: Properties, context: Context, claim: Claim): Promis
 
 /** The inputs, reality as it now must be, and the address of the first listener for others to use. */
 function outputsOf(inputs: Properties): Properties {
-  const { frontends } = inputs as unknown as Inputs;
-  const known = edgeSpec.shape.frontends.safeParse(frontends);
-  const takeover = edgeSpec.shape.takeover.safeParse(inputs.takeover);
-  if (!known.success || !takeover.success) return { ...inputs, live: UNKNOWN, address: UNKNOWN };
-  const [first] = listensOn({ ...(inputs as unknown as Inputs), frontends: known.data });
-  const address = first === undefined ? undefined : hostPort(first.address, first.port);
-  return { ...inputs, live: expectedEdge({ frontends: known.data, takeover: takeover.data }), address };
+  const address = whenKnown(inputs as unknown as Inputs, ({ frontends, metrics }) => {
+    const [first] = listensOn({ frontends, metrics });
+    return first === undefined ? undefined : hostPort(first.address, first.port);
+  });
+  return { ...inputs, live: expectedLive(inputs), address };
+}
+
+/** Reality as it must be, as far as it can be told. */
+function expectedLive(inputs: Properties) {
+  return eachWhenKnown(inputs as unknown as Inputs, edgeParts);
 }

@@ -1,7 +1,7 @@
 import type { StepInput } from "../../model/transaction";
-import type { Checked, Context, Properties } from "../server";
+import { type Checked, type Context, type Properties, UNKNOWN } from "../server";
 import { type AgentRef, liveFailures } from "./agent-ref";
-import { asRecorded, type ParsedInputs, whenKnown, withLive } from "./inputs";
+import { asRecorded, type ParsedInputs, withLive } from "./inputs";
 
 /**
  * The result of a Check whose inputs are parsed: where they are all known, good and new, the agent tells what speaks against
@@ -14,18 +14,12 @@ export async function checkedOnHost(
   toStep: (inputs: Properties) => StepInput,
   expected: (inputs: Properties) => object,
 ): Promise<Checked<object>> {
-  const valid = known && failures.length === 0;
+  const valid = failures.length === 0;
   const creator = olds === undefined ? urn : undefined;
-  const ask = valid && !asRecorded(olds, values);
-  const agent = values.agent as AgentRef;
-  const live = ask ? await liveFailures(agent, toStep(values), creator) : [];
+  const ask = known && valid && !asRecorded(olds, values);
+  const live = ask ? await liveFailures(values.agent as AgentRef, toStep(values), creator) : [];
   return {
     failures: [...failures, ...live],
-    inputs: withLive(
-      values,
-      olds,
-      whenKnown(valid, () => expected(values)),
-      urn,
-    ),
+    inputs: withLive(values, olds, valid ? expected(values) : UNKNOWN, urn),
   };
 }

@@ -8,11 +8,16 @@ import {
   failuresOf,
   getAt,
   type Properties,
-  UNKNOWN,
 } from "../server";
+import { partlyKnown } from "./partly-known";
 
 /** Inputs that Check adds: what reality is expected to be, and what changes. Programs do not write them. */
 const COMPUTED = ["live", "declaredBy", "change", "secretNames", "canarySecretNames", "version"] as const;
+
+/** Names of the inputs that a program writes. */
+export function declaredKeys(inputs: object): string[] {
+  return Object.keys(inputs).filter((key) => !(COMPUTED as readonly string[]).includes(key));
+}
 
 /** A resource's inputs as a schema sees them: one schema per part, since a part may have checks across its properties. */
 export interface Parts {
@@ -24,7 +29,7 @@ export interface Parts {
 
 export interface ParsedInputs {
   failures: Failure[];
-  /** Everything with its defaults; what is not known yet stays as it is. */
+  /** Everything with its defaults, whatever is not known yet. */
   values: Properties;
   /** Whether all of it is known. */
   known: boolean;
@@ -32,27 +37,28 @@ export interface ParsedInputs {
 
 /** Checks a program's inputs, all problems at once, each with its path. */
 export function parseInputs(news: Properties, { own, spec }: Parts): ParsedInputs {
-  const given = Object.fromEntries(
-    Object.entries(news).filter(([key]) => !(COMPUTED as readonly string[]).includes(key)),
-  );
+  const given: Properties = Object.fromEntries(declaredKeys(news).map((key) => [key, news[key]]));
   const rest = Object.fromEntries(Object.entries(given).filter(([key]) => own[key] === undefined));
+  const known = !containsUnknown(given);
+  const parse = <T extends z.ZodType>(schema: T, value: unknown) =>
+    (known ? schema : partlyKnown(schema)).safeParse(value, { error: explain });
   const failures: Failure[] = [];
   const values: Properties = {};
   for (const [key, schema] of Object.entries(own)) {
-    const result = schema.safeParse(given[key], { error: explain });
+    const result = parse(schema, given[key]);
     if (result.success) {
       if (result.data !== undefined) values[key] = result.data as Properties[string];
     } else {
-      failures.push(...failuresOf(result.error, [key], given[key]));
+      failures.push(...failuresOf(result.error, [key]));
       values[key] = given[key] as Properties[string];
     }
   }
-  const result = spec.safeParse(rest, { error: explain });
-  if (!result.success) failures.push(...failuresOf(result.error, [], rest));
+  const result = parse(spec, rest);
+  if (!result.success) failures.push(...failuresOf(result.error));
   return {
     failures,
     values: { ...values, ...((result.success ? result.data : rest) as Properties) },
-    known: !containsUnknown(given),
+    known,
   };
 }
 
@@ -68,8 +74,7 @@ export function differences(
   { ignored = [], expected }: { ignored?: string[]; expected: (inputs: Properties) => unknown },
 ): DiffEntry[] {
   const { olds, oldInputs, news } = request;
-  const declared = [...new Set([...Object.keys(oldInputs), ...Object.keys(news)])]
-    .filter((key) => !(COMPUTED as readonly string[]).includes(key))
+  const declared = [...new Set([...declaredKeys(oldInputs), ...declaredKeys(news)])]
     .flatMap((key) => diffValues(oldInputs[key], news[key], [key], { inputDiff: true }))
     .filter(
       ({ path }) =>
@@ -91,8 +96,9 @@ function urnDifference(old: unknown, next: unknown): DiffEntry[] {
 /** Whether checked inputs are what is recorded: then nothing is asked of the agent, which has them already. */
 export function asRecorded(olds: object | undefined, values: Properties): boolean {
   if (olds === undefined) return false;
-  const recorded = Object.entries(olds).filter(([key]) => !(COMPUTED as readonly string[]).includes(key));
-  return diffValues(Object.fromEntries(recorded), values, []).length === 0;
+  const recorded = new Set(declaredKeys(olds));
+  const declared = Object.fromEntries(Object.entries(olds).filter(([key]) => recorded.has(key)));
+  return diffValues(declared, values, []).length === 0;
 }
 
 /**
@@ -132,9 +138,4 @@ export function moveFailures(olds: object | undefined, news: Properties, keys: r
 
 function shownName({ name }: Properties): string {
   return typeof name === "string" ? name : "it";
-}
-
-/** Stands for what can't be computed before everything is known. */
-export function whenKnown<T>(known: boolean, compute: () => T): T | typeof UNKNOWN {
-  return known ? compute() : UNKNOWN;
 }

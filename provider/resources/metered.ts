@@ -3,17 +3,17 @@ import { AgentError, UnreachableError } from "../../agent/client/connection";
 import type { Gate } from "../../model/gate";
 import { isMetered, nameOf } from "../../model/gate";
 import type { Stage, Walk } from "../../model/stages";
-import type { Failure } from "../server";
+import type { Failure, Unknown } from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
 
 /** Whether each edge is metered as this run of the program declares it, by agent and edge. */
-const declared = new Map<string, boolean>();
+const declared = new Map<string, boolean | Unknown>();
 
 /**
  * Notes what a program says of an edge, so that what depends on the edge is checked against what it will be: it may be
  * given a meter by the same update that uses it.
  */
-export function noteMeter({ directory }: AgentRef, edge: string, meter: boolean): void {
+export function noteMeter({ directory }: AgentRef, edge: string, meter: boolean | Unknown): void {
   declared.set(`${directory} ${edge}`, meter);
 }
 
@@ -57,7 +57,7 @@ function remedy(off: readonly string[]): string {
 async function withoutMeter(
   client: AgentClient,
   edges: readonly string[],
-  known: (edge: string) => boolean | undefined = () => undefined,
+  known: (edge: string) => boolean | Unknown | undefined = () => undefined,
 ): Promise<string[]> {
   const metered = await Promise.all(edges.map(async (edge) => known(edge) ?? (await hasMeter(client, edge))));
   return edges.filter((_, index) => metered[index] === false);

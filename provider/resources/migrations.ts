@@ -15,9 +15,9 @@ import {
 import { checkMigrations } from "../../model/migrations/check";
 import { name as poolName } from "../../model/names";
 import type { Release } from "../../model/pool";
-import { type Context, diffValues, type Failure, type Properties, type Resource, UNKNOWN } from "../server";
+import { type Context, diffValues, type Failure, isUnknown, type Properties, type Resource, UNKNOWN } from "../server";
 import { agentRef, withAgent } from "./agent-ref";
-import { parseInputs, renameFailures, whenKnown } from "./inputs";
+import { parseInputs, renameFailures } from "./inputs";
 import { applyPending, askApplied } from "./migration-apply";
 import { type MigrationText, readMigrationFolder } from "./migration-folder";
 
@@ -254,12 +254,12 @@ async function bring(inputs: Properties, olds: State | undefined, context: Conte
 /** The inputs with everything applied, and what pools are told of it. */
 function outputsOf(inputs: Properties, last: State["last"]): Properties {
   const { migrations, name } = inputs as unknown as Inputs;
-  const known = Array.isArray(migrations);
-  const done = whenKnown(known, () => migrations.map((one) => ({ ...one, state: "applied" as const })));
-  const connection = whenKnown(known, () => ({
-    name,
-    migrations: migrations.map(({ id, phase }) => ({ id, phase })),
-  }));
+  const done = isUnknown(migrations)
+    ? UNKNOWN
+    : migrations.map((migration) => ({ ...migration, state: "applied" as const }));
+  const connection = isUnknown(migrations)
+    ? UNKNOWN
+    : { name, migrations: migrations.map(({ id, phase }) => ({ id, phase })) };
   return { ...inputs, migrations: done, pending: [], connection, ...(last === undefined ? {} : { last }) };
 }
 

@@ -1,7 +1,8 @@
 import { UnreachableError } from "../../agent/client/connection";
 import { type StepInput, targetOf, titleOf } from "../../model/transaction";
-import { type Context, containsUnknown, type Properties } from "../server";
+import { type Context, type Properties, renderPath, unknownPaths } from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
+import { declaredKeys } from "./inputs";
 import { sayTaken } from "./ownership";
 
 const HOW = {
@@ -12,6 +13,21 @@ const HOW = {
   restart: "restarts the processes in place",
 } as const;
 
+/** Most properties that are named beside each other. */
+const MAX_NAMED = 5;
+
+/** The properties of inputs that are not known until the update, for people. */
+export function unknownNames(inputs: Properties): string {
+  const paths = declaredKeys(inputs).flatMap((key) => unknownPaths(inputs[key], [key]).map(renderPath));
+  const more = paths.length - MAX_NAMED;
+  return [...paths.slice(0, MAX_NAMED), ...(more > 0 ? [`${more} more`] : [])].join(", ");
+}
+
+/** Says in a preview that it can't tell how an update goes, and why. */
+export function sayUnknown(inputs: Properties, { log }: Pick<Context, "log">): void {
+  log.info(`how this reaches HAProxy can't be told before the update, which first knows ${unknownNames(inputs)}`);
+}
+
 /** Says in a preview how a change will reach HAProxy. Silent where the agent does not run yet. */
 export async function sayPlan(
   inputs: Properties,
@@ -20,7 +36,7 @@ export async function sayPlan(
   { create = false }: { create?: boolean } = {},
 ): Promise<void> {
   const { log } = context;
-  if (containsUnknown(inputs)) return;
+  if (unknownNames(inputs) !== "") return sayUnknown(inputs, context);
   try {
     const step = toStep(inputs);
     const answer = await withAgent(inputs.agent as AgentRef, (client) => client.plan(step));

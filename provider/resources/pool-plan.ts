@@ -4,15 +4,17 @@ import { UnreachableError } from "../../agent/client/connection";
 import { canaryPlan, downLines, promotionPlan } from "../../model/promotion-plan";
 import { inPlacePlan } from "../../model/serving";
 import { soakWarning, walkProblem } from "../../model/stages";
-import { type Context, containsUnknown, type Properties } from "../server";
+import { type Context, containsUnknown, getAt, isUnknown, type Properties } from "../server";
 import { withAgent } from "./agent-ref";
 import type { StartStep } from "./in-place";
+import { whenKnown } from "./known";
 import { sayTaken } from "./ownership";
+import { unknownNames } from "./plan";
 import type { PoolInputs } from "./pool-inputs";
 import { look, walkOf } from "./pool-walk";
 
 /**
- * Says in a preview what the update of a pool will do; silent while parts of it are not known.
+ * Says in a preview what the update of a pool will do; where parts of it are not known, as far as the rest tells.
  *
  * @param toStep makes the step that will start what is declared
  */
@@ -22,28 +24,35 @@ export async function sayPoolPlan(
   toStep: (inputs: Properties) => StartStep,
   context: Context,
 ): Promise<void> {
-  if (containsUnknown(before) || containsUnknown(after)) return;
+  const unknown = unknownNames(after);
+  if (unknown !== "") return sayKnownPlan(before, after, unknown, context);
   const [old, pool] = [before as unknown as PoolInputs | undefined, after as unknown as PoolInputs];
   const start = toStep(after);
   const answer = await asked(pool, (client) => client.plan(start));
   const running = old === undefined ? await asked(pool, (client) => client.pool(pool.name)) : undefined;
   if (answer !== undefined) sayTaken(answer, { what: `pool ${pool.name}`, create: false }, context);
-  const plan =
-    pool.serves !== undefined && pool.watch !== undefined && restarts(old, pool, answer)
-      ? [
-          ...inPlacePlan(
-            pool,
-            pool.watch,
-            { ...pool.serves, edges: pool.serves.edges.map(({ edge }) => edge) },
-            old?.release.id ?? running?.live.release,
-          ),
-          ...downLines(answer?.down ?? [], pool),
-        ]
-      : running === undefined
-        ? promotionPlan(old, pool, answer?.down)
-        : takingOver(running, pool);
-  context.log.info([...plan, ...(answer?.takeover ?? [])].join("\n  "));
+  context.log.info([...planOf(old, pool, answer, running), ...(answer?.takeover ?? [])].join("\n  "));
   if (pool.canary !== undefined || old?.canary !== undefined) await sayWalk(pool, start, context);
+}
+
+/** @param running the pool where it runs, although nothing is recorded of it */
+function planOf(
+  old: PoolInputs | undefined,
+  pool: PoolInputs,
+  answer?: PlanAnswer,
+  running?: PoolObservation,
+): string[] {
+  if (pool.serves !== undefined && pool.watch !== undefined && restarts(old, pool, answer))
+    return [
+      ...inPlacePlan(
+        pool,
+        pool.watch,
+        { ...pool.serves, edges: pool.serves.edges.map(({ edge }) => edge) },
+        old?.release.id ?? running?.live.release,
+      ),
+      ...downLines(answer?.down ?? [], pool),
+    ];
+  return running === undefined ? promotionPlan(old, pool, answer?.down) : takingOver(running, pool);
 }
 
 /** What the create of a pool does that runs already, as by `--replace` or after its record was deleted. */
@@ -51,6 +60,32 @@ function takingOver({ live: { release } }: PoolObservation, pool: PoolInputs): s
   const title = `takes pool ${pool.name} over as it runs, with release ${release}: only what is declared otherwise changes; to restart its processes, use sluice restart ${pool.name}`;
   const other = release === pool.release.id ? [] : promotionPlan({ ...pool, release: { id: release, path: "" } }, pool);
   return [title, ...other];
+}
+
+/** Says what is known of a plan: its agent can't be asked, since a step is taken or judged as a whole. */
+function sayKnownPlan(before: Properties | undefined, after: Properties, unknown: string, { log }: Context): void {
+  const [old, pool] = [before as unknown as PoolInputs | undefined, after as unknown as PoolInputs];
+  const plan =
+    old === undefined ? whenKnown(pool, (known) => planOf(undefined, known)) : planOf(old, assumed(old, pool));
+  const title = `${unknown} ${unknown.includes(", ") ? "are" : "is"} not known until the update`;
+  log.info([...(isUnknown(plan) ? [title] : [`${title}; as far as the rest tells, it`, ...plan])].join("\n  "));
+  if (pool.canary !== undefined || old?.canary !== undefined)
+    log.info("the stages of its candidate are planned by the update, once all of that is known");
+}
+
+/** A pool as a plan takes it: what is not known is a text that says so where there was one, and else what was recorded. */
+function assumed(old: PoolInputs, pool: PoolInputs): PoolInputs {
+  const watch = containsUnknown(pool.watch) ? old.watch : pool.watch;
+  const { watch: _watch, ...rest } = assume(old, pool) as PoolInputs;
+  // Windows and gates are computed with, so that a text for people is none of theirs.
+  return watch === undefined ? rest : { ...rest, watch };
+}
+
+function assume(before: unknown, after: unknown): unknown {
+  if (isUnknown(after)) return before === undefined || typeof before === "string" ? "(not known yet)" : before;
+  if (Array.isArray(after)) return after.map((item, index) => assume(getAt(before, [index]), item));
+  if (typeof after !== "object" || after === null) return after;
+  return Object.fromEntries(Object.entries(after).map(([key, item]) => [key, assume(getAt(before, [key]), item)]));
 }
 
 /** Says which stages a candidate walks through, from where it is now. */

@@ -1,5 +1,14 @@
 import type { ProcessTemplate, SecretNames } from "../../model/pool";
-import { type Context, type Failure, type Properties, parsePath } from "../server";
+import {
+  type Context,
+  containsUnknown,
+  type Failure,
+  isUnknown,
+  type Properties,
+  parsePath,
+  UNKNOWN,
+  type Unknown,
+} from "../server";
 import type { PoolInputs } from "./pool-inputs";
 
 /** Where a pool's inputs hold processes: its own, and those that its candidate has instead. */
@@ -42,9 +51,23 @@ function inEnvironment(path: string, place: readonly string[]) {
   return process === undefined || env !== "env" ? undefined : { process, variable };
 }
 
-/** Environment variables as an input of their own, where there are any. */
-export function asInput(property: string, names: SecretNames): Properties {
-  return Object.keys(names).length === 0 ? {} : { [property]: names as Properties };
+/** The names as inputs of their own, where there are any; not known where a value is not that may be a secret. */
+export function secretInputs({ processes, canary }: PoolInputs, { pool, candidate }: PoolSecrets): Properties {
+  const own = isUnknown(canary) ? canary : canary?.processes;
+  return {
+    ...asInput("secretNames", processes, pool),
+    ...(own === undefined ? {} : asInput("canarySecretNames", own, candidate)),
+  };
+}
+
+function asInput(property: string, processes: PoolInputs["processes"] | Unknown, names: SecretNames): Properties {
+  // A preview is not told of an unknown value that it is secret.
+  if (
+    isUnknown(processes) ||
+    Object.values(processes).some((process) => isUnknown(process) || containsUnknown(process.env))
+  )
+    return { [property]: UNKNOWN };
+  return Object.keys(names).length === 0 ? {} : { [property]: names };
 }
 
 /** Secrets may be in environments only: everything else ends up in process listings, configs or logs. */

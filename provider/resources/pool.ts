@@ -1,17 +1,18 @@
 import { poolChange } from "../../model/change";
 import { forAgent, poolDeclarations } from "../../model/declared";
-import { expectedPool } from "../../model/live";
+import { poolParts } from "../../model/live";
 import type { Claim } from "../../model/ownership";
 import { poolSpecWith } from "../../model/pool";
 import { candidateOf, candidateShare } from "../../model/pool-share";
 import { watched } from "../../model/serving";
-import { type Context, containsUnknown, type Failure, type Properties, type Resource } from "../server";
+import { type Context, type Failure, type Properties, type Resource, UNKNOWN } from "../server";
 import { askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
 import { withArtifact } from "./artifact";
 import { canaryGateFailures, candidateFailures } from "./canary-check";
 import { replaceInPlace, type StartStep } from "./in-place";
 import { inPlaceFailures } from "./in-place-check";
-import { differences, moveFailures, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
+import { differences, moveFailures, parseInputs, renameFailures, withLive } from "./inputs";
+import { eachWhenKnown, whenKnown } from "./known";
 import {
   changeClaim,
   createClaim,
@@ -25,7 +26,7 @@ import {
 import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
 import { sayPoolPlan } from "./pool-plan";
 import { removePool } from "./pool-removal";
-import { asInput, secretFailures, secretNames } from "./pool-secrets";
+import { secretFailures, secretInputs, secretNames } from "./pool-secrets";
 import { promote } from "./pool-walk";
 
 /** The processes of a release on a host, and the backends that they serve. A new release is promoted side by side, or in place. */
@@ -49,27 +50,22 @@ export const poolResource: Resource = {
       ...candidateFailures(values, secrets.candidate),
     );
     const secret = secretFailures(context.secrets);
-    const valid = known && failures.length === 0 && secret.length === 0;
+    const valid = failures.length === 0 && secret.length === 0;
     const inputs = values as unknown as PoolInputs;
-    const live = valid
-      ? [
-          ...(await hostFailures(inputs, startStep(values, context), olds === undefined ? context.urn : undefined)),
-          ...(await inPlaceFailures(inputs, context)),
-          ...(await canaryGateFailures(inputs, context)),
-        ]
-      : [];
+    const live =
+      known && valid
+        ? [
+            ...(await hostFailures(inputs, startStep(values, context), olds === undefined ? context.urn : undefined)),
+            ...(await inPlaceFailures(inputs, context)),
+            ...(await canaryGateFailures(inputs, context)),
+          ]
+        : [];
     return {
       failures: [...failures, ...secret, ...live],
       inputs: {
-        ...withLive(
-          values,
-          olds,
-          whenKnown(valid, () => expectedPool(inputs)),
-          context.urn,
-        ),
-        change: whenKnown(valid, () => poolChange(olds as unknown as PoolInputs | undefined, inputs)),
-        ...asInput("secretNames", secrets.pool),
-        ...(inputs.canary?.processes === undefined ? {} : asInput("canarySecretNames", secrets.candidate)),
+        ...withLive(values, olds, valid ? expectedLive(values) : UNKNOWN, context.urn),
+        change: valid ? changeOf(olds, inputs) : UNKNOWN,
+        ...(valid ? secretInputs(inputs, secrets) : {}),
       },
     };
   },
@@ -79,7 +75,7 @@ export const poolResource: Resource = {
       entries: differences(request, {
         // Where an artifact lies on who deploys says nothing: its digest is part of the release's path.
         ignored: ["agent.socket", "artifact", "canary.artifact", ...Object.keys(poolDeclarations)],
-        expected: (inputs) => expectedPool(inputs as unknown as PoolInputs),
+        expected: expectedLive,
       }),
     };
   },
@@ -152,8 +148,18 @@ async function hostFailures(
 
 /** The inputs, and reality as it now must be. */
 function outputsOf(inputs: Properties): Properties {
-  const known = !containsUnknown(inputs);
-  return { ...inputs, live: whenKnown(known, () => expectedPool(inputs as unknown as PoolInputs)) };
+  return { ...inputs, live: expectedLive(inputs) };
+}
+
+/** Reality as it must be, as far as it can be told. */
+function expectedLive(inputs: Properties) {
+  return eachWhenKnown(inputs as unknown as PoolInputs, poolParts);
+}
+
+function changeOf(olds: Properties | undefined, after: PoolInputs) {
+  return whenKnown({ before: olds as unknown as PoolInputs | undefined, after }, ({ before, after }) =>
+    poolChange(before, after),
+  );
 }
 
 async function apply(inputs: Properties, context: Context, claim: Claim): Promise<void> {

@@ -1,18 +1,27 @@
 import type { RouteAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
-import { type RouteChange, routeChange } from "../../model/change";
+import { mirroredOf, type RouteChange, routeChange } from "../../model/change";
 import { forAgent, routeDeclarations } from "../../model/declared";
-import { expectedRoute, type RouteLive } from "../../model/live";
+import type { Parts, RouteLive } from "../../model/live";
 import { name } from "../../model/names";
 import { type Claim, owns } from "../../model/ownership";
-import { type DeclaredRoute, declaredRoute, routeAt } from "../../model/route";
-import { formatSplit, SPLIT_PARTS } from "../../model/split";
+import { type DeclaredRoute, declaredRoute } from "../../model/route";
+import { formatSplit, type Percent, SPLIT_PARTS } from "../../model/split";
 import { explainWalk, type Place, placeOf, soakWarning, walkProblem } from "../../model/stages";
-import { type Context, containsUnknown, type Failure, type Properties, type Resource } from "../server";
+import {
+  type Context,
+  containsUnknown,
+  type Failure,
+  isUnknown,
+  type Properties,
+  type Resource,
+  UNKNOWN,
+} from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
 import { gateFailures } from "./gate-checks";
-import { asRecorded, differences, parseInputs, renameFailures, whenKnown, withLive } from "./inputs";
+import { asRecorded, differences, parseInputs, renameFailures, withLive } from "./inputs";
+import { eachWhenKnown, whenKnown } from "./known";
 import { meterFailures } from "./metered";
 import { onAll } from "./on-all";
 import { mendedByConverging, warnOfOutages } from "./outage-warning";
@@ -27,7 +36,7 @@ import {
   stillOwns,
   tokenOf,
 } from "./ownership";
-import { sayPlan } from "./plan";
+import { sayPlan, sayUnknown } from "./plan";
 import { edgeKeys, hostsOf, otherHosts, type RouteHost, setStep, withHosts } from "./route-hosts";
 import { heldBy, replacementProblem, walkFrom } from "./route-place";
 import { runGates } from "./stage-gates";
@@ -61,26 +70,24 @@ export const routeResource: Resource = {
       spec: declaredRoute,
     });
     const inputs = values as unknown as Inputs;
-    const parsed = known && failures.length === 0;
-    const more = parsed ? renameFailures(olds, values) : [];
-    const valid = parsed && more.length === 0;
+    failures.push(...renameFailures(olds, values));
     const live =
-      valid && !asRecorded(olds, values)
+      known && failures.length === 0 && !asRecorded(olds, values)
         ? [
             ...(await hostFailures(inputs, olds as unknown as Inputs | undefined, context.urn)),
             ...(await gateFailures(inputs.stages, context)),
           ]
         : [];
     return {
-      failures: [...failures, ...more, ...live],
+      failures: [...failures, ...live],
       inputs: {
-        ...withLive(
-          values,
-          olds,
-          whenKnown(valid, () => expectedLive(inputs)),
-          context.urn,
-        ),
-        change: whenKnown(valid, () => routeChange(olds as unknown as Inputs | undefined, inputs)),
+        ...withLive(values, olds, failures.length > 0 ? UNKNOWN : expectedLive(inputs), context.urn),
+        change:
+          failures.length > 0
+            ? UNKNOWN
+            : whenKnown({ before: olds as unknown as Inputs | undefined, after: inputs }, ({ before, after }) =>
+                routeChange(before, after),
+              ),
       },
     };
   },
@@ -90,7 +97,7 @@ export const routeResource: Resource = {
     return {
       entries: differences(request, {
         ignored: ["agent.socket", ...Object.keys(routeDeclarations)],
-        expected: (inputs) => outputsOf(inputs).live,
+        expected: (inputs) => expectedLive(inputs as unknown as Inputs),
       }),
     };
   },
@@ -201,10 +208,18 @@ function target({ stages, stage }: Pick<DeclaredRoute, "stages" | "stage">): Pla
   return placeOf(stages, stage) ?? { split: 0 };
 }
 
-function expectedLive(inputs: Inputs): RouteLive {
-  const edges = edgeKeys(hostsOf(inputs)).map(({ key }) => key);
-  const { mirror, split } = routeAt(inputs, target(inputs));
-  return expectedRoute({ edges, mirror }, split);
+const liveParts: Parts<Inputs, RouteLive> = {
+  splits: (inputs) => onEveryEdge(inputs, target(inputs).split),
+  mirrors: (inputs) => (inputs.mirror === undefined ? undefined : onEveryEdge(inputs, mirroredOf(inputs))),
+};
+
+function onEveryEdge(inputs: Inputs, share: number): Record<string, Percent> {
+  return Object.fromEntries(edgeKeys(hostsOf(inputs)).map(({ key }) => [key, formatSplit(share)]));
+}
+
+/** Reality as it must be, as far as it can be told. */
+function expectedLive(inputs: Inputs) {
+  return eachWhenKnown(inputs, liveParts);
 }
 
 /** What the agents find with the route, each with the property that names the edge. */
@@ -250,18 +265,17 @@ function liveOn({ agent }: RouteHost, route: string, context: Context) {
 
 /** The inputs, and reality as it now must be. */
 function outputsOf(inputs: Properties): Properties {
-  const known = !containsUnknown(inputs);
-  return { ...inputs, live: whenKnown(known, () => expectedLive(inputs as unknown as Inputs)) };
+  return { ...inputs, live: expectedLive(inputs as unknown as Inputs) };
 }
 
-/** Says in a preview which stages an update walks through, and how it reaches HAProxy; silent while parts are not known. */
+/** Says in a preview which stages an update walks through, and how it reaches HAProxy. */
 async function sayWalk(inputs: Properties, context: Context, { create = false } = {}): Promise<void> {
-  if (containsUnknown(inputs)) return;
-  const { name: route } = inputs as unknown as Inputs;
-  const hosts = hostsOf(inputs as unknown as Inputs);
+  const wanted = inputs as unknown as Inputs;
+  const { name: route, change: recorded } = wanted;
   const declared = declaredOf(inputs);
+  const hosts = whenKnown(wanted, (known) => hostsOf(known));
+  if (isUnknown(hosts) || isUnknown(route)) return sayUnknown(inputs, context);
   // Where an agent can't be asked, the change since the last update is what is known.
-  const recorded = (inputs as unknown as Inputs).change;
   const now = await Promise.all(
     hosts.map(({ agent }) =>
       withAgent(agent, (client) => client.route(route)).catch((error: unknown) => {
@@ -270,18 +284,22 @@ async function sayWalk(inputs: Properties, context: Context, { create = false } 
       }),
     ),
   );
-  const walk = walkFrom(now, declared);
-  const problem = replacementProblem(now, declared) ?? walkProblem(walk);
-  if (problem !== undefined) throw new Error(`route ${route}: ${problem}`);
-  context.log.info(explainWalk(walk, declared).join("\n  "));
-  const since = heldBy(
-    now,
-    declared,
-    hosts.map(({ edges }) => edges),
+  const walk = whenKnown(declared, (known) => walkFrom(now, known));
+  const plan = whenKnown({ walk, declared }, ({ walk, declared }) => isUnknown(walk) || explainWalk(walk, declared));
+  if (isUnknown(walk) || !Array.isArray(plan)) return sayUnknown(inputs, context);
+  const problem = whenKnown(declared, (known) => replacementProblem(now, known)) ?? walkProblem(walk);
+  if (typeof problem === "string") throw new Error(`route ${route}: ${problem}`);
+  context.log.info(plan.join("\n  "));
+  const since = whenKnown(declared, (known) =>
+    heldBy(
+      now,
+      known,
+      hosts.map(({ edges }) => edges),
+    ),
   );
-  const early = soakWarning(walk, since, Date.now());
+  const early = isUnknown(since) ? undefined : soakWarning(walk, since, Date.now());
   if (early !== undefined && !now.includes(undefined)) context.log.warn(early);
-  if (now.includes(undefined) && recorded.from !== formatSplit(walk.from.split))
+  if (now.includes(undefined) && !isUnknown(recorded) && recorded.from !== formatSplit(walk.from.split))
     context.log.warn(
       `the agent can't be asked where route ${route} is: it was at ${recorded.from} after the last update`,
     );

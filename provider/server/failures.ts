@@ -1,5 +1,4 @@
-import { getAt, type Path, renderPath } from "./path";
-import { containsUnknown, isUnknown } from "./unknown";
+import { type Path, renderPath } from "./path";
 
 /** One thing wrong with the inputs; `property` is a path such as `processes.web.command[2]`. */
 export interface Failure {
@@ -18,9 +17,8 @@ interface Issue {
 /**
  * Every issue of a zod error as a failure, in the error's order, each property and reason once.
  * @param prefix path of what was parsed, within the resource's inputs
- * @param input what was parsed: issues that an unknown value causes are left out, as only an update can judge them
  */
-export function failuresOf(error: { issues: readonly Issue[] }, prefix: Path = [], input?: unknown): Failure[] {
+export function failuresOf(error: { issues: readonly Issue[] }, prefix: Path = []): Failure[] {
   const failures = new Map<string, Failure>();
   const add = (path: Path, reason: string): void => {
     const property = renderPath([...prefix, ...path]);
@@ -28,19 +26,9 @@ export function failuresOf(error: { issues: readonly Issue[] }, prefix: Path = [
   };
   for (const issue of error.issues) {
     const path = issue.path.map((key) => (typeof key === "number" ? key : String(key)));
-    if (input !== undefined && causedByUnknown(input, path, issue.code)) continue;
     if (issue.code === "unrecognized_keys") {
       for (const key of issue.keys ?? []) add([...path, key], "is not a property that exists here");
     } else add(path, issue.message);
   }
   return [...failures.values()];
-}
-
-function causedByUnknown(input: unknown, path: Path, code: string | undefined): boolean {
-  for (let depth = 0; depth <= path.length; depth += 1) {
-    if (isUnknown(getAt(input, path.slice(0, depth)))) return true;
-  }
-  // A union or a refinement judges its value as a whole, so one unknown inside spoils the verdict.
-  const judgesTheWhole = code === "invalid_union" || code === "custom";
-  return judgesTheWhole && containsUnknown(getAt(input, path));
 }

@@ -16,5 +16,5 @@ export type {
 } from "./resource";
 export { listen, type Running, serve } from "./serve";
 export type { ProviderDefinition } from "./service";
-export { containsUnknown, isUnknown, UNKNOWN, Unknown } from "./unknown";
+export { containsUnknown, isUnknown, UNKNOWN, Unknown, unknownPaths } from "./unknown";
 export { marshal, type Properties, unmarshal } from "./value";

@@ -1,3 +1,5 @@
+import type { Path } from "./path";
+
 /**
  * A value that only an update will tell; it stands in for any value, of any type, at any depth of a preview's inputs.
  * Using it as text or JSON is a mistake, and throws.
@@ -15,6 +17,14 @@ export const UNKNOWN: Unknown = Object.freeze(new Unknown());
 
 export function isUnknown(value: unknown): value is Unknown {
   return value instanceof Unknown;
+}
+
+/** Where a value at a path holds something that is not known yet. */
+export function unknownPaths(value: unknown, at: Path = []): Path[] {
+  if (isUnknown(value)) return [at];
+  if (Array.isArray(value)) return value.flatMap((item, index) => unknownPaths(item, [...at, index]));
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, item]) => unknownPaths(item, [...at, key]));
 }
 
 /** Whether the value is, or holds at any depth, something that is not known yet. */

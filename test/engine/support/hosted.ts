@@ -13,8 +13,10 @@ const PORTS = 24;
 
 /**
  * What a test declares, by logical name. `{"$secret": x}` in a value's place makes it a secret, `{"$later": x}` an output that
- * a preview does not know. Of everything, `$alias` is the name that it had, `$parent` the component that it is in, and
- * `$fromRoot` that it was in none before. The host's logical name is `$name`.
+ * a preview does not know, `{"$made": x}` one of another resource (a toy, whose provider the test gives), which a preview does
+ * not know where any of these values changed. Of
+ * everything, `$alias` is the name that it had, `$parent` the component that it is in, and `$fromRoot` that it was in none
+ * before. The host's logical name is `$name`.
  */
 export interface Declared {
   /** Of the agent's `LocalHost`. */
@@ -45,11 +47,19 @@ const { unknown } = require("@pulumi/pulumi/output");
 const given = (value: any): any => {
   if (Array.isArray(value)) return value.map(given);
   if (value === null || typeof value !== "object") return value;
-  if ("$secret" in value) return pulumi.secret(value.$secret);
+  if ("$secret" in value) return pulumi.secret(given(value.$secret));
+  if ("$made" in value) return toy.made.apply((made: any) => made[JSON.stringify(value.$made)]);
   if ("$later" in value) return pulumi.output(pulumi.runtime.isDryRun() ? unknown : value.$later);
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, given(inner)]));
 };
-const { host: hostArgs, edges = {}, backends = {}, pools = {}, inPlace = {}, routes = {}, cutovers = {}, migrations = {} } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
+const makes: Record<string, any> = {};
+const declared = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"), (_, value) => {
+  if (value?.$made !== undefined) makes[JSON.stringify(value.$made)] = value.$made;
+  return value;
+});
+const toyArgs = { file: __dirname + "/toy.json", weight: 1, servers: [], makes };
+const toy: any = Object.keys(makes).length === 0 ? undefined : new pulumi.CustomResource("toy:index:Toy", "toy", { ...toyArgs, made: undefined });
+const { host: hostArgs, edges = {}, backends = {}, pools = {}, inPlace = {}, routes = {}, cutovers = {}, migrations = {} } = declared;
 const groups: Record<string, pulumi.ComponentResource> = {};
 const taken = ({ $alias, $parent, $fromRoot, ...args }: any) => ({
   args: given(args),
@@ -106,12 +116,15 @@ export class HostedStack {
     this.client = new AgentClient(this.socket);
   }
 
-  static async create(t: TestContext, options: Pick<WorkspaceOptions, "stack" | "config"> = {}): Promise<HostedStack> {
+  static async create(
+    t: TestContext,
+    { providers = {}, ...options }: Pick<WorkspaceOptions, "stack" | "config" | "env" | "providers"> = {},
+  ): Promise<HostedStack> {
     const host = await temporaryFolder(t);
     const stack = await Workspace.create({
       ...options,
       program: PROGRAM,
-      providers: { sluice: path.join(REPOSITORY, "provider") },
+      providers: { sluice: path.join(REPOSITORY, "provider"), ...providers },
       files: Object.fromEntries(["v1", "v2", "bad"].map((id) => [`releases/${id}/file`, id])),
     });
     const hosted = new HostedStack(stack, host, await freePorts(PORTS));

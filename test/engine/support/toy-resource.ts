@@ -12,6 +12,8 @@ interface ToyInputs {
   weight: number;
   servers: string[];
   token?: string;
+  /** Values that only an update tells, as `made`. */
+  makes?: Record<string, unknown>;
   /** How a create or an update goes: `slow` works until it is told to stop, and undoes; `fail` fails, naming its token. */
   behave?: "slow" | "fail";
   live?: { servers: Live };
@@ -19,6 +21,7 @@ interface ToyInputs {
 interface ToyState extends Omit<ToyInputs, "live"> {
   live: { servers: Live };
   command?: string;
+  made?: Record<string, unknown>;
 }
 
 const SLOWEST_MS = 60_000;
@@ -31,7 +34,8 @@ function expected(inputs: ToyInputs): { servers: Live } {
 }
 
 function write(inputs: ToyInputs): ToyState {
-  const state = { ...inputs, live: expected(inputs), command: `run --token=${inputs.token}` };
+  const { makes: made = {}, token } = inputs;
+  const state = { ...inputs, live: expected(inputs), command: `run --token=${token}`, made };
   writeFileSync(inputs.file, JSON.stringify({ weight: inputs.weight, servers: state.live.servers }));
   return state;
 }
