@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allStats, type Identity, MARKER_VARIABLE, signalProcess } from "../../agent/processes/identity";
+import { read } from "../../tools/processes.mjs";
 import { until } from "../support/until";
 import { MARKER, type Place } from "./project";
 
@@ -60,16 +61,6 @@ function agentsIn(hosts: string): string[] {
     });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
-}
-
-/** Nothing of what is not there, ended meanwhile, or is another user's. */
-function read(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) return "";
     throw error;
   }
 }
