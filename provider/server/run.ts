@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 
-/** Commands whose preview shows what goes; a refresh reads everything, too, and removes nothing. */
-const REMOVING = new Set(["preview", "pre", "up", "update", "destroy", "down", "dn"]);
+/** Commands whose preview shows what goes. */
+const REMOVING = ["preview", "pre", "up", "update", "destroy", "down", "dn"];
+/** A command that reads everything, too, and removes nothing. */
+const REFRESH = "refresh";
 
 /** A resource that the stack has. */
 interface Known {
@@ -48,9 +50,14 @@ export class Run {
 
   /** What a preview that has ended would remove. */
   removed(command = engineCommand()): Known[] {
-    if (this.#silent || (this.#declared.size === 0 && !command.some((word) => REMOVING.has(word)))) return [];
+    if (this.#silent || (this.#declared.size === 0 && !removes(command))) return [];
     return [...this.#known.values()].filter(({ targets }) => targets.length > 0 && !targets.some(this.declares));
   }
+}
+
+/** The first word that is a command decides: a stack may be called as another one is. */
+function removes(command: readonly string[]): boolean {
+  return REMOVING.includes(command.find((word) => word === REFRESH || REMOVING.includes(word)) ?? "");
 }
 
 /** The command line of the engine, which alone tells a destroy from a refresh before anything is destroyed. */
