@@ -10,7 +10,7 @@ import { Cgroups } from "./cgroups";
 import { KILL_DEADLINE_MS, killMarked } from "./group";
 import { commandOf, findMarked, instanceOf, isAlive, type Marked, readBootId, signalProcess } from "./identity";
 import { Keeper } from "./keeper";
-import { type Launched, launchShim, type ProcessSpec } from "./launch";
+import { launchShim, type ProcessSpec } from "./launch";
 import { ManagedProcess, type ProcessEvent, type ProcessRecord, type StopOptions } from "./managed";
 import { tailOf } from "./output";
 import { deleteRecord, isKeptAside } from "./record";
@@ -130,7 +130,7 @@ export class ProcessHost {
     const { argv, cwd, labels } = structuredClone({ argv: spec.argv, cwd: spec.cwd, labels: spec.labels });
     const description = { id, argv, cwd, labels, startedAt: new Date().toISOString() };
     const managed = this.manage({ ...description, state: "starting", adopted: false });
-    const launching = this.launchAlone(id, {
+    const launching = launchShim({
       record: { version: 1, ...description },
       spec,
       marker: this.marker,
@@ -140,6 +140,7 @@ export class ProcessHost {
       outputPath: this.outputPath(id),
       cgroups: this.cgroups,
       report: this.report,
+      clear: () => this.endUnrecorded(id),
       onShimExit: () => void managed.shimEnded(),
     });
     managed.launchedBy(launching);
@@ -263,17 +264,16 @@ export class ProcessHost {
     if (state === "running") this.report({ message: `process ${id} is adopted`, data: { id, pid, group } });
   }
 
-  /** What a lost record has left running must not run beside what is launched under its id. */
-  private async launchAlone(id: string, launch: Parameters<typeof launchShim>[0]): Promise<Launched> {
-    if (this.unrecorded.delete(id)) {
-      const pids = await killMarked(this.marker, id);
-      if (pids.length > 0)
-        this.report({
-          message: `what ran of ${id} without a record was ended before it is started again`,
-          data: { id, pids },
-        });
-    }
-    return launchShim(launch);
+  /** Ends what a lost record has left running, which must not run beside what is launched under its id. */
+  private async endUnrecorded(id: string): Promise<void> {
+    if (!this.unrecorded.has(id)) return;
+    const pids = await killMarked(this.marker, id);
+    this.unrecorded.delete(id);
+    if (pids.length > 0)
+      this.report({
+        message: `what ran of ${id} without a record was ended before it is started again`,
+        data: { id, pids },
+      });
   }
 
   private manage(record: ProcessRecord): ManagedProcess {

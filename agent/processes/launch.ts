@@ -57,6 +57,8 @@ interface Launch {
   outputPath: string;
   cgroups: Cgroups;
   report: (event: ProcessEvent) => void;
+  /** Ends what must not run beside the process, once nothing is known that would keep it from starting. */
+  clear: () => Promise<void>;
   onShimExit: () => void;
 }
 
@@ -72,6 +74,7 @@ export async function launchShim(launch: Launch): Promise<Launched> {
   const env = environmentOf(spec, { marker, id });
   const problems = await problemsOf({ argv: spec.argv, cwd: spec.cwd, env });
   if (problems.length > 0) throw new Error(`process ${id} cannot be started: ${problems.join("; ")}`);
+  await launch.clear();
   try {
     await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER_MODE });
     await writeRecord(folder, record);

@@ -190,6 +190,7 @@ test("a record that cannot be read is kept aside and said, and its process is an
   assert.equal(orphans.length, 2, "the shim is one, too");
 
   await assert.rejects(host.launch("a", { ...script(""), argv: ["./missing"] }), /does not exist/);
+  // A launch that is refused has ended nothing.
   const orphan = identityOf(pid);
   // Nothing runs twice: what could not be adopted ends before its id is launched again.
   await host.launch("a", script("exec sleep 60"));

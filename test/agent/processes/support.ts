@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { TestContext } from "node:test";
 import { type ProcessEvent, ProcessHost, type ProcessRecord, type ProcessSpec } from "../../../agent/processes/host";
-import { findMarked, type Identity, readStat, signalProcess } from "../../../agent/processes/identity";
+import { findMarked, type Identity, isDead, readStat, signalProcess } from "../../../agent/processes/identity";
 import { until } from "../../support/until";
 
 const AGENT = resolve("test/fixtures/processes/agent.ts");
@@ -80,7 +80,8 @@ export async function output(host: ProcessHost, id: string, line: RegExp): Promi
 /** The process with this pid, which must live. */
 export function identityOf(pid: number | undefined): Identity {
   const stat = pid === undefined ? undefined : readStat(pid);
-  assert(stat, `process ${pid} lives`);
+  // A zombie is there until its parent, or init, looks at it: whether it is found would be chance.
+  assert(stat !== undefined && !isDead(stat), `process ${pid} lives`);
   return { pid: stat.pid, startTime: stat.startTime };
 }
 
