@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import test, { type TestContext } from "node:test";
 import { allProcesses, processesOf, read } from "../../tools/processes.mjs";
@@ -14,6 +15,8 @@ function npmTest(t: TestContext, file: string) {
   npm.stdout.setEncoding("utf8").on("data", (text: string) => {
     output += text;
   });
+  // Not its end: what it has said may still be on its way then.
+  const closed = once(npm, "close");
   const folders = new Set<string>();
   t.after(() => {
     const left = [...folders].flatMap((folder) => processesOf(folder));
@@ -29,7 +32,11 @@ function npmTest(t: TestContext, file: string) {
         if (found !== undefined) folders.add(found);
         return found;
       }),
-    output: () => output,
+    /** All that it has said, once it has ended. */
+    output: async () => {
+      await closed;
+      return output;
+    },
   };
 }
 
@@ -46,6 +53,23 @@ function temporaryFolderBelow(pid: number): string | undefined {
 
 const commandsOf = (folder: string) => processesOf(folder).map((pid) => read(`/proc/${pid}/cmdline`));
 
+/** The process that runs the test files and tells how they went. */
+function runnerIn(folder: string): number {
+  const runner = processesOf(folder).find((pid) => read(`/proc/${pid}/cmdline`).includes("tools/tests/main.mjs"));
+  assert(runner !== undefined, "the run has a runner");
+  return runner;
+}
+
+async function signalUntilGone(pid: number, signal: NodeJS.Signals): Promise<void> {
+  await until(`${pid} to end by ${signal}`, () => {
+    try {
+      return !process.kill(pid, signal);
+    } catch {
+      return true;
+    }
+  });
+}
+
 for (const [signal, file, parts] of [
   ["SIGTERM", "test/engine/edges.test.ts", ["guard.sh", "agent.cjs", "haproxy", "pulumi-language-nodejs"]],
   ["SIGINT", "test/agent/routes.test.ts", ["guard.sh", "agent.cjs", "haproxy"]],
@@ -58,14 +82,16 @@ for (const [signal, file, parts] of [
       const commands = commandsOf(folder);
       return parts.every((part) => commands.some((command) => command.includes(part)));
     });
-    // Ctrl-C reaches the whole group by the terminal, so that npm does not pass it on.
+    const runner = runnerIn(folder);
+    // Ctrl-C reaches the whole group by the terminal, and comes to the runner again by way of npm.
     process.kill(signal === "SIGINT" ? -run.pid : run.pid, signal);
+    if (signal === "SIGINT") await signalUntilGone(runner, signal);
     await until("all of it to be gone", () => {
       const left = commandsOf(folder);
       if (left.length > 0) throw new Error(`there are ${left.join("; ")}`);
       return !existsSync(folder);
     });
     await until("npm to have ended", () => !existsSync(`/proc/${run.pid}/stat`));
-    if (signal !== "SIGKILL") assert.match(run.output(), /\d+ passed, \d+ failed/, "it still says how it went");
+    if (signal !== "SIGKILL") assert.match(await run.output(), /\d+ passed, \d+ failed/, "it still says how it went");
   });
 }

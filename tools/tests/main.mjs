@@ -5,6 +5,7 @@ import { setMaxListeners } from "node:events";
 import { constants } from "node:os";
 import path from "node:path";
 import { PassThrough } from "node:stream";
+import { finished } from "node:stream/promises";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
@@ -30,8 +31,11 @@ const stop = new AbortController();
 // One for each file that runs, and more within the runner.
 setMaxListeners(0, stop.signal);
 let exitCodeOfStop = 0;
+let finishing = false;
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
-  process.once(signal, () => {
+  process.on(signal, () => {
+    // Ctrl-C comes from the terminal, and again by way of npm and of tools/forward.mjs.
+    if (exitCodeOfStop !== 0) return;
     exitCodeOfStop = 128 + constants.signals[signal];
     waiting.clear();
     stop.abort();
@@ -42,7 +46,8 @@ for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
 
 const counter = new TestCounter(files);
 const report = new PassThrough({ objectMode: true });
-report.compose(new spec()).pipe(process.stdout);
+const shown = report.compose(new spec());
+shown.pipe(process.stdout);
 // The totals come after everything that the reporter prints.
 process.once("beforeExit", finish);
 startFiles();
@@ -84,15 +89,20 @@ function ended(file) {
   running.delete(file);
 }
 
-function finish() {
+async function finish() {
+  if (finishing) return;
+  finishing = true;
   for (const file of running.keys()) {
     ended(file);
     const error = Object.assign(new Error("stopped"), { failureType: "testAborted" });
     counter.failed({ name: file, nesting: 0, file, details: { error } });
   }
+  report.end();
+  await finished(shown, { writable: false });
   const wall = (performance.now() - startedAt) / 1000;
-  if (files.length > 1) console.log(`\n${timeLines(times, { root, wall }).join("\n")}`);
+  const lines = files.length > 1 ? ["", ...timeLines(times, { root, wall })] : [];
   if (exitCodeOfStop === 0) writeTimes(root, times);
-  console.log(`\n${summaryLines(counter.summary, root).join("\n")}`);
-  process.exit(exitCodeOfStop || exitCode(counter.summary));
+  lines.push("", ...summaryLines(counter.summary, root));
+  // An exit before a slow reader has taken it all would cut it off.
+  process.stdout.write(`${lines.join("\n")}\n`, () => process.exit(exitCodeOfStop || exitCode(counter.summary)));
 }
