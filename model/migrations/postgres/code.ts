@@ -4,16 +4,16 @@ import { canonical, optionsOf, optionText, unwrap } from "./ast";
 import { type Birth, type FunctionFact, keyOf } from "./catalogue";
 import { constantText } from "./constants";
 import type { At, CodeContext } from "./context";
+import type { Execution } from "./execution";
 import { nameOfParts, stringsOf } from "./names";
 import { SyntaxProblem } from "./parser";
 import { readPlpgsql } from "./plpgsql";
-import type { Run } from "./run";
 
 const READ_LANGUAGES = new Set(["plpgsql", "sql"]);
 const WRITE_PLAINLY = "Write the statements into the migration itself.";
 
 /** Keeps what a function says, for when something calls it. */
-export function registerFunction(run: Run, body: Pg.CreateFunctionStmt, statement: string, birth: Birth): void {
+export function registerFunction(run: Execution, body: Pg.CreateFunctionStmt, statement: string, birth: Birth): void {
   const { funcname, replace, is_procedure, parameters, sql_body } = body;
   const options = optionsOf(body.options);
   const name = nameOfParts(stringsOf(funcname));
@@ -56,7 +56,7 @@ function searchPathOf(option: Pg.DefElem | undefined): string[] | undefined {
 }
 
 /** Runs the body of a DO block, or of a function that something calls. */
-export function readCode(run: Run, code: Pg.DoStmt | FunctionFact, at: At, context: CodeContext): void {
+export function readCode(run: Execution, code: Pg.DoStmt | FunctionFact, at: At, context: CodeContext): void {
   const before = run.session.searchPath;
   try {
     if ("statement" in code) readFunction(run, code, at, context);
@@ -66,22 +66,22 @@ export function readCode(run: Run, code: Pg.DoStmt | FunctionFact, at: At, conte
   }
 }
 
-function readBlock(run: Run, { args }: Pg.DoStmt, at: At, context: CodeContext): void {
+function readBlock(run: Execution, { args }: Pg.DoStmt, at: At, context: CodeContext): void {
   const options = optionsOf(args);
   const language = (optionText(options.get("language") ?? {}) ?? "plpgsql").toLowerCase();
   const body = optionText(options.get("as") ?? {}) ?? "";
-  const inner = { ...context, inside: "a DO block", mayCommit: run.mayCommit(context), variables: new Map() };
+  const inner = { ...context, inside: "a DO block", mayCommit: mayCommit(run, context), variables: new Map() };
   if (language !== "plpgsql") {
-    run.uninspectable(`a DO block in ${language} can't be read`, WRITE_PLAINLY, at, context);
+    uninspectable(run, `a DO block in ${language} can't be read`, WRITE_PLAINLY, at, context);
     return;
   }
   plpgsql(run, at.text, body, at, inner, linesBefore(at.text, body));
 }
 
-function readFunction(run: Run, fact: FunctionFact, at: At, context: CodeContext): void {
+function readFunction(run: Execution, fact: FunctionFact, at: At, context: CodeContext): void {
   const name = context.inside ?? "a function";
   if (!READ_LANGUAGES.has(fact.language)) {
-    run.uninspectable(`${name} is written in ${fact.language}, which can't be read`, WRITE_PLAINLY, at, context);
+    uninspectable(run, `${name} is written in ${fact.language}, which can't be read`, WRITE_PLAINLY, at, context);
     return;
   }
   if (fact.searchPath) run.session.searchPath = fact.searchPath;
@@ -97,13 +97,14 @@ function readFunction(run: Run, fact: FunctionFact, at: At, context: CodeContext
 }
 
 /** @param line of the body's beginning, counted from the statement's own; undefined: findings point at the call */
-function plpgsql(run: Run, statement: string, body: string, at: At, context: CodeContext, line?: number): void {
+function plpgsql(run: Execution, statement: string, body: string, at: At, context: CodeContext, line?: number): void {
   let tree: unknown;
   try {
     tree = run.parser.parseFunction(statement);
   } catch (error) {
     if (!(error instanceof SyntaxProblem)) throw error;
-    run.uninspectable(
+    uninspectable(
+      run,
       `${context.inside ?? "the code"} can't be read as PL/pgSQL: ${error.message}`,
       "Correct it, or write the statements into the migration itself.",
       at,
@@ -114,7 +115,8 @@ function plpgsql(run: Run, statement: string, body: string, at: At, context: Cod
   readPlpgsql(tree, body, context, {
     statement: (sql, lineNumber, inner) => runText(run, sql, placed(at, sql, line, lineNumber), inner),
     dynamic: (sql, lineNumber, inner) =>
-      run.uninspectable(
+      uninspectable(
+        run,
         `${inner.inside ?? "the code"} executes text that is put together at run time: ${excerpt(sql)}`,
         "Write out each statement that it would execute.",
         placed(at, sql, line, lineNumber),
@@ -123,7 +125,7 @@ function plpgsql(run: Run, statement: string, body: string, at: At, context: Cod
       ),
     parse: (sql) => expressionOf(run, sql),
     end: (back, lineNumber, inner) =>
-      run.endInCode(back, placed(at, back ? "ROLLBACK" : "COMMIT", line, lineNumber), inner),
+      endInCode(run, back, placed(at, back ? "ROLLBACK" : "COMMIT", line, lineNumber), inner),
   });
 }
 
@@ -145,7 +147,7 @@ function linesBefore(text: string, body: string): number {
   return start < 0 ? 0 : text.slice(0, start).split("\n").length - 1;
 }
 
-function expressionOf(run: Run, sql: string): Pg.Node | undefined {
+function expressionOf(run: Execution, sql: string): Pg.Node | undefined {
   try {
     const [first] = run.parser.parse(`SELECT ${sql}`);
     const [, select] = first ? unwrap(first.node) : ["", {}];
@@ -158,13 +160,14 @@ function expressionOf(run: Run, sql: string): Pg.Node | undefined {
 }
 
 /** Statements that come as text: a SQL function's body, or what constant EXECUTE runs. */
-export function runText(run: Run, sql: string, at: At, context: CodeContext): void {
+export function runText(run: Execution, sql: string, at: At, context: CodeContext): void {
   let statements: { node: Pg.Node }[];
   try {
     statements = run.parser.parse(sql);
   } catch (error) {
     if (!(error instanceof SyntaxProblem)) throw error;
-    run.uninspectable(
+    uninspectable(
+      run,
       `${context.inside ?? "the code"} holds a statement that can't be read: ${error.message}`,
       "Correct it.",
       at,
@@ -173,4 +176,38 @@ export function runText(run: Run, sql: string, at: At, context: CodeContext): vo
     return;
   }
   for (const { node } of statements) run.execute(node, { ...at, text: sql }, context);
+}
+
+/** Whether code that runs now may end the transaction: only where nothing else opened one. */
+export function mayCommit(run: Execution, context: CodeContext): boolean {
+  return run.session.block === undefined && (context.inside === undefined || context.mayCommit);
+}
+
+/** A body's own COMMIT or ROLLBACK. */
+function endInCode(run: Execution, back: boolean, at: At, context: CodeContext): void {
+  if (!context.mayCommit) {
+    run.judge(
+      {
+        kind: "transaction-control",
+        what: back ? "ROLLBACK" : "COMMIT",
+        problem: "code may end a transaction only where nothing around it has opened one, so it fails here",
+        fix: "Run the file without a transaction around it, or leave it out.",
+      },
+      at,
+      context,
+    );
+    return;
+  }
+  run.session.fresh();
+}
+
+function uninspectable(
+  run: Execution,
+  what: string,
+  fix: string,
+  at: At,
+  context: CodeContext,
+  as?: "dynamic-sql",
+): void {
+  run.judge({ kind: "uninspectable", what, fix, ...(as && { as }) }, at, context);
 }

@@ -3,37 +3,20 @@ import type { Finding } from "../finding";
 import type { Delivery } from "../layout";
 import { judgesOf } from "../rules";
 import type { Action, LockMode } from "./actions";
-import { constantOf, isOn, optionsOf, stripCasts, unwrap } from "./ast";
+import { unwrap } from "./ast";
 import { type Catalogue, keyOf, type Resolved } from "./catalogue";
-import { readCode, registerFunction } from "./code";
-import { constantText } from "./constants";
 import { type At, type CodeContext, type FileStatement, type Sent, TOP } from "./context";
-import { literalsIn, readData, readsLarge } from "./data";
+import { executeStatement } from "./execute";
+import type { Execution } from "./execution";
 import { fold } from "./fold";
 import { locksOf, lockText } from "./locks";
-import { type Name, nameOfRangeVar, quoteName } from "./names";
+import { type Name, quoteName } from "./names";
 import type { Parser } from "./parser";
 import { readStatement } from "./read";
 import type { HeldLock, Scene } from "./scene";
-import { DEFAULT_SEARCH_PATH, Session } from "./session";
-import { applySetting, readSetting } from "./settings";
+import { Session } from "./session";
 import { controlTransaction } from "./transactions";
 
-/** Code that calls code that calls code: deeper is not looked into, and so not trusted. */
-const MAX_CALL_DEPTH = 16;
-const NOTHING_TO_JUDGE = new Set([
-  "VariableShowStmt",
-  "FetchStmt",
-  "ClosePortalStmt",
-  "ListenStmt",
-  "NotifyStmt",
-  "UnlistenStmt",
-  "DeallocateStmt",
-  "ConstraintsSetStmt",
-  "CheckPointStmt",
-  "ReturnStmt",
-]);
-const DATA = new Set(["SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"]);
 const IN_BLOCK = {
   runner: "the transaction that the runner opens around the file",
   explicit: "the transaction that BEGIN opened",
@@ -52,7 +35,7 @@ export interface RunOptions {
 }
 
 /** Runs the statements of one file over the catalogue, as its runner would, and judges each before it is folded in. */
-export class Run {
+export class Run implements Execution {
   readonly findings: Finding[] = [];
   readonly session: Session;
   private upcoming: readonly FileStatement[] = [];
@@ -97,6 +80,10 @@ export class Run {
     if (this.session.block === "runner") this.session.commit();
   }
 
+  execute(node: Pg.Node, at: At, context: CodeContext): void {
+    executeStatement(this, node, at, context);
+  }
+
   private runStatement(statement: FileStatement): void {
     const [kind, body] = unwrap(statement.node);
     if (kind === "TransactionStmt") {
@@ -110,102 +97,7 @@ export class Run {
     this.execute(statement.node, statement, TOP);
   }
 
-  /** What a statement does, judged and folded in; also for statements inside of code. */
-  execute(node: Pg.Node, at: At, context: CodeContext): void {
-    const [kind, body] = unwrap(node);
-    if (NOTHING_TO_JUDGE.has(kind)) {
-      if (kind === "ReturnStmt") this.data(node, at, context);
-      return;
-    }
-    if (DATA.has(kind)) {
-      this.data(node, at, context);
-      return;
-    }
-    switch (kind) {
-      case "TransactionStmt":
-        this.judge(inCode("transaction control in a function's body"), at, context);
-        return;
-      case "VariableSetStmt":
-        readSetting(this, body as Pg.VariableSetStmt, at, context);
-        return;
-      case "DiscardStmt":
-        if (body.target !== "DISCARD_ALL") return;
-        this.session.setSearchPath(DEFAULT_SEARCH_PATH, false);
-        this.judge({ kind: "outside-transaction", what: "DISCARD ALL" }, at, context);
-        return;
-      case "DoStmt":
-        readCode(this, body as Pg.DoStmt, at, context);
-        return;
-      case "CreateFunctionStmt":
-        registerFunction(this, body as Pg.CreateFunctionStmt, at.text, this.birth(context));
-        return;
-      case "CallStmt":
-        this.data(node, at, context);
-        return;
-      case "ExplainStmt": {
-        const { query, options } = body as Pg.ExplainStmt;
-        if (query && isOn(optionsOf(options).get("analyze"))) this.execute(query, at, context);
-        return;
-      }
-      case "PrepareStmt": {
-        const { name = "", query } = body as Pg.PrepareStmt;
-        this.session.prepared.add(name);
-        if (query) this.execute(query, at, context);
-        return;
-      }
-      case "ExecuteStmt":
-        if (!this.session.prepared.has((body as Pg.ExecuteStmt).name ?? ""))
-          this.judge(
-            {
-              kind: "uninspectable",
-              as: "dynamic-sql",
-              what: "the prepared statement that EXECUTE runs is not in this file",
-              fix: "Write the statement itself.",
-            },
-            at,
-            context,
-          );
-        return;
-      case "DeclareCursorStmt": {
-        const { query } = body as Pg.DeclareCursorStmt;
-        if (query) this.execute(query, at, context);
-        return;
-      }
-      case "CopyStmt":
-        this.copy(body as Pg.CopyStmt, at, context);
-        return;
-      case "CreateTableAsStmt": {
-        const { query } = body as Pg.CreateTableAsStmt;
-        if (query && unwrap(query)[0] === "ExecuteStmt") this.execute(query, at, context);
-        else if (query) {
-          const select = unwrap(query)[1] as Pg.SelectStmt;
-          const filled = (body.into as Pg.IntoClause | undefined)?.skipData !== true;
-          if (filled && readsLarge(select, this.scene(at, context)))
-            this.judge({ kind: "long-read", what: "CREATE ... AS" }, at, context);
-          this.data(query, at, context);
-        }
-        break;
-      }
-      default:
-    }
-    const actions = readStatement(node) ?? [
-      {
-        kind: "uninspectable",
-        what: `${kind} is not a statement that this checker knows`,
-        fix: "Write it with statements that it knows, or ask for the rule.",
-      } as const,
-    ];
-    this.perform([...this.newEnumValuesIn(node), ...actions], at, context);
-  }
-
-  /** A default, check or view that holds a value which this transaction added to an enum. */
-  private newEnumValuesIn(node: Pg.Node): Action[] {
-    const { enumValues } = this.session;
-    // IF NOT EXISTS and the value itself are no uses of it.
-    return enumValues.size === 0 || "AlterEnumStmt" in node ? [] : literalsIn(node, enumValues);
-  }
-
-  private perform(actions: readonly Action[], at: At, context: CodeContext): void {
+  perform(actions: readonly Action[], at: At, context: CodeContext): void {
     // One statement takes the strongest of its locks for all that it does.
     const others = actions.length > 1 ? actions.filter(({ kind }) => kind !== "validate-constraint") : [];
     const before = [...this.session.held];
@@ -260,7 +152,7 @@ export class Run {
     if (same === undefined) this.findings.push({ file: this.options.file, ...finding });
   }
 
-  private birth(context: CodeContext): number | undefined {
+  birth(context: CodeContext): number | undefined {
     return context.conditional ? undefined : this.options.number;
   }
 
@@ -311,94 +203,6 @@ export class Run {
       bornHere: (birth) => birth !== undefined && birth === this.options.number,
     };
   }
-
-  private data(node: Pg.Node, at: At, context: CodeContext): void {
-    const actions = readData(node, this.scene(at, context), this.session.enumValues);
-    for (const action of actions) {
-      this.judge(action, at, context);
-      if (action.kind === "call") this.call(action, at, context);
-    }
-  }
-
-  /** Functions whose code is known are looked into; settings that calls change are followed. */
-  private call(
-    { function: name, arguments: given, standalone }: Extract<Action, { kind: "call" }>,
-    at: At,
-    context: CodeContext,
-  ): void {
-    if (name.name === "set_config") {
-      const [setting, value, local] = given.map((argument) => constantText(argument, context.variables));
-      const [, , third] = given;
-      const isLocal = local === "true" || local === "t" || (third !== undefined && constantIsTrue(third));
-      if (setting === undefined) return;
-      applySetting(this, setting.toLowerCase(), value === undefined ? undefined : pathOf(value), isLocal, at, context);
-      return;
-    }
-    const known = this.catalogue.functionsNamed(name, this.session.searchPath);
-    const called = keyOf(name.schema ?? "", name.name);
-    if (context.calls.includes(called)) return;
-    if (context.calls.length >= MAX_CALL_DEPTH) {
-      this.judge(inCode(`${quoteName(name)}() calls others too deeply`), at, context);
-      return;
-    }
-    for (const fact of known)
-      readCode(this, fact, at, {
-        ...context,
-        inside: `${fact.procedure ? "procedure" : "function"} ${quoteName(name)}`,
-        mayCommit: fact.procedure && standalone && this.mayCommit(context),
-        variables: new Map(),
-        calls: [...context.calls, called],
-      });
-  }
-
-  /** Whether code that runs now may end the transaction: only where nothing else opened one. */
-  mayCommit(context: CodeContext): boolean {
-    return this.session.block === undefined && (context.inside === undefined || context.mayCommit);
-  }
-
-  private copy(body: Pg.CopyStmt, at: At, context: CodeContext): void {
-    if (body.is_program)
-      this.judge(
-        {
-          kind: "uninspectable",
-          as: "copy-program",
-          what: `COPY runs the program ${body.filename ?? ""} on the database's host`,
-          fix: "Run the program where the migration runs, and copy its output with COPY ... FROM STDIN.",
-        },
-        at,
-        context,
-      );
-    if (body.query) {
-      this.execute(body.query, at, context);
-      return;
-    }
-    if (body.is_from && body.relation) {
-      const table = nameOfRangeVar(body.relation);
-      this.judge({ kind: "write", verb: "INSERT", table, bounded: true, single: false, many: false }, at, context);
-    }
-  }
-
-  /** For code that is read elsewhere: a body's own COMMIT. */
-  endInCode(back: boolean, at: At, context: CodeContext): void {
-    if (!context.mayCommit) {
-      this.judge(
-        {
-          kind: "transaction-control",
-          what: back ? "ROLLBACK" : "COMMIT",
-          problem: "code may end a transaction only where nothing around it has opened one, so it fails here",
-          fix: "Run the file without a transaction around it, or leave it out.",
-        },
-        at,
-        context,
-      );
-      return;
-    }
-    this.session.fresh();
-  }
-
-  uninspectable(what: string, fix: string, at: At, context: CodeContext, as?: "dynamic-sql"): void {
-    this.judge({ kind: "uninspectable", what, fix, ...(as && { as }) }, at, context);
-  }
 }
 
 /** Statements after one that are read to see whether they complete it. */
@@ -413,12 +217,6 @@ const heldLock = (mode: LockMode, on: Name, at: At): HeldLock => ({
   },
 });
 
-const inCode = (what: string): Action => ({
-  kind: "uninspectable",
-  what,
-  fix: "Write the statements into the migration itself.",
-});
-
 function actionsUntilEnd(statements: readonly FileStatement[]): Action[] {
   const actions: Action[] = [];
   for (const { node } of statements) {
@@ -427,19 +225,6 @@ function actionsUntilEnd(statements: readonly FileStatement[]): Action[] {
     actions.push(...(readStatement(node) ?? []));
   }
   return actions;
-}
-
-/** A search path as text: names, quoted or not, between commas. */
-function pathOf(text: string): string[] {
-  return text.split(",").map((part) => {
-    const name = part.trim();
-    return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name.toLowerCase();
-  });
-}
-
-function constantIsTrue(node: Pg.Node): boolean {
-  const inner = stripCasts(node);
-  return "A_Const" in inner && constantOf(inner.A_Const) === "true";
 }
 
 /** Whether anything in the statements takes back what was done. */

@@ -2,11 +2,11 @@ import type * as Pg from "libpg-query";
 import { constantOf } from "./ast";
 import { constantText } from "./constants";
 import type { At, CodeContext } from "./context";
-import type { Run } from "./run";
+import type { Execution } from "./execution";
 import { DEFAULT_SEARCH_PATH } from "./session";
 
 /** `SET`, and `RESET`. */
-export function readSetting(run: Run, body: Pg.VariableSetStmt, at: At, context: CodeContext): void {
+export function readSetting(run: Execution, body: Pg.VariableSetStmt, at: At, context: CodeContext): void {
   const { kind, name = "", args = [], is_local } = body;
   if (kind === "VAR_RESET_ALL") {
     run.session.setSearchPath(DEFAULT_SEARCH_PATH, false);
@@ -21,7 +21,7 @@ export function readSetting(run: Run, body: Pg.VariableSetStmt, at: At, context:
 
 /** @param values undefined: back to the default */
 export function applySetting(
-  run: Run,
+  run: Execution,
   name: string,
   values: readonly string[] | undefined,
   local: boolean,

@@ -1,11 +1,11 @@
 import type * as Pg from "libpg-query";
 import { type FileStatement, TOP } from "./context";
-import type { Run } from "./run";
+import type { Execution } from "./execution";
 
 const RUNNER_FIX = "Remove it, or tell the runner (and --transaction none) to run this file without a transaction.";
 
 /** BEGIN, COMMIT and their like, as statements of the file itself. */
-export function controlTransaction(run: Run, body: Pg.TransactionStmt, statement: FileStatement): void {
+export function controlTransaction(run: Execution, body: Pg.TransactionStmt, statement: FileStatement): void {
   const { session } = run;
   const { chain, savepoint_name: savepoint = "" } = body;
   const kind = (body.kind ?? "").replace("TRANS_STMT_", "").replaceAll("_", " ");
