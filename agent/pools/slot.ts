@@ -1,9 +1,9 @@
-import type { Instance } from "../../model/pool-state";
+import type { Instance } from "../../model/pool-instances";
 import type { Reason } from "../../model/process-state";
 import type { Events } from "../events";
 import type { ProcessHost, ProcessRecord } from "../processes/host";
-import type { Traffic } from "./departures";
 import type { Lives, Subject } from "./lives";
+import type { Traffic } from "./traffic";
 
 /** What the supervision of pools needs of its host. */
 export interface PoolHost {

@@ -2,7 +2,7 @@ import { readdir, rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isAlive, type Marked, readStat } from "./identity";
 import type { Launched } from "./launch";
-import { type Ending, type ProcessEvent, recordedEnding } from "./managed";
+import { type Ending, type ProcessEvent, recordedEnding } from "./process-record";
 import { isKeptAside, readRecord, type StoredRecord } from "./record";
 import { readStatus, type Status } from "./status";
 

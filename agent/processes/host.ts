@@ -11,14 +11,16 @@ import { KILL_DEADLINE_MS, killMarked } from "./group";
 import { commandOf, findMarked, instanceOf, isAlive, type Marked, readBootId, signalProcess } from "./identity";
 import { Keeper } from "./keeper";
 import { launchShim, type ProcessSpec } from "./launch";
-import { ManagedProcess, type ProcessEvent, type ProcessRecord, type StopOptions } from "./managed";
+import { ManagedProcess, type StopOptions } from "./managed";
 import { tailOf } from "./output";
+import type { ProcessEvent, ProcessRecord } from "./process-record";
 import { deleteRecord, isKeptAside } from "./record";
 import { putAside } from "./rotation";
 import { Rotations } from "./rotations";
 
 export type { ProcessSpec } from "./launch";
-export type { ProcessEvent, ProcessRecord, StopOptions } from "./managed";
+export type { StopOptions } from "./managed";
+export type { ProcessEvent, ProcessRecord } from "./process-record";
 
 /** How often processes are looked at whose shim may have been killed with them, in milliseconds. */
 const SWEEP_MS = 2000;

@@ -4,7 +4,7 @@ import { renameSync, rmSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { PRIVATE_FILE_MODE } from "../files";
-import type { ProcessEvent } from "./managed";
+import type { ProcessEvent } from "./process-record";
 
 /** Whose turn it is, and the size above which outputs are cut, in the folder of the processes. */
 const FILE = ".keeper";

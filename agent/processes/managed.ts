@@ -3,7 +3,8 @@ import type { Found } from "./adopt";
 import { clearGroup, type Group, KILL_DEADLINE_MS, killGroup, killMarked } from "./group";
 import { type Identity, isAlive, signalProcess } from "./identity";
 import type { Launched } from "./launch";
-import { appendEnd, type ExitFacts, exitFacts, readStatus, type Status } from "./status";
+import { type Ending, type ProcessEvent, type ProcessRecord, recordedEnding } from "./process-record";
+import { appendEnd, readStatus } from "./status";
 
 const POLL_MS = 10;
 /** How long a shim that lives may take to say how its app has ended, in milliseconds. */
@@ -12,39 +13,6 @@ const SHIM_ANSWER_MS = 1000;
 const SHARED_END_MS = 100;
 /** How often an app is looked at whose shim is gone, in milliseconds. */
 const SHIMLESS_POLL_MS = 100;
-
-/** A snapshot: it does not change; `get` gives the next one. */
-export interface ProcessRecord {
-  id: string;
-  argv: string[];
-  cwd: string;
-  labels: Record<string, string>;
-  state: "starting" | "running" | "exited";
-  /** The app's. */
-  pid?: number;
-  /** The app's process group; its leader is the shim. */
-  group?: number;
-  /** The app's, in clock ticks since the host's boot. */
-  startTime?: string;
-  /** ISO 8601. */
-  startedAt: string;
-  /** Whether an earlier agent launched it. */
-  adopted: boolean;
-  exit?: Ending & {
-    /** ISO 8601. */
-    at: string;
-  };
-}
-
-export interface Ending extends ExitFacts {
-  /** Why code and signal are unknown, or who sent the signal. */
-  reason?: string;
-}
-
-export interface ProcessEvent {
-  message: string;
-  data: Record<string, unknown>;
-}
 
 export interface StopOptions {
   /** How it is asked to end: by a signal, or otherwise. */
@@ -239,10 +207,4 @@ export class ManagedProcess {
       report({ message: `what process ${id} left behind could not be ended`, data: { id, problem: String(error) } });
     }
   }
-}
-
-/** How the process has ended, if its status says so. */
-export function recordedEnding({ code, end }: Status): Ending | undefined {
-  if (code !== undefined) return exitFacts(code);
-  return end === undefined ? undefined : { code: null, ...end };
 }

@@ -1,5 +1,5 @@
 import { candidateProblems } from "../../model/candidate-problems";
-import type { SecretNames } from "../../model/pool";
+import type { SecretNames } from "../../model/pool-problems";
 import { type Context, type Failure, isUnknown, type Properties, renderPath } from "../server";
 import { gateFailures } from "./gate-checks";
 import { meterFailures } from "./metered";

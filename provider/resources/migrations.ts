@@ -14,7 +14,7 @@ import {
 } from "../../model/migration-set";
 import { checkMigrations } from "../../model/migrations/check";
 import { name as poolName } from "../../model/names";
-import type { Release } from "../../model/pool";
+import type { Release } from "../../model/release";
 import { type Context, diffValues, type Failure, isUnknown, type Properties, type Resource, UNKNOWN } from "../server";
 import { agentRef, withAgent } from "./agent-ref";
 import { parseInputs, renameFailures } from "./inputs";

@@ -1,4 +1,5 @@
-import type { ProcessTemplate, SecretNames } from "../../model/pool";
+import type { SecretNames } from "../../model/pool-problems";
+import type { ProcessTemplate } from "../../model/process-template";
 import {
   type Context,
   containsUnknown,

@@ -1,19 +1,7 @@
 import { DiffResponse, PropertyDiff } from "@pulumi/pulumi/proto/provider_pb";
 import { contains, type Path, parsePath, renderPath } from "./path";
-import type { Difference } from "./resource";
+import type { DiffEntry, Difference } from "./resource";
 import { isUnknown } from "./unknown";
-
-/**
- * One changed property. The engine shows the old value from the recorded *outputs* at this path (from the recorded
- * *inputs* with `inputDiff`), and the new value from the new *inputs*: a path that exists in neither shows nothing.
- */
-export interface DiffEntry {
-  path: string;
-  kind: "add" | "delete" | "update";
-  /** Only a new resource can have the new value. */
-  replace?: boolean;
-  inputDiff?: boolean;
-}
 
 /** How `diffValues` marks the entries that it finds. */
 export interface DiffMarks {

@@ -1,5 +1,5 @@
 export { type AgentBundle, agentBundle } from "./agent-bundle";
-export { type DiffEntry, type DiffMarks, diffValues } from "./diff";
+export { type DiffMarks, diffValues } from "./diff";
 export { type Failure, failuresOf } from "./failures";
 export { Interrupted } from "./operations";
 export { contains, getAt, type Path, parsePath, renderPath } from "./path";
@@ -7,6 +7,7 @@ export type {
   AnyResource,
   Checked,
   Context,
+  DiffEntry,
   Difference,
   DiffRequest,
   Log,

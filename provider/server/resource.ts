@@ -1,4 +1,3 @@
-import type { DiffEntry } from "./diff";
 import type { Failure } from "./failures";
 import type { Properties } from "./value";
 
@@ -31,6 +30,18 @@ export interface Checked<I> {
   failures: Failure[];
   /** Further paths to keep secret, wildcards allowed: `processes["*"].env`. What came in as a secret stays one by itself. */
   secrets?: string[];
+}
+
+/**
+ * One changed property. The engine shows the old value from the recorded *outputs* at this path (from the recorded
+ * *inputs* with `inputDiff`), and the new value from the new *inputs*: a path that exists in neither shows nothing.
+ */
+export interface DiffEntry {
+  path: string;
+  kind: "add" | "delete" | "update";
+  /** Only a new resource can have the new value. */
+  replace?: boolean;
+  inputDiff?: boolean;
 }
 
 export interface Difference {

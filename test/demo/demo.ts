@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { AgentClient } from "../../agent/client/client";
 import { commandOf } from "../../agent/processes/identity";
+import type { LoadMix } from "../load/load";
 import type { LoadReport } from "../load/report";
 import { summarize } from "../load/report";
 import { type SpawnedLoad, spawnLoad } from "../load/spawn";
@@ -12,13 +13,15 @@ import { type Command, type Outcome, type Running, start } from "./commands";
 import { processesLeft } from "./leftovers";
 import { type Project, ROOT } from "./project";
 import { say } from "./screen";
-import type { Done, Story } from "./story";
 
 const UP: Command = ["pulumi", "up", "--yes", "--skip-preview"];
 /** Bounds the load should the demo die. */
 const LOAD_SECONDS = 600;
 /** For one answer: a busy machine is slow, and what is lost ends in an error. In seconds. */
 const LOAD_PATIENCE = 60;
+
+/** A step ends with the command that it was about; the last one has the load's totals. */
+export type Done = Pick<Outcome, "command" | "exit"> & { load?: LoadReport };
 
 /** What the steps of a story share: the project, the hosts' agents, the load. */
 export class Demo {
@@ -28,7 +31,7 @@ export class Demo {
 
   constructor(
     readonly project: Project,
-    private readonly story: Story,
+    private readonly load: Partial<LoadMix>,
   ) {}
 
   /** The page with the evidence of the story's promotion, once it is written. */
@@ -82,7 +85,7 @@ export class Demo {
 
   async startLoad(what: string): Promise<void> {
     const url = `http://127.0.0.1:${this.project.port}`;
-    this.#load = await spawnLoad({ url, mix: this.story.load, seconds: LOAD_SECONDS, patience: LOAD_PATIENCE });
+    this.#load = await spawnLoad({ url, mix: this.load, seconds: LOAD_SECONDS, patience: LOAD_PATIENCE });
     say(`✓ a load runs from now on: ${what}`);
   }
 

@@ -68,7 +68,7 @@ async function tell(name: string, story: Story): Promise<Told> {
   const project = await createProject(name, story);
   // For everything that is started from here on, the load included.
   process.env[MARKER] = project.folder;
-  const demo = new Demo(project, story);
+  const demo = new Demo(project, story.load);
   const told: Told = { steps: [] };
   const { steps } = told;
   try {

@@ -3,7 +3,6 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { freePorts } from "../support/ports";
-import type { Story } from "./story";
 
 export const ROOT = join(__dirname, "..", "..");
 /** The story that runs where none is named. */
@@ -38,6 +37,14 @@ export interface Project extends Place {
   env: NodeJS.ProcessEnv;
 }
 
+/** What a story needs of its project. */
+export interface ProjectSpec {
+  /** Ports in a row that the stack takes, from `port` of its config on, and the story's own systems. */
+  ports: number;
+  /** The stack's config, without namespace. */
+  config: (project: Pick<Project, "folder" | "hosts" | "port">) => Record<string, string>;
+}
+
 export function placeOf(name: string): Place {
   const all = process.env[FOLDER_VARIABLE] ?? join(ROOT, ".sluice", "demo");
   const folder = join(all, name);
@@ -65,7 +72,7 @@ export function clear({ folder, hosts, report }: Place): void {
 }
 
 /** Writes a Pulumi project that runs the stack of a story. */
-export async function createProject(name: string, story: Story): Promise<Project> {
+export async function createProject(name: string, story: ProjectSpec): Promise<Project> {
   const place = placeOf(name);
   const { folder, hosts } = place;
   const port = await freePorts(story.ports);

@@ -1,6 +1,6 @@
 import { shows } from "../checks";
-import type { Demo } from "../demo";
-import type { Done, Story } from "../story";
+import type { Demo, Done } from "../demo";
+import type { Story } from "../story";
 
 const EDGES = ["edge-1", "edge-2"];
 const NODES = ["node-1", "node-2", "node-3"];

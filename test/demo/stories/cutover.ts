@@ -3,10 +3,10 @@ import { isFree } from "../../support/ports";
 import { until } from "../../support/until";
 import { json, shows } from "../checks";
 import type { Running } from "../commands";
-import type { Demo } from "../demo";
+import type { Demo, Done } from "../demo";
 import { ROOT } from "../project";
 import { say } from "../screen";
-import type { Done, Story } from "../story";
+import type { Story } from "../story";
 
 const HOST = "local";
 const SYSTEMS = ["old", "fresh"] as const;

@@ -6,9 +6,9 @@ import type { AgentEvent } from "../../../model/transaction";
 import { until } from "../../support/until";
 import { shows } from "../checks";
 import type { Command } from "../commands";
-import type { Demo } from "../demo";
+import type { Demo, Done } from "../demo";
 import { say } from "../screen";
-import type { Done, Story } from "../story";
+import type { Story } from "../story";
 
 const HOST = "local";
 const PHASE_DEADLINE_MS = 120_000;

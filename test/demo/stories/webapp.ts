@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { until } from "../../support/until";
 import { json, shows } from "../checks";
-import type { Demo } from "../demo";
+import type { Demo, Done } from "../demo";
 import { say } from "../screen";
-import type { Done, Story } from "../story";
+import type { Story } from "../story";
 
 const HOST = "webapp";
 const JOBS = 6;
