@@ -1,8 +1,10 @@
 import type { BackendSpec } from "../model/backend";
 import { type EdgeSpec, listensOn } from "../model/edge";
 import { candidateBackend } from "../model/names";
+import { backendOf, shareIn } from "../model/pool-backend";
+import { canaryInstances, instancesOf } from "../model/pool-instances";
 import type { EdgeBackend } from "../model/pool-share";
-import { backendOf, canaryInstances, instancesOf, type PoolState, shareIn } from "../model/pool-state";
+import type { PoolState } from "../model/pool-state";
 import type { RouteSpec } from "../model/route";
 import type { OldProcess } from "../model/takeover";
 import type { Target } from "../model/transaction";

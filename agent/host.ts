@@ -7,8 +7,10 @@ import { collide, type EdgeSpec, listensOn, withoutListeners } from "../model/ed
 import { poolOfBackend } from "../model/names";
 import type { Declarer } from "../model/ownership";
 import type { PoolSpec } from "../model/pool";
+import { releaseOfServer } from "../model/pool-backend";
+import type { Instance } from "../model/pool-instances";
+import { fateOfTried, isNewGeneration, isRollback } from "../model/pool-promotion";
 import type { Fate } from "../model/pool-share";
-import { fateOfTried, type Instance, isNewGeneration, isRollback, releaseOfServer } from "../model/pool-state";
 import type { Reason } from "../model/process-state";
 import type { OldProcess } from "../model/takeover";
 import type { Step } from "../model/transaction";

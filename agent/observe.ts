@@ -11,7 +11,8 @@ import {
   type PoolLive,
 } from "../model/live";
 import { candidateBackend } from "../model/names";
-import { canaryInstances, type PoolState, serverName, servingInstances } from "../model/pool-state";
+import { canaryInstances, serverName, servingInstances } from "../model/pool-instances";
+import type { PoolState } from "../model/pool-state";
 import { formatSplit } from "../model/split";
 import { WAITING } from "../model/takeover";
 import { type Step, targetOf } from "../model/transaction";

@@ -1,4 +1,6 @@
-import { type PoolState, shared, shareIn, withdrawn } from "../model/pool-state";
+import { shareIn } from "../model/pool-backend";
+import { shared, withdrawn } from "../model/pool-promotion";
+import type { PoolState } from "../model/pool-state";
 import { formatSplit } from "../model/split";
 import type { Step } from "../model/transaction";
 import type { PoolShareAnswer } from "./api";

@@ -1,5 +1,6 @@
 import { isAbsolute, resolve } from "node:path";
-import type { PoolSpec, ProcessTemplate } from "../model/pool";
+import type { PoolSpec } from "../model/pool";
+import type { ProcessTemplate } from "../model/process-template";
 import { bytes } from "../model/size";
 import { type Account, accountOf, limitedBy } from "./pools/account";
 import { accessProblem } from "./pools/account-access";

@@ -2,8 +2,9 @@ import { createHmac } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import type { PoolSpec, ProcessTemplate } from "../model/pool";
+import type { PoolSpec } from "../model/pool";
 import { type PoolState, type SplitSpec, sidesOf } from "../model/pool-state";
+import type { ProcessTemplate } from "../model/process-template";
 import { writeFileAtomic } from "./files";
 
 /** Secret values by process and variable. */

@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
 import { collide, listensOn } from "../model/edge";
 import { identityOf } from "../model/identity";
-import type { PoolSpec, SecretNames } from "../model/pool";
+import type { PoolSpec } from "../model/pool";
+import type { SecretNames } from "../model/pool-problems";
 import { templatesIn } from "../model/template";
 import type { Step } from "../model/transaction";
 import { backendsOf, routesOf } from "./desired";

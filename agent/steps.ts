@@ -1,14 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
-import {
-  begin,
-  followed,
-  type Instance,
-  newPool,
-  type PoolState,
-  type Runnable,
-  type SplitSpec,
-  switched,
-} from "../model/pool-state";
+import type { Runnable } from "../model/pool-generation";
+import type { Instance } from "../model/pool-instances";
+import { begin, followed, newPool, switched } from "../model/pool-promotion";
+import type { PoolState, SplitSpec } from "../model/pool-state";
 import { downLines } from "../model/promotion-plan";
 import { type Step, targetOf } from "../model/transaction";
 import type { Overlay } from "./desired";

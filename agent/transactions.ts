@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { milliseconds } from "../model/duration";
 import type { Ending } from "../model/evidence/record";
 import { type Claim, claimProblem } from "../model/ownership";
-import { finished, isRollback } from "../model/pool-state";
+import { finished, isRollback } from "../model/pool-promotion";
 import { butNotUp, type openRequest, type Phase, type Step, type Target } from "../model/transaction";
 import type { TransactionStatus } from "./api";
 import type { Ballast } from "./ballast";

@@ -1,6 +1,6 @@
-import type { SecretNames } from "./pool";
 import { portsPerRelease } from "./pool-ports";
-import { type Problem, poolProblems } from "./pool-problems";
+import { poolProblems, type SecretNames } from "./pool-problems";
+import type { Problem } from "./supervision-problems";
 
 /**
  * What is wrong with a pool's candidate beside the pool that it is tried in: with its own processes, or with the pool's where

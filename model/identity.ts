@@ -1,5 +1,6 @@
-import type { ProcessTemplate, Release } from "./pool";
-import type { TemplateState } from "./pool-state";
+import type { TemplateState } from "./pool-generation";
+import type { ProcessTemplate } from "./process-template";
+import type { Release } from "./release";
 
 /** What makes two releases the same to a pool: their source, and all of their processes whose change restarts them. */
 

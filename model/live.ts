@@ -1,8 +1,9 @@
 import { type BackendSpec, DEFAULT_WEIGHT, type Server, type ServerState } from "./backend";
 import { type EdgeSpec, hostPort } from "./edge";
-import type { PoolSpec, ProcessTemplate } from "./pool";
+import type { PoolSpec } from "./pool";
+import { replicaKeys } from "./pool-instances";
 import { candidateOf, candidateShare, type PoolCanary } from "./pool-share";
-import { replicaKeys } from "./pool-state";
+import type { ProcessTemplate } from "./process-template";
 import { formatSplit } from "./split";
 import { expectedTakeover } from "./takeover";
 

@@ -1,7 +1,4 @@
-import type { ProcessTemplate } from "./pool";
-
-/** Lowest port of a range: those below need privileges. */
-export const FIRST_UNPRIVILEGED_PORT = 1024;
+import type { ProcessTemplate } from "./process-template";
 
 type Ported = Pick<ProcessTemplate, "policy" | "port">;
 

@@ -1,16 +1,14 @@
 import { shown } from "./explain";
-import type { ProcessTemplate, SecretNames } from "./pool";
-import { FIRST_UNPRIVILEGED_PORT, hasPort, portsPerRelease } from "./pool-ports";
-import { supervisionProblems } from "./supervision-problems";
+import { hasPort, portsPerRelease } from "./pool-ports";
+import { FIRST_UNPRIVILEGED_PORT, type ProcessTemplate } from "./process-template";
+import { type Problem, supervisionProblems } from "./supervision-problems";
 import { templateProblems, templatesIn } from "./template";
 
 /** Of the environments of a pool's processes together, names and values: they are in every request about it, which has 1 MiB. */
 const MAX_ENVIRONMENT_BYTES = 960 * 1024;
 
-export interface Problem {
-  path: (string | number)[];
-  message: string;
-}
+/** Names of environment variables by process whose values are secret. */
+export type SecretNames = Record<string, readonly string[]>;
 
 /**
  * A process as far as it is well formed. What is malformed (or not known yet) is `undefined`: its own schema says so, and

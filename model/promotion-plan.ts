@@ -1,10 +1,12 @@
 import { shown } from "./explain";
 import { LIVE_PROPERTIES, sameValue, templateIdentity } from "./identity";
-import type { Health, PoolSpec, ProcessTemplate } from "./pool";
+import type { PoolSpec } from "./pool";
+import { replicaKeys } from "./pool-instances";
 import { candidateOf, type Fate, isFinishing, type PoolCanary } from "./pool-share";
-import { replicaKeys } from "./pool-state";
 import type { ProcessState } from "./process-state";
+import type { ProcessTemplate } from "./process-template";
 import { explainWalk, type Walk } from "./stages";
+import type { Health } from "./supervision";
 
 type Spec = Pick<PoolSpec, "release" | "processes" | "drainDeadline"> & { canary?: PoolCanary | undefined };
 

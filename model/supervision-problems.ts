@@ -1,8 +1,12 @@
 import { type Duration, milliseconds } from "./duration";
 import { shown } from "./explain";
-import type { Problem } from "./pool-problems";
 import { bytes, type Size } from "./size";
 import { HEALTH_KINDS } from "./supervision";
+
+export interface Problem {
+  path: (string | number)[];
+  message: string;
+}
 
 /**
  * What is wrong with how one process is to be looked after, across its properties.

@@ -6,8 +6,9 @@ import { edgeSpec } from "./edge";
 import { shown } from "./explain";
 import { hasControl, name, serverKey } from "./names";
 import { claim } from "./ownership";
-import { checkPool, poolProperties, release } from "./pool";
+import { checkPool, poolProperties } from "./pool";
 import { poolShare } from "./pool-share";
+import { release } from "./release";
 import { routeMatch, routeSpec } from "./route";
 
 /** Version of the agent's HTTP API. A client and an agent of different protocols refuse each other. */

@@ -1,7 +1,7 @@
 import { readFile, stat, statfs } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { portsPerRelease } from "../../model/pool";
+import { portsPerRelease } from "../../model/pool-ports";
 import type { Check } from "../../model/recovery";
 import { processText, titleOf } from "../../model/takeover";
 import { poolInstances } from "../desired";

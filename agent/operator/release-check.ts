@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { z } from "zod";
 import { absolutePath, name, releaseId } from "../../model/names";
-import { instancesOf } from "../../model/pool-state";
+import { instancesOf } from "../../model/pool-instances";
 import type { Check } from "../../model/recovery";
 import { edgeAddress } from "../desired";
 import type { Host } from "../host";

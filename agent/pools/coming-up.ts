@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { milliseconds } from "../../model/duration";
-import type { Instance } from "../../model/pool-state";
+import type { Instance } from "../../model/pool-instances";
 import { masked } from "../mask";
 import { Problem } from "../problem";
 import type { ProcessRecord } from "../processes/host";

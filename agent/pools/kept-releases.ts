@@ -1,8 +1,8 @@
 import { constants } from "node:fs";
 import { access, copyFile, link, mkdir, readdir, readlink, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import type { Release } from "../../model/pool";
 import type { PoolState } from "../../model/pool-state";
+import type { Release } from "../../model/release";
 import type { Events } from "../events";
 
 /** A file system can't link here: another one, no right to, or too many links already. */

@@ -1,5 +1,5 @@
 import { milliseconds } from "../../model/duration";
-import type { Instance } from "../../model/pool-state";
+import type { Instance } from "../../model/pool-instances";
 import { type Facts, fill } from "../../model/template";
 import { type Account, runningAs } from "./account";
 

@@ -1,4 +1,4 @@
-import type { Instance } from "../../model/pool-state";
+import type { Instance } from "../../model/pool-instances";
 import { bytes } from "../../model/size";
 import { type Facts, factsAsEnvironment, fill } from "../../model/template";
 import type { ProcessSpec } from "../processes/host";

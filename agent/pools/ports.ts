@@ -1,5 +1,5 @@
 import { createServer } from "node:net";
-import { portsPerRelease } from "../../model/pool";
+import { portsPerRelease } from "../../model/pool-ports";
 import { type SplitSpec, takenPorts } from "../../model/pool-state";
 import type { Desired } from "../desired";
 import { Problem } from "../problem";

@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import type { Instance } from "../../model/pool-state";
+import type { Instance } from "../../model/pool-instances";
 import type { Reason } from "../../model/process-state";
 import type { DownReplica } from "../../model/promotion-plan";
 import type { ProcessRecord } from "../processes/host";

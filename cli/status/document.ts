@@ -1,6 +1,6 @@
 import type { AgentStatus, BackendObservation, EdgeAnswer, PoolObservation, RouteAnswer } from "../../agent/api";
 import { candidateBackend } from "../../model/names";
-import { serverName } from "../../model/pool-state";
+import { serverName } from "../../model/pool-instances";
 import { formatSplit } from "../../model/split";
 import { exitText } from "./exit-text";
 import { observed } from "./observed";

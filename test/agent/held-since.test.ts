@@ -4,7 +4,8 @@ import type { Desired } from "../../agent/desired";
 import { heldSince } from "../../agent/held-since";
 import { backendSpec } from "../../model/backend";
 import { poolSpec } from "../../model/pool";
-import { begin, finished, newPool, type PoolState, type SplitSpec } from "../../model/pool-state";
+import { begin, finished, newPool } from "../../model/pool-promotion";
+import type { PoolState, SplitSpec } from "../../model/pool-state";
 import { routeSpec } from "../../model/route";
 
 const [THEN, NOW] = ["2026-11-20T00:00:00.000Z", "2026-11-21T00:00:00.000Z"];

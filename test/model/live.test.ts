@@ -4,7 +4,8 @@ import { backendSpec } from "../../model/backend";
 import { edgeSpec } from "../../model/edge";
 import { expectedBackend, expectedEdge, expectedPool } from "../../model/live";
 import { poolSpec } from "../../model/pool";
-import { begin, finished, followed, instancesOf, newPool, switched } from "../../model/pool-state";
+import { instancesOf } from "../../model/pool-instances";
+import { begin, finished, followed, newPool, switched } from "../../model/pool-promotion";
 import { allocator, poolInput, splitSpec, WEB } from "./support/pools";
 
 test("an edge should run, as declared, with each frontend open", () => {

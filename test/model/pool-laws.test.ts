@@ -2,21 +2,10 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import type { PoolInput } from "../../model/pool";
-import {
-  backendOf,
-  begin,
-  finished,
-  followed,
-  instancesOf,
-  isNewGeneration,
-  newPool,
-  type PoolState,
-  poolState,
-  type SplitSpec,
-  serverName,
-  servingInstances,
-  switched,
-} from "../../model/pool-state";
+import { backendOf } from "../../model/pool-backend";
+import { instancesOf, serverName, servingInstances } from "../../model/pool-instances";
+import { begin, finished, followed, isNewGeneration, newPool, switched } from "../../model/pool-promotion";
+import { type PoolState, poolState, type SplitSpec } from "../../model/pool-state";
 import { splitSpec, WEB } from "./support/pools";
 
 /**

@@ -3,23 +3,20 @@ import test from "node:test";
 import { candidateProblems } from "../../model/candidate-problems";
 import { poolChange } from "../../model/change";
 import { poolSpec } from "../../model/pool";
-import { checkedCanary, type PoolCanaryInput, poolCanary } from "../../model/pool-share";
+import { releaseOfServer, shareIn } from "../../model/pool-backend";
+import { instancesOf } from "../../model/pool-instances";
 import {
   begin,
   fateOfTried,
   finished,
   followed,
-  instancesOf,
   newPool,
-  type PoolState,
-  poolState,
-  releaseOfServer,
   shared,
-  shareIn,
   switched,
-  takenPorts,
   withdrawn,
-} from "../../model/pool-state";
+} from "../../model/pool-promotion";
+import { checkedCanary, type PoolCanaryInput, poolCanary } from "../../model/pool-share";
+import { type PoolState, poolState, takenPorts } from "../../model/pool-state";
 import { allocator, poolInput, problems, splitSpec, WEB } from "./support/pools";
 
 const NOW = new Date("2026-11-21T12:00:00Z");

@@ -1,23 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { PoolInput, Release } from "../../model/pool";
-import {
-  backendOf,
-  begin,
-  finished,
-  followed,
-  instancesOf,
-  isNewGeneration,
-  newPool,
-  type PoolState,
-  poolState,
-  replicaKeys,
-  type SplitSpec,
-  serverName,
-  servingInstances,
-  switched,
-  takenPorts,
-} from "../../model/pool-state";
+import type { PoolInput } from "../../model/pool";
+import { backendOf } from "../../model/pool-backend";
+import { instancesOf, replicaKeys, serverName, servingInstances } from "../../model/pool-instances";
+import { begin, finished, followed, isNewGeneration, newPool, switched } from "../../model/pool-promotion";
+import { type PoolState, poolState, type SplitSpec, takenPorts } from "../../model/pool-state";
+import type { Release } from "../../model/release";
 import { allocator, splitSpec, WEB } from "./support/pools";
 
 const NOW = new Date("2026-11-21T12:00:00Z");

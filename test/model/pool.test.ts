@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { hasPort, type PoolInput, poolSpec, portsPerRelease, takesFromRange } from "../../model/pool";
+import { type PoolInput, poolSpec } from "../../model/pool";
+import { hasPort, portsPerRelease, takesFromRange } from "../../model/pool-ports";
 import { fill } from "../../model/template";
 import { poolInput, problems, WEB } from "./support/pools";
 

@@ -4,7 +4,8 @@ import type { Desired } from "../../../agent/desired";
 import { describeChange } from "../../../agent/evidence/change";
 import { edgeSpec } from "../../../model/edge";
 import { poolSpec } from "../../../model/pool";
-import { begin, finished, newPool, type PoolState, type SplitSpec, switched } from "../../../model/pool-state";
+import { begin, finished, newPool, switched } from "../../../model/pool-promotion";
+import type { PoolState, SplitSpec } from "../../../model/pool-state";
 
 function spec(release: string, secretEnv: Record<string, string>, env: Record<string, string> = {}): SplitSpec {
   const parsed = poolSpec.parse({

@@ -8,7 +8,8 @@ import { findMarked, type Marked } from "../../../agent/processes/identity";
 import type { EdgeSpec } from "../../../model/edge";
 import { expectedPool } from "../../../model/live";
 import type { PoolSpec } from "../../../model/pool";
-import { type PoolState, replicaKeys } from "../../../model/pool-state";
+import { replicaKeys } from "../../../model/pool-instances";
+import type { PoolState } from "../../../model/pool-state";
 import { until } from "../../support/until";
 import { markerOf } from "./host";
 
