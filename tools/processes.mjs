@@ -7,6 +7,7 @@ import { codeOf } from "./setup/errors.mjs";
  * @property {number} pid
  * @property {number} parent
  * @property {string} state as /proc says: `Z` and `X` are dead
+ * @property {string} started clock ticks since the host's boot
  */
 
 /**
@@ -42,8 +43,9 @@ export function allProcesses() {
 export function readProcess(pid) {
   const text = read(`/proc/${pid}/stat`);
   // The second field is the program's name in parentheses, which may itself hold parentheses.
-  const [state, parent] = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return state === undefined || parent === undefined ? undefined : { pid, state, parent: Number(parent) };
+  const [state, parent, ...rest] = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  const started = rest[17];
+  return state === undefined || started === undefined ? undefined : { pid, state, parent: Number(parent), started };
 }
 
 /**

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "node:test";
@@ -90,6 +92,35 @@ test("npm ci runs when nothing is installed, when a package's folder is gone, an
   assert.equal(installMismatch(folder), "node_modules/zod is missing");
   await prepareDependencies(context);
   assert.equal(runs(), 2);
+});
+
+test("npm ci is refused while another command runs with what is installed, and only then", async (t) => {
+  const { folder, bin, context } = fakeMachine(t);
+  const packages = { "": {}, "node_modules/zod": zod };
+  writeFileSync(path.join(folder, "package.json"), "{}");
+  writeFileSync(path.join(folder, "package-lock.json"), JSON.stringify({ packages }));
+  double(bin, "npm", NPM_DOUBLE);
+  await prepareDependencies(context);
+  const code = `import { prepareDependencies } from ${JSON.stringify(path.resolve("tools/setup/dependencies.mjs"))};
+    await prepareDependencies({ ...${JSON.stringify(context)}, say: () => {} });
+    console.log("set up");
+    setInterval(() => {}, 1000);`;
+  const command = spawn(process.execPath, ["--input-type=module", "-e", code], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.after(() => command.kill("SIGKILL"));
+  await once(command.stdout, "data");
+  rmSync(path.join(folder, "node_modules/zod"), { recursive: true });
+  await assert.rejects(
+    prepareDependencies(context),
+    new RegExp(`node_modules/zod is missing, and npm can't install that under .* \\(pid ${command.pid}\\)$`),
+  );
+  const gone = once(command, "exit");
+  // Nobody removes its note.
+  command.kill("SIGKILL");
+  await gone;
+  await prepareDependencies(context);
+  assert.equal(installMismatch(folder), undefined);
 });
 
 test("a failing npm ci is reported with npm's own words", async (t) => {

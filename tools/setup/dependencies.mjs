@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { runCommand } from "./command.mjs";
 import { codeOf, SetupError } from "./errors.mjs";
+import { markInUse, othersUsing } from "./in-use.mjs";
 import { withLock } from "./lock.mjs";
 
 const INSTALL_DEADLINE_MS = 10 * 60_000;
@@ -31,22 +32,24 @@ const INSTALL_ARGS = ["ci", "--ignore-scripts", "--include=dev", "--include=opti
 const DEPENDENCY_FIELDS = ["dependencies", "devDependencies", "optionalDependencies", "peerDependencies"];
 
 /**
- * Installs what package-lock.json says, unless exactly that is installed.
+ * Installs what package-lock.json says, unless exactly that is installed. npm removes all that is installed first, so
+ * that it is refused while another command runs with it: a program in the middle of an update would miss its SDK.
  *
  * @param {import("./setup.mjs").SetupContext} context
  * @returns {Promise<import("./setup.mjs").StepResult>}
  */
 export async function prepareDependencies({ root, env, say }) {
-  const mismatch = installMismatch(root);
-  if (mismatch === undefined) return { summary: "as package-lock.json says" };
   const lock = path.join(root, ".sluice", "install.lock");
   /** @param {number} pid */
-  const onWait = (pid) => say(`waiting for another set-up (pid ${pid}) that is installing`);
-  await withLock(lock, { deadlineMs: INSTALL_DEADLINE_MS, onWait }, async () => {
+  const onWait = (pid) => say(`waiting for another set-up (pid ${pid})`);
+  return withLock(lock, { deadlineMs: INSTALL_DEADLINE_MS, onWait }, async () => {
     const reason = installMismatch(root);
+    const users = othersUsing(root);
+    if (reason !== undefined && users.length > 0) throw inUse(reason, users);
     if (reason !== undefined) await install(root, env, reason, say);
+    markInUse(root);
+    return { summary: `${reason === undefined ? "" : "installed "}as package-lock.json says` };
   });
-  return { summary: "installed as package-lock.json says" };
 }
 
 /**
@@ -73,6 +76,17 @@ async function install(root, env, reason, say) {
       result.output,
     );
   }
+}
+
+/**
+ * @param {string} reason
+ * @param {number[]} users
+ */
+function inUse(reason, users) {
+  return new SetupError(
+    `${reason}, and npm can't install that under another command of this checkout, which runs (pid ${users.join(", ")})`,
+    "wait for it, or end it, and run this again",
+  );
 }
 
 /**
