@@ -70,15 +70,13 @@ test("settle answers when what a removed pool ran is gone, also straight after t
 });
 
 test("a changed drain deadline holds for what runs already", async (t) => {
-  const { client, app, edgePort } = await world(t);
+  const { client, app, edgePort } = await world(t, { drainDeadline: "1 hour" });
   await promote(client, { ...app, drainDeadline: "1 second" });
   const open = await hang(edgePort);
   t.after(() => void open.destroy());
   await promote(client, { ...app, drainDeadline: "1 second", release: "v2" });
-  const since = performance.now();
+  // Else this would take the hour with which the first release was started.
   await client.settle("web");
-  // Else it would have been the minute with which the first release was started.
-  assert.ok(performance.now() - since < 60_000);
   assert.deepEqual(
     (await client.pool("web"))?.processes.map(({ release }) => release),
     ["v2"],

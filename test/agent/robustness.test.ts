@@ -41,7 +41,7 @@ test("an edge that can't start keeps neither the agent's answers nor another edg
 test("a transaction with a failed step can't be committed", async (t) => {
   const { client } = await startTestAgent(t);
   const { from } = await freeRange(1);
-  const { id } = await client.begin({ target: "edge/main", owner: OWNER });
+  const { id } = await client.begin({ target: "edge/main", owner: OWNER, leaseMs: 60_000 });
   const taker = createServer().listen(from, "127.0.0.1");
   t.after(() => taker.close());
   await assert.rejects(client.step(id, edgeStep(from), () => undefined));

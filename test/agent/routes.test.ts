@@ -39,7 +39,7 @@ async function world(t: TestContext) {
   const agent = await startTestAgent(t);
   const first = await freePorts(EDGES.length);
   const change = async (target: string, step: StepInput) => {
-    const { id } = await agent.client.begin({ target, owner });
+    const { id } = await agent.client.begin({ target, owner, leaseMs: 60_000 });
     await agent.client.step(id, step, () => undefined);
     await agent.client.commit(id);
   };
@@ -69,7 +69,7 @@ test("the edges of a route move in step, and an abort, a lost lease or the agent
   const made = await since();
   assert.ok(made > 0 && made <= Date.now());
 
-  const aborted = await client.begin({ target: "route/api", owner });
+  const aborted = await client.begin({ target: "route/api", owner, leaseMs: 60_000 });
   await client.step(aborted.id, route(10_000), () => undefined);
   assert.deepEqual(await splits(), { left: 10_000, right: 10_000 });
   assert.deepEqual(await answers(), ["green", "green"]);
@@ -103,7 +103,7 @@ test("the edges of a route move in step, and an abort, a lost lease or the agent
   await until("HAProxy is back", async () => (await answers().catch(() => [])).join() === "green,green");
 
   // A route that is made in a transaction goes with it, with all that it has moved.
-  const { id } = await client.begin({ target: "route/other", owner });
+  const { id } = await client.begin({ target: "route/other", owner, leaseMs: 60_000 });
   const spec = routeSpec.parse({
     edges: EDGES,
     stable: "green",
@@ -172,7 +172,7 @@ test("what speaks against a route is said with the property", async (t) => {
   await change("route/api", route(0));
   const said = async (name: string, more: Partial<RouteInput>) => {
     const spec = routeSpec.parse({ edges: ["left"], stable: "blue", split: 0, ...more });
-    const { id } = await agent.client.begin({ target: `route/${name}`, owner });
+    const { id } = await agent.client.begin({ target: `route/${name}`, owner, leaseMs: 60_000 });
     const outcome = await agent.client
       .step(id, { verb: "route.set", route: name, spec }, () => undefined)
       .then(

@@ -48,7 +48,7 @@ async function splitsSince(hosted: HostedStack, from: string): Promise<number[]>
   const stop = new AbortController();
   const splits: number[] = [];
   const end = `the list since ${from}`;
-  const mark = hosted.client.begin({ target: "edge/none", owner: { who: end, why: end, pid: 1 } });
+  const mark = hosted.client.begin({ target: "edge/none", owner: { who: end, why: end, pid: 1 }, leaseMs: 60_000 });
   for await (const { at, message } of hosted.client.events(stop.signal)) {
     if (message.startsWith(end)) break;
     const split = /^route api: ([\d.]+)% to the candidate$/.exec(message)?.[1];
@@ -205,7 +205,11 @@ test("a route walks up through every stage, goes down at once, and survives whoe
   });
 
   await t.test("its backends stay while it leads there, and a destroy removes all of it", async () => {
-    const { id } = await client.begin({ target: "backend/main/blue", owner: { who: "ana", why: "x", pid: 1 } });
+    const { id } = await client.begin({
+      target: "backend/main/blue",
+      owner: { who: "ana", why: "x", pid: 1 },
+      leaseMs: 60_000,
+    });
     const remove = client.step(id, { verb: "backend.remove", edge: "main", backend: "blue" }, () => undefined);
     await assert.rejects(remove, /backend blue of edge main still takes requests of route api/);
     await client.abort(id, "refused");

@@ -159,7 +159,11 @@ test("a release is replaced in its place, behind two edges and under load, and p
 
   await t.test("the last server that answers is not taken away", async () => {
     const { client } = edges[0] as (typeof edges)[number];
-    const { id } = await client.begin({ target: "backend/main/web", owner: { who: "ana", why: "a look", pid: 1 } });
+    const { id } = await client.begin({
+      target: "backend/main/web",
+      owner: { who: "ana", why: "a look", pid: 1 },
+      leaseMs: 60_000,
+    });
     await client.step(
       id,
       { verb: "server.drain", edge: "main", backend: "web", server: "peer", deadline: "1 second" },
@@ -182,9 +186,8 @@ test("a release is replaced in its place, behind two edges and under load, and p
   await t.test("it is removed without a lost request, as soon as its edges have let go of it", async () => {
     said.length = 0;
     const inputs = nodes.inputs(await nodes.release("v2"), {});
-    const startedAt = performance.now();
-    await removePool(nodes.node.client, { ...inputs, drainDeadline: "5 minutes" }, contextOf(said));
-    assert.ok(performance.now() - startedAt < 120_000, "idle connections of the edges were waited for");
+    // Idle connections of the edges are not waited for, or this would take the hour.
+    await removePool(nodes.node.client, { ...inputs, drainDeadline: "1 hour" }, contextOf(said));
     assert.equal(await nodes.node.client.pool("web"), undefined);
     const drained = said.filter((line) => /server node of backend web on edge main has 0 connections left/.test(line));
     assert.equal(drained.length, 2, JSON.stringify(said));

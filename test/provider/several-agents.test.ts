@@ -18,12 +18,12 @@ async function edge(t: TestContext): Promise<TestAgent> {
   const agent = await startTestAgent(t);
   const { client } = agent;
   const http = { binds: [{ port: await freePorts(1) }], defaultBackend: "blue" };
-  const { id } = await client.begin({ target: "edge/main", owner });
+  const { id } = await client.begin({ target: "edge/main", owner, leaseMs: 60_000 });
   const spec = edgeSpec.parse({ frontends: { http } });
   await client.step(id, { verb: "edge.set", edge: "main", spec }, () => undefined);
   await client.commit(id);
   for (const backend of ["blue", "green"]) {
-    const { id } = await client.begin({ target: `backend/main/${backend}`, owner });
+    const { id } = await client.begin({ target: `backend/main/${backend}`, owner, leaseMs: 60_000 });
     await client.step(id, { verb: "backend.set", edge: "main", backend, spec: backendSpec.parse({}) }, () => undefined);
     await client.commit(id);
   }
@@ -76,7 +76,11 @@ test("a route's edges on two agents move in step", async (t) => {
   });
 
   await t.test("one that is held elsewhere refuses it before anything changes", async () => {
-    const { id } = await two.client.begin({ target: "route/api", owner: { ...owner, who: "ana@home" } });
+    const { id } = await two.client.begin({
+      target: "route/api",
+      owner: { ...owner, who: "ana@home" },
+      leaseMs: 60_000,
+    });
     await assert.rejects(walk("100%", look), /held: a transaction of ana@home.*\nNothing was changed\.$/s);
     assert.deepEqual(await splits(), [1000, 1000]);
     assert.equal((await one.client.status()).transactions.length, 0);

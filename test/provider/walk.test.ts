@@ -19,12 +19,12 @@ const owner = { who: "test", why: "test", pid: process.pid };
 async function world(t: TestContext) {
   const { client, directory } = await startTestAgent(t);
   const http = { binds: [{ port: await freePorts(1) }], defaultBackend: "blue" };
-  const edge = await client.begin({ target: "edge/main", owner });
+  const edge = await client.begin({ target: "edge/main", owner, leaseMs: 60_000 });
   const spec = edgeSpec.parse({ frontends: { http } });
   await client.step(edge.id, { verb: "edge.set", edge: "main", spec }, () => undefined);
   await client.commit(edge.id);
   for (const backend of ["blue", "green", "red"]) {
-    const { id } = await client.begin({ target: `backend/main/${backend}`, owner });
+    const { id } = await client.begin({ target: `backend/main/${backend}`, owner, leaseMs: 60_000 });
     await client.step(id, { verb: "backend.set", edge: "main", backend, spec: backendSpec.parse({}) }, () => undefined);
     await client.commit(id);
   }

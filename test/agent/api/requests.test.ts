@@ -352,7 +352,7 @@ test("steps at random, good and spoiled, get an answer in the documented form an
       }
       // What is good would be done: only its refusal is of interest here.
       if (step.safeParse(JSON.parse(text)).success) return;
-      const { id } = await client.begin({ target: "pool/web", owner: OWNER });
+      const { id } = await client.begin({ target: "pool/web", owner: OWNER, leaseMs: 60_000 });
       const answer = await ask(socket, "POST", `/v1/transactions/${id}/steps`, text);
       assert.equal(errorOf(answer).code, "invalid");
       assert.equal((await client.abort(id, "fuzz")).state, "undone");

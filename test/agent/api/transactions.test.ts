@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { AgentError } from "../../../agent/client/connection";
 import type { OpenRequest, StepInput, Target } from "../../../model/transaction";
 import { until } from "../../support/until";
 import { OWNER, startWorld, web } from "../pools/support/world";
+import { renewing } from "../support/pool";
 
 /** What an agent's refusal must be. */
 function refusal(code: string, message: RegExp) {
@@ -86,10 +88,11 @@ test("a transaction", async (t) => {
     await pool.promote("v1", { web: web() });
     const spec = await pool.spec("v2", { web: web() });
     const id = await begin("pool/lease", { leaseMs: 3000 });
-    await run(id, { verb: "pool.start", pool: "lease", spec });
-    await client.renew(id);
-    await run(id, { verb: "pool.switch", pool: "lease" });
-    assert.equal(await pool.get(), "web#0@v2");
+    await renewing(client, id, 3000, async () => {
+      await run(id, { verb: "pool.start", pool: "lease", spec });
+      await run(id, { verb: "pool.switch", pool: "lease" });
+      assert.equal(await pool.get(), "web#0@v2");
+    });
     await until("the undo", async () => (await client.transaction(id)).state === "undone");
     assert.equal(await pool.get(), "web#0@v1");
     const why = /its holder tester@here \(process \d+\) was silent for 3000 ms/;
@@ -103,9 +106,8 @@ test("a transaction", async (t) => {
   });
 
   await t.test("lives as long as its lease is renewed", async () => {
-    const id = await begin("pool/renewed", { leaseMs: 1000 });
-    for (const until = performance.now() + 2500; performance.now() < until; )
-      await new Promise((resolve) => setTimeout(resolve, 200)).then(() => client.renew(id));
+    const id = await begin("pool/renewed", { leaseMs: 3000 });
+    await renewing(client, id, 3000, () => sleep(4500));
     assert.equal((await client.transaction(id)).state, "open");
     await client.abort(id, "end");
   });

@@ -181,7 +181,11 @@ test("an agent's restart", async (t) => {
   });
 
   await t.test("waits for no transaction: it is refused while one is open", async () => {
-    const { id } = await client.begin({ target: "pool/other", owner: { who: "ana", why: "t", pid: 1 } });
+    const { id } = await client.begin({
+      target: "pool/other",
+      owner: { who: "ana", why: "t", pid: 1 },
+      leaseMs: 60_000,
+    });
     await assert.rejects(
       client.shutdown({ restart: true }),
       /the agent has an open transaction on pool\/other of ana since .*: wait for it/,

@@ -4,7 +4,7 @@ import { quantile } from "../../../model/histogram";
 import { SHADOW } from "../../../model/sli";
 import { owner, routeStep, send, side, until, world } from "./world";
 
-const MIRROR = { to: "dark", share: "100%", timeout: "1 second" } as const;
+const MIRROR = { to: "dark", share: "100%", timeout: "5 seconds" } as const;
 const OF_EACH = 10;
 
 test("the meter counts a shadow's answers by the same metrics, and apart from what clients got", async (t) => {
@@ -36,7 +36,9 @@ test("the meter counts a shadow's answers by the same metrics, and apart from wh
     [2 * OF_EACH + 1, OF_EACH, 0, 0],
   );
   const p50 = quantile(shadow.head, 0.5) ?? 0;
-  assert.ok(p50 >= 39 && p50 < 1000, `${p50} ms`);
+  const longest = quantile(shadow.head, 1) ?? 0;
+  // Quantiles are right to 1 %. The longest is the one that was given up.
+  assert.ok(p50 >= 39 && p50 < longest && longest >= 4950, `${p50} ms, ${longest} ms`);
   await until("the requests are counted", async () => (await counts()).counts.requests === copies);
   assert.equal((await counts()).counts.status5xx, 0);
   assert.equal((await counts("dark")).counts.requests, 0);

@@ -97,7 +97,7 @@ export async function world(t: TestContext, sides: Record<string, { port: number
   const agent = await startTestAgent(t);
   const port = await freePorts(1);
   const change = async (target: string, step: StepInput) => {
-    const { id } = await agent.client.begin({ target, owner });
+    const { id } = await agent.client.begin({ target, owner, leaseMs: 60_000 });
     await agent.client.step(id, step, () => undefined);
     await agent.client.commit(id);
   };

@@ -27,8 +27,8 @@ test("a candidate's health", { concurrency: true }, async (t) => {
       );
       assert.equal(failure, undefined);
       const { probes } = JSON.parse(await pool.get("/about")) as { probes: number[] };
-      // The app's clock starts with its program, some time after its process.
-      assert.ok((probes[0] ?? 0) > 300, `first probe after ${probes[0]} ms`);
+      // The kernel tells its start in hundredths of a second.
+      assert.ok((probes[0] ?? 0) >= 690, `first probe after ${probes[0]} ms`);
     }),
 
     t.test("is waited for while the app does not listen yet", async () => {
@@ -77,19 +77,14 @@ test("a candidate's health", { concurrency: true }, async (t) => {
     }),
 
     t.test("is not waited for beyond the deadline, however long one probe may take", async () => {
-      const { failure, ms } = await started(
-        "bound",
-        { HEALTH: "hang" },
-        { timeout: "1 minute", deadline: "3 seconds" },
-      );
-      assert.match(failure ?? "", /not healthy within 3 seconds: no answer within \d+ ms/);
-      // Which is what the one probe may take.
-      assert.ok(ms < 60_000, `${ms} ms`);
+      const { failure } = await started("bound", { HEALTH: "hang" }, { timeout: "5 minutes", deadline: "3 seconds" });
+      assert.match(failure ?? "", /not healthy within 3 seconds: no answer within \d{1,4} ms/);
     }),
 
     t.test("of a process that exits fails at once, with its last lines", async () => {
       const lines = Array.from({ length: 15 }, (_, index) => `line ${index + 1}`).join("\n");
-      const { failure, ms } = await started(
+      // At once, or this would take the hour of the deadline.
+      const { failure } = await started(
         "exits",
         { EXIT: "5:100", LISTEN_AFTER: "60000", SAY: lines },
         { deadline: "1 hour" },
@@ -99,7 +94,6 @@ test("a candidate's health", { concurrency: true }, async (t) => {
         failure,
       );
       assert.ok(failure?.includes("\n  | line 15"));
-      assert.ok(ms < 60_000);
     }),
   ]);
 });

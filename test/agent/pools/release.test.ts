@@ -22,7 +22,11 @@ test("a release", { concurrency: true }, async (t) => {
   const { client, directory } = world;
   const settled = async (pool: TestPool) => {
     // Events come by a stream of their own: once one is seen that was told after all others, they are all here.
-    const mark = await client.begin({ target: `edge/mark-${pool.name}`, owner: { who: "t", why: pool.name, pid: 1 } });
+    const mark = await client.begin({
+      target: `edge/mark-${pool.name}`,
+      owner: { who: "t", why: pool.name, pid: 1 },
+      leaseMs: 60_000,
+    });
     await client.abort(mark.id, `end of ${pool.name}`);
     while (!world.events.some(({ message }) => message.includes(`end of ${pool.name}`)))
       await new Promise((resolve) => setTimeout(resolve, 5));

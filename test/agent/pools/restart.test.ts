@@ -84,7 +84,11 @@ test("restarts", async (t) => {
       await refused({ process: "web" }),
       /^would-cut: .*web#0, web#1 are all the replicas that take the traffic: restart them rolling/,
     );
-    const { id } = await client.begin({ target: "pool/refused", owner: { who: "ana", why: "x", pid: 1 } });
+    const { id } = await client.begin({
+      target: "pool/refused",
+      owner: { who: "ana", why: "x", pid: 1 },
+      leaseMs: 60_000,
+    });
     assert.match(await refused({ process: "side" }), /^held: pool refused is held by a transaction of ana/);
     await client.abort(id, "done");
     await assert.rejects(client.restart("nowhere"), { code: "not-found" });

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { AgentClient } from "../../../agent/client/client";
 import type { StepInput, Target } from "../../../model/transaction";
+import { keepLease } from "../../../provider/resources/lease";
 
 /** An app whose releases differ by its environment: it answers with its release, and may ignore SIGTERM. */
 export const APP = `
@@ -28,7 +29,7 @@ export interface AppOptions {
   release: string;
   env?: Record<string, string>;
   replicas?: number;
-  drainDeadline?: "1 second" | "1 minute";
+  drainDeadline?: "1 second" | "1 minute" | "1 hour";
   gracefulStop?: "300 milliseconds" | "1 second" | "2 seconds" | "10 seconds";
 }
 
@@ -67,6 +68,24 @@ export async function change(client: AgentClient, target: Target, steps: StepInp
   } catch (error) {
     await client.abort(id, String(error));
     throw error;
+  }
+}
+
+/** Renews a transaction's lease while something is done in it: on a busy machine that may take longer than the lease. */
+export async function renewing<T>(
+  client: AgentClient,
+  id: string,
+  leaseMs: number,
+  work: () => Promise<T>,
+): Promise<T> {
+  let stop: () => void = () => undefined;
+  const lost = new Promise<never>((_, reject) => {
+    stop = keepLease(client, id, leaseMs, reject);
+  });
+  try {
+    return await Promise.race([work(), lost]);
+  } finally {
+    stop();
   }
 }
 

@@ -7,7 +7,7 @@ import type { OldProcess } from "../../../model/takeover";
 import { agentPid, startTestAgent } from "../../support/agent";
 import { freePorts, freeRange } from "../../support/ports";
 import { until } from "../../support/until";
-import { type AppOptions, change, OWNER, releaseFolder, startStep } from "../support/pool";
+import { type AppOptions, change, OWNER, releaseFolder, renewing, startStep } from "../support/pool";
 import { answers, oldWorld, takingEdge } from "./old-world";
 
 interface Beside {
@@ -86,8 +86,7 @@ test("an agent that is killed while it gives the port back starts the app once",
 
 test("a deployer that dies after the port was taken has it given back once its lease is over", async (t) => {
   const world = await beforeSwitch(t, { leaseMs: 4000 });
-  await world.client.renew(world.id);
-  await world.doSwitch();
+  await renewing(world.client, world.id, 4000, world.doSwitch);
   assert.notEqual(await isGivenBack(world), world.pid);
   await until("the undo to be told", async () => (await world.client.transaction(world.id)).state === "undone");
 });

@@ -143,7 +143,11 @@ export class World implements Subject {
 
   /** One step and its commit, from this process. */
   async change(target: `${string}/${string}`, step: StepInput): Promise<void> {
-    const { id } = await this.client.begin({ target, owner: { who: "test", why: "test", pid: process.pid } });
+    const { id } = await this.client.begin({
+      target,
+      owner: { who: "test", why: "test", pid: process.pid },
+      leaseMs: 60_000,
+    });
     await this.client.step(id, step, () => undefined);
     await this.client.commit(id);
   }

@@ -16,7 +16,7 @@ const owner = { who: "test", why: "test", pid: process.pid };
 
 /** One step and its commit. */
 export async function change(client: AgentClient, target: Target, step: StepInput): Promise<void> {
-  const { id } = await client.begin({ target, owner });
+  const { id } = await client.begin({ target, owner, leaseMs: 60_000 });
   await client.step(id, step, () => undefined);
   await client.commit(id);
 }
