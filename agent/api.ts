@@ -161,7 +161,7 @@ export interface EvidenceAnswer {
 }
 
 /** How a transaction stands. `undoing` still holds its target. */
-export type TransactionState = "open" | "undoing" | "committed" | "undone";
+type TransactionState = "open" | "undoing" | "committed" | "undone";
 
 export interface TransactionStatus {
   id: string;

@@ -44,7 +44,7 @@ function isDone({ outcome }: RecoveryItem): boolean {
   return outcome === "stopped" || outcome === "removed";
 }
 
-export function recoverText(items: readonly RecoveryItem[], forced: boolean, look: Look): string {
+function recoverText(items: readonly RecoveryItem[], forced: boolean, look: Look): string {
   if (items.length === 0)
     return `${toned("nothing to recover", "good", look)}: everything of this agent is looked after\n`;
   const lines = items.flatMap((item) => {

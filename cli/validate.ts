@@ -24,7 +24,7 @@ const answer = z.strictObject({
 
 /** What `sluice validate --json` prints. */
 export const validateDocument = answer.extend({ project: z.string(), stack: z.string() });
-export type ValidateDocument = z.output<typeof validateDocument>;
+type ValidateDocument = z.output<typeof validateDocument>;
 
 const DETAILS = `
 The program runs as pulumi preview would run it, but without an engine, a provider or a host: what the hosts say to it is the
@@ -110,7 +110,7 @@ function run(project: string, stack: string, { stderr }: Terminal): Promise<z.ou
   });
 }
 
-export function validateText({ stack, resources, failure }: ValidateDocument, look: Look): string {
+function validateText({ stack, resources, failure }: ValidateDocument, look: Look): string {
   const bad = resources.filter(({ problems }) => problems.length > 0);
   const lines = bad.flatMap(({ type, name, problems }) => [
     toned(`${type.split(":").at(-1)} ${name}`, "strong", look),

@@ -8,11 +8,11 @@ import type { HaproxyEdge } from "./haproxy-edge";
 import type { LocalHost } from "./local-host";
 
 /** Time for which the canary node is watched. */
-export const DEFAULT_WINDOW: Duration = "1 hour";
+const DEFAULT_WINDOW: Duration = "1 hour";
 /** Time between two probes of the canary node. */
-export const DEFAULT_INTERVAL: Duration = "30 seconds";
+const DEFAULT_INTERVAL: Duration = "30 seconds";
 /** What must hold of the canary node's answers. */
-export const DEFAULT_THRESHOLDS: readonly string[] = ["p95 < 500 ms", "5xx < 0.5 %"];
+const DEFAULT_THRESHOLDS: readonly string[] = ["p95 < 500 ms", "5xx < 0.5 %"];
 
 export interface CanaryNode {
   /** Host that runs the node. Change: refused while it serves. */

@@ -1,5 +1,3 @@
-/** Digest of an artifact: SHA-256 of the archive as it is sent, in hex. */
-export const ARTIFACT_DIGEST = /^[0-9a-f]{64}$/;
 /** Largest archive, in bytes. */
 export const MAX_ARCHIVE_BYTES = 1024 ** 3;
 /** Most that the files of an archive hold together, in bytes. */

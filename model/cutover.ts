@@ -9,20 +9,20 @@ export const DECOMMISSIONED = "decommissioned";
 /** Shares of the requests that go to the new system, one after the other. */
 const SHARES = ["1%", "10%", "50%", "100%"] as const satisfies readonly Percent[];
 /** The stages of a cutover, in their order. */
-export const CUTOVER_STAGES = [STABLE, "parity", "shadow", ...SHARES, DECOMMISSIONED] as const;
+const CUTOVER_STAGES = [STABLE, "parity", "shadow", ...SHARES, DECOMMISSIONED] as const;
 export type CutoverStage = (typeof CUTOVER_STAGES)[number];
 /** Stages that are held for a while. */
-export type HeldStage = "shadow" | (typeof SHARES)[number];
+type HeldStage = "shadow" | (typeof SHARES)[number];
 
 /** Share of requests with a server error that a read-serving system may have. */
-export const DEFAULT_ERRORS: Percent = "0.1%";
+const DEFAULT_ERRORS: Percent = "0.1%";
 /** Share of the requests whose copies the new system gets in the stage `shadow`. */
-export const DEFAULT_SHADOW: Percent = "100%";
+const DEFAULT_SHADOW: Percent = "100%";
 /** Time between two probes of the gates. */
 const DEFAULT_INTERVAL: Duration = "10 seconds";
 
 /** A figure that the new system tells of itself: of a Prometheus server, or at a URL that answers 200 to 299 while it is good. */
-export type SystemCheck =
+type SystemCheck =
   | {
       /** Address of a Prometheus server. */
       prometheus: string;

@@ -8,7 +8,7 @@ import { SLI_METRICS } from "./sli";
 import { threshold } from "./threshold";
 
 /** Fewest samples that an SLI is judged by, where a gate does not say. */
-export const DEFAULT_MIN_REQUESTS = 200;
+const DEFAULT_MIN_REQUESTS = 200;
 /** Meters keep this much. */
 const LONGEST_SOAK = "24 hours";
 /** What is shorter ends before the meter, which is up to 4.5 seconds behind, has told anything of it. */
@@ -150,7 +150,6 @@ export type MeterSliGate = z.output<typeof meterSli>;
 export type PrometheusSliGate = z.output<typeof prometheusSli>;
 export type HttpGate = z.output<typeof http>;
 export type CommandGate = z.output<typeof command>;
-export type HealthGate = z.output<typeof health>;
 export type SoakGate = z.output<typeof soak>;
 export type ParityGate = z.output<typeof parity>;
 

@@ -160,7 +160,7 @@ export function appliedIn(output: string, ids: readonly string[], prints: "all" 
 }
 
 /** Whether the migration of an id comes after another one, or is another one at all where there is none. */
-export function isAfter(id: string, other: string | undefined): boolean {
+function isAfter(id: string, other: string | undefined): boolean {
   return other === undefined || compareVersions(id, other) > 0;
 }
 

@@ -42,7 +42,6 @@ export const sample = z.strictObject({
   /** Share of the GET requests that are looked at. @default "1%". Change: live. */
   share: percent.default("1%"),
 });
-export type Sample = z.output<typeof sample>;
 
 /** What became of a route's copies since the agent's mirror was started. */
 export interface MirrorFigures {
@@ -63,7 +62,7 @@ export interface MirrorFigures {
 }
 
 /** Why a copy is dropped. */
-export const DROP_REASONS = {
+const DROP_REASONS = {
   queue: "HAProxy's queue for the agent was full: the agent was too slow, stopped or away",
   away: "the agent went away, or HAProxy could not reach it",
   body: "the body is larger than maxBody",

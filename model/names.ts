@@ -2,9 +2,9 @@ import { z } from "zod";
 import { shown } from "./explain";
 
 /** Longest name of an edge, backend, pool, process or server that a user gives: it must fit HAProxy's names and file names with room for suffixes. */
-export const MAX_NAME = 40;
+const MAX_NAME = 40;
 /** Longest name of a server in HAProxy: a process's name, its generation and its replica. */
-export const MAX_SERVER_NAME = 64;
+const MAX_SERVER_NAME = 64;
 
 const NAME = /^[a-z][a-z0-9-]{0,39}$/;
 const SERVER_NAME = /^[a-z][a-z0-9-]{0,63}$/;

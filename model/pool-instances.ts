@@ -23,7 +23,7 @@ export interface Instance {
 }
 
 /** The key of a replica, such as `web#0`; a singleton and a service of which there is one have their plain name. */
-export function replicaKey(
+function replicaKey(
   process: string,
   index: number,
   { policy, replicas }: Pick<ProcessTemplate, "policy" | "replicas">,

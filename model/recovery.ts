@@ -22,7 +22,7 @@ export const recoveryItem = z.strictObject({
 });
 export type RecoveryItem = z.output<typeof recoveryItem>;
 
-export const recoveryAnswer = z.strictObject({ items: z.array(recoveryItem) });
+const recoveryAnswer = z.strictObject({ items: z.array(recoveryItem) });
 export type RecoveryAnswer = z.output<typeof recoveryAnswer>;
 
 /** One thing that was looked at on a host. */
@@ -33,5 +33,5 @@ export const check = z.strictObject({
 });
 export type Check = z.output<typeof check>;
 
-export const doctorAnswer = z.strictObject({ now: z.iso.datetime(), checks: z.array(check) });
+const doctorAnswer = z.strictObject({ now: z.iso.datetime(), checks: z.array(check) });
 export type DoctorAnswer = z.output<typeof doctorAnswer>;

@@ -6,7 +6,7 @@ import { backendName, name, releaseId } from "./names";
 export const SHADOW = "_shadow";
 
 /** Which requests are meant: those that have everything that is named. Copies are meant only where {@link SHADOW} is named. */
-export const sliSelector = z.strictObject({
+const sliSelector = z.strictObject({
   edge: name,
   /** Name of a route. */
   route: z.string().min(1).max(64).optional(),
@@ -87,17 +87,8 @@ export function mergeAnswers(answers: readonly [SliAnswer, ...SliAnswer[]]): Sli
 }
 
 const QUANTILES = { p50: 0.5, p90: 0.9, p95: 0.95, p99: 0.99 } as const;
-export const RATIO_METRICS = ["errors", "5xx", "4xx"] as const;
-export const LATENCY_METRICS = [
-  "p50",
-  "p90",
-  "p95",
-  "p99",
-  "total p50",
-  "total p90",
-  "total p95",
-  "total p99",
-] as const;
+const RATIO_METRICS = ["errors", "5xx", "4xx"] as const;
+const LATENCY_METRICS = ["p50", "p90", "p95", "p99", "total p50", "total p90", "total p95", "total p99"] as const;
 export const SLI_METRICS = [...RATIO_METRICS, ...LATENCY_METRICS] as const;
 export type RatioMetric = (typeof RATIO_METRICS)[number];
 export type LatencyMetric = (typeof LATENCY_METRICS)[number];

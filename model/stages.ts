@@ -12,7 +12,7 @@ const NONE = "0%";
 /** Time for which a stage is watched, where it does not say. */
 export const DEFAULT_WINDOW: Duration = "5 minutes";
 /** Splits of the stages where a program declares none. */
-export const DEFAULT_SPLITS: readonly Percent[] = ["1%", "10%", "50%", "100%"];
+const DEFAULT_SPLITS: readonly Percent[] = ["1%", "10%", "50%", "100%"];
 /** Most stages of one route, and most gates of one stage. */
 const MAX_STAGES = 50;
 const MAX_GATES = 50;
@@ -38,7 +38,7 @@ const stageFields = z.strictObject({
   gates: z.array(gate).max(MAX_GATES).default([]),
 });
 
-export const stage = stageFields.transform(({ name, ...rest }) => ({ name: name ?? rest.split, ...rest }));
+const stage = stageFields.transform(({ name, ...rest }) => ({ name: name ?? rest.split, ...rest }));
 export type Stage = z.output<typeof stage>;
 export type StageInput = z.input<typeof stage>;
 
@@ -195,7 +195,7 @@ export function reached(stages: readonly Stage[], { split, stage }: Place): numb
 }
 
 /** One stage of a walk, with its split in 1/10,000. */
-export interface Leg {
+interface Leg {
   stage: Stage;
   split: number;
 }
@@ -211,7 +211,7 @@ export interface Walk {
 }
 
 /** Least time for which a stage is held on the way up, in milliseconds: its window, or that of a gate which has a longer one. */
-export function heldMs({ window, gates }: Stage): number {
+function heldMs({ window, gates }: Stage): number {
   const own = gates.flatMap((gate) => (isJudgedBefore(gate) || gate.window === undefined ? [] : [gate.window]));
   return Math.max(...[window, ...own].map(milliseconds));
 }

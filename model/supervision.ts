@@ -64,7 +64,6 @@ export const lifecycle = z.strictObject({
   /** Ends the process, within gracefulStop. @default none: the stop signal */
   stop: commandList.optional(),
 });
-export type Lifecycle = z.output<typeof lifecycle>;
 
 const MEMORY = { min: "1 MiB", max: "64 TiB" } as const;
 
@@ -77,7 +76,6 @@ export const memory = z.strictObject({
   /** Between two looks. @default "5 seconds" */
   interval: duration({ min: "100 milliseconds", max: "1 hour" }).default("5 seconds"),
 });
-export type Memory = z.output<typeof memory>;
 
 /** What the kernel lets a process have. */
 export const limits = z.strictObject({
@@ -95,7 +93,6 @@ export const limits = z.strictObject({
   /** Whether it is started without `cpu` and `memory` on a host that can't enforce them. @default false: the release is refused */
   optional: z.boolean().default(false),
 });
-export type Limits = z.output<typeof limits>;
 
 /** Standard output and standard error, kept in files on the host. */
 export const output = z.strictObject({
@@ -117,7 +114,6 @@ export const handover = z.strictObject({
    */
   fd: z.int().min(DESCRIPTORS.from).max(DESCRIPTORS.to),
 });
-export type Handover = z.output<typeof handover>;
 
 const ACCOUNT = /^(?:[a-z_][a-z0-9_.-]{0,31}\$?|\d{1,10})$/;
 

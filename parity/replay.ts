@@ -34,7 +34,7 @@ export interface ReplayHooks {
 }
 
 /** Mismatches that a replay keeps to show. */
-export const SHOWN = 5;
+const SHOWN = 5;
 
 /** Replays requests against both sides over HTTP, and counts what came of them. */
 export async function replay(

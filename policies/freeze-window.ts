@@ -7,7 +7,7 @@ import type { Judged, Unsure } from "./support/judged";
 import { type Circumstances, type Finding, policy } from "./support/policy";
 
 /** Stack config that lifts a freeze: an object with reason, who and until. */
-export const OVERRIDE_KEY = "sluice:freezeOverride";
+const OVERRIDE_KEY = "sluice:freezeOverride";
 const DEFAULT_LONGEST: Duration = "7 days";
 
 const config = freezeCalendar.extend({

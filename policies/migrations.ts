@@ -12,7 +12,7 @@ import type { Judged, Unsure } from "./support/judged";
 import { type Circumstances, type Finding, policy, type Seen } from "./support/policy";
 
 /** Stack config with the findings that operators let pass. */
-export const BYPASSES_KEY = "sluice:migrationBypasses";
+const BYPASSES_KEY = "sluice:migrationBypasses";
 
 export const migrations = policy({
   name: "migrations",

@@ -3,7 +3,7 @@ import type { EvidenceRecord, Figures, Mark, Point, Side, Stretch } from "../../
 import { bad, measure, mergeAnswers, type SliAnswer, type SliQuery } from "../../model/sli";
 
 /** Most points of one line of a chart. */
-export const MAX_POINTS = 240;
+const MAX_POINTS = 240;
 const LENGTHS_MS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600].map((seconds) => seconds * 1000);
 /** The meter keeps whole seconds for ten minutes, and ten seconds at a time for a day. */
 const FINE_KEPT_MS = 9 * 60_000;

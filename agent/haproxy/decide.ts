@@ -8,7 +8,7 @@ import { SPLITS_FILE, splitsText } from "./routes";
 import { drainMs, type Placement, path } from "./servers";
 
 /** How a wanted state gets into HAProxy: not at all, by its runtime API, by a hitless reload, or by starting it. */
-export type How = "nothing" | "runtime" | "reload" | "start";
+type How = "nothing" | "runtime" | "reload" | "start";
 
 export interface Plan {
   how: How;

@@ -39,11 +39,7 @@ export function fleetMends(
  * What in a worker differs from what is wanted and can be mended at run time. Servers that take traffic come before
  * those that give it up, so that a backend is never without one in between.
  */
-export function mends(
-  { placed, leaving }: Placement,
-  backends: Record<string, EdgeBackend>,
-  worker: WorkerSnapshot,
-): Mend[] {
+function mends({ placed, leaving }: Placement, backends: Record<string, EdgeBackend>, worker: WorkerSnapshot): Mend[] {
   const differing = placed.flatMap((server) => serverMends(server, backends[server.backend], worker));
   const leavingNow = leaving.flatMap((server) => leaveMends(server, worker));
   const paused = [...worker.frontends].flatMap(([name, { status }]) =>

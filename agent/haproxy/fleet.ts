@@ -4,7 +4,7 @@ import { type Processes, showProcesses } from "./master";
 import { type WorkerSnapshot, workerSnapshot } from "./snapshot";
 
 /** A worker of before a reload, which finishes what it has. */
-export interface OldWorker {
+interface OldWorker {
   pid: number;
   /** At least this long ago a newer worker took over, in seconds. */
   replacedForSeconds: number;

@@ -81,7 +81,7 @@ interface Target extends Plan {
   splitsOnDisk: string | undefined;
 }
 
-export type { How, Plan } from "./decide";
+export type { Plan } from "./decide";
 
 /** Path of the runtime API of an edge's HAProxy, in the edge's folder. */
 export function runtimeSocket(directory: string): string {

@@ -6,7 +6,7 @@ import { complaints } from "./validate";
 const RELOAD_DEADLINE_MS = 20_000;
 const RELOAD_PAUSE_MS = 10;
 
-export interface WorkerProcess {
+interface WorkerProcess {
   pid: number;
   /** Reloads since it was the newest: 0 for the current worker. After a failed reload the current one has more. */
   reloads: number;

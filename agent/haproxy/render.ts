@@ -16,9 +16,9 @@ import { routeLines, splitsText } from "./routes";
 import { byKey, groupByBackend, type Placed, path } from "./servers";
 
 /** Backend of frontends whose own does not exist (yet). Users' names hold no underscore. */
-export const UNAVAILABLE = "_unavailable";
+const UNAVAILABLE = "_unavailable";
 /** Frontend of HAProxy's Prometheus exporter. */
-export const METRICS = "_metrics";
+const METRICS = "_metrics";
 /** Time that an idle connection to a server is kept; below the 5 seconds after which Node.js closes it from its side. */
 const SERVER_IDLE = "1s";
 /** For HAProxy's own health check of a server, where the backend declares none. */
@@ -322,7 +322,7 @@ function backendLines(name: string, backend: BackendSpec): string[] {
 }
 
 /** What all servers of a backend have in common. A server added at run time gets nothing from `default-server`. */
-export function serverParameters({ health }: BackendSpec): string {
+function serverParameters({ health }: BackendSpec): string {
   const check =
     health === undefined
       ? `check inter ${TCP_CHECK_INTERVAL_MS}ms rise 2 fall 3`

@@ -26,7 +26,7 @@ export function splitKey(name: string, { stable, candidate }: Pick<RouteSpec, "s
 }
 
 /** The splits of all routes and pools that have a candidate, and the shares that are copied, in 1/10,000, by their key in the map. */
-export function splitsOf(routes: Routes, backends: Backends): Map<string, number> {
+function splitsOf(routes: Routes, backends: Backends): Map<string, number> {
   const entries = Object.entries(routes).flatMap(([name, route]): [string, number][] => [
     ...(route.candidate === undefined ? [] : [[splitKey(name, route), route.split] as [string, number]]),
     ...sharesOf(name, route),

@@ -113,7 +113,7 @@ function freeId(name: string, taken: ReadonlySet<string>): string {
 }
 
 /** The declared name behind a server's name within HAProxy. */
-export function nameOf(id: string): string {
+function nameOf(id: string): string {
   return id.split(".")[0] ?? id;
 }
 

@@ -20,7 +20,7 @@ export interface ServerSnapshot {
   sessions: number;
 }
 
-export interface FrontendSnapshot {
+interface FrontendSnapshot {
   /** `OPEN`; `PAUSED` after `disable frontend`, `STOP` after `shutdown frontend`. */
   status: string;
   sessions: number;
@@ -57,7 +57,7 @@ export async function workerSnapshot(socket: string, prefix = ""): Promise<Worke
 }
 
 /** Reads the answers of `show info`, `show stat`, `show servers state` and `show map`, in this order. */
-export function parseSnapshot(text: string): WorkerSnapshot {
+function parseSnapshot(text: string): WorkerSnapshot {
   const statAt = text.indexOf("# pxname,");
   const stateAt = text.indexOf("# be_id ");
   if (statAt < 0 || stateAt < statAt)

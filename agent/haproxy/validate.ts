@@ -42,7 +42,7 @@ export function complaints(output: string): string {
 }
 
 /** Puts the text of the lines that HAProxy names behind its message. */
-export function withLines(said: string, path: string, lines: readonly string[]): string {
+function withLines(said: string, path: string, lines: readonly string[]): string {
   const named = [...said.matchAll(/\[([^\]\s]+):(\d+)\]/g)].filter(([, file]) => file === path);
   const numbers = [...new Set(named.map(([, , number]) => Number(number)))];
   const texts = numbers.flatMap((number) => {

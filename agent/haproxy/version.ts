@@ -7,7 +7,7 @@ const run = promisify(execFile);
 /** For `haproxy -v`, in milliseconds. */
 const VERSION_DEADLINE_MS = 10_000;
 /** Lowest version that can add and remove servers with health checks at run time. */
-export const MINIMUM_VERSION = { major: 2, minor: 6 } as const;
+const MINIMUM_VERSION = { major: 2, minor: 6 } as const;
 
 export interface HaproxyVersion {
   /** As HAProxy prints it, such as `2.6.12-1+deb12u4`. */

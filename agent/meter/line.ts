@@ -11,7 +11,7 @@ export function logFormat(edge: string): string {
 export const METER_RING = "meter";
 
 /** Variable of a request that holds the name of its route. */
-export const ROUTE_VARIABLE = "txn.route";
+const ROUTE_VARIABLE = "txn.route";
 
 /** Longest line, in bytes: three names of 40 and one of 75 characters, and the numbers. */
 export const MAX_LINE = 512;

@@ -5,7 +5,7 @@ import { type ReleaseOf, SeriesTable } from "./series";
 import { addSlot, pack, type Slot, sizeOf } from "./slot";
 
 /** Length of a fine slot, and how long it is kept, in milliseconds. */
-export const FINE_MS = 1000;
+const FINE_MS = 1000;
 const FINE_KEPT_MS = 10 * 60_000;
 /** Length of a coarse slot, and how long it is kept, in milliseconds: a day, and room for "the last 24 hours" to be asked late. */
 export const COARSE_MS = 10_000;

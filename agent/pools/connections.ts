@@ -10,7 +10,7 @@ export async function connectionsTo(port: number): Promise<number> {
 }
 
 /** Counts the connections of a local port in a table such as `/proc/net/tcp`. */
-export function countIn(table: string, port: number): number {
+function countIn(table: string, port: number): number {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   return table.split("\n").filter((line) => {
     const [, local = "", , state] = line.trim().split(/\s+/);

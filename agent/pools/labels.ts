@@ -4,7 +4,7 @@ import { type Facts, fill } from "../../model/template";
 import { type Account, runningAs } from "./account";
 
 /** Commands that run beside a process, templates filled in. */
-export interface Commands {
+interface Commands {
   quiet?: string[] | undefined;
   drain?: string[] | undefined;
   stop?: string[] | undefined;

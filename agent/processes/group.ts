@@ -11,7 +11,7 @@ import {
 } from "./identity";
 
 /** How long what an app leaves behind in its group may take to end by itself after SIGTERM, in milliseconds. */
-export const LEFTOVER_GRACE_MS = 1000;
+const LEFTOVER_GRACE_MS = 1000;
 /** How long a process may take to be gone after SIGKILL, in milliseconds; one that waits for a disk can take longer. */
 export const KILL_DEADLINE_MS = 10_000;
 const POLL_MS = 5;

@@ -98,7 +98,7 @@ function heldAddresses(spec: EdgeSpec, found: readonly Named[]): string[] {
  * Whether HAProxy can listen on an address beside all who do: both must have set SO_REUSEPORT, which the kernel does not
  * tell of another process's socket, and be of the same user, which it tells.
  */
-export function canShare(listener: Pick<Listener, "address" | "port">, found: readonly Named[]): boolean {
+function canShare(listener: Pick<Listener, "address" | "port">, found: readonly Named[]): boolean {
   return found.every(({ entry, processes }) =>
     processes.every((one) =>
       one.listens.every(

@@ -258,7 +258,7 @@ export function asNamed({ pid, argv, since }: OldOne): NamedProcess {
 }
 
 /** The system unit that a process belongs to; nothing for one of a login session, a container or a host without systemd. */
-export function unitOf(pid: number): string | undefined {
+function unitOf(pid: number): string | undefined {
   // A host may have a hierarchy of both kinds, of which systemd uses one or both.
   return read(`/proc/${pid}/cgroup`)
     ?.split("\n")

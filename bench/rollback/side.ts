@@ -14,7 +14,7 @@ export interface Side {
   promote(release: string): Promise<Promotion>;
 }
 
-export interface Promotion {
+interface Promotion {
   /** Resolves when all is put back, once the probe turned red. */
   rolledBack: Promise<void>;
 }

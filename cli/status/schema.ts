@@ -2,14 +2,14 @@ import { z } from "zod";
 
 const time = z.iso.datetime().describe("ISO 8601");
 
-export const problem = z.strictObject({
+const problem = z.strictObject({
   subject: z.string().describe("what has it, such as `pool web` or `worker#0 of pool web`"),
   message: z.string(),
   outage: z.boolean().optional().describe("true where requests fail because of it, or nobody can tell whether they do"),
 });
 export type Problem = z.output<typeof problem>;
 
-export const processStatus = z.strictObject({
+const processStatus = z.strictObject({
   key: z.string().describe("inside its pool, such as `web#0`"),
   id: z.string().describe("on its host, such as `web.3.web.0`"),
   policy: z.string(),
@@ -36,7 +36,7 @@ export const processStatus = z.strictObject({
 });
 export type ProcessStatus = z.output<typeof processStatus>;
 
-export const poolStatus = z.strictObject({
+const poolStatus = z.strictObject({
   name: z.string(),
   edge: z.string().optional().describe("none for a pool that is replaced in place"),
   release: z.string().describe("that serves; empty before the first"),
@@ -60,7 +60,7 @@ export const poolStatus = z.strictObject({
 });
 export type PoolStatus = z.output<typeof poolStatus>;
 
-export const edgeStatus = z.strictObject({
+const edgeStatus = z.strictObject({
   name: z.string(),
   haproxy: z.enum(["running", "stopped"]),
   config: z.enum(["as declared", "changed by hand", "not loaded"]),
@@ -73,7 +73,7 @@ export const edgeStatus = z.strictObject({
 });
 export type EdgeStatus = z.output<typeof edgeStatus>;
 
-export const routeStatus = z.strictObject({
+const routeStatus = z.strictObject({
   name: z.string(),
   stable: z.string(),
   candidate: z.string().optional(),
@@ -92,7 +92,7 @@ export const routeStatus = z.strictObject({
 });
 export type RouteStatus = z.output<typeof routeStatus>;
 
-export const backendStatus = z.strictObject({
+const backendStatus = z.strictObject({
   name: z.string(),
   edge: z.string(),
   servers: z.array(z.strictObject({ name: z.string(), address: z.string(), state: z.string(), weight: z.int() })),

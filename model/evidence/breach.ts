@@ -3,7 +3,7 @@ import type { EvidenceRecord } from "./record";
 import { formatLatency, formatRatio } from "./words";
 
 /** A metric that a breached gate measured last, beside what it was held against. */
-export interface Compared {
+interface Compared {
   metric: string;
   measured: string;
   /** `limit 500 ms`, or `stable side 240 ms`. */

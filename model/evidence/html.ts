@@ -25,6 +25,6 @@ function markupOf(value: Content): string {
   return escaped(String(value));
 }
 
-export function escaped(text: string): string {
+function escaped(text: string): string {
   return text.replace(UNFIT, "\u00b7").replace(/[&<>"']/g, (character) => ESCAPES[character] ?? "");
 }

@@ -55,7 +55,6 @@ const bound = z.object({
   /** Whether it is about the shadow's answers. */
   shadow: z.boolean().optional(),
 });
-export type Bound = z.output<typeof bound>;
 
 const stageGate = z.object({
   gate: short,
@@ -88,7 +87,7 @@ const probeNote = z.object({
 });
 
 /** What the deploying side tells an agent during a transaction, for its evidence. */
-export const note = z.discriminatedUnion("kind", [
+const note = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("program"), at, program }),
   z.object({ kind: z.literal("plan"), stages: z.array(plannedStage).max(MAX_PLANNED) }),
   plannedStage.extend({ kind: z.literal("stage"), at }),

@@ -3,7 +3,7 @@ import { type Owner, owner } from "../transaction";
 import { plannedStage, program } from "./note";
 
 /** Of the format of `evidence.json`. Fields may be added without a new one. */
-export const EVIDENCE_VERSION = 1;
+const EVIDENCE_VERSION = 1;
 
 /** Milliseconds since the epoch. */
 const at = z.int().min(0);
@@ -33,7 +33,6 @@ export type Point = z.output<typeof point>;
 
 /** Whose requests: those of the two sides of a change, all of them, or their copies for the shadow. */
 const role = z.enum(["candidate", "stable", "all", "shadow"]);
-export type Role = z.output<typeof role>;
 
 const side = z.object({
   role,

@@ -25,7 +25,7 @@ export async function checkMigrations(
   return { verdict: results.every(({ verdict }) => verdict === "safe") ? "safe" : "unsafe", files: results };
 }
 
-export function verdictOf(findings: readonly Finding[]): FileResult["verdict"] {
+function verdictOf(findings: readonly Finding[]): FileResult["verdict"] {
   return findings.some(({ level }) => level === "error") ? "unsafe" : "safe";
 }
 

@@ -16,7 +16,7 @@ export interface Verdict {
   affects?: readonly Affected[];
 }
 
-export type Judges = {
+type Judges = {
   readonly [Kind in Action["kind"]]?: (action: Extract<Action, { kind: Kind }>, scene: Scene) => Verdict | undefined;
 };
 

@@ -5,14 +5,14 @@ import type { Json } from "./json";
 import { isSecretName, REDACTED, type Redactor } from "./redact";
 
 /** Rows of each kind that a diff shows. */
-export const MAX_ROWS_SHOWN = 5;
+const MAX_ROWS_SHOWN = 5;
 /** Fields of one pair of rows that a diff shows. */
 const MAX_FIELDS_SHOWN = 10;
 /** Rows of each side among which pairs are looked for: the work grows with its square. */
 const MAX_PAIRED = 20;
 
 /** One field in which two rows differ; a side without the field has no member for it. */
-export interface FieldDiff {
+interface FieldDiff {
   field: string;
   upstream?: Json;
   candidate?: Json;

@@ -33,7 +33,7 @@ const endpoint = z.preprocess(
  */
 export const mapping = z.record(z.string().min(1), endpoint);
 
-export interface Endpoint {
+interface Endpoint {
   /** A template from "/", or a name for `{endpoint}`. */
   path: string;
   method: "GET" | "POST";

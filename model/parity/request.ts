@@ -50,7 +50,7 @@ const segment = z
   });
 
 /** A line of the form `{"game", "query", "params"}`. */
-export const queryLine = z.strictObject({
+const queryLine = z.strictObject({
   game: segment,
   query: segment,
   params: z.record(z.string(), param).default({}),
@@ -79,7 +79,7 @@ export const headers = z
   .transform((given) => Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value])));
 
 /** A line of the form `{"method", "path", "headers", "body"}`. A body that is not a text is sent as JSON. */
-export const generalLine = z.strictObject({
+const generalLine = z.strictObject({
   method: z.string().toUpperCase().pipe(z.enum(METHODS)).default("GET"),
   path: requestPath,
   headers: headers.default({}),

@@ -15,7 +15,7 @@ interface OnAgent {
 }
 
 /** An edge on an agent. */
-export interface EdgeRef {
+interface EdgeRef {
   agent: OnAgent["agent"];
   edge: string;
 }

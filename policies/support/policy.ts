@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { Judged, Kind, Unsure } from "./judged";
 import type { Stack } from "./stack";
 
-export type Level = "advisory" | "mandatory";
+type Level = "advisory" | "mandatory";
 
 /** Something that speaks against a resource. */
 export interface Finding {

@@ -3,7 +3,7 @@ import { shown } from "../../model/explain";
 import type { Stack } from "./stack";
 
 /** Stack config that says whether a stack is production, whatever its name is. */
-export const PRODUCTION_KEY = "sluice:production";
+const PRODUCTION_KEY = "sluice:production";
 /** `prod` or `production` as a word of the name, such as `prod`, `eu-production` or `prod2`; not `pre-prod` or `nonprod`. */
 export const PRODUCTION_NAME = "(?<!(?:pre|non|not)[-_.]?)(?<![a-z])prod(?:uction)?(?![a-z])";
 

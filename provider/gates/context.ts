@@ -72,8 +72,6 @@ export interface ProbeContext extends GateContext {
   looks: number;
 }
 
-export type Prober = (context: ProbeContext) => Promise<Probe>;
-
 export function found(verdict: Verdict, text: string, values: Record<string, number> = {}): Probe {
   return { verdict, text, values };
 }

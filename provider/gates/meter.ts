@@ -95,7 +95,7 @@ function tooFew({ counts: { requests } }: SliAnswer, least: number): Probe {
 }
 
 /** Whether all thresholds hold; a metric without a sample has no verdict. */
-export function judge(thresholds: readonly string[], answer: SliAnswer): Probe {
+function judge(thresholds: readonly string[], answer: SliAnswer): Probe {
   const read = thresholds
     .map(thresholdOf)
     .map((threshold) => ({ threshold, value: measure(answer, threshold.metric) }));
@@ -114,7 +114,7 @@ export function judge(thresholds: readonly string[], answer: SliAnswer): Probe {
  * Compares two sides. What is looked at many times is found worse by chance at some time: the chance of a false alarm is
  * divided among all looks and metrics (Bonferroni), so that the confidence is of the whole watch.
  */
-export function compare(
+function compare(
   { metrics, confidence, tolerance }: NonNullable<MeterSliGate["notWorseThanStable"]>,
   candidate: SliAnswer,
   stable: SliAnswer,

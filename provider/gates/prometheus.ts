@@ -21,7 +21,7 @@ const success = z.object({
 const failure = z.object({ status: z.literal("error"), errorType: z.string(), error: z.string() });
 
 /** Something is wrong with the query or the address: no retry will mend it. */
-export class BadQuery extends Error {}
+class BadQuery extends Error {}
 
 interface Value {
   labels: Record<string, string>;
@@ -29,7 +29,7 @@ interface Value {
 }
 
 /** The PromQL of a gate. */
-export function queryOf(gate: Pick<PrometheusSliGate, "query" | "quantile" | "errorRatio">): string {
+function queryOf(gate: Pick<PrometheusSliGate, "query" | "quantile" | "errorRatio">): string {
   if (gate.quantile !== undefined) return quantileQuery(gate.quantile);
   return gate.errorRatio === undefined ? (gate.query ?? "") : errorRatioQuery(gate.errorRatio);
 }

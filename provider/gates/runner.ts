@@ -46,7 +46,7 @@ export class GateBreach extends Error {
 }
 
 /** Probes a gate once. What goes wrong meanwhile, a timeout included, is no verdict and never a pass. */
-export async function probe(gate: Gate, context: ProbeContext): Promise<Probe> {
+async function probe(gate: Gate, context: ProbeContext): Promise<Probe> {
   const timeoutMs = milliseconds(gate.timeout);
   const late = AbortSignal.timeout(timeoutMs);
   const signal = AbortSignal.any([context.signal, late]);

@@ -12,7 +12,7 @@ import { agentRef } from "./agent-ref";
 const GZIPPED = /\.(tar\.gz|tgz)$/;
 
 /** Why a folder or archive of the deployer can't be sent to hosts; nothing where it can. */
-export async function artifactProblem(path: string): Promise<string | undefined> {
+async function artifactProblem(path: string): Promise<string | undefined> {
   let facts: Awaited<ReturnType<typeof stat>>;
   try {
     facts = await stat(path);

@@ -10,7 +10,7 @@ import { type Failure, isUnknown, type Properties } from "../server";
 import { type AgentRef, agentRef } from "./agent-ref";
 
 /** The edges that lead to a pool which is replaced in place. */
-export const serves = serving.extend({
+const serves = serving.extend({
   edges: z
     .array(z.strictObject({ agent: agentRef, edge: name }))
     .min(1)

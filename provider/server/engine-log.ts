@@ -4,7 +4,7 @@ import { LogRequest, LogSeverity } from "@pulumi/pulumi/proto/engine_pb";
 import type { Log } from "./resource";
 
 /** At most one status per resource is sent in this time; the last one is always sent. */
-export const PROGRESS_INTERVAL_MS = 250;
+const PROGRESS_INTERVAL_MS = 250;
 /** A message that the engine does not take within this time is given up, as the operation matters more. */
 const SEND_DEADLINE_MS = 2_000;
 

@@ -2,7 +2,7 @@ import { type ServiceError, status } from "@grpc/grpc-js";
 import { Interrupted } from "./operations";
 
 /** A gRPC status message travels in an HTTP/2 header, percent-encoded: a longer one would break the whole response. */
-export const MAX_MESSAGE_BYTES = 12_000;
+const MAX_MESSAGE_BYTES = 12_000;
 
 /**
  * The gRPC error for what an operation threw. Its code is always one that the engine calls recoverable: `Unknown`,
@@ -15,7 +15,7 @@ export function grpcError(thrown: unknown, redact: (text: string) => string = (t
 }
 
 /** An error's message, followed by those of its causes that it does not repeat. */
-export function messageOf(thrown: unknown): string {
+function messageOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return String(thrown);
   const inner = thrown instanceof AggregateError ? thrown.errors : thrown.cause === undefined ? [] : [thrown.cause];
   const own = thrown.message || thrown.name;

@@ -2,9 +2,9 @@ import { getAt } from "./path";
 import type { Unmarshalled } from "./value";
 
 /** Shorter secrets are not looked for in texts: they would blot out ordinary words. */
-export const MIN_REDACTED_LENGTH = 4;
+const MIN_REDACTED_LENGTH = 4;
 /** A text that merely holds a secret of this length is a secret itself; a shorter one must be equal to it. */
-export const MIN_CONTAINED_LENGTH = 8;
+const MIN_CONTAINED_LENGTH = 8;
 const MASK = "[secret]";
 
 /** Knows the secret strings of one operation, and keeps them out of whatever leaves it. */

@@ -93,14 +93,14 @@ export interface DiffRequest<I, S> {
   ignoreChanges: readonly string[];
 }
 
-export interface UpdateRequest<I, S> {
+interface UpdateRequest<I, S> {
   id: string;
   olds: S;
   oldInputs: I;
   news: I;
 }
 
-export interface DeleteRequest<I, S> {
+interface DeleteRequest<I, S> {
   id: string;
   state: S;
   inputs: I;
@@ -110,7 +110,7 @@ export interface DeleteRequest<I, S> {
   declares(target: string): boolean;
 }
 
-export interface Observed<I, S> {
+interface Observed<I, S> {
   id: string;
   inputs: I;
   outputs: S;

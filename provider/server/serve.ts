@@ -8,9 +8,9 @@ import { type ProviderDefinition, ProviderService } from "./service";
 /** A whole stack of resources can be in one message, and the engine's own limit is 400 MiB. */
 const MAX_MESSAGE_BYTES = 400 * 1024 * 1024;
 /** The engine kills a plugin 5 s after it asked it to end. */
-export const END_GRACE_MS = 4_500;
+const END_GRACE_MS = 4_500;
 /** With the engine dead nobody waits, but an undo that takes longer is the agents' to finish when the lease ends. */
-export const ORPHAN_GRACE_MS = 10_000;
+const ORPHAN_GRACE_MS = 10_000;
 const PARENT_CHECK_MS = 500;
 
 export interface Running {

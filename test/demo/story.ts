@@ -15,7 +15,7 @@ export interface Story extends ProjectSpec {
   steps: readonly Step[];
 }
 
-export interface Step {
+interface Step {
   name: string;
   run: (demo: Demo) => Promise<Done>;
 }

@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { Lane } from "./lane";
 
 /** Header with the number of a request, by which it is found in an edge's log. */
-export const NUMBER_HEADER = "x-load-request";
+const NUMBER_HEADER = "x-load-request";
 
 export interface Target {
   host: string;
@@ -28,7 +28,7 @@ export interface Answer {
 }
 
 /** The request has no complete answer. */
-export class ExchangeError extends Error {
+class ExchangeError extends Error {
   constructor(
     message: string,
     /** The server closed a reused connection that had been idle, before any byte of an answer. */

@@ -41,7 +41,7 @@ export interface Load {
   stop(): Promise<LoadReport>;
 }
 
-export const DEFAULT_MIX: LoadMix = { rate: 100, connections: 8, postShare: 0.25, slow: 2, websockets: 4, streams: 2 };
+const DEFAULT_MIX: LoadMix = { rate: 100, connections: 8, postShare: 0.25, slow: 2, websockets: 4, streams: 2 };
 const DEFAULT_SLOW_SECONDS = 3;
 const DEFAULT_WEBSOCKET_SECONDS: Range = [2, 6];
 const DEFAULT_STREAM_SECONDS: Range = [2, 5];

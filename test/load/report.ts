@@ -3,7 +3,7 @@ import { createHistogram } from "node:perf_hooks";
 /** What the load consists of: paced GETs and POSTs, slow responses, WebSockets, event streams. */
 export type Kind = "get" | "post" | "slow" | "websocket" | "stream";
 
-export interface Failure {
+interface Failure {
   /** When it was noticed, ISO 8601. */
   time: string;
   kind: Kind;

@@ -39,7 +39,7 @@ export interface Page {
   requests: string[];
 }
 
-export interface Clip {
+interface Clip {
   x: number;
   y: number;
   width: number;

@@ -7,7 +7,7 @@ import { findExecutables, isExecutable, pathFolders, withFolderFirst } from "./e
 import { findOfficialEngine, installOfficialEngine, OFFICIAL_ENGINE_VERSION } from "./official-engine.mjs";
 import { atLeast, parseVersion } from "./version.mjs";
 
-export const OLDEST_ENGINE = "3.220";
+const OLDEST_ENGINE = "3.220";
 /** Some wrappers named `pulumi` download the CLI when they are first asked anything. */
 const VERSION_DEADLINE_MS = 10_000;
 

@@ -5,7 +5,7 @@ import { SetupError } from "./errors.mjs";
 import { findExecutables, pathFolders, withFolderFirst, withFolderLast } from "./executables.mjs";
 import { atLeast, parseVersion } from "./version.mjs";
 
-export const OLDEST_HAPROXY = "2.6";
+const OLDEST_HAPROXY = "2.6";
 const VERSION_DEADLINE_MS = 5_000;
 const APT_DEADLINE_MS = 5 * 60_000;
 

@@ -63,7 +63,7 @@ export type LockMode =
 /** As people call it: `table`, `materialized view`, `function`. */
 export type ObjectKind = string;
 
-export interface DomainSpec {
+interface DomainSpec {
   base: TypeRef;
   constrained: boolean;
 }
@@ -136,7 +136,7 @@ export type TableAction =
   /** In the catalogue alone, under a lock that is held for a moment. */
   | { kind: "alter-minor"; lock: LockMode };
 
-export interface Drop {
+interface Drop {
   kind: "drop";
   object: ObjectKind;
   /** Of what hangs on a table (a trigger, rule or policy): the table. */
@@ -149,7 +149,7 @@ export interface Drop {
   together: number;
 }
 
-export interface Rename {
+interface Rename {
   kind: "rename";
   object: ObjectKind;
   name: Name;

@@ -96,11 +96,6 @@ export function optionText({ arg }: DefElem): string | undefined {
   return undefined;
 }
 
-/** Two expressions, but for places and casts. */
-export function sameExpression(left: unknown, right: unknown): boolean {
-  return canonical(left) === canonical(right);
-}
-
 export function canonical(node: unknown): string {
   return JSON.stringify(node, (key, value: unknown) => {
     if (key === "location" || key === "rexpr_list_start" || key === "rexpr_list_end") return undefined;

@@ -110,7 +110,7 @@ export interface FunctionFact {
 
 const SEPARATOR = "\u001f";
 export const keyOf = (schema: string, name: string): string => `${schema}${SEPARATOR}${name}`;
-export const TEMPORARY_SCHEMA = "pg_temp";
+const TEMPORARY_SCHEMA = "pg_temp";
 
 export interface Resolved {
   key: string;

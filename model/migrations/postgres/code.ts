@@ -160,7 +160,7 @@ function expressionOf(run: Execution, sql: string): Pg.Node | undefined {
 }
 
 /** Statements that come as text: a SQL function's body, or what constant EXECUTE runs. */
-export function runText(run: Execution, sql: string, at: At, context: CodeContext): void {
+function runText(run: Execution, sql: string, at: At, context: CodeContext): void {
   let statements: { node: Pg.Node }[];
   try {
     statements = run.parser.parse(sql);

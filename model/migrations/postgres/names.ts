@@ -9,7 +9,7 @@ export interface Name {
 
 const PLAIN = /^[a-z_][a-z0-9_$]*$/;
 /** PostgreSQL cuts longer names. */
-export const MAX_IDENTIFIER_BYTES = 63;
+const MAX_IDENTIFIER_BYTES = 63;
 
 export function quoteIdentifier(name: string): string {
   return PLAIN.test(name) && !RESERVED_WORDS.has(name) ? name : `"${name.replaceAll('"', '""')}"`;
@@ -29,7 +29,7 @@ export function derivedName(...parts: string[]): string {
   return cutIdentifier(parts.join("_"));
 }
 
-export function cutIdentifier(name: string): string {
+function cutIdentifier(name: string): string {
   let cut = name;
   while (utf8Length(cut) > MAX_IDENTIFIER_BYTES) cut = cut.slice(0, -1);
   return cut;

@@ -21,7 +21,7 @@ export class SyntaxProblem extends Error {
 }
 
 /** Longer texts are not parsed: the parser's memory would not be given back. */
-export const MAX_TEXT = 16 * 1024 * 1024;
+const MAX_TEXT = 16 * 1024 * 1024;
 
 export interface Parser {
   /** @throws SyntaxProblem */

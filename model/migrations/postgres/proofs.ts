@@ -10,7 +10,7 @@ export function conjuncts(node: Node): Node[] {
 }
 
 /** The column of `column IS NOT NULL`, or of `NOT (column IS NULL)`. */
-export function notNullColumn(node: Node): string | undefined {
+function notNullColumn(node: Node): string | undefined {
   if ("BoolExpr" in node && node.BoolExpr.boolop === "NOT_EXPR") {
     const [inner] = node.BoolExpr.args ?? [];
     return inner && "NullTest" in inner && inner.NullTest.nulltesttype === "IS_NULL"
@@ -27,7 +27,7 @@ export function isProvenNotNull(relation: Relation | undefined, column: string):
 }
 
 /** The parts of all checks that every row is known to pass. */
-export function validatedConjuncts(relation: Relation | undefined): Node[] {
+function validatedConjuncts(relation: Relation | undefined): Node[] {
   return [...(relation?.constraints.values() ?? [])].flatMap(({ kind, valid, expression }) =>
     kind === "check" && valid && expression ? conjuncts(expression) : [],
   );

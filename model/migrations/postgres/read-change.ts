@@ -1,6 +1,5 @@
 import type * as Pg from "libpg-query";
 import type { Action } from "./actions";
-import { unwrap } from "./ast";
 import { type Name, nameOfParts, nameOfRangeVar, stringsOf } from "./names";
 import { objectName, objectNameOf } from "./objects";
 
@@ -55,12 +54,4 @@ export function readRename({
 export function readSetSchema({ objectType, relation, object, newschema = "" }: Pg.AlterObjectSchemaStmt): Action[] {
   const name = relation ? nameOfRangeVar(relation) : objectNameOf(object);
   return [{ kind: "set-schema", object: objectName(objectType), name, to: newschema }];
-}
-
-/** The statement's kind in the words that people write it with. */
-export function statementKind(node: Pg.Node): string {
-  return unwrap(node)[0]
-    .replace(/Stmt$/, "")
-    .replace(/([a-z])([A-Z])/g, "$1 $2")
-    .toUpperCase();
 }

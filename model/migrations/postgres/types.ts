@@ -61,7 +61,7 @@ export function typeOf(type: TypeName | undefined): TypeRef {
 }
 
 /** Whether it names a type of pg_catalog: with that schema, or with none. */
-export const mayBeBuiltin = ({ schema }: TypeRef): boolean => schema === undefined || schema === "pg_catalog";
+const mayBeBuiltin = ({ schema }: TypeRef): boolean => schema === undefined || schema === "pg_catalog";
 
 export const isBuiltin = (type: TypeRef): boolean => mayBeBuiltin(type) && BUILTIN_TYPES.has(type.name);
 

@@ -27,7 +27,7 @@ function isNullDefault({ default: value }: ColumnSpec): boolean {
 }
 
 /** The three migrations that bring a column which the old release does not know, and end with it being required. */
-export function requiredColumnSteps(table: Name, column: string, type: string): string {
+function requiredColumnSteps(table: Name, column: string, type: string): string {
   const [t, c] = [qn(table), q(column)];
   const check = q(`${table.name}_${column}_not_null`);
   return steps(
@@ -49,7 +49,7 @@ export function requiredColumnSteps(table: Name, column: string, type: string): 
   );
 }
 
-export function notNullSteps(table: Name, column: string): string {
+function notNullSteps(table: Name, column: string): string {
   return steps(...requireSteps(table, column));
 }
 

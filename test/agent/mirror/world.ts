@@ -16,7 +16,7 @@ export function until<T>(what: string, probe: () => T | Promise<T>) {
 export const owner = { who: "test", why: "test", pid: process.pid };
 
 /** A request as a server got it. */
-export interface Got {
+interface Got {
   method: string;
   url: string;
   headers: IncomingHttpHeaders;

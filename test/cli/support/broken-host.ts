@@ -45,7 +45,7 @@ export async function brokenHost(t: Cleanup): Promise<BrokenHost> {
 }
 
 /** An HTTP server that can be taken down, and comes back on its port. */
-export interface ServerOnPort {
+interface ServerOnPort {
   port: number;
   up(): Promise<void>;
   down(): Promise<void>;

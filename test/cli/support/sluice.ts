@@ -59,7 +59,7 @@ export function follow(args: readonly string[], { env = {} }: Pick<SluiceOptions
   return { child, stdout: () => text };
 }
 
-export interface Report {
+interface Report {
   clean: boolean;
   verdict: string;
   requests: Record<string, number>;

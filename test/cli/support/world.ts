@@ -1,4 +1,3 @@
-import { dirname, join } from "node:path";
 import type { StepInput } from "../../../model/transaction";
 import { change, edgeStep, releaseFolder } from "../../agent/support/pool";
 import { type Cleanup, startTestAgent, type TestAgent } from "../../support/agent";
@@ -59,9 +58,4 @@ export async function world(t: Cleanup, processes: Processes = {}, replicas = 2)
     pool,
     sluice: (args, options) => sluice([...args, "--socket", agent.socket], options),
   };
-}
-
-/** A folder in which a stale socket is left, as by an agent that was killed. */
-export function beside(socket: string, name: string): string {
-  return join(dirname(socket), name);
 }

@@ -30,7 +30,7 @@ export interface Fault {
   skip?: string | undefined;
 }
 
-export interface Strike {
+interface Strike {
   hit(): Promise<void> | void;
   /** What somebody does about it afterwards: the host is switched on, the disk is cleared. */
   mend?(): Promise<void>;

@@ -4,7 +4,7 @@ import type { SliAnswer, SliQuery } from "../../../model/sli";
 import type { Clock, GateContext } from "../../../provider/gates";
 
 /** Time that passes as fast as it is waited for. */
-export class FakeClock implements Clock {
+class FakeClock implements Clock {
   time = 1_800_000_000_000;
   now = (): number => this.time;
   sleep = async (ms: number, signal: AbortSignal): Promise<void> => {

@@ -15,7 +15,7 @@ const APP = join(__dirname, "..", "..", "fixtures", "canary", "app.mjs");
 const owner = { who: "test", why: "test", pid: process.pid };
 
 /** One step and its commit. */
-export async function change(client: AgentClient, target: Target, step: StepInput): Promise<void> {
+async function change(client: AgentClient, target: Target, step: StepInput): Promise<void> {
   const { id } = await client.begin({ target, owner, leaseMs: 60_000 });
   await client.step(id, step, () => undefined);
   await client.commit(id);

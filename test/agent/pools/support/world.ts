@@ -5,7 +5,7 @@ import type { PoolInput } from "../../../../model/pool";
 import type { AgentEvent } from "../../../../model/transaction";
 import { type Cleanup, startTestAgent, type TestAgent } from "../../../support/agent";
 import { freePorts } from "../../../support/ports";
-import { change, edgeStep, OWNER } from "../../support/pool";
+import { change, OWNER } from "../../support/pool";
 
 const APP = join(__dirname, "../../../fixtures/pools/app.cjs");
 /** Ports of a pool's range: enough for two releases of a few processes. */
@@ -161,4 +161,4 @@ export class TestPool {
   }
 }
 
-export { change, edgeStep, OWNER };
+export { change, OWNER };

@@ -12,7 +12,7 @@ import { PROGRAM } from "./program";
 const APP = path.join(REPOSITORY, "test", "fixtures", "engine", "app.mjs");
 const PORTS = 40;
 /** Frontends of the edge, by the backend that they lead to; each has a port of its own. */
-export const FRONTENDS = ["web", "stable", "nodes", "tried", "plain"] as const;
+const FRONTENDS = ["web", "stable", "nodes", "tried", "plain"] as const;
 
 /** A resource of each kind, by its key in the program. */
 export const KINDS = {
