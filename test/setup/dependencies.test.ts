@@ -60,6 +60,16 @@ test("this platform's optional package must be there, and a tree copied from ano
   assert.equal(lockMismatch(lock, copied, { platform: "darwin", arch: "arm64" }), undefined);
 });
 
+test("what only another platform's package needs may be absent", () => {
+  const mac = { ...nativeMac, dependencies: { helper: "1.0.0" } };
+  const helper = { version: "1.0.0", integrity: "sha512-h", optional: true };
+  const withHelper = { packages: { ...lock.packages, "node_modules/mac": mac, "node_modules/helper": helper } };
+  assert.equal(lockMismatch(withHelper, installed, machine), undefined);
+  const linux = { ...nativeLinux, dependencies: { helper: "1.0.0" } };
+  const needed = { packages: { ...withHelper.packages, "node_modules/linux": linux } };
+  assert.match(lockMismatch(needed, installed, machine) ?? "", /helper .* not installed/);
+});
+
 test("a dependency that was edited in package.json only does not match", () => {
   const locked = { packages: { "": { dependencies: { zod: "4.6.7" } } } };
   assert.equal(manifestMismatch({ dependencies: { zod: "4.6.7" } }, locked), undefined);

@@ -26,6 +26,9 @@ const INSTALL_ARGS = ["ci", "--ignore-scripts", "--include=dev", "--include=opti
  * @property {string[]} [os]
  * @property {string[]} [cpu]
  * @property {string[]} [libc]
+ * @property {Record<string, string>} [dependencies]
+ * @property {Record<string, string>} [optionalDependencies]
+ * @property {Record<string, string>} [peerDependencies]
  */
 /** @typedef {{packages?: Record<string, LockEntry & {[field: string]: unknown}>}} LockFile */
 
@@ -143,7 +146,7 @@ export function lockMismatch(lock, installed, machine) {
     if (!place.startsWith("node_modules/")) continue;
     const found = present[place];
     if (found === undefined) {
-      if (mayBeAbsent(entry, machine)) continue;
+      if (mayBeAbsent(entry, machine) || isOfAbsentOnes(place, entry, wanted, present)) continue;
       return `${place} ${entry.version ?? ""} is not installed`;
     }
     if (!suits(found, machine)) return `${place} was installed for another platform`;
@@ -164,6 +167,23 @@ function mayBeAbsent(entry, machine) {
   if (entry.optional !== true && entry.devOptional !== true) return false;
   // npm chooses by the C library as well, which Node.js cannot tell cheaply.
   return !suits(entry, machine) || entry.libc !== undefined;
+}
+
+/**
+ * Whether a package is there only for optional ones that are not installed here, such as one for WebAssembly.
+ *
+ * @param {string} place
+ * @param {LockEntry} entry
+ * @param {Record<string, LockEntry>} wanted
+ * @param {Record<string, LockEntry>} present
+ */
+function isOfAbsentOnes(place, entry, wanted, present) {
+  if (entry.optional !== true && entry.devOptional !== true) return false;
+  const name = place.slice(place.lastIndexOf("node_modules/") + "node_modules/".length);
+  const dependents = Object.entries(wanted).filter(([, { dependencies, optionalDependencies, peerDependencies }]) =>
+    [dependencies, optionalDependencies, peerDependencies].some((names) => names?.[name] !== undefined),
+  );
+  return dependents.length > 0 && dependents.every(([dependent]) => present[dependent] === undefined);
 }
 
 /**
