@@ -238,10 +238,13 @@ async function start(
   await meter.start().catch((error: Error) => events.emit(`the meter can't start: ${error.message}`));
   await host.boot();
   outages.start();
-  for (const { id, target } of open.filter((one) => !isCommitted(one.id))) {
-    const notUp = await upAgain(host.supervisor, concerns(target, [host.committed]).pools);
-    events.emit(`the transaction on ${target} is undone${butNotUp(notUp)}`, { transaction: id, target });
-  }
+  const undone = open.filter(({ id }) => !isCommitted(id));
+  await Promise.all(
+    undone.map(async ({ id, target }) => {
+      const notUp = await upAgain(host.supervisor, concerns(target, [host.committed]).pools);
+      events.emit(`the transaction on ${target} is undone${butNotUp(notUp)}`, { transaction: id, target });
+    }),
+  );
   evidence.recover(open);
   void host.restorer.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
   void host.restorer.inBackground([], () =>

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
@@ -180,6 +180,45 @@ test("an undo ends once what it puts back is up, or says what is not", async (t)
   assert.equal(failed.notUp, said);
   const told = `the transaction on pool/web is undone, but not all of it is up yet: ${said}`;
   await until("the event", async () => (await news()) === told);
+});
+
+test("after a restart, each undo is told once its own processes are up, whatever another one waits for", async (t) => {
+  const { client, directory, about } = await startTestAgent(t);
+  const { from, to } = await freeRange(9);
+  const path = await releaseFolder(directory);
+  const pools = { web: { from: from + 1, to: from + 4 }, api: { from: from + 5, to } };
+  const ready = (pool: string) => join(directory, `${pool}.ready`);
+  const steps = (pool: keyof typeof pools, release: string): StepInput[] => {
+    const start = startStep({ path, ports: pools[pool], release }, pool);
+    const clock = {
+      policy: "singleton" as const,
+      command: `until [ -e ${ready(pool)} ]; do sleep 0.05; done; echo ready; exec sleep 1000`,
+      shell: true,
+      health: { line: "ready", deadline: "1 minute" as const },
+    };
+    const spec = { ...start.spec, processes: { ...start.spec.processes, clock } };
+    return [{ ...start, spec }, ...(["pool.switch", "pool.follow"] as const).map((verb) => ({ verb, pool }))];
+  };
+  const undone = async () => {
+    const text = await readFile(join(directory, "events.ndjson"), "utf8");
+    return text.match(/the transaction on pool\/\w+ is undone/g) ?? [];
+  };
+  await change(client, "edge/main", [edgeStep(from)]);
+  const names = ["web", "api"] as const;
+  for (const pool of names) {
+    await writeFile(ready(pool), "");
+    await change(client, `pool/${pool}`, steps(pool, "v1"));
+    const { id } = await client.begin({ target: `pool/${pool}`, owner: OWNER, leaseMs: 60_000 });
+    for (const step of steps(pool, "v2")) await client.step(id, step, () => undefined);
+  }
+  await rm(ready("web"));
+  send(about.pid, "SIGKILL");
+  await until("the undo of what is up", async () => (await undone()).length > 0);
+  assert.deepEqual(await undone(), ["the transaction on pool/api is undone"]);
+  await writeFile(ready("web"), "");
+  await until("the other one", async () => (await undone()).length === 2);
+  const running = names.map(async (pool) => (await client.pool(pool))?.live.processes.clock);
+  assert.deepEqual(await Promise.all(running), ["running", "running"]);
 });
 
 async function environmentOf(pid: number): Promise<string> {
