@@ -140,6 +140,19 @@ export interface NotObserved<T = never> {
   known?: T;
 }
 
+/**
+ * `POST /v1/compare`: what is committed of a step's target, and what the step would commit, in one shape. A secret environment
+ * variable is a keyed digest under `secretEnv`.
+ */
+export interface CompareAnswer {
+  /** Nothing where the target is not there. */
+  committed?: Compared | undefined;
+  wanted: Compared;
+}
+
+/** What a target is to be, and of a pool its candidate where there is one. */
+export type Compared = Record<string, unknown> & { canary?: object };
+
 export interface AgentStatus {
   agent: About;
   edges: Record<string, EdgeAnswer | NotObserved>;

@@ -180,11 +180,18 @@ export class Host {
     return isNewGeneration(this.committed.pools[pool], this.parts.secrets.split(spec, secretNames).spec);
   }
 
-  /** What becomes of the release that a pool tries. */
-  fateOfTried({ pool, spec, secrets: names, canary }: Extract<Step, { verb: "pool.start" }>): Fate | undefined {
+  /** The pool that a step begins, with digests for its secrets. */
+  wantedPool({ spec, secrets: names, canary }: Extract<Step, { verb: "pool.start" }>) {
     const { secrets } = this.parts;
-    const tried = canary && secrets.split(canary, canary.secrets).spec;
-    return fateOfTried(this.committed.pools[pool], { spec: secrets.split(spec, names).spec, canary: tried });
+    const tried =
+      canary && secrets.split({ release: canary.release, processes: canary.processes }, canary.secrets).spec;
+    return { ...secrets.split(spec, names).spec, ...(tried !== undefined && { canary: tried }) };
+  }
+
+  /** What becomes of the release that a pool tries. */
+  fateOfTried(step: Extract<Step, { verb: "pool.start" }>): Fate | undefined {
+    const { canary, ...spec } = this.wantedPool(step);
+    return fateOfTried(this.committed.pools[step.pool], { spec, canary });
   }
 
   /** Resolves once the mirror takes what the working state has copied, or after some seconds without it. */

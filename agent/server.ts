@@ -11,6 +11,7 @@ import { claimProblem, declarer } from "../model/ownership";
 import { type SliAnswer, sliQuery } from "../model/sli";
 import { openRequest, PROTOCOL, step, targetOf } from "../model/transaction";
 import type { About, AgentStatus, EvidenceAnswer, NotObserved, PoolObservation } from "./api";
+import { compareStep } from "./compare";
 import type { Events } from "./events";
 import type { Evidence } from "./evidence/evidence";
 import type { Host } from "./host";
@@ -97,6 +98,7 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
   ["GET", /^\/v1\/meter$/, async ({ parts }) => parts.meter.status()],
   ["GET", /^\/v1\/metrics$/, metrics],
   ["POST", /^\/v1\/check$/, check],
+  ["POST", /^\/v1\/compare$/, async ({ parts, body }) => compareStep(parts.host, parse(step, body))],
   ["POST", /^\/v1\/plan$/, async ({ parts, body }) => planStep(parts.host, parse(step, body))],
   ["POST", /^\/v1\/transactions$/, async ({ parts, body }) => parts.transactions.begin(parse(openRequest, body))],
   [

@@ -8,6 +8,7 @@ import type { AgentEvent, OpenRequest, Step, StepInput } from "../../model/trans
 import type {
   AgentStatus,
   BackendObservation,
+  CompareAnswer,
   EdgeAnswer,
   EvidenceAnswer,
   EvidenceList,
@@ -111,6 +112,16 @@ export class AgentClient {
   /** What a step would do, without doing it. */
   plan(step: Step | StepInput): Promise<PlanAnswer> {
     return this.connection.call("POST", "/v1/plan", step);
+  }
+
+  /** What is committed of a step's target beside what it sets; nothing from an agent of before this was known. */
+  async compare(step: Step | StepInput): Promise<CompareAnswer | undefined> {
+    try {
+      return await this.connection.call<CompareAnswer>("POST", "/v1/compare", step);
+    } catch (error) {
+      if (error instanceof AgentError && error.code === "unknown-route") return undefined;
+      throw error;
+    }
   }
 
   begin(request: OpenRequest): Promise<TransactionAnswer> {

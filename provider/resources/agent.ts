@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import type { About } from "../../agent/api";
+import type { About, CompareAnswer } from "../../agent/api";
 import { aboutAgent, installAgent, restartAgent, startAgent, stopAgent } from "../../agent/client/launch";
 import { type AgentOptions, agentOptions, isLiveChange } from "../../model/agent";
 import { absolutePath } from "../../model/names";
 import type { Claim } from "../../model/ownership";
 import { agentBundle, type Checked, type Context, type DiffRequest, type Properties, type Resource } from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
+import { committedDifferences } from "./committed";
 import { differences, moveFailures, parseInputs, withLive } from "./inputs";
 import { changeClaim, createClaim, type Declared, ownerAfter, ownerInPreview } from "./ownership";
 
@@ -37,8 +38,12 @@ export const agentResource: Resource = {
     return { failures, inputs: { ...withLive(values, olds, EXPECTED, urn), version: agentBundle().version } };
   },
 
-  async diff(_context, request: DiffRequest<Properties, Properties>) {
-    const entries = differences(request, { expected: () => EXPECTED });
+  async diff(context, request: DiffRequest<Properties, Properties>) {
+    const declared = differences(request, { expected: () => EXPECTED });
+    const newer = await committedDifferences(context, request, declared, (news) => [
+      { compare: () => compareOptions(request.olds as unknown as State, news as unknown as Inputs) },
+    ]);
+    const entries = [...declared, ...newer];
     const upgrade = request.olds.version !== request.news.version ? [{ path: "version", kind: "update" as const }] : [];
     return { entries: [...entries, ...upgrade] };
   },
@@ -130,9 +135,20 @@ async function assertIdle({ directory, socket }: About): Promise<void> {
     );
 }
 
+async function compareOptions({ socket }: State, wanted: Inputs): Promise<CompareAnswer> {
+  const about = await aboutAgent(socket);
+  return { committed: about?.options, wanted: optionsOf(wanted) };
+}
+
+function optionsOf(inputs: Inputs & Declared): AgentOptions {
+  const { directory: _directory, version: _version, live: _live, declaredBy: _by, ...options } = inputs;
+  return options;
+}
+
 /** Brings the agent to its declared version and options, wherever it is now. */
 async function ensure(wanted: Inputs, oldSocket: string, { signal, log }: Context): Promise<State> {
-  const { directory, version, live: _live, declaredBy: _by, ...options } = wanted as Inputs & Declared;
+  const { directory, version } = wanted;
+  const options = optionsOf(wanted);
   const before = (await aboutAgent(oldSocket)) ?? (await aboutAgent(wanted.socket));
   if (before !== undefined && before.directory !== directory)
     throw new Error(

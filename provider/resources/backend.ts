@@ -6,6 +6,7 @@ import type { Claim } from "../../model/ownership";
 import { type Context, containsUnknown, isUnknown, type Properties, type Resource } from "../server";
 import { lookAtBackend } from "./agent-look";
 import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
+import { type Comparison, committedDifferences, comparison } from "./committed";
 import { checkedOnHost } from "./host-check";
 import { differences, moveFailures, parseInputs, renameFailures } from "./inputs";
 import { eachWhenKnown } from "./known";
@@ -44,12 +45,11 @@ export const backendResource: Resource = {
 
   async diff(context, request) {
     await sayOutage(context, request.news);
-    return {
-      entries: differences(request, {
-        ignored: ["agent.socket", ...Object.keys(backendDeclarations)],
-        expected: expectedLive,
-      }),
-    };
+    const entries = differences(request, {
+      ignored: ["agent.socket", ...Object.keys(backendDeclarations)],
+      expected: expectedLive,
+    });
+    return { entries: [...entries, ...(await committedDifferences(context, request, entries, comparisons))] };
   },
 
   async create(context, { inputs }) {
@@ -128,6 +128,10 @@ async function sayOutage(context: Context, news: Properties): Promise<void> {
       return taking.length === 0 ? undefined : `has ${taking.join(", ")} take requests`;
     },
   });
+}
+
+function comparisons(inputs: Properties): Comparison[] {
+  return [comparison(inputs.agent as AgentRef, setStep(inputs))];
 }
 
 function setStep(inputs: Properties) {

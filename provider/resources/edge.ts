@@ -4,6 +4,7 @@ import { name } from "../../model/names";
 import type { Claim } from "../../model/ownership";
 import { type Context, containsUnknown, type Properties, type Resource } from "../server";
 import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
+import { type Comparison, committedDifferences, comparison } from "./committed";
 import { checkedOnHost } from "./host-check";
 import { differences, moveFailures, parseInputs, renameFailures } from "./inputs";
 import { eachWhenKnown, whenKnown } from "./known";
@@ -41,12 +42,8 @@ export const edgeResource: Resource = {
 
   async diff(context, request) {
     await sayOutages(context, request.news);
-    return {
-      entries: differences(request, {
-        ignored: ["agent.socket"],
-        expected: expectedLive,
-      }),
-    };
+    const entries = differences(request, { ignored: ["agent.socket"], expected: expectedLive });
+    return { entries: [...entries, ...(await committedDifferences(context, request, entries, comparisons))] };
   },
 
   async create(context, { inputs }) {
@@ -118,6 +115,10 @@ async function sayOutages(context: Context, news: Properties): Promise<void> {
     mendedBy: (backend, health) =>
       leads(backend) ? mendedByConverging(health) : "leads the requests of its frontends elsewhere",
   });
+}
+
+function comparisons(inputs: Properties): Comparison[] {
+  return [comparison(inputs.agent as AgentRef, setStep(inputs))];
 }
 
 function setStep(inputs: Properties) {

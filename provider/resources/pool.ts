@@ -9,6 +9,7 @@ import { type Context, type Failure, type Properties, type Resource, UNKNOWN } f
 import { askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
 import { withArtifact } from "./artifact";
 import { canaryGateFailures, candidateFailures } from "./canary-check";
+import { committedDifferences } from "./committed";
 import { replaceInPlace, type StartStep } from "./in-place";
 import { inPlaceFailures } from "./in-place-check";
 import { differences, moveFailures, parseInputs, renameFailures, withLive } from "./inputs";
@@ -23,6 +24,7 @@ import {
   removeClaim,
   stillOwns,
 } from "./ownership";
+import { poolComparison } from "./pool-comparison";
 import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
 import { sayPoolPlan } from "./pool-plan";
 import { removePool } from "./pool-removal";
@@ -70,14 +72,16 @@ export const poolResource: Resource = {
     };
   },
 
-  async diff(_context, request) {
-    return {
-      entries: differences(request, {
-        // Where an artifact lies on who deploys says nothing: its digest is part of the release's path.
-        ignored: ["agent.socket", "artifact", "canary.artifact", ...Object.keys(poolDeclarations)],
-        expected: expectedLive,
-      }),
-    };
+  async diff(context, request) {
+    const entries = differences(request, {
+      // Where an artifact lies on who deploys says nothing: its digest is part of the release's path.
+      ignored: ["agent.socket", "artifact", "canary.artifact", ...Object.keys(poolDeclarations)],
+      expected: expectedLive,
+    });
+    const newer = await committedDifferences(context, request, entries, (news) => [
+      poolComparison(news as unknown as PoolInputs, startStep(news, context)),
+    ]);
+    return { entries: [...entries, ...newer] };
   },
 
   async create(context, { inputs }) {

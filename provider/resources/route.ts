@@ -19,6 +19,7 @@ import {
   UNKNOWN,
 } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
+import { type Comparison, committedDifferences, comparison } from "./committed";
 import { gateFailures } from "./gate-checks";
 import { asRecorded, differences, parseInputs, renameFailures, withLive } from "./inputs";
 import { eachWhenKnown, whenKnown } from "./known";
@@ -94,12 +95,11 @@ export const routeResource: Resource = {
 
   async diff(context, request) {
     await sayOutages(context, request.news);
-    return {
-      entries: differences(request, {
-        ignored: ["agent.socket", ...Object.keys(routeDeclarations)],
-        expected: (inputs) => expectedLive(inputs as unknown as Inputs),
-      }),
-    };
+    const entries = differences(request, {
+      ignored: ["agent.socket", ...Object.keys(routeDeclarations)],
+      expected: (inputs) => expectedLive(inputs as unknown as Inputs),
+    });
+    return { entries: [...entries, ...(await committedDifferences(context, request, entries, comparisons))] };
   },
 
   async create(context, { inputs }) {
@@ -188,6 +188,18 @@ async function sayOutages(context: Context, news: Properties): Promise<void> {
         mendedBy: (backend, health) =>
           leads(backend) ? mendedByConverging(health) : "leads the requests of the route elsewhere",
       });
+}
+
+function comparisons(news: Properties): Comparison[] {
+  const inputs = news as unknown as Inputs;
+  return hostsOf(inputs).map(({ agent, edges }, index) => ({
+    ...comparison(agent, setStep(inputs.name, declaredOf(news), edges, target(inputs))),
+    input: ([first = "", ...rest]) => {
+      // Its share is part of what is live.
+      if (first === "split") return undefined;
+      return index > 0 && first === "edges" ? ["others", index - 1, first, ...rest] : [first, ...rest];
+    },
+  }));
 }
 
 function declaredOf(inputs: Properties): DeclaredRoute {

@@ -4,7 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { until } from "../../support/until";
 import { commandTable, everyKind } from "./support/table";
-import { KINDS, type Whole } from "./support/whole";
+import { type Change, KINDS, type Whole } from "./support/whole";
 
 /** Whatever was live is what an update finds, so that it has nothing to do. */
 const NOTHING = "--expect-no-changes";
@@ -32,17 +32,25 @@ commandTable("commands about a whole stack, while requests go on", (whole) => [
     refused: /"urn:pulumi:dev::test::sluice:index:Pool::web"\s+cannot be deleted\s+because it is protected/,
   },
   {
-    name: "an older state restored: stack import, and up",
+    name: "an older state restored: stack import, and up without a refresh brings back what is declared",
     run: async ({ stack }) => {
       await whole.declare();
       await whole.must(stack.up());
       const { stdout } = await whole.must(stack.run("stack", "export", "--stack", "dev"));
-      await whole.declare({ plain: { args: { servers: await heavier(whole) } } });
+      await whole.declare(await newer(whole));
       await whole.must(stack.up());
       await stack.write("older.json", stdout);
       await whole.must(stack.run("stack", "import", "--stack", "dev", "--file", "older.json"));
       await whole.declare();
-      return stack.up();
+      const { stdout: preview } = await whole.must(stack.preview());
+      for (const says of NEWER) assert.match(preview, says);
+      return stack.up("--refresh=false");
+    },
+    reloads: true,
+    look: async () => {
+      const { options } = await whole.clients.agent.about();
+      assert.equal(options.evidence, undefined);
+      await whole.must(whole.stack.up(NOTHING));
     },
   },
   {
@@ -99,6 +107,20 @@ commandTable("commands about a whole stack, while requests go on", (whole) => [
   },
 ]);
 
+/** Another setting of a resource of every kind, of which only the weight of a server shows in what is live. */
+async function newer(whole: Whole): Promise<Record<string, Change>> {
+  const later = { args: { drainDeadline: "3 seconds" } };
+  return {
+    agent: { args: { evidence: { days: 30 } } },
+    edge: { args: { maxConnections: 900 } },
+    plain: { args: { balance: "leastconn", servers: await heavier(whole) } },
+    web: later,
+    tried: later,
+    "node-a": later,
+    api: { args: { testers: { header: "x-tester", value: "yes" } } },
+  };
+}
+
 /** The plain backend's servers, with another weight. */
 async function heavier({ clients }: Whole): Promise<object> {
   const { servers = {} } = (await clients.agent.backend("main", "plain"))?.live ?? {};
@@ -109,6 +131,15 @@ async function heavier({ clients }: Whole): Promise<object> {
     }),
   );
 }
+
+/** How a preview tells of each of them, after an older state was restored. */
+const NEWER = [
+  /agent has evidence: \{"count":300,"days":30,"size":"200 MiB"\}, which/,
+  /agent has maxConnections: 900, which/,
+  /agent has balance: "leastconn"(, \S+: 50)?, which/,
+  /agent has drainDeadline: "3 seconds", which/,
+  /agent has testers: \{"header":"x-tester","value":"yes"\}, which/,
+];
 
 async function moveBackend(whole: Whole) {
   const { stack } = whole;

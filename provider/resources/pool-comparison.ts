@@ -1,0 +1,34 @@
+import type { CompareAnswer } from "../../agent/api";
+import { shareAt } from "../../model/pool-share";
+import type { Path } from "../server";
+import { type Comparison, comparison } from "./committed";
+import type { StartStep } from "./in-place";
+import type { PoolInputs } from "./pool-inputs";
+
+/** What a pool's agent has committed beside what is declared. */
+export function poolComparison({ agent, canary }: PoolInputs, step: StartStep): Comparison {
+  const { compare } = comparison(agent, step);
+  return {
+    compare: async () => {
+      const answer = await compare();
+      return answer && withCandidate(answer, canary);
+    },
+    input: (path) => inputOf(path, canary?.processes !== undefined),
+  };
+}
+
+/** Where only one side has a candidate, what is live shows that. */
+function withCandidate({ committed, wanted }: CompareAnswer, declared: PoolInputs["canary"]): CompareAnswer {
+  const { canary: before, ...others } = committed ?? {};
+  const { canary: after, ...rest } = wanted;
+  if (before === undefined || after === undefined || declared === undefined)
+    return { committed: committed && others, wanted: rest };
+  const { split: _live, ...drawn } = shareAt(declared, 0);
+  return { committed, wanted: { ...rest, canary: { ...after, ...drawn } } };
+}
+
+/** @param own whether the candidate declares processes of its own */
+function inputOf(path: Path, own: boolean): Path {
+  const declared = path.map((key) => (key === "secretEnv" ? "env" : key));
+  return declared[0] === "canary" && declared[1] === "processes" && !own ? declared.slice(1) : declared;
+}
