@@ -28,7 +28,8 @@ type ValidateDocument = z.output<typeof validateDocument>;
 
 const DETAILS = `
 The program runs as pulumi preview would run it, but without an engine, a provider or a host: what the hosts say to it is the
-preview's matter. Encrypted config values are replaced by a text. Other providers' resources are taken as they are.`;
+preview's matter. Encrypted config values are replaced by a text. Other providers' resources are taken as they are. A program
+that logs an error, sets an exit code, or waits for something that never comes is not good, since an update fails by it.`;
 
 interface Given {
   project?: string;
@@ -104,9 +105,12 @@ function run(project: string, stack: string, { stderr }: Terminal): Promise<z.ou
       result = answer.parse(message);
     });
     child.on("error", reject);
-    child.on("close", (code, signal) =>
-      done(result ?? { resources: [], failure: `the program ended early (${signal ?? `exit code ${code}`})` }),
-    );
+    child.on("close", (code, signal) => {
+      const how = signal ?? `exit code ${code}`;
+      if (result === undefined) done({ resources: [], failure: `it ended early (${how})` });
+      else if (code !== 0) done({ failure: `it ended by ${how}: see what it printed`, ...result });
+      else done(result);
+    });
   });
 }
 

@@ -1,10 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { parse } from "yaml";
 import { resources } from "../resources";
-import { type Context, type Path, type Properties, renderPath, UNKNOWN } from "../server";
+import { type Context, containsUnknown, type Path, type Properties, renderPath, UNKNOWN } from "../server";
+import { configOf, readManifest } from "./config";
 
 /**
  * Runs a stack's program without an engine, and checks what it declares by the provider's own Check, as far as no host is
@@ -20,16 +19,16 @@ interface Validated {
 
 /** How the SDK marks a secret value in inputs. */
 const SECRET_KEY = "4dabf18193072939515e22adb298388d";
-/** Stands for a config value that only the stack's passphrase opens. */
-const SEALED = "a-value-that-is-encrypted";
 
 const found: Promise<Validated>[] = [];
+/** The resource that has declared each target first. */
+const declarers = new Map<string, string>();
 let failure: string | undefined;
+let ended = false;
 
 async function main(project: string, stack: string): Promise<void> {
-  const manifest = parse(await readFile(join(project, "Pulumi.yaml"), "utf8")) as Record<string, string>;
-  const settings = await readFile(join(project, manifest.stackConfigDir ?? ".", `Pulumi.${stack}.yaml`), "utf8");
-  const config = configOf(parse(settings) as { config?: Record<string, unknown> } | null);
+  const manifest = await readManifest(project);
+  const config = await configOf(project, stack, manifest);
   process.env.PULUMI_CONFIG = JSON.stringify(config);
   process.env.PULUMI_NODEJS_STACK = stack;
   process.env.PULUMI_NODEJS_PROJECT = manifest.name;
@@ -43,15 +42,6 @@ async function main(project: string, stack: string): Promise<void> {
   else await exported;
 }
 
-/** Sealed values are there, since a program may demand them. */
-function configOf(settings: { config?: Record<string, unknown> } | null): Record<string, string> {
-  const entries = Object.entries(settings?.config ?? {}).map(([key, value]) => {
-    if (typeof value === "object" && value !== null && "secure" in value) return [key, SEALED];
-    return [key, typeof value === "object" ? JSON.stringify(value) : String(value)];
-  });
-  return Object.fromEntries(entries) as Record<string, string>;
-}
-
 function declare({ type, name, inputs }: pulumi.runtime.MockResourceArgs): {
   id: string;
   state: Record<string, unknown>;
@@ -60,6 +50,7 @@ function declare({ type, name, inputs }: pulumi.runtime.MockResourceArgs): {
   if (resource !== undefined) {
     const secrets: string[] = [];
     const news = opened(inputs, [], secrets) as Properties;
+    const twins = declaredTwice(resource, `${type.split(":").at(-1)} ${name}`, news);
     // No host is asked: what is there now is the preview's matter.
     if (type !== "sluice:index:Agent") news.agent = UNKNOWN as unknown as Properties[string];
     const context: Context = {
@@ -76,13 +67,28 @@ function declare({ type, name, inputs }: pulumi.runtime.MockResourceArgs): {
         ({ failures }) => ({
           type,
           name,
-          problems: failures.map(({ property, reason }) => ({ path: property, message: reason })),
+          problems: [...twins, ...failures.map(({ property, reason }) => ({ path: property, message: reason }))],
         }),
         (error: Error) => ({ type, name, problems: [{ path: "", message: error.message }] }),
       ),
     );
+  } else if (type.startsWith("sluice:index:")) {
+    const message = `this version of Sluice has no ${type}: use one that it has, or the version that brings it`;
+    found.push(Promise.resolve({ type, name, problems: [{ path: "", message }] }));
   }
   return { id: name, state: { ...inputs, ...outputsOf(type, inputs) } };
+}
+
+/** Targets on an agent that another resource of the program has declared already. */
+function declaredTwice({ targets }: (typeof resources)[number], title: string, inputs: Properties) {
+  if (containsUnknown(inputs)) return [];
+  return (targets?.(inputs) ?? []).flatMap((target) => {
+    const other = declarers.get(target);
+    declarers.set(target, other ?? title);
+    if (other === undefined) return [];
+    const message = `${target} is declared by ${other} too: give this one another name, or leave one of the two out`;
+    return [{ path: "", message }];
+  });
 }
 
 const SILENT = new Proxy({} as Context["log"], { get: () => () => undefined });
@@ -90,7 +96,10 @@ const SILENT = new Proxy({} as Context["log"], { get: () => () => undefined });
 /** What others may need of a resource that has not been made. */
 function outputsOf(type: string, inputs: Record<string, unknown>): Record<string, unknown> {
   if (type === "sluice:index:Agent")
-    return { connection: { directory: inputs.directory, socket: inputs.socket ?? "" }, version: "" };
+    return {
+      connection: { directory: inputs.directory, socket: inputs.socket ?? `${inputs.directory}/agent.sock` },
+      version: "",
+    };
   if (type === "sluice:index:Edge") return { address: "127.0.0.1:1" };
   return {};
 }
@@ -114,8 +123,15 @@ process.on("unhandledRejection", fail).on("uncaughtException", fail);
 // Once nothing is left to do, everything that the program declares is declared.
 process.once("beforeExit", () => {
   void Promise.all(found).then((declared) => {
-    process.send?.({ resources: declared, ...(failure === undefined ? {} : { failure }) }, () => process.exit(0));
+    if (!ended) fail("it waits for something that never comes");
+    if (pulumi.log.hasErrors()) fail("it logged an error, by which an update fails");
+    // With the exit code that the program has set, or the SDK, for promises that nothing keeps.
+    process.send?.({ resources: declared, ...(failure === undefined ? {} : { failure }) }, () => process.exit());
   });
 });
 const [project = "", stack = ""] = process.argv.slice(2);
-main(project, stack).catch(fail);
+main(project, stack)
+  .catch(fail)
+  .finally(() => {
+    ended = true;
+  });

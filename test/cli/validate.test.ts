@@ -17,6 +17,68 @@ test("validate finds the demo's stack good, without an engine or an agent", asyn
   );
 });
 
+test("validate finds every example good", async () => {
+  for (const stack of ["canary", "cutover", "webapp"]) {
+    const { code, stdout } = await sluice(["validate", stack]);
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /^all good /);
+  }
+});
+
+/** Programs that an update would refuse, and what validate says of them. */
+const REFUSED: Record<string, [program: string, says: RegExp]> = {
+  waits: [`async () => { await new Promise(() => {}); host(); }`, /^the program failed\n {2}it waits for something/],
+  unkept: [
+    `() => { host({ directory: new Promise(() => {}) }); }`,
+    /^the program failed\n {2}it ended by exit code 1: see what it printed/,
+  ],
+  logs: [`() => { host(); pulumi.log.error("bad"); }`, /^the program failed\n {2}it logged an error/],
+  code: [`() => { host(); process.exitCode = 3; }`, /^the program failed\n {2}it ended by exit code 3/],
+  twice: [`() => { host(); host(); }`, /\/srv\/here agent is declared by Agent here-agent too: give this one another/],
+  kind: [
+    `() => { new pulumi.CustomResource("sluice:index:Vhost", "v", {}); }`,
+    /this version of Sluice has no sluice:index:Vhost/,
+  ],
+  missing: [`() => { host(); }`, /stack missing has no value of x:region, which Pulumi.yaml declares/],
+  type: [`() => { host(); }`, /x:region of stack type is not of type integer/],
+};
+
+test("validate is not good where an update would fail, and takes defaults of the project", async (t) => {
+  const project = await temporaryFolder(t);
+  await mkdir(join(project, "stacks"));
+  for (const folder of ["node_modules", "components"]) await symlink(resolve(folder), join(project, folder));
+  const declared = "config:\n  region: { type: integer }\n  zone: { type: string, default: a }\n";
+  await writeFile(
+    join(project, "Pulumi.yaml"),
+    `name: x\nruntime: nodejs\nmain: main.cjs\nstackConfigDir: stacks\n${declared}`,
+  );
+  for (const stack of ["good", ...Object.keys(REFUSED)]) {
+    const region = { missing: "", type: "x:region: north" }[stack] ?? "x:region: 3";
+    await writeFile(join(project, "stacks", `Pulumi.${stack}.yaml`), `config: { ${region} }\n`);
+  }
+  const programs = Object.entries(REFUSED).map(([stack, [program]]) => `  ${stack}: ${program},\n`);
+  await writeFile(
+    join(project, "main.cjs"),
+    `require("tsx/cjs/api").register();
+const pulumi = require("@pulumi/pulumi");
+const { LocalHost } = require("./components");
+const host = (more = {}) => new LocalHost("here", { directory: "/srv/here", ...more });
+module.exports = {
+${programs.join("")}  good: () => { host(); if (new pulumi.Config().require("zone") !== "a") throw new Error("no default"); },
+}[process.env.PULUMI_NODEJS_STACK];
+`,
+  );
+  const good = await sluice(["validate", "good", "--project", project]);
+  assert.equal(good.code, 0, good.stdout);
+  assert.match(good.stdout, /^all good /);
+  for (const [stack, [, says]] of Object.entries(REFUSED))
+    await t.test(stack, async () => {
+      const { code, stdout } = await sluice(["validate", stack, "--project", project]);
+      assert.equal(code, 1, stdout);
+      assert.match(stdout, says);
+    });
+});
+
 test("validate tells what is wrong in a program's declarations, with paths, and a program that fails", async (t) => {
   const project = await temporaryFolder(t);
   await mkdir(join(project, "stacks"));
