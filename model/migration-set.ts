@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { type Duration, duration } from "./duration";
 import { shown } from "./explain";
-import { compareVersions } from "./migrations/layout";
 import { absolutePath, name } from "./names";
+import { compareVersions } from "./version";
 
 /** Which migrations of a folder are applied, which are pending, and which releases can live with them. */
 

@@ -1,45 +1,129 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import ts from "typescript";
 
 const ROOT = path.resolve(__dirname, "..");
-/** Folders and the folders or files that their code may import, beside itself. Tests, benchmarks and tools may import all. */
-const ALLOWED: Record<string, string[]> = {
+
+/** What the code of a folder may import of ours, types aside; the folder itself always. */
+const ARROWS: Record<string, string[]> = {
   model: [],
-  parity: ["model/"],
-  agent: ["model/"],
-  provider: ["model/", "parity/", "agent/client/", "agent/api"],
-  components: ["model/", "provider/classes/", "provider/resources/agent-ref"],
-  policies: ["model/"],
-  cli: ["model/", "parity/", "agent/client/", "agent/api"],
+  policies: ["model"],
+  agent: ["model"],
+  parity: ["model"],
+  provider: ["model", "agent/client", "parity"],
+  components: ["model", "provider/classes"],
   stacks: ["components"],
+  cli: ["model", "agent/client", "parity"],
 };
+/** What it may import as types only: they are gone at run time. */
+const TYPE_ARROWS: Record<string, string[]> = {
+  provider: ["agent/api"],
+  components: ["provider/resources"],
+  cli: ["agent/api"],
+};
+/**
+ * The model computes: it neither reads nor writes anything. Node.js's byte strings and histograms only hold data; parsers
+ * of SQL read their own code when they are loaded, and nothing after that.
+ */
+const MODEL_PACKAGES = [
+  "zod",
+  "node:buffer",
+  "node:perf_hooks",
+  "libpg-query",
+  "node-sql-parser/build/mysql",
+  "node-sql-parser/build/sqlite",
+];
 
-function sourcesOf(folder: string): string[] {
-  return readdirSync(path.join(ROOT, folder), { recursive: true, encoding: "utf8" })
-    .filter((name) => /\.(ts|mjs|cjs)$/.test(name) && !name.includes("node_modules"))
-    .map((name) => path.join(folder, name));
+interface Import {
+  file: string;
+  from: string;
+  typeOnly: boolean;
 }
 
-/** Files of this project that a source imports, from the checkout's root and without their endings. */
-function importsOf(file: string): string[] {
-  const text = readFileSync(path.join(ROOT, file), "utf8");
-  const found = text.matchAll(/(?:from|import|require)\s*\(?\s*"(\.[^"]*)"/g);
-  return [...found].map(([, target = ""]) => path.join(path.dirname(file), target));
+function sourcesIn(folder: string): string[] {
+  // A folder without any file yet is not in a fresh clone.
+  if (!existsSync(path.join(ROOT, folder))) return [];
+  return readdirSync(path.join(ROOT, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && /\.[cm]?tsx?$/.test(entry.name) && !entry.name.endsWith(".d.ts"))
+    .map((entry) => path.relative(ROOT, path.join(entry.parentPath, entry.name)))
+    .filter((file) => !file.includes("node_modules"));
 }
 
-test("imports between the folders go one way", () => {
-  const folders = Object.entries(ALLOWED).map(([folder, allowed]) => {
-    const imports = sourcesOf(folder).flatMap((file) => importsOf(file).map((target) => ({ file, target })));
-    const across = imports.filter(({ target }) => target.split("/")[0] !== folder);
-    const wrong = across.filter(({ target }) => !allowed.some((start) => `${target}/`.startsWith(start)));
-    return { folder, across: across.length, wrong: wrong.map(({ file, target }) => `${file} imports ${target}`) };
+/** Every module that a file names: imports, re-exports, `import()` and `require()`. */
+function importsOf(file: string): Import[] {
+  const source = ts.createSourceFile(file, readFileSync(path.join(ROOT, file), "utf8"), ts.ScriptTarget.Latest, true);
+  const found: Import[] = [];
+  const add = (from: ts.Node | undefined, typeOnly: boolean) => {
+    if (from !== undefined && ts.isStringLiteralLike(from)) found.push({ file, from: from.text, typeOnly });
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, isTypeOnly(node.importClause));
+    else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, node.isTypeOnly);
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node.argument.literal, true);
+    else if (ts.isCallExpression(node) && /^(?:import|require)$/.test(node.expression.getText()))
+      add(node.arguments[0], false);
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+function isTypeOnly(clause: ts.ImportClause | undefined): boolean {
+  if (clause === undefined) return false;
+  if (clause.phaseModifier === ts.SyntaxKind.TypeKeyword) return true;
+  const names = clause.namedBindings;
+  return (
+    clause.name === undefined &&
+    names !== undefined &&
+    ts.isNamedImports(names) &&
+    names.elements.every((name) => name.isTypeOnly)
+  );
+}
+
+/** The folder that a relative import leads to, such as `agent/client/client`. */
+function target({ file, from }: Import): string {
+  return path.join(path.dirname(file), from);
+}
+
+const within = (place: string, folder: string) => place === folder || place.startsWith(`${folder}/`);
+
+for (const [folder, allowed] of Object.entries(ARROWS))
+  test(`${folder}/ imports ${allowed.length === 0 ? "nothing of ours" : `only ${allowed.join(" and ")}`}`, () => {
+    const wrong = sourcesIn(folder)
+      .flatMap(importsOf)
+      .filter(({ from }) => from.startsWith("."))
+      .filter((found) => {
+        const may = [folder, ...allowed, ...(found.typeOnly ? (TYPE_ARROWS[folder] ?? []) : [])];
+        return !may.some((place) => within(target(found), place));
+      })
+      .map(({ file, from }) => `${file} imports ${from}`);
+    assert.deepEqual(wrong, []);
   });
+
+test("model/ does no input or output", () => {
+  const imports = sourcesIn("model")
+    .flatMap(importsOf)
+    .filter(({ from }) => !from.startsWith("."));
+  assert.ok(imports.length > 0);
   assert.deepEqual(
-    folders.flatMap(({ wrong }) => wrong),
+    imports.filter(({ from }) => !MODEL_PACKAGES.includes(from)),
     [],
   );
-  // A pattern that finds no import would hold any layout.
-  for (const { folder, across } of folders) assert.equal(across > 0, folder !== "model", folder);
+  const effects =
+    /\b(?:process\.(?:env|argv|cwd|pid|exit|std|hrtime|on)\b|fetch\(|console\.|set(?:Timeout|Interval|Immediate)\(|Date\.now|Math\.random|new Date\(\))/;
+  for (const file of sourcesIn("model")) {
+    const code = readFileSync(path.join(ROOT, file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*|"[^"\n]*"/g, "");
+    const used = code.split("\n").filter((line) => effects.test(line));
+    assert.deepEqual(used, [], file);
+  }
+});
+
+test("what is imported exists, so that no arrow hides behind a wrong path", () => {
+  const files = new Set(Object.keys(ARROWS).flatMap(sourcesIn));
+  const model = sourcesIn("model")
+    .flatMap(importsOf)
+    .filter(({ from }) => from.startsWith("."));
+  for (const found of model) assert.ok(files.has(`${target(found)}.ts`), `${found.file}: ${found.from}`);
 });
