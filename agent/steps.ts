@@ -165,10 +165,15 @@ async function switchPool(context: StepContext, pool: string) {
 async function followPool(context: StepContext, pool: string) {
   const { host, overlay, setOverlay, phase, signal } = context;
   const state = inTransaction(overlay, pool);
-  phase("follow", `services and singletons of pool ${pool} follow release ${state.candidate?.release.id}`);
-  setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: followed(state) } });
+  const strict = isOf(state.candidate?.number);
   const take = taking(context, { again: true });
-  return () => host.convergePool(pool, { strict: isOf(state.candidate?.number), signal, take });
+  return async () => {
+    // A release that has not stayed up must not cost the old one's singletons a restart.
+    await host.convergePool(pool, { strict, signal });
+    phase("follow", `services and singletons of pool ${pool} follow release ${state.candidate?.release.id}`);
+    setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: followed(state) } });
+    await host.convergePool(pool, { strict, signal, take });
+  };
 }
 
 /** Lets a step take over what is declared. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { until } from "../../support/until";
@@ -130,6 +130,33 @@ test("a release", { concurrency: true }, async (t) => {
       await until("the old one to run again", async () => (await cron())?.state === "running");
       assert.notEqual((await cron())?.pid, before?.pid);
       assert.equal((await pool.processes()).get("cron@v2"), undefined);
+    }),
+
+    t.test("that has not stayed up does not follow: the old one's singleton goes on", async () => {
+      const pool = await world.pool("unsteady");
+      const cron = app({}, { policy: "singleton" });
+      await pool.promote("v1", { web: web(), cron });
+      const before = await pool.processes();
+      const refused = join(directory, "unsteady.refused");
+      const side = app(
+        {},
+        {
+          command: ["/bin/sh", "-c", 'test ! -e "$0" || { echo no lock; exit 3; }; exec sleep 600', refused],
+          health: { command: ["/usr/bin/test", "!", "-e", refused] },
+        },
+      );
+      const id = await pool.start("v2", { web: web(), side, cron });
+      await client.step(id, { verb: "pool.switch", pool: pool.name }, () => undefined);
+      await writeFile(refused, "");
+      process.kill((await pool.processes()).get("side#0@v2")?.pid ?? 0, "SIGKILL");
+      await until("it to be gone", async () => (await pool.processes()).get("side#0@v2")?.state !== "running");
+      await assert.rejects(
+        client.step(id, { verb: "pool.follow", pool: pool.name }, () => undefined),
+        /side#0 of pool unsteady \(release v2\) exited with code 3; its last output:\n {2}\| no lock/,
+      );
+      await client.abort(id, "it did not stay up");
+      await client.settle(pool.name);
+      assert.deepEqual(await pool.processes(), before);
     }),
 
     t.test("whose singleton fails is undone, switch included", async () => {
