@@ -173,7 +173,7 @@ test("an agent killed between spawn and the shim's first line: the process is ad
 test("a record that cannot be read is kept aside and said, and its process is an orphan", async (t) => {
   const { directory, open, events } = await bench(t);
   const first = await open();
-  const { pid, group } = await first.launch("a", script("exec sleep 60"));
+  const { pid, group } = await first.launch("a", { ...script(""), argv: ["sleep", "60"] });
   first.close();
   await truncate(join(directory, "a", "record.json"), 20);
   const host = await open();

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { codeOf } from "../../../agent/processes/identity";
-import { bench, nextExit, script } from "./support";
+import { bench, nextExit, output, script } from "./support";
 
 /** A file system of 256 KiB, unmounted after the test; a reason to skip where it cannot be had. */
 function smallDisk(): { path: string } | { skip: string } {
@@ -42,9 +42,11 @@ test("on a full disk, exits are recorded, stop works, and a launch fails before 
     rmSync(disk.path, { recursive: true });
   });
   const host = await open();
-  await host.launch("exits", script("trap 'exit 6' USR1; while :; do sleep 0.02; done"));
+  await host.launch("exits", script("trap 'exit 6' USR1; echo on; while :; do sleep 0.02; done"));
   await host.launch("deaf", script("trap '' TERM; while :; do echo noise; sleep 0.02; done"));
   await host.launch("lost", script("exec sleep 60"));
+  // Their traps are set.
+  await Promise.all([output(host, "exits", /on/), output(host, "deaf", /noise/)]);
   await fill(disk.path);
 
   await assert.rejects(host.launch("new", script("sleep 60")), /process new cannot be started: ENOSPC/);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { isAlive } from "../../../agent/processes/identity";
+import { commandOf, isAlive } from "../../../agent/processes/identity";
 import { until } from "../../support/until";
 import { bench, identityOf, output, script } from "./support";
 
@@ -46,12 +46,15 @@ test("children that the app leaves are gone when stop resolves", async (t) => {
 test("a daemon that has left the group is an orphan after its parent's exit, and killed by stop", async (t) => {
   const { open, events } = await bench(t);
   const host = await open();
-  await host.launch("a", script("(setsid sleep 60 & echo daemon $!); sleep 0.2"));
+  await host.launch(
+    "a",
+    script("trap 'exit 0' USR1; (setsid sleep 60 & echo daemon $!); while :; do sleep 0.02; done"),
+  );
   await host.launch("other", script("exec sleep 60"));
   const daemon = identityOf(Number((await output(host, "a", /daemon/)).split(" ")[1]));
   assert.deepEqual(await host.orphans(), [], "while its parent's record runs, it belongs to that");
-  const begin = await host.stop("a", { signal: "SIGCONT", graceMs: 10_000 });
-  assert.equal(begin.exit?.code, 0);
+  const { exit } = await host.stop("a", { signal: "SIGUSR1", graceMs: 10_000 });
+  assert.equal(exit?.code, 0);
   assert(!isAlive(daemon));
   assert(
     events.some(({ message, data }) => /outside its group/.test(message) && String(data.pids) === `${daemon.pid}`),
@@ -92,6 +95,7 @@ test("orphans are listed, and killed only if pid, start time and marker match", 
   await host.launch("a", script("(setsid sleep 60 & echo daemon $!); sleep 0.1"));
   const daemon = identityOf(Number((await output(host, "a", /daemon/)).split(" ")[1]));
   await until("the app has exited", () => host.get("a")?.state === "exited");
+  await until("the daemon runs its program", async () => (await commandOf(daemon.pid)) === "sleep 60");
   assert.deepEqual(await host.orphans(), [{ ...daemon, id: "a", command: "sleep 60" }]);
   await host.kill(daemon.pid, `${Number(daemon.startTime) - 1}`);
   assert(isAlive(daemon));
