@@ -78,7 +78,7 @@ test("the edges of a route move in step, and an abort, a lost lease or the agent
 
   const lost = await client.begin({ target: "route/api", owner });
   await client.step(lost.id, route(10_000), () => undefined);
-  await until("the lease has run out", async () => (await splits())?.left === 0, { deadlineMs: 20_000 });
+  await until("the lease has run out", async () => (await splits())?.left === 0);
   assert.deepEqual(await answers(), ["blue", "blue"]);
 
   const killed = await client.begin({ target: "route/api", owner, leaseMs: 60_000 });
@@ -155,7 +155,7 @@ test("a dead edge refuses a walk up before anything changes, and holds up neithe
   await change("route/api", route(100));
   assert.equal(await splitIn(agent, "left"), 100);
   await mendFirst();
-  await until("the edge is back", async () => (await splits())?.right === 100, { deadlineMs: 20_000 });
+  await until("the edge is back", async () => (await splits())?.right === 100);
 
   const walk = await client.begin({ target: "route/api", owner, leaseMs: 60_000 });
   await client.step(walk.id, route(10_000), () => undefined);
@@ -164,7 +164,7 @@ test("a dead edge refuses a walk up before anything changes, and holds up neithe
   await until("the other edge is put back", async () => (await splitIn(agent, "left")) === 100);
   await mendAgain();
   await aborted;
-  await until("the edge is back", async () => (await splits())?.right === 100, { deadlineMs: 20_000 });
+  await until("the edge is back", async () => (await splits())?.right === 100);
 });
 
 test("what speaks against a route is said with the property", async (t) => {

@@ -84,7 +84,7 @@ test("an update does not wait for ever for its undo, and shows what that waits f
   );
   assert.match(shown.join("\n"), /undoing: edge main could not be restored yet/);
   leave();
-  await until("the undo to end", async () => (await client.status()).transactions.length === 0, { deadlineMs: 15_000 });
+  await until("the undo to end", async () => (await client.status()).transactions.length === 0);
 });
 
 test("a pool is not committed on an edge that was undone meanwhile", async (t) => {

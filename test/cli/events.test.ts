@@ -79,9 +79,7 @@ test("events --follow goes on with what happens, of what it is asked for only, u
   );
   await change(client, "edge/main", [edgeStep((await freeRange(1)).from)]);
   await pool("v9");
-  await until("the promotion to be told", () => following.stdout().includes("(release v9) is running"), {
-    deadlineMs: 30_000,
-  });
+  await until("the promotion to be told", () => following.stdout().includes("(release v9) is running"));
   following.child.kill("SIGINT");
   const [code] = await once(following.child, "close");
   assert.equal(code, 0);
@@ -99,27 +97,20 @@ test("the agent's log file has each event as a line, and SIGHUP goes on in a new
     const text = await readFile(file, "utf8").catch(() => "");
     return lines(text).some((event) => message.test(event.message));
   };
-  await until("the start to be logged", () => has(log, /^the agent .* listens on/), { deadlineMs: 30_000 });
+  await until("the start to be logged", () => has(log, /^the agent .* listens on/));
   await rename(log, `${log}.1`);
   const { from } = await freeRange(1);
   await change(other.client, "edge/main", [edgeStep(from)]);
-  await until("what happens meanwhile to be in the old file", () => has(`${log}.1`, /transaction on edge\/main/), {
-    deadlineMs: 30_000,
-  });
+  await until("what happens meanwhile to be in the old file", () => has(`${log}.1`, /transaction on edge\/main/));
   send(other.about.pid, "SIGHUP");
-  await until(
-    "a new file",
-    () =>
-      readFile(log, "utf8").then(
-        () => true,
-        () => false,
-      ),
-    { deadlineMs: 30_000 },
+  await until("a new file", () =>
+    readFile(log, "utf8").then(
+      () => true,
+      () => false,
+    ),
   );
   await change(other.client, "edge/main", [{ verb: "edge.remove", edge: "main" }]);
-  await until("what happens then to be in the new one", () => has(log, /transaction on edge\/main/), {
-    deadlineMs: 30_000,
-  });
+  await until("what happens then to be in the new one", () => has(log, /transaction on edge\/main/));
 });
 
 test("an event takes lines of the screen's width, and nothing of it can steer the terminal", () => {

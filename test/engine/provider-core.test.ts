@@ -111,7 +111,7 @@ test("when the engine is killed, the operation in flight undoes, and the next up
   const up = stack.start("up");
   await until("the update runs", () => trace().includes("started"));
   up.signal("SIGKILL");
-  await until("the provider has noticed", () => trace().length > 1, { deadlineMs: 1_000 });
+  await until("the provider has noticed", () => trace().length > 1);
   await until("it has undone", () => trace().includes("undone"));
   assert.equal(trace()[1], "told: the engine died");
   await up.finished;

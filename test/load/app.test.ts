@@ -9,7 +9,6 @@ import WebSocket from "ws";
 import { until } from "../support/until";
 
 const DEMO = join(__dirname, "../../stacks/demo");
-const DEADLINE = { deadlineMs: 4000 };
 
 interface App {
   port: number;
@@ -29,11 +28,7 @@ async function startApp(t: TestContext, program: string, release: string, more: 
   const exited = new Promise<number | null>((resolve) => child.on("close", resolve));
   const lines: string[] = [];
   createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
-  const ready = await until(
-    `${program} is ready`,
-    () => lines.find((line) => /listening on|started, pid/.test(line)),
-    DEADLINE,
-  );
+  const ready = await until(`${program} is ready`, () => lines.find((line) => /listening on|started, pid/.test(line)));
   return { port: Number(/127\.0\.0\.1:(\d+)/.exec(ready)?.[1]), lines, child, exited };
 }
 
@@ -66,11 +61,7 @@ describe("demo app", { concurrency: true }, () => {
     const { response, body } = await ask(app, "/healthz");
     assert.equal(response.statusCode, 503);
     assert.match(JSON.parse(await body).reason, /schema is at 41/);
-    await until(
-      "it is in the output",
-      () => app.lines.some((line) => /health check fails: .*schema/.test(line)),
-      DEADLINE,
-    );
+    await until("it is in the output", () => app.lines.some((line) => /health check fails: .*schema/.test(line)));
   });
 
   test("on SIGTERM it finishes all that is open, answers on idle connections, takes no new ones, and exits with 0", async (t) => {
@@ -86,7 +77,7 @@ describe("demo app", { concurrency: true }, () => {
     socket.on("message", (data) => echoes.push(JSON.parse(data.toString()).echo));
     await new Promise((resolve) => socket.once("open", resolve));
     app.child.kill("SIGTERM");
-    await until("it is stopping", () => app.lines.some((line) => /SIGTERM: finishing/.test(line)), DEADLINE);
+    await until("it is stopping", () => app.lines.some((line) => /SIGTERM: finishing/.test(line)));
 
     const onIdle = await ask(app, "/", { agent });
     assert.equal(onIdle.response.statusCode, 200);
@@ -114,7 +105,7 @@ describe("demo app", { concurrency: true }, () => {
 
   test("the worker beats with its release, and exits with 0 on SIGTERM", async (t) => {
     const app = await startApp(t, "worker.mjs", "v2");
-    await until("a heartbeat", () => app.lines.some((line) => /worker v2 heartbeat 1$/.test(line)), DEADLINE);
+    await until("a heartbeat", () => app.lines.some((line) => /worker v2 heartbeat 1$/.test(line)));
     app.child.kill("SIGTERM");
     assert.equal(await app.exited, 0);
   });
@@ -126,7 +117,7 @@ describe("demo app", { concurrency: true }, () => {
     const answers: string[] = [];
     createInterface({ input: client }).on("line", (line) => answers.push(line));
     client.write("PING\nGET colour\nSET colour deep blue\nGET colour\nDELETE colour\n");
-    await until("five answers", () => answers.length === 5, DEADLINE);
+    await until("five answers", () => answers.length === 5);
     assert.deepEqual(answers.slice(0, 4), ["PONG", "NONE", "OK", "VALUE deep blue"]);
     assert.match(answers[4] ?? "", /^ERROR use:/);
     app.child.kill("SIGTERM");

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { createServer, type ListenOptions, type Server } from "node:net";
 
-/** Below it, ports may need privileges or belong to well-known services. */
-const FIRST_PORT = 10_000;
+/** Below it, ports may need privileges, belong to well-known services, or be refused by fetch: 10080 is the last of those. */
+const FIRST_PORT = 10_100;
 /** Where the system by default begins to give ports to clients; where it begins below, there is no better end. */
 const LAST_END = 32_768;
 /** Ports that are taken together, so that few sockets hold them. */

@@ -111,13 +111,13 @@ test("the end of a process", async (t) => {
     await pool.promote("v1", { web: web(), side: app({ TRACE }, { lifecycle, gracefulStop: "10 seconds" }) });
     const pid = (await pool.processes()).get("side#0@v1")?.pid;
     await pool.promote("v2", { web: web() }, { settle: false });
-    await until("the drain to begin", async () => (await linesOf(TRACE)).length === 3, { deadlineMs: 30_000 });
+    await until("the drain to begin", async () => (await linesOf(TRACE)).length === 3);
     const { pid: agent } = await client.about();
     send(agent, "SIGKILL");
-    await until("another agent", async () => (await client.about()).pid !== agent, { deadlineMs: 30_000 });
+    await until("another agent", async () => (await client.about()).pid !== agent);
     assert.equal((await pool.processes()).get("side#0@v1")?.state, "draining");
     await writeFile(go, "");
-    await until("it to be gone", async () => !(await pool.processes()).has("side#0@v1"), { deadlineMs: 30_000 });
+    await until("it to be gone", async () => !(await pool.processes()).has("side#0@v1"));
     assert.deepEqual(await linesOf(TRACE), [
       "start side#0@v1",
       `quiet ${pid}  side#0`,
@@ -133,7 +133,7 @@ test("the end of a process", async (t) => {
     const slow = fetch(`${pool.url}/hang`);
     const { body } = await slow;
     await pool.promote("v2", { web: web() }, { settle: false, drainDeadline: "1 minute" });
-    await until("the one to be gone", async () => !(await pool.processes()).has("goes#0@v1"), { deadlineMs: 30_000 });
+    await until("the one to be gone", async () => !(await pool.processes()).has("goes#0@v1"));
     const left = await pool.processes();
     assert.deepEqual([...left.keys()].toSorted(), ["waits#0@v1", "web#0@v1", "web#0@v2"]);
     await body?.cancel();
