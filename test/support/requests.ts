@@ -15,7 +15,7 @@ export interface Requests {
 }
 
 /** Sends requests to some ports of this host, one after the other, until it is stopped; each on a connection of its own without `keepAlive`. */
-export function sendRequests(ports: readonly number[], { atOnce = 4, pauseMs = 10, keepAlive = true } = {}): Requests {
+export function sendRequests(ports: readonly number[], { atOnce = 4, pauseMs = 25, keepAlive = true } = {}): Requests {
   const agent = new Agent({ keepAlive, maxSockets: atOnce });
   const answers: Record<string, number> = {};
   const failures: string[] = [];

@@ -94,7 +94,8 @@ const BY_VERB: Record<Verb, string[]> = {
   cancel: ["--yes"],
 };
 
-const RUN_PROGRAM = `require("tsx/cjs/api").register(); module.exports = require("./program.ts");`;
+/** The users' entry point, which loads the SDK in the shortest time. */
+const ENTRY_POINT = path.join(REPOSITORY, "stacks", "main.cjs");
 
 /**
  * A Pulumi project in a temporary folder, with a home, a file backend and one stack of its own, driven through the real
@@ -132,15 +133,16 @@ export class Workspace {
       await symlink(path.join(REPOSITORY, link), path.join(folder, link));
     }
     // YAML contains JSON.
-    const project = { name, runtime: "nodejs", main, plugins };
+    const { program } = options;
+    const config = program !== undefined ? { "sluice:program": { value: "program" } } : {};
+    const project = { name, runtime: "nodejs", main, plugins, config };
     const stackFile = { config: options.config ?? {} };
-    const program = options.program === undefined ? {} : { "program.ts": options.program, "main.cjs": RUN_PROGRAM };
-    const own = {
-      ...program,
+    const written = {
+      ...(program !== undefined && { "program.ts": program, "main.cjs": readFileSync(ENTRY_POINT, "utf8") }),
       "Pulumi.yaml": JSON.stringify(project),
       [`Pulumi.${stack}.yaml`]: JSON.stringify(stackFile),
     };
-    for (const [file, content] of Object.entries({ "package.json": "{}", ...own, ...files })) {
+    for (const [file, content] of Object.entries({ "package.json": "{}", ...written, ...files })) {
       await workspace.write(file, content);
     }
     try {
