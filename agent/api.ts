@@ -165,6 +165,8 @@ export interface AgentStatus {
 export interface EvidenceList {
   /** Newest first. */
   evidence: EvidenceSummary[];
+  /** Folders of those that can't be read. */
+  unreadable: string[];
 }
 
 export interface EvidenceAnswer {

@@ -14,6 +14,7 @@ import { concerns } from "./desired";
 import { type EventLog, LogFile, StandardOutput } from "./event-log";
 import { Events } from "./events";
 import { Evidence } from "./evidence/evidence";
+import type { Left } from "./evidence/recovery";
 import { removeTemporaries } from "./files";
 import { findHaproxy } from "./find-haproxy";
 import { hostFacts } from "./haproxy/host-facts";
@@ -238,14 +239,16 @@ async function start(
   await meter.start().catch((error: Error) => events.emit(`the meter can't start: ${error.message}`));
   await host.boot();
   outages.start();
-  const undone = open.filter(({ id }) => !isCommitted(id));
-  await Promise.all(
-    undone.map(async ({ id, target }) => {
+  const left = await Promise.all(
+    open.map(async (one): Promise<Left> => {
+      const { id, target } = one;
+      if (isCommitted(id)) return one;
       const notUp = await upAgain(host.supervisor, concerns(target, [host.committed]).pools);
       events.emit(`the transaction on ${target} is undone${butNotUp(notUp)}`, { transaction: id, target });
+      return { ...one, notUp };
     }),
   );
-  evidence.recover(open);
+  evidence.recover(left);
   void host.restorer.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
   void host.restorer.inBackground([], () =>
     host.artifacts.prune(Object.values(host.committed.pools), { starting: true }),

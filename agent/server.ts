@@ -122,9 +122,7 @@ const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
   [
     "GET",
     /^\/v1\/evidence$/,
-    async ({ parts, request }) => ({
-      evidence: await parts.evidence.list(parse(evidenceQuery, queryOf(request)).limit),
-    }),
+    ({ parts, request }) => parts.evidence.list(parse(evidenceQuery, queryOf(request)).limit),
   ],
   ["GET", new RegExp(`^/v1/evidence/${ID}$`), oneEvidence],
   ["POST", new RegExp(`^/v1/pools/${NAME}/settle$`), settle],

@@ -304,7 +304,7 @@ export class Transactions {
     clearTimeout(transaction.timer);
     transaction.state = state;
     this.open.delete(transaction.id);
-    this.parts.evidence.ended(transaction.id, state);
+    this.parts.evidence.ended(transaction.id, state, transaction.notUp);
     this.ended.set(transaction.id, statusOf(transaction));
     const oldest = this.ended.keys().next();
     if (this.ended.size > REMEMBERED && oldest.done === false) this.ended.delete(oldest.value);

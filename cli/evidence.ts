@@ -29,6 +29,7 @@ const agent = z.string().describe("socket of the agent, with the host where that
 export const evidenceListDocument = z.strictObject({
   agent,
   evidence: z.array(evidenceSummary.extend({ agent })).describe("the newest first"),
+  unreadable: z.array(z.string()).describe("folders whose evidence.json can't be read, as it was changed or cut short"),
 });
 const whole = z.strictObject({
   agent,
@@ -75,29 +76,38 @@ export function evidenceCommand(terminal: Terminal, finish: (code: ExitCode) => 
     .action(async (id: string | undefined, given: Given) => {
       if (id === undefined && (given.open === true || given.html !== undefined || given.update === true))
         throw new UsageError([`--open, --html and --update are about one change: give its id, or "${NEWEST}"`]);
-      await withAgents(given, terminal, (agents) =>
+      const code = await withAgents(given, terminal, (agents) =>
         id === undefined ? list(given, agents, terminal) : show(id, given, agents, terminal),
       );
-      finish(EXIT.good);
+      finish(code);
     });
 }
 
-/** The newest ones of all agents. */
-async function listed(agents: Agents, limit: number): Promise<Listed[]> {
+/** The newest ones of all agents, and the folders of those that can't be read. */
+async function listed(agents: Agents, limit: number): Promise<{ evidence: Listed[]; unreadable: string[] }> {
   const all = await Promise.all(
-    agents.map(async ({ client, where }) => (await client.evidence(limit)).map((each) => ({ ...each, agent: where }))),
+    agents.map(async ({ client, where }) => {
+      const { evidence, unreadable } = await client.evidenceList(limit);
+      const folders = agents.length > 1 ? unreadable.map((folder) => `${folder} of ${where}`) : unreadable;
+      return { evidence: evidence.map((each) => ({ ...each, agent: where })), unreadable: folders };
+    }),
   );
-  return all.flat().toSorted((a, b) => b.begunAt - a.begunAt);
+  const evidence = all.flatMap((each) => each.evidence).toSorted((a, b) => b.begunAt - a.begunAt);
+  return { evidence, unreadable: all.flatMap((each) => each.unreadable) };
 }
 
-async function list({ last, target, json }: Given, agents: Agents, terminal: Terminal) {
+async function list({ last, target, json }: Given, agents: Agents, terminal: Terminal): Promise<ExitCode> {
   const count = last === undefined ? DEFAULT_LAST : parseCount("--last", last, MAX_LISTED);
-  const all = await listed(agents, target === undefined ? Math.max(1, count) : MAX_LISTED);
+  const { evidence: all, unreadable } = await listed(agents, target === undefined ? Math.max(1, count) : MAX_LISTED);
   const evidence = all.filter((each) => target === undefined || each.target === target).slice(0, count);
-  if (json) terminal.stdout.write(`${JSON.stringify({ agent: namesOf(agents), evidence }, null, 2)}\n`);
-  else if (evidence.length === 0)
-    terminal.stdout.write(`no change${target === undefined ? "" : ` of ${printable(target)}`} was recorded yet\n`);
-  else terminal.stdout.write(`${listText(evidence, agents.length > 1, terminal)}\n`);
+  const { stdout } = terminal;
+  if (json) stdout.write(`${JSON.stringify({ agent: namesOf(agents), evidence, unreadable }, null, 2)}\n`);
+  else {
+    for (const folder of unreadable) stdout.write(`${printable(folder)} can't be read: its change is not listed\n`);
+    if (evidence.length > 0) stdout.write(`${listText(evidence, agents.length > 1, terminal)}\n`);
+    else stdout.write(`there is no evidence of a change${target === undefined ? "" : ` of ${printable(target)}`}\n`);
+  }
+  return unreadable.length > 0 ? EXIT.problems : EXIT.good;
 }
 
 function namesOf(agents: Agents): string {
@@ -130,9 +140,9 @@ function listText(evidence: readonly Listed[], several: boolean, terminal: Termi
   return table(columns, rows, lookOf(terminal)).join("\n");
 }
 
-async function show(wanted: string, given: Given, agents: Agents, terminal: Terminal) {
+async function show(wanted: string, given: Given, agents: Agents, terminal: Terminal): Promise<ExitCode> {
   const { json, open, html } = given;
-  const all = await listed(agents, MAX_LISTED);
+  const { evidence: all } = await listed(agents, MAX_LISTED);
   const chosen = chosenOf(wanted, all);
   const main = await read(chosen, agents);
   if (main === undefined)
@@ -146,17 +156,18 @@ async function show(wanted: string, given: Given, agents: Agents, terminal: Term
   const page = () => pageOf(main, others);
   if (html === "-") {
     terminal.stdout.write(page());
-    return;
+    return EXIT.good;
   }
   if (html !== undefined) await writePage(html, page());
   if (json) terminal.stdout.write(`${JSON.stringify({ ...main, others }, null, 2)}\n`);
   else terminal.stdout.write(showText(main, others).split("\n").map(printable).join("\n"));
-  if (open !== true) return;
+  if (open !== true) return EXIT.good;
   const { path, opened } = await openPage(main.record, page(), terminal.env);
   // JSON is alone on the output.
   (json ? terminal.stderr : terminal.stdout).write(
     `${opened ? "opened" : "no browser can be opened here: the page is"} ${path}\n`,
   );
+  return EXIT.good;
 }
 
 async function read({ id, agent: where }: Listed, agents: Agents): Promise<Found | undefined> {

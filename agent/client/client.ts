@@ -153,9 +153,14 @@ export class AgentClient {
     await this.connection.call("POST", `/v1/transactions/${id}/notes`, { notes }, options);
   }
 
-  /** The evidence of the newest transactions, newest first. */
+  /** The evidence of the newest transactions, newest first, and what of it can't be read. */
+  evidenceList(limit: number): Promise<EvidenceList> {
+    return this.connection.call("GET", `/v1/evidence?limit=${limit}`);
+  }
+
+  /** The evidence of the newest transactions that can be read, newest first. */
   async evidence(limit: number): Promise<EvidenceList["evidence"]> {
-    return (await this.connection.call<EvidenceList>("GET", `/v1/evidence?limit=${limit}`)).evidence;
+    return (await this.evidenceList(limit)).evidence;
   }
 
   /** Everything about one transaction, also one that runs; nothing where the agent has no evidence of it. */

@@ -12,6 +12,7 @@ import {
 import { type EvidenceRetention, evidenceRetention, outdated } from "../../model/evidence/retention";
 import type { MirrorFigures } from "../../model/mirror";
 import type { Owner, Target } from "../../model/transaction";
+import type { EvidenceList } from "../api";
 import type { Desired } from "../desired";
 import type { Events } from "../events";
 import type { Host } from "../host";
@@ -165,9 +166,10 @@ export class Evidence {
     });
   }
 
-  ended(id: string, verdict: "committed" | "undone"): void {
+  /** @param notUp of what an undo has started */
+  ended(id: string, verdict: "committed" | "undone", notUp?: string): void {
     this.with(id, (open) => {
-      this.add(open, { kind: "ended", at: Date.now(), verdict });
+      this.add(open, { kind: "ended", at: Date.now(), verdict, notUp });
       this.inBackground(open.record.target, () => this.finish(open));
     });
   }
@@ -186,19 +188,22 @@ export class Evidence {
     });
   }
 
-  /** The newest ones first. */
-  async list(limit: number): Promise<EvidenceSummary[]> {
+  /** The newest ones first, and the folders of those that can't be read. */
+  async list(limit: number): Promise<EvidenceList> {
     const open = [...this.open.values()].map(({ record, ...each }) => summaryOf(record, this.pathOf(each)));
     const names = (await this.folders.names()).filter((name) => !this.open.has(idOf(name))).slice(0, limit);
     const complete: EvidenceSummary[] = [];
+    const unreadable: string[] = [];
     for (const name of names) {
       const summary = this.summaries.get(name) ?? (await this.summarize(name));
-      if (summary !== undefined) complete.push(summary);
+      if (summary === "unreadable") unreadable.push(this.folders.pathOf(name));
+      else if (summary !== undefined) complete.push(summary);
     }
-    return [...open, ...complete].toSorted((a, b) => b.begunAt - a.begunAt).slice(0, limit);
+    const evidence = [...open, ...complete].toSorted((a, b) => b.begunAt - a.begunAt).slice(0, limit);
+    return { evidence, unreadable };
   }
 
-  private async summarize(name: string): Promise<EvidenceSummary | undefined> {
+  private async summarize(name: string): Promise<EvidenceSummary | "unreadable" | undefined> {
     try {
       const record = await this.folders.read(name);
       if (record === undefined) return undefined;
@@ -207,7 +212,7 @@ export class Evidence {
       return summary;
     } catch (error) {
       this.failed(`${name} (its evidence.json can't be read)`, error);
-      return undefined;
+      return "unreadable";
     }
   }
 

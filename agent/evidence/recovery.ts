@@ -9,6 +9,8 @@ export interface Left {
   target: string;
   owner: Owner;
   at: string;
+  /** What the undo of the agent's start has started, and what is not up. */
+  notUp?: string | undefined;
 }
 
 export interface Known {
@@ -30,13 +32,14 @@ export async function leftBehind(
     const log = await folders.log(name);
     const read = log === undefined ? undefined : readLog(log);
     const complete = log === undefined && (await folders.isPublished(name));
-    if (read !== undefined) found.push({ ...read, record: withEnd(read.record, known) });
+    const notUp = left.find(({ id }) => id === read?.record.id)?.notUp;
+    if (read !== undefined) found.push({ ...read, record: withEnd(read.record, known, notUp) });
     if (read !== undefined || complete) seen.add(name.slice(-36));
     // It died before it had begun its log, or the log is none: the journal knows what was left open.
     else await folders.remove(name);
   }
   for (const opened of left)
-    if (!seen.has(opened.id)) found.push({ record: withEnd(fromJournal(opened, known), known), bad: 0 });
+    if (!seen.has(opened.id)) found.push({ record: withEnd(fromJournal(opened, known), known, opened.notUp), bad: 0 });
   return found;
 }
 
@@ -49,7 +52,7 @@ function fromJournal(opened: Left, { agent }: Known): EvidenceRecord {
   return record;
 }
 
-function withEnd(record: EvidenceRecord, { isCommitted, now }: Known): EvidenceRecord {
+function withEnd(record: EvidenceRecord, { isCommitted, now }: Known, notUp: string | undefined): EvidenceRecord {
   if (record.verdict !== "running") return record;
   if (isCommitted(record.id)) {
     const text = "the agent ended right after the commit, and was started again";
@@ -62,6 +65,6 @@ function withEnd(record: EvidenceRecord, { isCommitted, now }: Known): EvidenceR
     begun === undefined
       ? "the agent ended in the middle of the transaction, and undid it when it was started again"
       : `${begun}; the agent ended before its undo was done, and finished it when it was started again`;
-  fold(record, { kind: "ended", at: now, verdict: "undone", ending: record.ending ?? "crash", reason });
+  fold(record, { kind: "ended", at: now, verdict: "undone", ending: record.ending ?? "crash", reason, notUp });
   return record;
 }

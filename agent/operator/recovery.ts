@@ -49,6 +49,10 @@ export async function recover(source: RecoverySource): Promise<RecoveryItem[]> {
     if (more.length === 0) break;
     stopped.push(...(await Promise.all(more.map((item) => ended(item, source)))));
   }
+  const known = new Set(stopped.map(({ pid }) => pid));
+  const left = (await orphans(source)).filter(({ pid }) => !known.has(pid));
+  const outcome = "not stopped: it came while others were ended; try again, or stop first what starts it";
+  stopped.push(...left.map((item) => ({ ...item, outcome })));
   return Promise.all(stopped.map((item) => removed(item, source)));
 }
 

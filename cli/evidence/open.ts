@@ -8,6 +8,9 @@ import { UsageError } from "../exit";
 /** For its user alone: pages name hosts, people and programs. */
 const PRIVATE_FILE_MODE = 0o600;
 
+/** Time within which a program that can't show a page says so, in milliseconds. */
+const OPENER_MS = 5000;
+
 /** Writes a page to a file that the user names. */
 export async function writePage(path: string, page: string): Promise<void> {
   try {
@@ -53,14 +56,18 @@ async function openerOf(env: Record<string, string | undefined>): Promise<string
   return undefined;
 }
 
-/** Whether a program could be started; it goes on by itself. */
+/** Whether a program shows a file: one that finds no browser ends soon with an error, and one that is the browser goes on by itself. */
 function runs(program: string, argument: string): Promise<boolean> {
   return new Promise((resolve) => {
     const child = spawn(program, [argument], { detached: true, stdio: "ignore" });
-    child.on("error", () => resolve(false));
-    child.on("spawn", () => {
+    const goesOn = setTimeout(() => {
       child.unref();
       resolve(true);
-    });
+    }, OPENER_MS);
+    child.once("error", () => end(false)).once("exit", (code) => end(code === 0));
+    const end = (shown: boolean) => {
+      clearTimeout(goesOn);
+      resolve(shown);
+    };
   });
 }

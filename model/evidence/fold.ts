@@ -1,5 +1,6 @@
 import { formatMilliseconds } from "../duration";
 import { formatSplit } from "../split";
+import { butNotUp } from "../transaction";
 import type { Note } from "./note";
 import {
   type Change,
@@ -36,7 +37,14 @@ export type Entry =
     }
   | { kind: "note"; note: Note }
   | { kind: "undoing"; at: number; ending: Ending; reason: string }
-  | { kind: "ended"; at: number; verdict: "committed" | "undone"; ending?: Ending; reason?: string };
+  | {
+      kind: "ended";
+      at: number;
+      verdict: "committed" | "undone";
+      ending?: Ending;
+      reason?: string;
+      notUp?: string | undefined;
+    };
 
 /** Adds an entry to a record, in place: a transaction may have very many. Its size stays bounded. */
 export function fold(record: EvidenceRecord, entry: Entry): void {
@@ -71,8 +79,9 @@ export function fold(record: EvidenceRecord, entry: Entry): void {
   }
 }
 
-function end(record: EvidenceRecord, { at, verdict, ending, reason }: Extract<Entry, { kind: "ended" }>): void {
+function end(record: EvidenceRecord, { at, verdict, ending, reason, notUp }: Extract<Entry, { kind: "ended" }>): void {
   record.endedAt = at;
+  if (notUp !== undefined) record.notUp = notUp;
   record.verdict = verdict;
   record.ending = ending ?? record.ending ?? (verdict === "committed" ? "commit" : "abort");
   if (reason !== undefined) record.reason = reason;
@@ -80,7 +89,8 @@ function end(record: EvidenceRecord, { at, verdict, ending, reason }: Extract<En
   const before = record.splits[0];
   if (verdict === "undone" && before !== undefined) addSplit(record, at, before.parts);
   for (const gate of record.gates) if (gate.outcome === "watching") gate.outcome = "ended";
-  addMark(record, { at, kind: "end", text: verdict === "committed" ? "committed" : "everything is as it was before" });
+  const text = verdict === "committed" ? "committed" : `everything is as it was before${butNotUp(notUp)}`;
+  addMark(record, { at, kind: "end", text });
 }
 
 function addMark(record: EvidenceRecord, mark: Mark): void {

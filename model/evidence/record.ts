@@ -124,6 +124,8 @@ export const evidenceRecord = z.object({
   ending: ending.optional(),
   /** Why it was undone. */
   reason: z.string().optional(),
+  /** What its undo started, and what was not up when that was done. */
+  notUp: z.string().optional(),
   program: program.optional(),
   /** The change in two words each, such as release `v1` to `v2`; null for what is made anew or removed. */
   summary: z.object({ from: z.string().nullable(), to: z.string().nullable() }).optional(),
@@ -165,6 +167,7 @@ export const evidenceSummary = evidenceRecord
     verdict: true,
     ending: true,
     reason: true,
+    notUp: true,
     summary: true,
   })
   .extend({
@@ -188,12 +191,13 @@ export function summaryOf(record: EvidenceRecord, folder: string | undefined): E
     verdict,
     ending: how,
     reason,
+    notUp,
     summary,
     owner: { who },
     program: known,
   } = record;
   return {
-    ...{ id, target, begunAt, endedAt, verdict, ending: how, reason, summary, who, folder },
+    ...{ id, target, begunAt, endedAt, verdict, ending: how, reason, notUp, summary, who, folder },
     stack: known?.stack,
     revision: known?.git?.revision,
     group: known?.group,

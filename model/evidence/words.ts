@@ -1,4 +1,5 @@
 import { formatMilliseconds } from "../duration";
+import { butNotUp } from "../transaction";
 import { type EvidenceRecord, type EvidenceSummary, summaryOf } from "./record";
 
 /** `2026-11-21 16:05:12 UTC` */
@@ -50,8 +51,9 @@ export function verdictInWords({
   verdict,
   ending,
   target,
+  notUp,
   summary,
-}: Pick<EvidenceSummary, "verdict" | "ending" | "target" | "summary">): string {
+}: Pick<EvidenceSummary, "verdict" | "ending" | "target" | "notUp" | "summary">): string {
   if (verdict === "running") return `${target} is being changed`;
   if (verdict === "committed") return `${target} has changed for good`;
   const how = {
@@ -61,7 +63,9 @@ export function verdictInWords({
     crash: "the agent ended in the middle of it",
     stop: "the agent was told to stop",
   }[ending ?? "abort"];
-  return summary === undefined ? `${target} was not changed yet: ${how}` : `${target} is as it was before: ${how}`;
+  return summary === undefined
+    ? `${target} was not changed yet: ${how}`
+    : `${target} is as it was before: ${how}${butNotUp(notUp)}`;
 }
 
 /** A transaction in lines for a terminal. */

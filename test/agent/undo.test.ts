@@ -5,6 +5,7 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { AgentError } from "../../agent/client/connection";
 import { codeOf, send } from "../../agent/processes/identity";
+import { verdictInWords } from "../../model/evidence/words";
 import type { StepInput } from "../../model/transaction";
 import { inTransaction } from "../../provider/resources/transaction";
 import type { Context } from "../../provider/server";
@@ -180,6 +181,10 @@ test("an undo ends once what it puts back is up, or says what is not", async (t)
   assert.equal(failed.notUp, said);
   const told = `the transaction on pool/web is undone, but not all of it is up yet: ${said}`;
   await until("the event", async () => (await news()) === told);
+  const evidence = (await client.evidenceOf(id))?.record ?? assert.fail();
+  const but = `but not all of it is up yet: ${said}`;
+  assert.equal(verdictInWords(evidence), `pool/web is as it was before: the deploying side gave it up, ${but}`);
+  assert.equal(evidence.marks.at(-1)?.text, `everything is as it was before, ${but}`);
 });
 
 test("after a restart, each undo is told once its own processes are up, whatever another one waits for", async (t) => {

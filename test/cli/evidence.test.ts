@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { readFile, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import test from "node:test";
 import { evidenceDocument, evidenceListDocument } from "../../cli/evidence";
 import { complete, ended, setRoute, startWorld } from "../agent/evidence/support";
@@ -34,7 +34,7 @@ test("sluice evidence lists changes, shows one, and hands out its page", async (
     assert.ok(!stdout.includes("\u001b"));
     assert.equal((await run(["--last", "2"])).stdout.trimEnd().split("\n").length, 3);
     assert.equal((await run(["--target", "edge/main"])).stdout.trimEnd().split("\n").length, 2);
-    assert.equal((await run(["--target", "pool/none"])).stdout, "no change of pool/none was recorded yet\n");
+    assert.equal((await run(["--target", "pool/none"])).stdout, "there is no evidence of a change of pool/none\n");
   });
 
   await t.test("as JSON of its schema", async () => {
@@ -109,6 +109,35 @@ test("sluice evidence lists changes, shows one, and hands out its page", async (
     const open = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
     assert.match((await run([open.id])).stdout, /^verdict {2} *running: route\/api is being changed\n/);
     await client.abort(open.id, "test");
+  });
+
+  await t.test("by a program that finds no browser, it says where the page is", async () => {
+    const bin = join(directory, "opener");
+    await mkdir(bin);
+    await writeFile(join(bin, "xdg-open"), "#!/bin/sh\nexit 3\n", { mode: 0o700 });
+    const env = { DISPLAY: ":0", PATH: `${bin}:${process.env.PATH}` };
+    const [, path = ""] =
+      /\nno browser can be opened here: the page is (\/\S+)\n$/.exec((await run([id, "--open"], env)).stdout) ?? [];
+    t.after(() => rm(dirname(path), { recursive: true, force: true }));
+    assert.match(await readFile(path, "utf8"), /<header class="undone">/);
+  });
+
+  await t.test("and what can't be read is said, with exit 1", async () => {
+    const { folder = "" } = evidenceDocument.parse(JSON.parse((await run([id, "--json"])).stdout));
+    await complete(folder);
+    const other = evidenceListDocument.parse(JSON.parse((await run(["--target", "edge/main", "--json"])).stdout));
+    const [{ folder: spoilt = "" } = {}] = other.evidence;
+    // An agent that has listed it already knows its summary.
+    const name = `${basename(spoilt).slice(0, -1)}0`;
+    await mkdir(join(dirname(spoilt), name));
+    await writeFile(join(dirname(spoilt), name, "evidence.json"), "{ cut");
+    const { code, stdout } = await run([]);
+    assert.equal(code, 1);
+    assert.match(stdout, new RegExp(`^\\S+/${name} can't be read: its change is not listed\\nid `));
+    const { unreadable } = evidenceListDocument.parse(JSON.parse((await run(["--json"])).stdout));
+    assert.deepEqual(unreadable, [join(dirname(spoilt), name)]);
+    await rm(join(dirname(spoilt), name), { recursive: true });
+    assert.equal((await run([])).code, 0);
   });
 
   await t.test("what can't be meant is refused", async () => {

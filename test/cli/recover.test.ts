@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { isAlive, readStat, send } from "../../agent/processes/identity";
 import { recoverDocument } from "../../cli/recover";
+import { startTestAgent } from "../support/agent";
 import { until } from "../support/until";
+import { sluice } from "./support/sluice";
 import { world } from "./support/world";
 
 const PATIENT = { deadlineMs: 60_000, intervalMs: 50 };
@@ -103,4 +105,22 @@ test("recover lists what can't be adopted, and with --force stops only what is p
     async () => (await client.pool("web"))?.processes.every(({ state }) => state === "running"),
     PATIENT,
   );
+});
+
+test("recover --force does not say that it has stopped what comes again and again", async (t) => {
+  const { directory, socket } = await startTestAgent(t);
+  const marker = JSON.parse(await readFile(join(directory, "state.json"), "utf8")).state.agent as string;
+  const goesOn = join(directory, "goes-on");
+  const script = join(directory, "again.sh");
+  await writeFile(goesOn, "");
+  await writeFile(script, `trap '' TERM\nsleep 0.2\n[ ! -e ${goesOn} ] || sh ${script} </dev/null >/dev/null 2>&1 &\n`);
+  t.after(() => rm(goesOn, { force: true }));
+  const env = { ...process.env, SLUICE_AGENT: marker, SLUICE_INSTANCE: "web.0.again.0" };
+  spawn("/bin/sh", [script], { env, detached: true, stdio: "ignore" }).unref();
+  const { code, stdout } = await sluice(["recover", "--force", "--json", "--socket", socket]);
+  assert.equal(code, 1, stdout);
+  const last = recoverDocument.parse(JSON.parse(stdout)).items.at(-1);
+  assert.equal(last?.outcome, "not stopped: it came while others were ended; try again, or stop first what starts it");
+  await rm(goesOn);
+  await until("it to end", async () => (await sluice(["recover", "--socket", socket])).code === 0, PATIENT);
 });
