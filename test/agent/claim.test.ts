@@ -17,7 +17,7 @@ async function guardCode(directory: string): Promise<unknown> {
     stdio: "ignore",
     detached: true,
   });
-  const deadline = setTimeout(() => send(-(guard.pid ?? 0), "SIGKILL"), 20_000);
+  const deadline = setTimeout(() => send(-(guard.pid ?? 0), "SIGKILL"), 60_000);
   const [code] = await once(guard, "exit");
   clearTimeout(deadline);
   return code;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import test from "node:test";
 import { allStats, send } from "../../agent/processes/identity";
+import { read } from "../../tools/processes.mjs";
 import { until } from "../support/until";
 import { KINDS, type Kind, type Placing, Site, said, succeeded } from "./support/site";
 
@@ -22,7 +22,7 @@ function everyKind(placing: (kind: Kind) => Placing[Kind]): Placing {
 /** The provider that an update has started. */
 async function providerOf(cli: number): Promise<number> {
   const stats = await allStats();
-  const isProvider = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("pulumi-resource-sluice");
+  const isProvider = (pid: number) => read(`/proc/${pid}/cmdline`).includes("pulumi-resource-sluice");
   const found = stats.find(({ pid, parent }) => parent === cli && isProvider(pid));
   assert.ok(found !== undefined, "the update has a provider");
   return found.pid;

@@ -34,7 +34,7 @@ test("arguments that make no sense are refused, each with what to give", () => {
   ];
   for (const [given, error] of cases) {
     const result = spawnSync(process.execPath, ["--import", "tsx", `${__dirname}/main.ts`, ...given], {
-      timeout: 4000,
+      timeout: 60_000,
     });
     assert.equal(result.status, 2, given.join(" "));
     assert.match(result.stderr.toString(), error);

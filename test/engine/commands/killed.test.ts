@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import test from "node:test";
+import { allProcesses, read } from "../../../tools/processes.mjs";
 import { sendRequests } from "../../support/requests";
 import { until } from "../../support/until";
 import { keepCommitBack } from "./support/kept-back";
@@ -103,13 +103,10 @@ async function converges(whole: Whole): Promise<void> {
   await whole.must(stack.up("--expect-no-changes"));
 }
 
-function descendants(pid: number): number[] {
-  const children = readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
-    readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").split(" ").filter(Boolean).map(Number),
-  );
-  return children.flatMap((child) => [child, ...descendants(child)]);
+function descendants(of: number, all = allProcesses()): number[] {
+  return all.filter(({ parent }) => parent === of).flatMap(({ pid }) => [pid, ...descendants(pid, all)]);
 }
 
 function isProvider(pid: number): boolean {
-  return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("pulumi-resource-sluice");
+  return read(`/proc/${pid}/cmdline`).includes("pulumi-resource-sluice");
 }
