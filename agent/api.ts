@@ -3,6 +3,7 @@ import type { BackendHealth } from "../model/backend-health";
 import type { EvidenceRecord, EvidenceSummary } from "../model/evidence/record";
 import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Ownership } from "../model/ownership";
+import type { Runnable } from "../model/pool-generation";
 import type { Fate, PoolShare } from "../model/pool-share";
 import type { DownReplica } from "../model/promotion-plan";
 import type { Release } from "../model/release";
@@ -144,14 +145,22 @@ export interface NotObserved<T = never> {
  * `POST /v1/compare`: what is committed of a step's target, and what the step would commit, in one shape. A secret environment
  * variable is a keyed digest under `secretEnv`.
  */
-export interface CompareAnswer {
+export interface CompareAnswer<T extends Compared = Compared> {
   /** Nothing where the target is not there. */
-  committed?: Compared | undefined;
-  wanted: Compared;
+  committed?: T | undefined;
+  wanted: T;
+  /** Of a pool that is there: ids of its releases in the order of their first promotion. */
+  order?: string[];
 }
 
-/** What a target is to be, and of a pool its candidate where there is one. */
-export type Compared = Record<string, unknown> & { canary?: object };
+/** What a target is to be. */
+export type Compared = Record<string, unknown>;
+
+/** A pool in a comparison. */
+export interface ComparedPool extends Runnable, Compared {
+  /** Where there is one. */
+  canary?: Runnable & Partial<PoolShare>;
+}
 
 export interface AgentStatus {
   agent: About;

@@ -1,6 +1,7 @@
-import type { PoolShare } from "../model/pool-share";
+import type { Runnable } from "../model/pool-generation";
+import { orderOf } from "../model/pool-state";
 import type { Step } from "../model/transaction";
-import type { CompareAnswer, Compared } from "./api";
+import type { CompareAnswer, ComparedPool } from "./api";
 import type { Host } from "./host";
 import { Problem } from "./problem";
 
@@ -10,26 +11,17 @@ export function compareStep(host: Host, step: Step): CompareAnswer {
   if (step.verb === "edge.set") return { committed: edges[step.edge], wanted: step.spec };
   if (step.verb === "route.set") return { committed: routes[step.route], wanted: step.spec };
   if (step.verb === "backend.set") return { committed: backends[`${step.edge}/${step.backend}`], wanted: step.spec };
-  if (step.verb === "pool.start") return { committed: committedPool(host, step.pool), wanted: host.wantedPool(step) };
+  if (step.verb === "pool.start") return comparePool(host, step);
   throw new Problem(400, "invalid", `${step.verb} sets nothing that could be compared: use a step that does`);
 }
 
-function committedPool({ committed }: Host, pool: string): Compared | undefined {
-  const { settings, current, canary } = committed.pools[pool] ?? {};
-  if (current === undefined) return undefined;
-  const { release, processes } = current;
-  const tried = canary?.generation;
-  return {
-    ...settings,
-    release,
-    processes,
-    ...(tried !== undefined && {
-      canary: { release: tried.release, processes: tried.processes, ...drawnBy(canary?.share) },
-    }),
-  };
-}
-
-function drawnBy(share: PoolShare | undefined): object {
-  const { split: _split, ...drawn } = share ?? {};
-  return drawn;
+function comparePool(host: Host, step: Extract<Step, { verb: "pool.start" }>): CompareAnswer<ComparedPool> {
+  const wanted = host.wantedPool(step);
+  const state = host.committed.pools[step.pool];
+  if (state?.current === undefined) return { wanted };
+  const { settings, current, canary } = state;
+  const runnable = ({ release, processes }: Runnable): Runnable => ({ release, processes });
+  const tried = canary && { ...runnable(canary.generation), ...canary.share };
+  const committed = { ...settings, ...runnable(current), ...(tried !== undefined && { canary: tried }) };
+  return { committed, wanted, order: orderOf(state) };
 }

@@ -1,6 +1,7 @@
 import { identityOf } from "./identity";
 import type { PoolSpec } from "./pool";
 import { candidateShare, candidateShareBefore, isFinishing, type PoolCanary } from "./pool-share";
+import { orderAfter } from "./release-order";
 import { formatSplit, type Percent, parsePercent, SPLIT_PARTS } from "./split";
 import { type Place, placeOf, reached, STABLE, type Staged } from "./stages";
 
@@ -10,9 +11,6 @@ import { type Place, placeOf, reached, STABLE, type Staged } from "./stages";
  * processes changed. `none`: nothing of that.
  */
 export type ChangeKind = "create" | "promotion" | "rollback" | "restart" | "none";
-
-/** Releases whose order is kept. */
-const MAX_ORDER = 50;
 
 export interface PoolChange {
   kind: ChangeKind;
@@ -37,14 +35,14 @@ type Pool = Pick<PoolSpec, "release" | "processes"> & {
   change?: Partial<PoolChange> | undefined;
 };
 
-/** @param before the pool as it was declared at the last update; undefined for a new one */
+/** @param before the pool as its agent has it, or as it was declared at the last update; undefined for a new one */
 export function poolChange(before: Pool | undefined, after: Pool): PoolChange {
   const tried = candidateChange(before, after);
   const to = after.release.id;
   if (before === undefined) return { kind: "create", from: "", to, order: [to], ...tried };
   const from = before.release.id;
   const known = before.change?.order ?? [from];
-  const order = known.includes(to) ? known : [...known, to].slice(-MAX_ORDER);
+  const order = orderAfter(known, to);
   const change = { from, to, order, ...tried };
   // Of a release that serves, other processes can be tried, such as another environment.
   if (from === to && isFinishing(before, after)) return { kind: "promotion", ...change };
@@ -97,13 +95,15 @@ export interface RouteChange {
 }
 
 type Route = Pick<Staged, "stages" | "stage"> & {
+  /** Where it is, of one that an agent has. @default what its stage says */
+  place?: Place;
   stable: string;
   candidate?: string | undefined;
   mirror?: { to: string; share: Percent } | undefined;
   change?: { stable?: RouteChange["stable"] | undefined } | undefined;
 };
 
-/** @param before the route as it was declared at the last update; undefined for a new one */
+/** @param before the route as its agent has it, or as it was declared at the last update; undefined for a new one */
 export function routeChange(before: Route | undefined, after: Route): RouteChange {
   const to = placeAt(after);
   const from = placeBefore(before, after);
@@ -147,7 +147,8 @@ function placeBefore(before: Route | undefined, { candidate }: Route): Place {
 }
 
 /** Where a route declares its candidate to be. */
-function placeAt({ stages, stage, candidate }: Route): Place {
+function placeAt({ stages, stage, candidate, place }: Route): Place {
+  if (place !== undefined) return place;
   return (candidate === undefined ? undefined : placeOf(stages, stage)) ?? { split: 0, stage: STABLE };
 }
 

@@ -4,7 +4,8 @@ import type { Generation, Runnable, TemplateState } from "./pool-generation";
 import { replicaKeys } from "./pool-instances";
 import { takesFromRange } from "./pool-ports";
 import type { Fate, PoolShare } from "./pool-share";
-import type { PoolState, SplitSpec } from "./pool-state";
+import { orderOf, type PoolState, type SplitSpec } from "./pool-state";
+import { orderAfter } from "./release-order";
 
 /**
  * The steps of a promotion as pure functions on a pool: {@link begin} -> {@link switched} -> {@link followed} ->
@@ -172,6 +173,7 @@ export function finished(state: PoolState, now: Date): PoolState {
     current: candidate,
     serving: "current",
     singletonsOf: "current",
+    order: orderAfter(orderOf(state), candidate.release.id),
     retained: pruned([...left, ...state.retained], candidate.release.id, state.settings.retain, now),
   };
 }

@@ -42,6 +42,8 @@ export const poolState = z.strictObject({
   singletonsOf: z.enum(["current", "candidate"]),
   /** The service processes, each with the newest good release's template. */
   services: z.record(z.string(), z.strictObject({ release, generation: z.int(), template: templateState })),
+  /** Ids of its releases in the order of their first promotion. @default of before that was kept: what is retained, then the current one */
+  order: z.array(releaseId).optional(),
   /** Old releases kept as targets for a rollback, newest first. */
   retained: z.array(z.strictObject({ release, generation: z.int(), retiredAt: z.iso.datetime() })),
   /** Highest generation number that was ever used. */
@@ -51,6 +53,12 @@ export type PoolState = z.output<typeof poolState>;
 
 /** A pool spec as the agent gets it: secret environment values taken out. */
 export type SplitSpec = Omit<PoolSpec, "processes"> & { processes: Record<string, TemplateState> };
+
+/** Ids of a pool's releases in the order of their first promotion. */
+export function orderOf({ order, retained, current }: PoolState): string[] {
+  const ids = retained.toReversed().map(({ release: { id } }) => id);
+  return order ?? [...ids, ...(current === undefined ? [] : [current.release.id])];
+}
 
 /** All generations that run, what is promoted last: of one that is there twice, its settings hold. */
 export function sidesOf({ current, candidate, canary, outgoing }: PoolState): Generation[] {

@@ -9,6 +9,7 @@ import type {
   AgentStatus,
   BackendObservation,
   CompareAnswer,
+  Compared,
   EdgeAnswer,
   EvidenceAnswer,
   EvidenceList,
@@ -115,9 +116,9 @@ export class AgentClient {
   }
 
   /** What is committed of a step's target beside what it sets; nothing from an agent of before this was known. */
-  async compare(step: Step | StepInput): Promise<CompareAnswer | undefined> {
+  async compare<T extends Compared>(step: Step | StepInput): Promise<CompareAnswer<T> | undefined> {
     try {
-      return await this.connection.call<CompareAnswer>("POST", "/v1/compare", step);
+      return await this.connection.call<CompareAnswer<T>>("POST", "/v1/compare", step);
     } catch (error) {
       if (error instanceof AgentError && error.code === "unknown-route") return undefined;
       throw error;

@@ -1,4 +1,4 @@
-import type { CompareAnswer } from "../../agent/api";
+import type { CompareAnswer, Compared } from "../../agent/api";
 import { AgentError } from "../../agent/client/connection";
 import type { StepInput } from "../../model/transaction";
 import {
@@ -25,7 +25,20 @@ export interface Comparison {
 
 /** The comparison of a step with what an agent has committed. */
 export function comparison(agent: AgentRef, step: StepInput): Comparison {
-  return { compare: () => withAgent(agent, (client) => client.compare(step)) };
+  return { compare: () => committedOn(agent, step) };
+}
+
+/** What an agent has committed of a step's target beside what the step sets; nothing where it can't be asked. */
+export function committedOn<T extends Compared>(
+  agent: AgentRef,
+  step: StepInput,
+): Promise<CompareAnswer<T> | undefined> {
+  return withAgent(agent, (client) => client.compare<T>(step)).catch(nothingOf);
+}
+
+/** The read and the check of a resource tell why its agent can't be asked. */
+function nothingOf(error: unknown): undefined {
+  if (!(error instanceof AgentError)) throw error;
 }
 
 /** Most properties that are named beside each other, and most characters of a value. */
@@ -67,11 +80,7 @@ interface Newer {
 }
 
 async function newerIn({ compare, input = (path) => path }: Comparison): Promise<Newer[]> {
-  const answer = await compare().catch((error: unknown) => {
-    // The read of before has told why.
-    if (error instanceof AgentError) return undefined;
-    throw error;
-  });
+  const answer = await compare().catch(nothingOf);
   const { committed, wanted } = answer ?? {};
   if (committed === undefined) return [];
   return diffValues(committed, wanted, []).flatMap((entry) => {

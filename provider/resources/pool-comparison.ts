@@ -1,16 +1,15 @@
-import type { CompareAnswer } from "../../agent/api";
+import type { CompareAnswer, ComparedPool } from "../../agent/api";
 import { shareAt } from "../../model/pool-share";
 import type { Path } from "../server";
-import { type Comparison, comparison } from "./committed";
+import { type Comparison, committedOn } from "./committed";
 import type { StartStep } from "./in-place";
 import type { PoolInputs } from "./pool-inputs";
 
 /** What a pool's agent has committed beside what is declared. */
 export function poolComparison({ agent, canary }: PoolInputs, step: StartStep): Comparison {
-  const { compare } = comparison(agent, step);
   return {
     compare: async () => {
-      const answer = await compare();
+      const answer = await committedOn<ComparedPool>(agent, step);
       return answer && withCandidate(answer, canary);
     },
     input: (path) => inputOf(path, canary?.processes !== undefined),
@@ -18,13 +17,15 @@ export function poolComparison({ agent, canary }: PoolInputs, step: StartStep): 
 }
 
 /** Where only one side has a candidate, what is live shows that. */
-function withCandidate({ committed, wanted }: CompareAnswer, declared: PoolInputs["canary"]): CompareAnswer {
+function withCandidate(
+  { committed, wanted }: CompareAnswer<ComparedPool>,
+  declared: PoolInputs["canary"],
+): CompareAnswer {
   const { canary: before, ...others } = committed ?? {};
   const { canary: after, ...rest } = wanted;
   if (before === undefined || after === undefined || declared === undefined)
     return { committed: committed && others, wanted: rest };
-  const { split: _live, ...drawn } = shareAt(declared, 0);
-  return { committed, wanted: { ...rest, canary: { ...after, ...drawn } } };
+  return { committed, wanted: { ...rest, canary: { ...after, ...shareAt(declared, before.split ?? 0) } } };
 }
 
 /** @param own whether the candidate declares processes of its own */

@@ -1,4 +1,3 @@
-import { poolChange } from "../../model/change";
 import { forAgent, poolDeclarations } from "../../model/declared";
 import { poolParts } from "../../model/live";
 import type { Claim } from "../../model/ownership";
@@ -13,7 +12,7 @@ import { committedDifferences } from "./committed";
 import { replaceInPlace, type StartStep } from "./in-place";
 import { inPlaceFailures } from "./in-place-check";
 import { differences, moveFailures, parseInputs, renameFailures, withLive } from "./inputs";
-import { eachWhenKnown, whenKnown } from "./known";
+import { eachWhenKnown } from "./known";
 import {
   changeClaim,
   createClaim,
@@ -24,6 +23,7 @@ import {
   removeClaim,
   stillOwns,
 } from "./ownership";
+import { changeOf } from "./pool-change";
 import { poolComparison } from "./pool-comparison";
 import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
 import { sayPoolPlan } from "./pool-plan";
@@ -66,7 +66,7 @@ export const poolResource: Resource = {
       failures: [...failures, ...secret, ...live],
       inputs: {
         ...withLive(values, olds, valid ? expectedLive(values) : UNKNOWN, context.urn),
-        change: valid ? changeOf(olds, inputs) : UNKNOWN,
+        change: valid ? await changeOf(olds, inputs, () => startStep(values, context)) : UNKNOWN,
         ...(valid ? secretInputs(inputs, secrets) : {}),
       },
     };
@@ -158,12 +158,6 @@ function outputsOf(inputs: Properties): Properties {
 /** Reality as it must be, as far as it can be told. */
 function expectedLive(inputs: Properties) {
   return eachWhenKnown(inputs as unknown as PoolInputs, poolParts);
-}
-
-function changeOf(olds: Properties | undefined, after: PoolInputs) {
-  return whenKnown({ before: olds as unknown as PoolInputs | undefined, after }, ({ before, after }) =>
-    poolChange(before, after),
-  );
 }
 
 async function apply(inputs: Properties, context: Context, claim: Claim): Promise<void> {

@@ -1,7 +1,7 @@
 import type { RouteAnswer } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
-import { mirroredOf, type RouteChange, routeChange } from "../../model/change";
+import { mirroredOf, type RouteChange } from "../../model/change";
 import { forAgent, routeDeclarations } from "../../model/declared";
 import type { Parts, RouteLive } from "../../model/live";
 import { name } from "../../model/names";
@@ -38,6 +38,7 @@ import {
   tokenOf,
 } from "./ownership";
 import { sayPlan, sayUnknown } from "./plan";
+import { changeOf } from "./route-change";
 import { edgeKeys, hostsOf, otherHosts, type RouteHost, setStep, withHosts } from "./route-hosts";
 import { heldBy, replacementProblem, walkFrom } from "./route-place";
 import { runGates } from "./stage-gates";
@@ -86,9 +87,7 @@ export const routeResource: Resource = {
         change:
           failures.length > 0
             ? UNKNOWN
-            : whenKnown({ before: olds as unknown as Inputs | undefined, after: inputs }, ({ before, after }) =>
-                routeChange(before, after),
-              ),
+            : await changeOf(olds as unknown as Inputs | undefined, inputs, () => setSteps(inputs)),
       },
     };
   },
@@ -190,10 +189,18 @@ async function sayOutages(context: Context, news: Properties): Promise<void> {
       });
 }
 
-function comparisons(news: Properties): Comparison[] {
-  const inputs = news as unknown as Inputs;
-  return hostsOf(inputs).map(({ agent, edges }, index) => ({
-    ...comparison(agent, setStep(inputs.name, declaredOf(news), edges, target(inputs))),
+/** The steps that bring all of its agents to what is declared. */
+function setSteps(inputs: Inputs) {
+  const declared = declaredOf(inputs as unknown as Properties);
+  return hostsOf(inputs).map(({ agent, edges }) => ({
+    agent,
+    step: setStep(inputs.name, declared, edges, target(inputs)),
+  }));
+}
+
+function comparisons(inputs: Properties): Comparison[] {
+  return setSteps(inputs as unknown as Inputs).map(({ agent, step }, index) => ({
+    ...comparison(agent, step),
     input: ([first = "", ...rest]) => {
       // Its share is part of what is live.
       if (first === "split") return undefined;

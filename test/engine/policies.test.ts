@@ -21,6 +21,11 @@ function refusals(outcome: Outcome): string[] {
     .toSorted();
 }
 
+/** The option that replaces what is recorded of a type. */
+function replacing(type: string, { resources }: { resources: readonly { type: string; urn: string }[] }): string[] {
+  return resources.flatMap((each) => (each.type === `sluice:index:${type}` ? ["--replace", each.urn] : []));
+}
+
 function textOf(outcome: Outcome): string {
   return violationsOf(outcome)
     .map(({ message }) => message)
@@ -173,7 +178,7 @@ test("the policy pack lets careful promotions through, and refuses careless ones
   await t.test("a freeze holds up what goes forward unless it is lifted, and never what goes back", async () => {
     const args = await withPack(FROZEN);
     await hosted.declare(careful);
-    const back = await stack.up(...args);
+    const back = await stack.up(...args, ...replacing("Pool", await stack.state()));
     assert.equal(back.exit, 0, back.stdout);
     assert.equal((await hosted.client.pool("web"))?.live.release, "v1");
     assert.equal((await hosted.client.route("all"))?.committed, 0);
@@ -187,5 +192,26 @@ test("the policy pack lets careful promotions through, and refuses careless ones
       textOf(lifted),
       /goes out although "test freeze" lasts .*: ana allowed it until .*, since the fix of an outage/,
     );
+    await stack.run("config", "rm", "--stack", "prod", "sluice:freezeOverride");
+  });
+
+  const web = (id: string) => pool(id, 1, processes({}, { clock }));
+  const forward = { ...careful, pools: { ...pools, web: web("v2") }, routes: { all: { ...route, stage: "10%" } } };
+
+  await t.test("a new release is held up though its record is replaced with it, or is a new one", async () => {
+    const args = await withPack(FROZEN);
+    await hosted.declare(forward);
+    const recorded = await stack.state();
+    const replaced = await stack.preview(...args, ...replacing("Pool", recorded), ...replacing("Route", recorded));
+    assert.deepEqual(refusals(replaced), ["freeze-window all-route", "freeze-window web-pool"], replaced.stdout);
+    assert.match(textOf(replaced), /release v2/);
+    const { web: release, api } = forward.pools;
+    await hosted.declare({
+      ...forward,
+      pools: { shop: { name: "web", ...release }, api },
+      routes: { every: { name: "all", ...forward.routes.all } },
+    });
+    const moved = await stack.preview(...args);
+    assert.deepEqual(refusals(moved), ["freeze-window every-route", "freeze-window shop-pool"], moved.stdout);
   });
 });

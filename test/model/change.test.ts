@@ -53,6 +53,11 @@ test("a pool that starts anew is told apart from one that changes live, and from
   });
 });
 
+test("of a pool that an agent has, the order of its releases tells a way back", () => {
+  const kind = (id: string) => poolChange({ ...pool("v2"), change: { order: ["v1", "v2", "v3"] } }, pool(id)).kind;
+  assert.deepEqual(["v1", "v2", "v3", "v4"].map(kind), ["rollback", "none", "promotion", "promotion"]);
+});
+
 test("a pool's candidate goes forward, back, becomes the release, or begins anew", () => {
   const tried = (id: string, share: `${number}%`, env: Record<string, string> = {}) => {
     const release = { id: "v2", path: "/srv/v2" };
