@@ -54,6 +54,13 @@ export function poolChange(before: Pool | undefined, after: Pool): PoolChange {
   return { kind: back && !tries ? "rollback" : "promotion", ...change };
 }
 
+/** A recorded pool as it is by a change: an agent may have another one, such as after an older state was restored. */
+export function beforeChange<P extends Pool>(recorded: P, after: Pool & { change: PoolChange }): P {
+  const { kind, from } = after.change;
+  if (from !== "" && from !== recorded.release.id) return { ...recorded, release: { id: from, path: "" } };
+  return kind === "restart" && identityOf(recorded) === identityOf(after) ? { ...recorded, processes: {} } : recorded;
+}
+
 function candidateChange(before: Pool | undefined, after: Pool): Pick<PoolChange, "candidate"> {
   if (before?.canary === undefined && after.canary === undefined) return {};
   const from = after.canary === undefined ? candidateShare(before?.canary) : candidateShareBefore(before, after);

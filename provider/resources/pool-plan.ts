@@ -1,6 +1,7 @@
 import type { PlanAnswer, PoolObservation } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
+import { beforeChange } from "../../model/change";
 import { canaryPlan, downLines, promotionPlan } from "../../model/promotion-plan";
 import { inPlacePlan } from "../../model/serving";
 import { soakWarning, walkProblem } from "../../model/stages";
@@ -26,7 +27,8 @@ export async function sayPoolPlan(
 ): Promise<void> {
   const unknown = unknownNames(after);
   if (unknown !== "") return sayKnownPlan(before, after, unknown, context);
-  const [old, pool] = [before as unknown as PoolInputs | undefined, after as unknown as PoolInputs];
+  const pool = after as unknown as PoolInputs;
+  const old = before && beforeChange(before as unknown as PoolInputs, pool);
   const start = toStep(after);
   const answer = await asked(pool, (client) => client.plan(start));
   const running = old === undefined ? await asked(pool, (client) => client.pool(pool.name)) : undefined;

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { type PoolChange, poolChange, type RouteChange, routeChange } from "../../model/change";
+import { beforeChange, type PoolChange, poolChange, type RouteChange, routeChange } from "../../model/change";
 import { poolSpec } from "../../model/pool";
 import { checkedCanary } from "../../model/pool-share";
+import { promotionPlan } from "../../model/promotion-plan";
 import { stages } from "../../model/stages";
 
 function pool(id: string, changes: object = {}, env: Record<string, string> = {}) {
@@ -56,6 +57,15 @@ test("a pool that starts anew is told apart from one that changes live, and from
 test("of a pool that an agent has, the order of its releases tells a way back", () => {
   const kind = (id: string) => poolChange({ ...pool("v2"), change: { order: ["v1", "v2", "v3"] } }, pool(id)).kind;
   assert.deepEqual(["v1", "v2", "v3", "v4"].map(kind), ["rollback", "none", "promotion", "promotion"]);
+});
+
+test("a plan is made of what an agent has, where an older record knows that otherwise", () => {
+  const plan = (recorded: ReturnType<typeof pool>, has: ReturnType<typeof pool>, after: ReturnType<typeof pool>) =>
+    promotionPlan(beforeChange(recorded, { ...after, change: poolChange(has, after) }), after)[0];
+  const same = pool("v1");
+  assert.equal(plan(same, same, same), "applied live: no process is restarted");
+  assert.match(plan(same, pool("v1", {}, { A: "1" }), same) ?? "", /^starts release v1 anew, since web changed/);
+  assert.match(plan(same, pool("v2"), same) ?? "", /^promotes v2 -> v1/);
 });
 
 test("a pool's candidate goes forward, back, becomes the release, or begins anew", () => {
