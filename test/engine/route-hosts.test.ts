@@ -12,7 +12,7 @@ import { readFileSync } from "node:fs";
 import { HaproxyEdge, LocalHost, Route } from "${REPOSITORY}/components";
 import { Backend } from "${REPOSITORY}/provider/classes/backend";
 
-const { hosts, port, on, stage } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
+const { hosts, port, on, stage, name } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
 const edges = hosts.map((directory: string, index: number) => new HaproxyEdge("edge-" + index, {
   host: new LocalHost("host-" + index, { directory, socket: directory + "/a.sock" }),
   name: "main",
@@ -21,7 +21,7 @@ const edges = hosts.map((directory: string, index: number) => new HaproxyEdge("e
 const backends = edges.flatMap(({ agent, edgeName }: HaproxyEdge, index: number) =>
   ["blue", "green"].map((name) => new Backend(name + "-" + index, { agent, edge: edgeName, name })));
 const stages = ["1%", "10%"].map((split) => ({ split, window: "200 milliseconds" }));
-new Route("api", { edges: on.map((index: number) => edges[index]), stable: "blue", candidate: "green", stages, stage }, { dependsOn: backends });
+new Route(name, { name: "api", edges: on.map((index: number) => edges[index]), stable: "blue", candidate: "green", stages, stage }, { dependsOn: backends });
 `;
 
 test("a route on edges of two hosts is one resource: refused, walked, shown and removed as one", async (t) => {
@@ -37,8 +37,9 @@ test("a route on edges of two hosts is one resource: refused, walked, shown and 
     await stack.close();
   });
   const port = await freePorts(2);
+  let name = "api";
   const declare = (stage: string, on = [0, 1]) =>
-    stack.write("declared.json", JSON.stringify({ hosts, port, on, stage }));
+    stack.write("declared.json", JSON.stringify({ hosts, port, on, stage, name }));
   const splits = () => Promise.all(clients.map(async (client) => (await client.route("api"))?.splits.main));
 
   await declare("10%");
@@ -66,6 +67,45 @@ test("a route on edges of two hosts is one resource: refused, walked, shown and 
     await declare("10%", [0, 1]);
     assert.equal((await stack.up()).exit, 0);
     assert.deepEqual(await splits(), [1000, 1000]);
+  });
+
+  const owners = () => Promise.all(clients.map(async (client) => (await client.route("api"))?.owner?.urn));
+  const [before] = await owners();
+  const own = (before ?? "").replace("::api-route", "::moved-route");
+
+  await t.test("another logical name moves it on every host, as it runs", async () => {
+    assert.deepEqual(await owners(), [before, before]);
+    name = "moved";
+    await declare("10%");
+    const { exit, stdout } = await stack.up();
+    assert.equal(exit, 0, stdout);
+    assert.deepEqual(
+      [await owners(), await splits()],
+      [
+        [own, own],
+        [1000, 1000],
+      ],
+    );
+  });
+
+  await t.test("a move that died between the hosts is ended by the next update", async () => {
+    const other = (before ?? "").replace("::api-route", "::other-route");
+    const { id } = await (clients[1] as AgentClient).begin({
+      target: "route/api",
+      owner: { who: "ana", why: other, pid: process.pid },
+      claim: { kind: "create", token: "0".repeat(24) },
+    });
+    await clients[1]?.commit(id);
+    assert.deepEqual(await owners(), [own, other]);
+    const { exit, stdout } = await stack.up();
+    assert.equal(exit, 0, stdout);
+    assert.deepEqual(
+      [await owners(), await splits()],
+      [
+        [own, own],
+        [1000, 1000],
+      ],
+    );
   });
 
   await t.test("a held route on one host refuses it on all", async () => {
