@@ -67,6 +67,19 @@ commandTable("a replacement renews the record alone: what runs goes on", (whole)
   },
   { name: "an update after that has its live change to undo", run: () => up(whole, {}), redeclares: true },
   { name: "and the next one nothing", run: ({ stack }) => stack.up("--expect-no-changes") },
+  {
+    name: "up --replace of a pool in place, together with a new release",
+    run: async ({ stack }) => {
+      await whole.declare({ "node-a": { args: { release: whole.release("v2") } } });
+      return stack.up("--replace", whole.urn(KINDS["a pool in place"]));
+    },
+    look: async (outcome) => {
+      await replaces(1)(outcome);
+      assert.equal((await whole.clients.nodes.pool("node-a"))?.live.release, "v2");
+    },
+    redeclares: true,
+    renews: "node-a",
+  },
   ...Object.entries(MOVES).map(
     ([name, { changes, refused }]): Row => ({ name, run: () => preview(whole, changes), refused }),
   ),

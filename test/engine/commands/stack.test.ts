@@ -46,7 +46,7 @@ commandTable("commands about a whole stack, while requests go on", (whole) => [
       for (const says of NEWER) assert.match(preview, says);
       return stack.up("--refresh=false");
     },
-    reloads: true,
+    renews: "haproxy",
     look: async () => {
       const { options } = await whole.clients.agent.about();
       assert.equal(options.evidence, undefined);

@@ -15,8 +15,8 @@ export interface Row {
   look?(outcome: Outcome): Promise<void>;
   /** Whether it changes what is declared, but not what runs. @default false */
   redeclares?: boolean;
-  /** Whether HAProxy takes it by a hitless reload, and has another worker then. @default false */
-  reloads?: boolean;
+  /** What has other processes then, such as HAProxy's worker after a hitless reload. @default nothing */
+  renews?: string;
 }
 
 /** Runs commands one after the other on one stack under load: no request fails, and whatever runs goes on. */
@@ -44,7 +44,10 @@ async function runRow(row: Row, whole: Whole, load: Requests): Promise<void> {
   await row.look?.(outcome);
   const after = await whole.reality();
   assert.deepEqual(load.seen().failures.slice(failed), [], label);
-  if (row.reloads) after.pids.haproxy = before.pids.haproxy;
+  if (row.renews !== undefined) {
+    assert.notDeepEqual(after.pids[row.renews], before.pids[row.renews], label);
+    after.pids[row.renews] = before.pids[row.renews];
+  }
   assert.deepEqual(after.pids, before.pids, label);
   if (!row.redeclares) assert.deepEqual(after.committed, before.committed, label);
   assert.deepEqual((await whole.stack.state()).pendingOperations, [], label);
