@@ -4,14 +4,15 @@ import test from "node:test";
 import { allProcesses, read } from "../../../tools/processes.mjs";
 import { sendRequests } from "../../support/requests";
 import { until } from "../../support/until";
-import { keepCommitBack } from "./support/kept-back";
+import { commitOf, DECLARATION, keepBack } from "./support/kept-back";
 import { type Change, KINDS, Whole } from "./support/whole";
 
 /** What each kind's change is a transaction on, in the order in which an update comes to them. */
 const TARGETS = ["edge/main", "backend/main/plain", "pool/web", "pool/tried", "pool/node-a", "route/api"] as const;
 type Target = (typeof TARGETS)[number];
 
-const updates = (release: object): Record<Target, Record<string, Change>> => ({
+const updates = (release: object): Record<Target | "agent", Record<string, Change>> => ({
+  agent: { agent: { args: { evidence: { days: 30 } } } },
   "edge/main": { edge: { args: { maxConnections: 900 } } },
   "backend/main/plain": { plain: { args: { balance: "leastconn" } } },
   "pool/web": { web: { args: { release } } },
@@ -44,7 +45,7 @@ test("a provider that is killed right after the agent's commit: the next update 
     const load = sendRequests(whole.ports, { atOnce: 3, pauseMs: 15, keepAlive: false });
     t.after(() => load.stop());
     const changes: Record<string, Change> = {};
-    for (const target of TARGETS) {
+    for (const target of ["agent", ...TARGETS] as const) {
       Object.assign(changes, updates(whole.release("v2"))[target]);
       await whole.declare(changes, { inOrder: true });
       await dies(whole, target);
@@ -61,21 +62,22 @@ test("a provider that is killed right after the agent's commit: the next update 
       await dies(whole, target);
     }
     await converges(whole);
+    for (const target of ["edge/main", "agent"] as const) await dies(whole, target, "destroy");
     const destroyed = await stack.destroy();
     assert.equal(destroyed.exit, 0, destroyed.stdout);
     assert.deepEqual((await stack.state()).resources, []);
   });
 });
 
-/** An update whose provider is killed once the target's change is committed. */
-async function dies(whole: Whole, target: Target): Promise<void> {
+/** A command whose provider is killed once the target's change is committed. */
+async function dies(whole: Whole, target: Target | "agent", command: "up" | "destroy" = "up"): Promise<void> {
   const { stack } = whole;
   const host = target === "pool/node-a" ? whole.hosts.nodes : whole.hosts.agent;
-  const kept = await keepCommitBack(path.join(host, "a.sock"), target);
+  const kept = await keepBack(path.join(host, "a.sock"), target === "agent" ? DECLARATION : commitOf(target));
   try {
-    const up = stack.start("up");
+    const up = stack.start(command);
     await Promise.race([
-      kept.committed,
+      kept.done,
       up.finished.then(({ stdout }) => assert.fail(`it ended before ${target} was committed:\n${stdout}`)),
     ]);
     const providers = descendants(up.pid).filter(isProvider);
@@ -86,6 +88,7 @@ async function dies(whole: Whole, target: Target): Promise<void> {
   } finally {
     await kept.end();
   }
+  if (command === "destroy") return;
   // Edges lead traffic past a node for a while: until then a change of theirs is refused, and told to wait.
   await until("what it held to be free", async () => {
     const all = await Promise.all(Object.values(whole.clients).map((client) => client.status()));

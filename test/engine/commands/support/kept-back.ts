@@ -1,24 +1,39 @@
 import { rename } from "node:fs/promises";
 import { createConnection, createServer, type Socket } from "node:net";
 
+/** What an agent is asked, and does not answer any more. */
+interface Kept {
+  request: RegExp;
+  /** A target whose next transaction it must come after. @default none: the next such request */
+  target?: string;
+}
+
+/** The commit of a target's next transaction. */
+export function commitOf(target: string): Kept {
+  return { request: /^POST \/v1\/transactions\/[^/ ]+\/commit /, target };
+}
+
+/** What an `Agent` resource ends with: from then on the agent knows that it is declared, or is so no more. */
+export const DECLARATION: Kept = { request: /^POST \/v1\/declarers / };
+
 export interface KeptBack {
-  /** Resolves once the agent has committed, and nobody has been told. */
-  committed: Promise<void>;
+  /** Resolves once the agent has done it, and nobody has been told. */
+  done: Promise<void>;
   /** Lets everything through again. */
   end(): Promise<void>;
 }
 
 /**
- * Stands between an agent and its users, and keeps back the answer to the commit of a target's next transaction: the moment
- * in which the agent has committed what the engine does not know yet.
+ * Stands between an agent and its users, and keeps back one answer, such as that to a commit: the moment in which the agent has
+ * done what the engine does not know yet.
  */
-export async function keepCommitBack(socket: string, target: string): Promise<KeptBack> {
+export async function keepBack(socket: string, { request, target }: Kept): Promise<KeptBack> {
   const real = `${socket}.real`;
   await rename(socket, real);
   const open = new Set<Socket>();
-  let armed = false;
+  let armed = target === undefined;
   let told: () => void = () => undefined;
-  const committed = new Promise<void>((resolve) => {
+  const done = new Promise<void>((resolve) => {
     told = resolve;
   });
   const server = createServer((user) => {
@@ -34,7 +49,7 @@ export async function keepCommitBack(socket: string, target: string): Promise<Ke
     user.on("data", (data) => {
       const text = data.toString("latin1");
       if (text.includes(`"target":"${target}"`)) armed = true;
-      if (armed && /^POST \/v1\/transactions\/[^/ ]+\/commit /.test(text)) keeps = true;
+      if (armed && request.test(text)) keeps = true;
       agent.write(data);
     });
     agent.on("data", (data) => {
@@ -44,7 +59,7 @@ export async function keepCommitBack(socket: string, target: string): Promise<Ke
   });
   await new Promise<void>((resolve) => server.listen(socket, resolve));
   return {
-    committed,
+    done,
     async end() {
       for (const each of open) each.destroy();
       await new Promise((resolve) => server.close(resolve));
