@@ -3,6 +3,7 @@ import test from "node:test";
 import { sendRequests } from "../../support/requests";
 import { KINDS, Whole } from "./support/whole";
 
+const WEB = KINDS["a pool side by side"];
 const NOTHING = new Set<string>();
 
 test("a preview says in words what a removal means, and a removal touches nothing else", async (t) => {
@@ -77,6 +78,47 @@ test("a preview says in words what a removal means, and a removal touches nothin
     const { others } = await rest();
     await whole.must(stack.up());
     assert.deepEqual(await rest(), { web: 2, others });
+  });
+
+  await t.test("state move to another stack, and back, moves the record alone", async () => {
+    const { pids } = await whole.reality();
+    const owner = async () => (await whole.clients.agent.pool("web"))?.owner?.urn;
+    const quietly = ["--non-interactive", "--color", "never"];
+    const move = (source: string, dest: string) =>
+      whole.must(
+        stack.run(
+          "state",
+          "move",
+          "--source",
+          source,
+          "--dest",
+          dest,
+          "--yes",
+          ...quietly,
+          whole.urn(WEB, "web", "test", source),
+        ),
+      );
+    await whole.must(stack.run("stack", "init", "other", "--no-select", ...quietly));
+    await move("dev", "other");
+    await whole.declare({ web: { absent: true } });
+    await whole.must(stack.up("--expect-no-changes"));
+    const all = [
+      ...Object.values(KINDS).map(({ key }) => key),
+      "nodes-agent",
+      "stable",
+      "candidate",
+      "nodes",
+      "node-b",
+    ];
+    const absent = all.filter((key) => key !== "web").map((key) => [key, { absent: true }]);
+    await whole.declare(Object.fromEntries(absent));
+    await whole.must(stack.run("up", "--stack", "other", "--yes", "--skip-preview", ...quietly));
+    assert.equal(await owner(), whole.urn(WEB, "web", "test", "other"));
+    await move("other", "dev");
+    await whole.declare();
+    await whole.must(stack.up());
+    assert.equal(await owner(), whole.urn(WEB));
+    assert.deepEqual((await whole.reality()).pids, pids);
     assert.deepEqual((await load.stop()).failures, []);
   });
 });

@@ -31,9 +31,13 @@ const make = (Kind: any, key: string, given: object, dependsOn: pulumi.Resource[
   made.push(resource);
   return resource;
 };
-const agent = make(Agent, "agent", { directory: hosts.agent, socket: hosts.agent + "/a.sock" }).connection;
-const nodes = make(Agent, "nodes-agent", { directory: hosts.nodes, socket: hosts.nodes + "/a.sock" }).connection;
-const edge = make(Edge, "edge", { agent, name: "main" }).name;
+const host = (key: string, directory: string) => {
+  const at = { directory, socket: directory + "/a.sock" };
+  return make(Agent, key, at)?.connection ?? at;
+};
+const agent = host("agent", hosts.agent);
+const nodes = host("nodes-agent", hosts.nodes);
+const edge = make(Edge, "edge", { agent, name: "main" })?.name ?? "main";
 const backends = Object.entries<object>(servers).flatMap(
   ([name, backend]) => make(Backend, name, { agent, edge, name, ...backend }) ?? []);
 for (const name of ["web", "tried"]) make(Pool, name, { agent, edge, name });
