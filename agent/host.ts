@@ -29,7 +29,8 @@ import {
   wantedTakeover,
 } from "./desired";
 import type { Events } from "./events";
-import { Haproxy, runtimeSocket } from "./haproxy/haproxy";
+import { runtimeSocket } from "./haproxy/edge-files";
+import { Haproxy } from "./haproxy/haproxy";
 import type { EdgeObservation } from "./haproxy/observation";
 import type { KeptReleases } from "./pools/kept-releases";
 import { Lives } from "./pools/lives";

@@ -1,0 +1,96 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { milliseconds } from "../../model/duration";
+import type { EdgeSpec } from "../../model/edge";
+import { singleFlight } from "../single-flight";
+import { readConfig, structureOf } from "./config-file";
+import type { EdgeFiles } from "./edge-files";
+import { clients, type Fleet, fleetSnapshot, useOf } from "./fleet";
+import { type EdgeObservation, observation } from "./observation";
+import type { HaproxyOptions } from "./options";
+import { isUntouched } from "./render";
+
+/** Time until a started or reloaded HAProxy must answer, in milliseconds. */
+export const UP_DEADLINE_MS = 15_000;
+export const UP_PAUSE_MS = 5;
+/** HAProxy tells times in whole seconds. */
+const CLOCK_SLACK_MS = 2000;
+
+/** Looks at an edge's HAProxy; changes nothing. */
+export class Observer {
+  /** The current worker and old ones; nothing where HAProxy does not run. Calls at the same time share one look. */
+  readonly fleet: () => Promise<Fleet | undefined>;
+  /** What HAProxy reports now. Calls at the same time share one look, which began after them. */
+  readonly observe: () => Promise<EdgeObservation>;
+
+  /** @param id of HAProxy among the processes */
+  constructor(
+    private readonly id: string,
+    private readonly files: EdgeFiles,
+    private readonly options: Pick<HaproxyOptions, "name" | "processes">,
+  ) {
+    this.fleet = singleFlight(() => this.lookAtFleet());
+    this.observe = singleFlight(() => this.look());
+  }
+
+  /**
+   * What the workers, old ones included, have on the server at an address now, and whether one may still give it new
+   * requests: an old worker does so for idle client connections that it had when it was replaced, until they expire.
+   */
+  async usage(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
+    const [fleet, record] = await Promise.all([this.fleet(), this.files.record()]);
+    if (fleet === undefined) return { connections: 0, mayReceive: false };
+    const now = useOf(fleet.current, address, port);
+    const idleMs = Math.max(record?.oldIdleMs ?? 0, record === undefined ? 0 : idleOf(record.spec));
+    const old = fleet.old.map(({ snapshot, replacedForSeconds }) => {
+      // It ended, or is about to: the next look tells.
+      if (snapshot === undefined) return { connections: 0, takes: true };
+      const use = useOf(snapshot, address, port);
+      const mayHaveIdle = replacedForSeconds * 1000 <= idleMs + CLOCK_SLACK_MS && clients(snapshot) > 0;
+      return { connections: use.connections, takes: use.takes && mayHaveIdle };
+    });
+    const all = [now, ...old];
+    return {
+      connections: all.reduce((sum, { connections }) => sum + connections, 0),
+      mayReceive: all.some(({ takes }) => takes),
+    };
+  }
+
+  /** Whether its HAProxy runs, as far as is known. */
+  runs(): boolean {
+    const state = this.options.processes.get(this.id)?.state;
+    return state === "running" || state === "starting";
+  }
+
+  private async look(): Promise<EdgeObservation> {
+    const [fleet, disk, record] = await Promise.all([this.fleet(), readConfig(this.files.config), this.files.record()]);
+    const state = disk === undefined ? "missing" : isUntouched(disk) ? "ours" : "edited";
+    return observation(fleet, record ?? { placed: [], leaving: [] }, { state, structure: structureOf(disk) });
+  }
+
+  private async lookAtFleet(): Promise<Fleet | undefined> {
+    if (!this.runs()) return undefined;
+    const giveUpAt = performance.now() + UP_DEADLINE_MS;
+    for (;;) {
+      // The sockets refuse while HAProxy starts or its master re-executes itself; one that is killed cuts its answer off.
+      let problem: unknown;
+      const fleet = await fleetSnapshot(this.files.sockets).catch((error: unknown) => {
+        problem = error;
+        return undefined;
+      });
+      if (fleet !== undefined || !this.runs()) return fleet;
+      if (performance.now() > giveUpAt)
+        throw (
+          problem ??
+          new Error(
+            `HAProxy of edge ${this.options.name} runs (pid ${this.options.processes.get(this.id)?.pid}), but does not answer on ${this.files.sockets.master}: stop it, so that it is started again`,
+          )
+        );
+      await sleep(UP_PAUSE_MS);
+    }
+  }
+}
+
+/** Longest time that a client connection without a request may wait in a worker. */
+export function idleOf({ timeouts }: EdgeSpec): number {
+  return Math.max(milliseconds(timeouts.keepAlive), milliseconds(timeouts.request));
+}

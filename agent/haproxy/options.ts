@@ -1,0 +1,14 @@
+import type { ProcessHost } from "../processes/host";
+
+export interface HaproxyOptions {
+  /** Name of the edge. */
+  name: string;
+  /** The edge's folder: config, sockets and record. Created where it is missing. */
+  directory: string;
+  processes: Pick<ProcessHost, "launch" | "stop" | "get" | "remove" | "tail">;
+  /** Path of HAProxy, 2.6 or newer. */
+  binary: string;
+  /** Path of the mirror's socket. Needed where a route has a mirror or a sample. */
+  mirror?: string | undefined;
+  log: (message: string, data?: object) => void;
+}
