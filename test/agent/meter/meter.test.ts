@@ -6,6 +6,7 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { Meter } from "../../../agent/meter/meter";
 import { COARSE_MS } from "../../../agent/meter/recorder";
+import { readStat, send } from "../../../agent/processes/identity";
 import { quantile } from "../../../model/histogram";
 import type { SliAnswer } from "../../../model/sli";
 import type { StepInput } from "../../../model/transaction";
@@ -111,11 +112,15 @@ test("a meter that is killed, stopped or slow costs no request, and what it miss
   t.after(() => target.close());
   const { agent, port } = await metered(t, target.port);
   const from = second(Date.now());
-  const load = startLoad({
-    host: "127.0.0.1",
-    port,
-    mix: { rate: 300, connections: 8, postShare: 0, slow: 0, websockets: 0, streams: 0 },
-  });
+  const startSteady = (to: number) => {
+    const mix = { rate: 300, connections: 8, postShare: 0, slow: 0, websockets: 0, streams: 0 };
+    const load = startLoad({ host: "127.0.0.1", port: to, mix });
+    t.after(() => load.stop());
+    return load;
+  };
+  const load = startSteady(port);
+  // Past HAProxy at the same time, which shows what of the latency is the machine's.
+  const past = startSteady(target.port);
   const further = async (requests: number) => {
     const goal = load.snapshot().requests + requests;
     await until(`${requests} more requests`, () => load.snapshot().requests >= goal);
@@ -126,12 +131,19 @@ test("a meter that is killed, stopped or slow costs no request, and what it miss
   await further(300);
   process.kill(pid, "SIGCONT");
   await further(300);
+  // Nobody starts the agent again until requests have passed without it.
+  const supervisor = readStat(pid)?.parent ?? Number.NaN;
+  process.kill(supervisor, "SIGSTOP");
+  t.after(() => send(supervisor, "SIGCONT"));
   process.kill(pid, "SIGKILL");
   await further(300);
+  process.kill(supervisor, "SIGCONT");
   await until("the agent to be back", async () => (await agent.client.about()).pid !== pid);
   await further(300);
-  const report = await load.stop();
+  const [report, beside] = await Promise.all([load.stop(), past.stop()]);
   assert.equal(report.failed, 0, JSON.stringify(report.failures));
+  const bound = 5 * beside.latency.p99 + 1000;
+  assert.ok(report.latency.p99 <= bound, `p99 ${report.latency.p99} ms, past HAProxy ${beside.latency.p99} ms`);
   // Requests since the restart are there; the killed agent took the seconds before with it.
   await until("lines of the new agent", async () => {
     const { counts } = await agent.client.sli({ edge: "main", from: from - 20_000, to: Date.now() });
