@@ -53,9 +53,9 @@ async function runRow(row: Row, whole: Whole, load: Requests): Promise<void> {
   assert.deepEqual((await whole.stack.state()).pendingOperations, [], label);
 }
 
-/** An option of a command, for a resource of every kind. */
-export function everyKind(whole: Whole, option: string): string[] {
-  return Object.values(KINDS).flatMap((kind) => [option, whole.urn(kind)]);
+/** A resource of every kind as arguments of a command, each after the option if there is one. */
+export function everyKind(whole: Whole, ...option: string[]): string[] {
+  return Object.values(KINDS).flatMap((kind) => [...option, whole.urn(kind)]);
 }
 
 /** The same change of a resource of every kind. */
