@@ -35,7 +35,7 @@ import { Secrets } from "./secrets";
 import { createApi } from "./server";
 import { isLive, listenOnSocket } from "./socket";
 import { StateFile } from "./state";
-import { folderProblems } from "./state-folder";
+import { folderLook } from "./state-folder";
 import { Takeovers } from "./takeover/takeovers";
 import { Transactions } from "./transactions";
 import { upAgain } from "./up-again";
@@ -179,7 +179,8 @@ async function start(
     await evidence.keep(wanted.evidence);
     return {};
   };
-  const outages = new OutageWatch(host, events);
+  const folder = folderLook({ directory, stateFile, ballast });
+  const outages = new OutageWatch({ host, events, folderProblems: folder, guarded: () => isGuarded(about.guard) });
   const transactions = new Transactions({ host, journal, events, secrets, ballast, evidence });
 
   const stop = (restart: boolean) => {
@@ -203,7 +204,6 @@ async function start(
     marker: loaded.state.agent,
     reused,
   };
-  const folder = () => folderProblems({ directory, stateFile, ballast });
   const server = createApi({
     host,
     transactions,
@@ -245,6 +245,7 @@ async function start(
       if (isCommitted(id)) return one;
       const notUp = await upAgain(host.supervisor, concerns(target, [host.committed]).pools);
       events.emit(`the transaction on ${target} is undone${butNotUp(notUp)}`, { transaction: id, target });
+      transactions.undoneAtStart(one, notUp);
       return { ...one, notUp };
     }),
   );

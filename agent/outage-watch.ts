@@ -1,3 +1,4 @@
+import { UNGUARDED } from "../model/agent";
 import { isOut, outageText } from "../model/backend-health";
 import { formatMilliseconds } from "../model/duration";
 import { requestsLeadTo } from "./backend-health";
@@ -17,19 +18,38 @@ interface State {
   saidAt?: number | undefined;
 }
 
+/** Something that is as it should be, or not. */
+interface Condition {
+  /** Unique among all that is watched. */
+  key: string;
+  /** Whether it is not as it should be; nothing where this look can't tell. */
+  out: boolean | undefined;
+  /** The event of its begin; nothing where a closer look finds it good. */
+  begins: () => string | undefined | Promise<string | undefined>;
+  /** The event of its end. */
+  ends: (after: string) => string;
+  data: Record<string, unknown>;
+}
+
+interface Watched {
+  host: Host;
+  events: Events;
+  /** What is wrong with the agent's state folder now. */
+  folderProblems: () => Promise<string[]>;
+  /** Whether something restarts the agent when it dies. */
+  guarded: () => boolean;
+}
+
 /**
  * Tells as events when a backend that requests are led to loses its last server, and when it has one again; likewise of a HAProxy
- * that hangs. A look asks HAProxy for one row per backend.
+ * that does not run or hangs, of the agent's state folder and of its guard. A look asks HAProxy for one row per backend.
  */
 export class OutageWatch {
   private readonly states = new Map<string, State>();
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
 
-  constructor(
-    private readonly host: Host,
-    private readonly events: Events,
-  ) {}
+  constructor(private readonly watched: Watched) {}
 
   start(): void {
     void this.look().finally(() => {
@@ -43,67 +63,102 @@ export class OutageWatch {
   }
 
   private async look(): Promise<void> {
-    const edges = Object.keys(this.host.working().edges).filter(
-      (edge) => this.host.haproxy(edge).runs() && !this.host.waits(edge),
-    );
-    const seen = await Promise.all(edges.map((edge) => this.lookAt(edge)));
-    const known = new Set(seen.flat());
+    const { host } = this.watched;
+    const edges = Object.keys(host.working().edges).filter((edge) => !host.waits(edge));
+    const looks = [this.agentNow(), ...edges.map((edge) => this.edgeNow(edge))].map(async (look) => {
+      const conditions = await look;
+      await Promise.all(conditions.map((condition) => this.saw(condition)));
+      return conditions.map(({ key }) => key);
+    });
+    const known = new Set((await Promise.all(looks)).flat());
     for (const key of this.states.keys()) if (!known.has(key)) this.states.delete(key);
   }
 
-  /** Looks at one edge; resolves with what there is to be watched of it. */
-  private async lookAt(edge: string): Promise<string[]> {
-    const backends = requestsLeadTo(this.host.working(), edge);
-    try {
-      const weights = await this.host.haproxy(edge).weights();
-      this.hangs(edge, false);
+  private async agentNow(): Promise<Condition[]> {
+    const problems = await this.watched.folderProblems();
+    return [
+      {
+        key: "state folder",
+        out: problems.length > 0,
+        begins: () => `agent: ${problems.join("; ")}`,
+        ends: (after) => `agent: its state folder is good again, after ${after}`,
+        data: {},
+      },
+      {
+        key: "guard",
+        out: !this.watched.guarded(),
+        begins: () => `agent: ${UNGUARDED}`,
+        ends: (after) => `agent: something restarts it again when it dies, after ${after}`,
+        data: {},
+      },
+    ];
+  }
+
+  private async edgeNow(edge: string): Promise<Condition[]> {
+    const { host } = this.watched;
+    const haproxy = host.haproxy(edge);
+    const of = `HAProxy of edge ${edge}`;
+    let hangs: string | undefined;
+    const weights = haproxy.runs()
+      ? await haproxy.weights().catch((error: Error) => {
+          hangs = error.message;
+          return undefined;
+        })
+      : undefined;
+    const runs = haproxy.runs();
+    return [
+      {
+        key: `${edge} runs`,
+        out: !runs,
+        begins: () => `${of} does not run: the agent tries to start it`,
+        ends: (after) => `${of} runs again, after ${after}`,
+        data: { edge },
+      },
+      {
+        key: `${edge} answers`,
+        out: runs ? hangs !== undefined : undefined,
+        begins: () => `${of} does not answer: ${hangs}`,
+        ends: (after) => `${of} answers again, after ${after}`,
+        data: { edge },
+      },
+      ...requestsLeadTo(host.working(), edge).map((backend) => this.backendNow(edge, backend, weights)),
+    ];
+  }
+
+  private backendNow(edge: string, backend: string, weights: ReadonlyMap<string, number> | undefined): Condition {
+    const weight = weights?.get(backend);
+    return {
+      key: `${edge}/${backend}`,
       // One that is not there yet is made by the same update as a rule.
-      const here = backends.filter((backend) => weights.has(backend));
-      await Promise.all(here.map((backend) => this.saw(edge, backend, weights.get(backend) === 0)));
-    } catch (error) {
-      this.hangs(edge, this.host.haproxy(edge).runs(), (error as Error).message);
-    }
-    return [edge, ...backends.map((backend) => `${edge}/${backend}`)];
+      out: weight === undefined ? undefined : weight === 0,
+      begins: () => this.outage(edge, backend),
+      ends: (after) => `edge ${edge}: backend ${backend} takes requests again, after ${after}`,
+      data: { edge, backend },
+    };
   }
 
-  private hangs(edge: string, out: boolean, why = ""): void {
-    const state = this.next(edge, out);
-    if (out && agreed(state)) {
-      state.saidAt = Date.now();
-      this.events.emit(`HAProxy of edge ${edge} does not answer: ${why}`, { edge });
-    } else if (!out && state.saidAt !== undefined) {
-      this.events.emit(`HAProxy of edge ${edge} answers again, after ${sinceText(state.saidAt)}`, { edge });
-      state.saidAt = undefined;
-    }
+  private async outage(edge: string, backend: string): Promise<string | undefined> {
+    const { host } = this.watched;
+    // The next look tells of a HAProxy that has ended, or hangs, by now.
+    const observation = await host
+      .haproxy(edge)
+      .observe()
+      .catch(() => undefined);
+    const health = observation && host.backendsHealth(edge, observation)[backend];
+    return health !== undefined && isOut(health) ? `edge ${edge}: ${outageText(backend, health)}` : undefined;
   }
 
-  private async saw(edge: string, backend: string, out: boolean): Promise<void> {
-    const state = this.next(`${edge}/${backend}`, out);
-    if (out && agreed(state)) {
-      const health = this.host.backendsHealth(edge, await this.host.haproxy(edge).observe())[backend];
-      if (health === undefined || !isOut(health)) return;
-      state.saidAt = Date.now();
-      this.events.emit(`edge ${edge}: ${outageText(backend, health)}`, { edge, backend });
-    } else if (!out && state.looks >= AGREEING && state.saidAt !== undefined) {
-      const after = sinceText(state.saidAt);
-      state.saidAt = undefined;
-      this.events.emit(`edge ${edge}: backend ${backend} takes requests again, after ${after}`, {
-        edge,
-        backend,
-      });
-    }
-  }
-
-  private next(key: string, out: boolean): State {
+  private async saw({ key, out, begins, ends, data }: Condition): Promise<void> {
+    if (out === undefined) return;
     const before = this.states.get(key);
-    const state = { out, looks: before?.out === out ? before.looks + 1 : 1, saidAt: before?.saidAt };
+    const state: State = { out, looks: before?.out === out ? before.looks + 1 : 1, saidAt: before?.saidAt };
     this.states.set(key, state);
-    return state;
+    if (state.looks < AGREEING || out === (state.saidAt !== undefined)) return;
+    const message = state.saidAt === undefined ? await begins() : ends(sinceText(state.saidAt));
+    if (message === undefined) return;
+    state.saidAt = out ? Date.now() : undefined;
+    this.watched.events.emit(message, data);
   }
-}
-
-function agreed({ looks, saidAt }: State): boolean {
-  return looks >= AGREEING && saidAt === undefined;
 }
 
 function sinceText(at: number): string {

@@ -1,6 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { eventQuery } from "../model/event";
 import { notesRequest } from "../model/evidence/note";
@@ -28,13 +27,11 @@ import { restartProcesses, restartRequest } from "./pools/restart-request";
 import { Problem } from "./problem";
 import { observeRoute } from "./routes";
 import { stepProblems } from "./step-problems";
+import { tooLong } from "./too-long";
 import { ABORT_PATIENCE_MS, type Transactions } from "./transactions";
 
 /** Largest request body, in bytes. */
 export const MAX_BODY = 1024 * 1024;
-
-/** Time for a look at everything on the host, in milliseconds: less than clients wait for an answer. */
-const OBSERVE_DEADLINE_MS = 8000;
 
 /** Time for a request's body, and for that of an artifact, in milliseconds. */
 const BODY_MS = 30_000;
@@ -231,13 +228,10 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   });
 }
 
-/** The agent with what is wrong with its state folder by now, which may be on a disk that does not answer. */
+/** The agent with what is wrong with its state folder by now. */
 async function aboutNow({ about, folderProblems }: ServerParts): Promise<About> {
   const { notes, ...rest } = about();
-  const found = await Promise.race([folderProblems(), tooLong("the disk of its state folder")]).catch(
-    (error: Error) => [`its state folder could not be looked at: ${error.message}`],
-  );
-  return { ...rest, notes: [...notes, ...found] };
+  return { ...rest, notes: [...notes, ...(await folderProblems())] };
 }
 
 async function status({ parts }: Call): Promise<AgentStatus> {
@@ -285,12 +279,6 @@ async function withKnown(
     },
   );
   return Object.fromEntries(await Promise.all(entries));
-}
-
-/** Rejects when a look takes longer than whoever asks waits for the answer. */
-async function tooLong(who = "HAProxy"): Promise<never> {
-  await sleep(OBSERVE_DEADLINE_MS, undefined, { ref: false });
-  throw new Error(`${who} did not answer within ${OBSERVE_DEADLINE_MS} ms: is it stopped?`);
 }
 
 async function check({ parts, body }: Call) {

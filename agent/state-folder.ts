@@ -1,8 +1,10 @@
-import { access } from "node:fs/promises";
+import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import type { Ballast } from "./ballast";
 import { holderOf } from "./claim";
+import { singleFlight } from "./single-flight";
 import type { StateFile } from "./state";
+import { tooLong } from "./too-long";
 
 /** Looks before a difference counts. */
 const LOOKS = 3;
@@ -16,8 +18,19 @@ export interface StateFolder {
   ballast: Ballast;
 }
 
-/** What is wrong with an agent's state folder now, one sentence each; the agent itself goes on from its memory. */
-export async function folderProblems({ directory, stateFile, ballast }: StateFolder): Promise<string[]> {
+/**
+ * A look at an agent's state folder: what is wrong with it now, one sentence each. The agent itself goes on from its memory.
+ * On a disk that does not answer, looks must not pile up.
+ */
+export function folderLook(folder: StateFolder): () => Promise<string[]> {
+  const look = singleFlight(() => folderProblems(folder));
+  return () =>
+    Promise.race([look(), tooLong("the disk of its state folder")]).catch((error: Error) => [
+      `its state folder could not be looked at: ${error.message}`,
+    ]);
+}
+
+async function folderProblems({ directory, stateFile, ballast }: StateFolder): Promise<string[]> {
   if (await isGone(directory))
     return [
       `its state folder ${directory} is gone: processes and traffic go on, but nothing can be changed, and no agent can start again: put the folder back`,
@@ -36,7 +49,26 @@ export async function folderProblems({ directory, stateFile, ballast }: StateFol
         : [],
     ),
   );
-  return [...claimed, ...missing.flat(), ...(await stateProblems(stateFile)), ...(await ballast.problems())];
+  const readOnly = await writeProblems(directory);
+  return [
+    ...claimed,
+    ...readOnly,
+    ...missing.flat(),
+    ...(await stateProblems(stateFile)),
+    ...(await ballast.problems()),
+  ];
+}
+
+/** A disk with errors is made read-only by the kernel. */
+async function writeProblems(directory: string): Promise<string[]> {
+  try {
+    await access(directory, constants.W_OK);
+    return [];
+  } catch (error) {
+    return [
+      `its state folder ${directory} can't be written to (${(error as NodeJS.ErrnoException).code}): processes and traffic go on, but nothing can be changed until it can`,
+    ];
+  }
 }
 
 /** A commit may begin while it is looked at, and be there at the next look. */

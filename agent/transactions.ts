@@ -11,7 +11,7 @@ import { concerns, emptyOverlay, merge, type Overlay } from "./desired";
 import type { Events } from "./events";
 import type { Evidence } from "./evidence/evidence";
 import type { Host } from "./host";
-import type { Journal } from "./journal";
+import type { Journal, OpenTransaction } from "./journal";
 import { Problem } from "./problem";
 import type { Secrets } from "./secrets";
 import { type Drain, keepOut } from "./servers";
@@ -269,11 +269,8 @@ export class Transactions {
     }
     delayed(undefined);
     this.end(transaction, "undone");
-    events.emit(`the transaction on ${target} is undone${butNotUp(transaction.notUp)}`, {
-      transaction: id,
-      target,
-      reason,
-    });
+    const told = `the transaction on ${target} is undone${butNotUp(transaction.notUp)}`;
+    events.emit(told, { transaction: id, target, reason });
     await this.tidied(() => journal.append({ kind: "undone", id }));
     await this.tidied(() => secrets.prune(host.working().pools, poolOf(target)));
     await this.tidied(() => this.rotate());
@@ -285,10 +282,7 @@ export class Transactions {
     const { host, events } = this.parts;
     events.emit(
       `server ${drained.server} stays out of the traffic for ${drained.hold}, in which its host puts back what was there`,
-      {
-        transaction: id,
-        target,
-      },
+      { transaction: id, target },
     );
     await keepOut(host, drained, overlay, {
       setOverlay: (held) => host.setOverlay(id, held),
@@ -305,6 +299,16 @@ export class Transactions {
     transaction.state = state;
     this.open.delete(transaction.id);
     this.parts.evidence.ended(transaction.id, state, transaction.notUp);
+    this.remember(transaction);
+  }
+
+  /** Keeps how a transaction went that the agent's start has undone: its holder asks once the agent listens. */
+  undoneAtStart({ id, target, owner, at }: OpenTransaction, notUp: string | undefined): void {
+    const reason = "its agent had stopped in between, and undid it when it started again";
+    this.remember({ id, target, owner, since: at, state: "undone", reason, notUp });
+  }
+
+  private remember(transaction: TransactionStatus): void {
     this.ended.set(transaction.id, statusOf(transaction));
     const oldest = this.ended.keys().next();
     if (this.ended.size > REMEMBERED && oldest.done === false) this.ended.delete(oldest.value);

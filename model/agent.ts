@@ -39,6 +39,9 @@ export const agentOptions = z.strictObject({
 });
 export type AgentOptions = z.output<typeof agentOptions>;
 
+/** Said of an agent without a guard. */
+export const UNGUARDED = "nothing restarts it when it dies";
+
 /** Whether an agent can take these options for those that it has without a restart. */
 export function isLiveChange({ evidence: _before, ...before }: AgentOptions, after: AgentOptions): boolean {
   const { evidence: _after, ...rest } = after;

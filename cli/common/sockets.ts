@@ -80,7 +80,7 @@ export async function whyNotAnswering(socket: string): Promise<string | undefine
       return `there is no agent's socket at ${socket}: start the agent (pulumi up, or systemctl start sluice-agent), or name another with --socket`;
     case "ECONNREFUSED":
       return (await isSocket(socket))
-        ? `the socket ${socket} is left over from an agent that has ended: start it again (pulumi up, or systemctl start sluice-agent); its processes and traffic go on meanwhile`
+        ? `the socket ${socket} is left over from an agent that has ended: start it again (pulumi up, or systemctl start sluice-agent); until then nobody looks after its processes and traffic`
         : `${socket} is no socket: name the agent's socket with --socket`;
     case "ENOTSOCK":
       return `${socket} is no socket: name the agent's socket with --socket`;

@@ -1,4 +1,5 @@
 import type { AgentStatus, EdgeAnswer, NotObserved, PoolObservation, RouteAnswer } from "../../agent/api";
+import { UNGUARDED } from "../../model/agent";
 import { poolOfBackend } from "../../model/names";
 import { formatSplit, parsePercent } from "../../model/split";
 import { TAKEN_OVER, WAITING } from "../../model/takeover";
@@ -48,7 +49,7 @@ function allProblems({ agent, edges, pools, backends, routes, transactions }: Ag
       : [
           {
             subject: "agent",
-            message: "nothing restarts it when it dies: run pulumi up, or run it by systemd (sluice agent install)",
+            message: `${UNGUARDED}: run pulumi up, or run it by systemd (sluice agent install)`,
           },
         ]),
   ];

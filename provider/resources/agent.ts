@@ -9,6 +9,7 @@ import { agentBundle, type Checked, type Context, type DiffRequest, type Propert
 import { type AgentRef, withAgent } from "./agent-ref";
 import { committedDifferences } from "./committed";
 import { differences, moveFailures, parseInputs, withLive } from "./inputs";
+import { warnOfAgent } from "./outage-warning";
 import { changeClaim, createClaim, type Declared, ownerAfter, ownerInPreview } from "./ownership";
 
 interface Inputs extends AgentOptions {
@@ -39,6 +40,8 @@ export const agentResource: Resource = {
   },
 
   async diff(context, request: DiffRequest<Properties, Properties>) {
+    const about = await aboutAgent((request.olds as unknown as State).socket);
+    if (about !== undefined) warnOfAgent(context, about);
     const declared = differences(request, { expected: () => EXPECTED });
     const newer = await committedDifferences(context, request, declared, (news) => [
       { compare: () => compareOptions(request.olds as unknown as State, news as unknown as Inputs) },

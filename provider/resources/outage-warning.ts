@@ -1,4 +1,6 @@
+import type { About } from "../../agent/api";
 import { AgentError } from "../../agent/client/connection";
+import { UNGUARDED } from "../../model/agent";
 import { type BackendHealth, isOut, outageText } from "../../model/backend-health";
 import type { Context } from "../server";
 import { lookAtEdge } from "./agent-look";
@@ -14,10 +16,7 @@ interface Subject {
 }
 
 /** Warns where requests are answered with 503 now, and says whether the update ends that. Silent where the agent can't be asked. */
-export async function warnOfOutages(
-  { log, type }: Context,
-  { agent, edge, concerns, mendedBy }: Subject,
-): Promise<void> {
+export async function warnOfOutages(context: Context, { agent, edge, concerns, mendedBy }: Subject): Promise<void> {
   const answer = await withAgent(agent, (client) => lookAtEdge(client, edge)).catch((error: unknown) => {
     // It has been told why by the read of before.
     if (error instanceof AgentError) return undefined;
@@ -26,15 +25,35 @@ export async function warnOfOutages(
   if (answer?.live.haproxy !== "running") return;
   for (const [backend, health] of Object.entries(answer.backends ?? {})) {
     if (!isOut(health) || !concerns(backend, health)) continue;
-    const kind = (type.split(":").at(-1) ?? "").toLowerCase();
-    const mended = mendedBy(backend, health);
-    const now = `edge ${edge}: ${outageText(backend, health)}`;
-    log.warn(
-      mended === undefined
-        ? `${now}. The update of this ${kind} does not mend that: ${remedyOf(health)}`
-        : `${now}. The update of this ${kind} mends that: it ${mended}`,
-    );
+    warn(context, `edge ${edge}: ${outageText(backend, health)}`, {
+      mended: mendedBy(backend, health),
+      remedy: remedyOf(health),
+    });
   }
+}
+
+/** Warns where an agent can't change anything, or would not come back. */
+export function warnOfAgent(context: Context, { directory, notes, guarded }: About): void {
+  const subject = `the agent of ${directory}`;
+  // Each says its own remedy.
+  for (const note of notes) context.log.warn(`${subject}: ${note}`);
+  if (!guarded) warn(context, `${subject}: ${UNGUARDED}`, { mended: "starts the agent again under a guard" });
+}
+
+interface Ways {
+  /** How the update ends it; nothing where it does not. */
+  mended: string | undefined;
+  /** Given where the update does not end it. */
+  remedy?: string;
+}
+
+function warn({ log, type }: Context, now: string, { mended, remedy }: Ways): void {
+  const kind = (type.split(":").at(-1) ?? "").toLowerCase();
+  log.warn(
+    mended === undefined
+      ? `${now}. The update of this ${kind} does not mend that: ${remedy}`
+      : `${now}. The update of this ${kind} mends that: it ${mended}`,
+  );
 }
 
 function remedyOf({ declared, servers }: BackendHealth): string {

@@ -73,7 +73,7 @@ export async function undo(
     if (error instanceof AgentError && error.code === "unknown-transaction")
       return {
         state: "undone",
-        text: `${title} is as it was before: its agent had stopped in between, and undid the change when it started again.`,
+        text: `${title} is as it was before: its agent had stopped in between, and undid the change when it started again; sluice status shows whether all of it is up.`,
       };
     if (error instanceof UnreachableError && committing)
       return goingOn(

@@ -8,6 +8,7 @@ import { codeOf, send } from "../../agent/processes/identity";
 import { verdictInWords } from "../../model/evidence/words";
 import type { StepInput } from "../../model/transaction";
 import { inTransaction } from "../../provider/resources/transaction";
+import { undo } from "../../provider/resources/undo";
 import type { Context } from "../../provider/server";
 import { startTestAgent } from "../support/agent";
 import { freeRange } from "../support/ports";
@@ -185,6 +186,29 @@ test("an undo ends once what it puts back is up, or says what is not", async (t)
   const but = `but not all of it is up yet: ${said}`;
   assert.equal(verdictInWords(evidence), `pool/web is as it was before: the deploying side gave it up, ${but}`);
   assert.equal(evidence.marks.at(-1)?.text, `everything is as it was before, ${but}`);
+
+  await rm(broken);
+  const running = async () => (await client.pool("web"))?.live.processes.clock === "running";
+  await until("v1 to be up again", running);
+  const interrupted = await begun("v4");
+  await writeFile(broken, "");
+  const { pid } = await client.about();
+  send(pid, "SIGKILL");
+  await until("the next agent", async () => (await client.about()).pid !== pid);
+  const { state: end, text } = await until("the next agent to answer", async () => {
+    const log = {
+      debug: () => undefined,
+      info: () => undefined,
+      warn: () => undefined,
+      error: () => undefined,
+      progress: () => undefined,
+    };
+    const held = { client, id: interrupted, title: "pool web" };
+    const undone = await undo(held, { reason: "test", committing: false, deadlineMs: 30_000 }, log);
+    return undone.state === "going on" ? undefined : undone;
+  });
+  assert.equal(end, "undone");
+  assert.equal(text, `pool web is as it was before: the change was undone, ${but}.`);
 });
 
 test("after a restart, each undo is told once its own processes are up, whatever another one waits for", async (t) => {

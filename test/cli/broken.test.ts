@@ -1,304 +1,15 @@
 import assert from "node:assert/strict";
-import { appendFile, cp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import test from "node:test";
+import { startAgent } from "../../agent/client/launch";
 import { send } from "../../agent/processes/identity";
 import { doctorDocument } from "../../cli/doctor";
 import { statusOf } from "../../cli/status/document";
 import type { StatusDocument } from "../../cli/status/schema";
-import { change, promote } from "../agent/support/pool";
 import { until } from "../support/until";
-import { type BrokenHost, brokenHost } from "./support/broken-host";
+import { brokenHost } from "./support/broken-host";
+import { ROWS } from "./support/broken-rows";
 
 const PATIENT = { deadlineMs: 60_000, intervalMs: 100 };
-
-/** One way to be broken, and what must be said of it. */
-interface Row {
-  name: string;
-  /** Breaks it; the answer mends it. */
-  breaks: (host: BrokenHost) => Promise<() => Promise<unknown>>;
-  /** The problem, as `subject: message`. */
-  says: RegExp;
-  /** Whether it is the first line, since requests fail. @default false */
-  outage?: boolean;
-  /** What `sluice events` shows of it, besides that it is over. */
-  event?: RegExp;
-}
-
-const haproxy =
-  (broken: string, mended: string): Row["breaks"] =>
-  async (host) => {
-    await host.haproxy(broken);
-    return () => host.haproxy(mended);
-  };
-
-const servers = (state: string) => `set server api/one ${state}; set server api/two ${state}`;
-
-const ROWS: Row[] = [
-  {
-    name: "a HAProxy that hangs",
-    breaks: async ({ client }) => {
-      const { master = 0, worker } = (await client.edge("main"))?.observed ?? {};
-      const pids = [master, worker?.pid ?? assert.fail()];
-      for (const pid of pids) send(pid, "SIGSTOP");
-      return async () => pids.forEach((pid) => void send(pid, "SIGCONT"));
-    },
-    says: /^edge main: can't be looked at: HAProxy did not answer/,
-    outage: true,
-    event: /HAProxy of edge main does not answer: /,
-  },
-  {
-    name: "all servers of a backend down",
-    breaks: async ({ api }) => {
-      await Promise.all(api.map((server) => server.down()));
-      return () => Promise.all(api.map((server) => server.up()));
-    },
-    says: /^edge main: backend api answers .* \(one DOWN: L4CON, two DOWN: L4CON\)$/,
-    event: /edge main: backend api answers every request with 503: none of its 2 servers takes requests/,
-    outage: true,
-  },
-  {
-    name: "all servers of a backend in maintenance",
-    breaks: haproxy(servers("state maint"), servers("state ready")),
-    says: /^edge main: backend api answers every request with 503: none of its 2 servers takes requests \(one in maintenance by hand, two in maintenance by hand\); pulumi up puts it right$/,
-    outage: true,
-  },
-  {
-    name: "all servers of a backend draining",
-    breaks: haproxy(servers("state drain"), servers("state ready")),
-    says: /^edge main: backend api answers .* \(one draining by hand, two draining by hand\); pulumi up/,
-    outage: true,
-  },
-  {
-    name: "all servers of a backend with weight 0",
-    breaks: haproxy(servers("weight 0"), servers("weight 100")),
-    says: /^edge main: backend api answers .* \(one weight 0, two weight 0\); pulumi up/,
-    outage: true,
-  },
-  {
-    name: "one server in maintenance, the other one down",
-    breaks: async ({ haproxy, api }) => {
-      await haproxy("set server api/one state maint");
-      await api[1]?.down();
-      return async () => {
-        await haproxy("set server api/one state ready");
-        await api[1]?.up();
-      };
-    },
-    says: /^edge main: backend api answers .* \(one in maintenance by hand, two DOWN: L4CON\); pulumi up/,
-    outage: true,
-  },
-  {
-    name: "a backend whose servers are declared in maintenance",
-    breaks: async ({ client }) => {
-      const { spec } = (await client.route("api")) ?? assert.fail();
-      const backend = (state: "maint" | "ready") =>
-        change(client, "backend/main/beta", [
-          {
-            verb: "backend.set",
-            edge: "main",
-            backend: "beta",
-            spec: { servers: { only: { address: "127.0.0.1", port: 9, state } } },
-          },
-        ]);
-      const before = await client.backend("main", "beta");
-      const [, port] = before?.live.servers.only?.address.split(":") ?? [];
-      assert.equal(spec.candidate, "beta");
-      await backend("maint");
-      return () =>
-        change(client, "backend/main/beta", [
-          {
-            verb: "backend.set",
-            edge: "main",
-            backend: "beta",
-            spec: {
-              health: { path: "/", interval: "100 milliseconds", rise: 1, fall: 1 },
-              servers: { only: { address: "127.0.0.1", port: Number(port) } },
-            },
-          },
-        ]);
-    },
-    says: /^edge main: backend beta answers every request with 503: its only server takes none \(only in maintenance as declared\)$/,
-    outage: true,
-  },
-  {
-    name: "a candidate with a share whose backend is down",
-    breaks: async ({ beta }) => {
-      await beta.down();
-      return () => beta.up();
-    },
-    says: /^edge main: backend beta answers every request with 503: its only server takes none \(only DOWN: L4CON\)$/,
-    outage: true,
-  },
-  {
-    name: "one server of several in maintenance",
-    breaks: haproxy("set server api/one state maint", "set server api/one state ready"),
-    says: /^server one of backend api on edge main: is in maint, not ready: pulumi up puts it right$/,
-  },
-  {
-    name: "one server of several down",
-    breaks: async ({ api }) => {
-      await api[0]?.down();
-      return () => api[0]?.up() ?? assert.fail();
-    },
-    says: /^server one of backend api on edge main: takes no requests: it is DOWN: L4CON$/,
-  },
-  {
-    name: "a weight changed by hand",
-    breaks: haproxy("set server api/one weight 1", "set server api/one weight 100"),
-    says: /^server one of backend api on edge main: has weight 1, not 100: pulumi up puts it right$/,
-  },
-  {
-    name: "a health check switched off by hand",
-    breaks: haproxy("disable health api/one", "enable health api/one"),
-    says: /^server one of backend api on edge main: is not health-checked: pulumi up puts it right$/,
-  },
-  {
-    name: "a server added by hand",
-    breaks: haproxy(
-      "add server api/extra 127.0.0.1:9; enable server api/extra",
-      "set server api/extra state maint; del server api/extra",
-    ),
-    says: /^server extra of backend api on edge main: was added by hand: pulumi up puts it right$/,
-  },
-  {
-    name: "a replica of a pool in maintenance",
-    breaks: async (host) => {
-      const name = await serverOf(host, "web#0");
-      return haproxy(`set server web/${name} state maint`, `set server web/${name} state ready`)(host);
-    },
-    says: /^web#0 of pool web: its server in HAProxy is in maint, not ready: pulumi up puts it right$/,
-  },
-  {
-    name: "all replicas of a pool in maintenance",
-    breaks: async (host) => {
-      const names = [await serverOf(host, "web#0"), await serverOf(host, "web#1")];
-      const all = (state: string) => names.map((name) => `set server web/${name} state ${state}`).join("; ");
-      return haproxy(all("maint"), all("ready"))(host);
-    },
-    says: /^edge main: backend web answers every request with 503: none of its 2 servers takes requests \(web#0 in maintenance by hand, /,
-    outage: true,
-  },
-  {
-    name: "a split changed by hand",
-    breaks: async (host) => {
-      const map = /\((.*splits.*)\)/.exec(await host.haproxy("show map"))?.[1] ?? assert.fail();
-      const key = /^0x\S+ (api\S+) /m.exec(await host.haproxy(`show map ${map}`))?.[1] ?? assert.fail();
-      return haproxy(`set map ${map} ${key} 100`, `set map ${map} ${key} 5000`)(host);
-    },
-    says: /^route api: edge main gives the candidate 1% instead of 50%: pulumi up puts it right$/,
-  },
-  {
-    name: "a frontend that was disabled",
-    breaks: haproxy("disable frontend http", "enable frontend http"),
-    says: /^edge main: its frontend http is disabled: pulumi up opens it$/,
-    outage: true,
-  },
-  {
-    name: "a config changed by hand",
-    breaks: async ({ directory }) => {
-      const path = join(directory, "edges", "main", "haproxy.cfg");
-      const before = await readFile(path, "utf8");
-      await appendFile(path, "# changed\n");
-      return () => writeFile(path, before);
-    },
-    says: /^edge main: its config is changed by hand: pulumi up puts the declared one back$/,
-  },
-  {
-    name: "a process that is stopped by a signal",
-    breaks: async (host) => {
-      const { pid = assert.fail() } = await processOf(host, "clock");
-      send(pid, "SIGSTOP");
-      return async () => send(pid, "SIGCONT");
-    },
-    says: /^clock\S* of pool web: is stopped by a signal, as by SIGSTOP: kill -CONT \d+ lets it go on$/,
-  },
-  {
-    name: "a guard that is stopped by a signal",
-    breaks: async ({ guard }) => {
-      send(guard, "SIGSTOP");
-      return async () => send(guard, "SIGCONT");
-    },
-    says: /^agent: nothing restarts it when it dies/,
-  },
-  {
-    name: "a copy of the state that is another one's",
-    breaks: async ({ directory }) => {
-      const path = join(directory, "state.json");
-      const before = await readFile(path, "utf8");
-      await writeFile(path, "{}");
-      return () => writeFile(path, before);
-    },
-    says: /^agent: \S+\/state\.json is not a state file of this version: the next commit writes it again/,
-  },
-  {
-    name: "an agent that is gone from its folder",
-    breaks: async ({ directory }) => {
-      const path = join(directory, "bin", "agent.cjs");
-      await rename(path, `${path}.away`);
-      return () => rename(`${path}.away`, path);
-    },
-    says: /^agent: \S+\/bin\/agent\.cjs is gone, so that no agent can start again: pulumi up installs it$/,
-  },
-  {
-    name: "a claim of another agent",
-    breaks: async ({ directory }) => {
-      const path = join(directory, "agent.pid");
-      const before = await readFile(path, "utf8");
-      await writeFile(path, JSON.stringify({ ...JSON.parse(before), pid: process.pid }));
-      return () => writeFile(path, before);
-    },
-    says: /^agent: its state folder \S+ belongs to process \d+: put this agent's own folder back/,
-  },
-  {
-    name: "a reserve that is lost",
-    breaks: async ({ directory }) => {
-      const path = join(directory, "ballast");
-      const before = await readFile(path);
-      await rm(path);
-      return () => writeFile(path, before, { mode: 0o600 });
-    },
-    says: /^agent: the disk space in reserve for an undo on a full disk \(\S+\/ballast\) is lost/,
-  },
-  {
-    name: "a folder of the release that runs which is gone",
-    breaks: async ({ release }) => {
-      await rename(release, `${release}.away`);
-      return () => rename(`${release}.away`, release);
-    },
-    says: /^pool web: the folder of release v1, which runs, is gone: nothing of it can be started again/,
-  },
-  {
-    name: "a process that waits for its restart",
-    breaks: async (host) => {
-      const { client, release } = host;
-      const app = join(release, "app.cjs");
-      const before = await readFile(app, "utf8");
-      await writeFile(app, "process.exit(3);\n");
-      const { pid = assert.fail() } = await processOf(host, "web#0");
-      send(pid, "SIGKILL");
-      return async () => {
-        await writeFile(app, before);
-        await client.restart("web", { process: "web", replica: 0 }, () => undefined);
-      };
-    },
-    says: /^web#0 of pool web: (waits to be started again|is not up yet) \(release v1, \d+ of 20 restarts/,
-  },
-  {
-    name: "a kept release that is gone",
-    breaks: async ({ client, directory, release, ports }) => {
-      const path = `${release}-2`;
-      await cp(release, path, { recursive: true });
-      await promote(client, { path, ports, release: "v2", replicas: 2, drainDeadline: "1 second" });
-      await client.settle("web");
-      await until("the kept release", () => readdir(join(directory, "releases", "web")));
-      await rename(release, `${release}.away`);
-      await rm(join(directory, "releases", "web"), { recursive: true });
-      return () => rename(`${release}.away`, release);
-    },
-    says: /^pool web: release v1 is kept for a rollback, but neither \S+\/release nor the copy of it is there/,
-  },
-];
 
 test("whatever is broken is said by status and doctor, first where requests fail, with exit 1; all else is all good", async (t) => {
   const host = await brokenHost(t);
@@ -319,7 +30,7 @@ test("whatever is broken is said by status and doctor, first where requests fail
     until(
       `the event ${event}`,
       async () => {
-        const { stdout } = await host.sluice(["events", "--edge", "main", "--since", since]);
+        const { stdout } = await host.sluice(["events", "--since", since]);
         return event.test(stdout.replaceAll(/\s+/g, " "));
       },
       PATIENT,
@@ -357,8 +68,25 @@ test("whatever is broken is said by status and doctor, first where requests fail
         await mend();
       }
       await allGood();
-      if (event !== undefined) await told(/ (takes|take) requests again, after | answers again, after /, since);
+      if (event !== undefined)
+        await told(/ (takes requests|answers|runs|restarts it|is good) again\b.*, after /, since);
     });
+
+  await t.test("a HAProxy that was killed with its agent, and the guard too", async () => {
+    const { observed } = (await host.client.edge("main")) ?? assert.fail();
+    const { pid } = await host.client.about();
+    for (const each of [host.guard, pid, observed.master ?? assert.fail()]) send(each, "SIGKILL");
+    for (const verb of ["status", "doctor"]) {
+      const { code, stdout, stderr } = await host.sluice([verb]);
+      assert.equal(code, 3, stdout);
+      assert.match(
+        stderr.replaceAll(/\s+/g, " "),
+        /start it again .*; until then nobody looks after its processes and traffic/,
+      );
+    }
+    await startAgent(host.directory, host.socket, AbortSignal.timeout(60_000));
+    await allGood();
+  });
   const { code, stdout } = await host.sluice(["doctor", "--json"]);
   assert.equal(code, 0);
   const examined = doctorDocument.parse(JSON.parse(stdout));
@@ -371,14 +99,4 @@ test("whatever is broken is said by status and doctor, first where requests fail
 /** The first sentence of a screen, whatever its width. */
 function unwrapped(text: string): string {
   return text.replaceAll(/\n {2}/g, " ").split("\n")[0] ?? "";
-}
-
-async function processOf({ client }: BrokenHost, key: string) {
-  return (await client.pool("web"))?.processes.find((process) => process.key.startsWith(key)) ?? assert.fail(key);
-}
-
-async function serverOf({ client }: BrokenHost, key: string): Promise<string> {
-  const observed = (await client.edge("main"))?.observed.backends.web ?? {};
-  const port = (await client.pool("web"))?.processes.find((process) => process.key === key)?.port;
-  return Object.entries(observed).find(([, server]) => server.port === port)?.[0] ?? assert.fail();
 }

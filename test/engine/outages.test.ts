@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import test, { type TestContext } from "node:test";
+import { readStat, send } from "../../agent/processes/identity";
 import { isOut } from "../../model/backend-health";
 import { until } from "../support/until";
 import { HostedStack } from "./support/hosted";
@@ -90,5 +93,18 @@ test("a preview warns of backends that answer with 503, and says whether the upd
         `${now}The update of this route mends that: it leads the requests of the route elsewhere`,
       ),
     );
+  });
+
+  await t.test("an agent without its reserve on the disk, and without a guard, is warned of", async () => {
+    const { pid, directory } = await client.about();
+    await rm(join(directory, "ballast"));
+    send(readStat(pid)?.parent ?? assert.fail(), "SIGKILL");
+    await until("the agent to be alone", async () => !(await client.about()).guarded);
+    const said = await preview();
+    assert.ok(said.includes(`warning: the agent of ${directory}: the disk space in reserve for an undo`), said);
+    const alone = `warning: the agent of ${directory}: nothing restarts it when it dies. The update of this agent mends that`;
+    assert.ok(said.includes(alone), said);
+    assert.equal((await stack.up()).exit, 0);
+    assert.doesNotMatch(await preview(), /the agent of/);
   });
 });

@@ -22,8 +22,8 @@ const CHECKED = { path: "/", interval: "100 milliseconds", rise: 1, fall: 1 } as
 export async function brokenHost(t: Cleanup): Promise<BrokenHost> {
   const it = await world(t, {
     worker: { policy: "companion", command: ["sleep", "10000"] },
-    clock: { policy: "singleton", command: ["sleep", "10001"] },
-    queue: { policy: "service", command: ["sleep", "10002"] },
+    clock: { policy: "singleton", command: unlessDown("clock", 10_001) },
+    queue: { policy: "service", command: unlessDown("queue", 10_002) },
   });
   const first = await freePorts(3);
   const servers = await Promise.all([0, 1, 2].map((index) => serverOn(t, first + index)));
@@ -42,6 +42,11 @@ export async function brokenHost(t: Cleanup): Promise<BrokenHost> {
   ]);
   const socket = join(it.directory, "edges", "main", "worker.sock");
   return { ...it, api: [api0, api1], beta, haproxy: (command) => ask(socket, command, { retry: true }) };
+}
+
+/** Ends at once while the release has a file that forbids it to run. */
+function unlessDown(name: string, seconds: number): string[] {
+  return ["sh", "-c", `[ ! -e ${name}.down ] && exec sleep ${seconds}`];
 }
 
 /** An HTTP server that can be taken down, and comes back on its port. */
