@@ -4,15 +4,15 @@ import type { EvidenceRecord, EvidenceSummary } from "../model/evidence/record";
 import type { BackendLive, EdgeLive, PoolLive } from "../model/live";
 import type { Ownership } from "../model/ownership";
 import type { Runnable } from "../model/pool-generation";
-import type { Fate, PoolShare } from "../model/pool-share";
+import type { CandidateOutcome, PoolShare } from "../model/pool-share";
 import type { DownReplica } from "../model/promotion-plan";
 import type { Release } from "../model/release";
 import type { RouteSpec } from "../model/route";
 import type { Owner, Target } from "../model/transaction";
+import type { StepProblem } from "./api-error";
 import type { EdgeObservation } from "./haproxy/observation";
 import type { RestartAnswer, RestartRequest } from "./pools/restart-request";
 import type { InstanceStatus } from "./pools/status";
-import type { StepProblem } from "./problem";
 
 /** Shapes of the agent's answers, shared by its server and its client. */
 
@@ -27,7 +27,7 @@ export interface About {
   since: string;
   socket: string;
   directory: string;
-  /** What was found wrong with the state on disk at the start, and is wrong with its folder now. */
+  /** Problems of the state on disk at the start, and of its folder now. */
   notes: string[];
   /** Whether something restarts the agent when it dies. */
   guarded: boolean;
@@ -37,7 +37,7 @@ export interface About {
   declarers: Record<string, string>;
 }
 
-/** What an observation of a target says of the resource that declares it. */
+/** Owner of an observed target. */
 interface Owned {
   owner?: Ownership | undefined;
 }
@@ -57,11 +57,11 @@ export interface EdgeAnswer extends Owned {
  */
 export type { RestartAnswer, RestartRequest };
 
-/** The release that a pool tries beside the one that serves. */
+/** The candidate of a pool, beside the release that serves. */
 export interface PoolShareAnswer {
   release: Release;
   generation: number;
-  /** As it should be now, in an open transaction too; nothing where it takes no part yet. */
+  /** As it should be now, in an open transaction too; undefined if it takes no part yet. */
   share?: PoolShare | undefined;
   /** Share that was committed, in 1/10,000; 0 where it is just being started. */
   committed: number;
@@ -78,11 +78,11 @@ export interface PoolObservation extends Owned {
   live: PoolLive;
   /** Of the release that serves; 0 before the first. */
   generation: number;
-  /** The release that runs, that of an open promotion, and the one that is tried. */
+  /** The release that runs, that of an open promotion, and the candidate. */
   running: Release[];
-  /** Nothing where none is tried. */
+  /** Undefined if there is no candidate. */
   canary?: PoolShareAnswer | undefined;
-  /** The last release that was tried, where a breach ended that and no other is tried since. */
+  /** The last candidate, if a breach ended it and no other has begun since. */
   withdrawn?: { release: string; why: string; at: string } | undefined;
   /** Targets for a rollback, newest first; `gone` where neither the folder nor what was kept of it is there. */
   retained: { release: Release; retiredAt: string; gone?: boolean }[];
@@ -116,28 +116,28 @@ export interface RouteAnswer extends Owned {
   mirrors?: Record<string, number | null>;
 }
 
-/** What a step would do to HAProxy. */
+/** Effect that a step would have on HAProxy. */
 export interface PlanAnswer {
   /** `restart`: a pool in place is taken out of the traffic for it. */
   how: "nothing" | "runtime" | "reload" | "start" | "restart";
   reasons: string[];
-  /** What becomes of the release that a pool tries; left out where it tries none. */
-  tried?: Fate | undefined;
-  /** What is down of a pool's services. @default nothing */
+  /** Outcome of the pool's candidate; left out if it has none. */
+  tried?: CandidateOutcome | undefined;
+  /** Services of the pool that are down. @default nothing */
   down?: DownReplica[];
-  /** What must be there before the step, or it is refused; one sentence each. @default nothing */
+  /** Objects that must exist before the step, or it is refused; one sentence each. @default nothing */
   needs?: string[];
-  /** What of the world before Sluice it would end, and how, one sentence each. */
+  /** Existing processes that it would end, and how, one sentence each. */
   takeover?: string[];
   /** Resource that has the step's target now, and whether everything that runs of it goes on as it is. */
   taken?: { from: string; asItRuns: boolean };
 }
 
-/** What could not be looked at, and why. */
+/** A part that could not be observed, and why. */
 export interface NotObserved<T = never> {
   name: string;
   error: string;
-  /** What is known all the same: of a pool all but what its edge's HAProxy knows. */
+  /** The parts that could be observed: of a pool all but those that its edge's HAProxy knows. */
   known?: T;
 }
 
@@ -153,12 +153,12 @@ export interface CompareAnswer<T extends Compared = Compared> {
   order?: string[];
 }
 
-/** What a target is to be. */
+/** Wanted spec of a target. */
 export type Compared = Record<string, unknown>;
 
 /** A pool in a comparison. */
 export interface ComparedPool extends Runnable, Compared {
-  /** Where there is one. */
+  /** The candidate, if there is one. */
   canary?: Runnable & Partial<PoolShare>;
 }
 
@@ -195,8 +195,8 @@ export interface TransactionStatus {
   state: TransactionState;
   /** Why it is or was undone. */
   reason?: string | undefined;
-  /** What the undo waits for: what it could not put back yet, at its last try, or what is not up yet. */
+  /** Reason why the undo still waits: a part that it could not restore yet, at its last try, or that is not up yet. */
   delay?: string | undefined;
-  /** What was not up yet as the undo ended; left out where all was. */
+  /** Processes that were not up yet as the undo ended; left out if all were. */
   notUp?: string | undefined;
 }

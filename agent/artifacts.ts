@@ -4,9 +4,9 @@ import { access, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Unpack } from "tar";
 import { artifactPath, entryProblem, MAX_ARCHIVE_BYTES, MAX_CONTENT_BYTES, MAX_ENTRIES } from "../model/artifact";
-import { type PoolState, sidesOf } from "../model/pool-state";
+import { generationsOf, type PoolState } from "../model/pool-state";
+import { ApiError } from "./api-error";
 import { PRIVATE_FOLDER_MODE, syncFolder } from "./files";
-import { Problem } from "./problem";
 
 /** Time for which an artifact that no pool names is kept: its update may be about to begin. In milliseconds. */
 const UNNAMED_MS = 3_600_000;
@@ -23,7 +23,7 @@ export class Artifacts {
     this.root = join(directory, "artifacts");
   }
 
-  /** Where an artifact is; nothing where it was not received yet. */
+  /** Path of an artifact; undefined if it was not received yet. */
   async find(digest: string): Promise<string | undefined> {
     const path = artifactPath(this.directory, digest);
     try {
@@ -47,7 +47,7 @@ export class Artifacts {
     try {
       const received = await unpack(archive, partial);
       if (received !== digest)
-        throw new Problem(
+        throw new ApiError(
           400,
           "wrong-digest",
           `the archive has digest ${received}, not ${digest}: was it changed while it was sent?`,
@@ -82,7 +82,7 @@ export class Artifacts {
 }
 
 function pathsOf(state: PoolState): string[] {
-  return [...sidesOf(state), ...state.retained].map(({ release }) => release.path);
+  return [...generationsOf(state), ...state.retained].map(({ release }) => release.path);
 }
 
 /** Unpacks an archive into a folder. Gives the digest of the archive. */
@@ -92,7 +92,7 @@ async function unpack(archive: AsyncIterable<Buffer>, folder: string): Promise<s
   let content = 0;
   let entries = 0;
   const refuse = (why: string) => {
-    problem ??= new Problem(422, "bad-archive", `the archive is refused: ${why}`);
+    problem ??= new ApiError(422, "bad-archive", `the archive is refused: ${why}`);
     return false;
   };
   const unpacking = new Unpack({
@@ -130,6 +130,6 @@ async function unpack(archive: AsyncIterable<Buffer>, folder: string): Promise<s
   await ended;
   if (problem !== undefined) throw problem;
   if (entries === 0)
-    throw new Problem(422, "bad-archive", "the archive is refused: it holds nothing, or is no tar archive");
+    throw new ApiError(422, "bad-archive", "the archive is refused: it holds nothing, or is no tar archive");
   return hash.digest("hex");
 }

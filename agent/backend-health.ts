@@ -2,7 +2,7 @@ import type { Server } from "../model/backend";
 import type { BackendHealth, ServerHealth } from "../model/backend-health";
 import { hostPort } from "../model/edge";
 import { candidateBackend, poolOfBackend } from "../model/names";
-import { canaryInstances, serverName, servingInstances } from "../model/pool-instances";
+import { candidateInstances, serverName, servingInstances } from "../model/pool-instances";
 import type { PoolState } from "../model/pool-state";
 import { SPLIT_PARTS } from "../model/split";
 import { backendsOf, type Desired, routesOf } from "./desired";
@@ -25,12 +25,12 @@ export function backendsHealth(
   const all = backendsOf(working, edge);
   const wanted = backendsOf(working, edge, offEdge);
   const before = backendsOf(committed, edge);
-  const ways = waysOf(working, edge);
-  const names = [...new Set([...Object.keys(all), ...Object.keys(ways)])].toSorted();
+  const targets = targetsOf(working, edge);
+  const names = [...new Set([...Object.keys(all), ...Object.keys(targets)])].toSorted();
   const healths = Object.fromEntries(
     names.map((name) => [
       name,
-      healthOf(ways[name] ?? [], observed[name] ?? {}, {
+      healthOf(targets[name] ?? [], observed[name] ?? {}, {
         all: all[name]?.servers,
         wanted: wanted[name]?.servers,
         before: before[name]?.servers,
@@ -47,11 +47,14 @@ function takes(health: BackendHealth | undefined): boolean {
   return health?.servers.some(({ out }) => out === undefined) ?? false;
 }
 
-/** What leads requests to the backends of an edge; a pool's candidate is left out, whose requests the stable release takes where it can't. */
-function waysOf(desired: Desired, edge: string): Record<string, string[]> {
-  const ways: Record<string, string[]> = {};
+/**
+ * Frontends and routes that lead requests to the backends of an edge; a pool's candidate is left out, since the stable
+ * release takes its requests when it can't.
+ */
+function targetsOf(desired: Desired, edge: string): Record<string, string[]> {
+  const targets: Record<string, string[]> = {};
   const lead = (from: string, to: string) => {
-    ways[to] = [...(ways[to] ?? []), from];
+    targets[to] = [...(targets[to] ?? []), from];
   };
   for (const [frontend, { defaultBackend }] of Object.entries(desired.edges[edge]?.frontends ?? {}))
     lead(`frontend ${frontend}`, defaultBackend);
@@ -59,12 +62,12 @@ function waysOf(desired: Desired, edge: string): Record<string, string[]> {
     if (split < SPLIT_PARTS) lead(`route ${route}`, stable);
     if (candidate !== undefined && split > 0) lead(`route ${route}`, candidate);
   }
-  return ways;
+  return targets;
 }
 
 /** The backends of an edge that requests are led to now. */
 export function requestsLeadTo(desired: Desired, edge: string): string[] {
-  return Object.keys(waysOf(desired, edge));
+  return Object.keys(targetsOf(desired, edge));
 }
 
 type Servers = Record<string, Server> | undefined;
@@ -138,6 +141,6 @@ function differences(is: ServerObservation, wanted: Server): string {
 function titlesOf(backend: string, state: PoolState | undefined): Map<string, string> {
   if (state === undefined) return new Map();
   const pool = poolOfBackend(backend);
-  const instances = backend === pool ? servingInstances(pool, state) : canaryInstances(pool, state);
+  const instances = backend === pool ? servingInstances(pool, state) : candidateInstances(pool, state);
   return new Map(instances.map((instance) => [serverName(instance), instance.key]));
 }

@@ -1,9 +1,9 @@
 import type { Claim, Declarer } from "../model/ownership";
 import type { Target } from "../model/transaction";
+import { ApiError } from "./api-error";
 import { type Desired, isDesired, merge, type Overlay, takenOverIn } from "./desired";
-import { heldSince } from "./held-since";
-import { Problem } from "./problem";
 import { type Committed, remember } from "./state";
+import { unchangedSince } from "./unchanged-since";
 
 /** A transaction that is to be committed. */
 export interface Commit {
@@ -15,7 +15,7 @@ export interface Commit {
 }
 
 /**
- * What is committed once an overlay is, and who then declares what.
+ * The committed state after an overlay's commit, and the owners in it.
  *
  * @param urn resource whose change it is
  * @param claim its claim on the target; left out by one who has not declared it
@@ -33,7 +33,7 @@ export function committedAfter(
     ...committed,
     ...merged,
     takenOver: takenOverIn(merged, committed.takenOver),
-    routesSince: heldSince(committed, merged, at),
+    routesSince: unchangedSince(committed, merged, at),
     owners: ownersAfter(committed.owners, transaction.target, {
       urn,
       claim,
@@ -43,7 +43,7 @@ export function committedAfter(
   };
 }
 
-/** What is committed once a resource declares the agent, or does so no more: a resource has one token. */
+/** The committed state after a resource declares the agent, or stops to do so: a resource has one token. */
 export function declaredBy(committed: Committed, { urn, token, gone }: Declarer): Committed {
   const others = Object.entries(committed.declarers).filter(
     ([known, other]) => known !== token && (gone || other !== urn),
@@ -52,8 +52,7 @@ export function declaredBy(committed: Committed, { urn, token, gone }: Declarer)
 }
 
 /**
- * What is committed needs its edge in the committed state: one that another transaction has only begun to make, or to
- * remove, may be there no more, or still.
+ * A commit needs its edge in the committed state: another transaction may have only begun to make it, or to remove it.
  */
 function assertEdges(merged: Desired, overlay: Overlay): void {
   const users = usersOfEdges(merged).filter(
@@ -61,7 +60,7 @@ function assertEdges(merged: Desired, overlay: Overlay): void {
   );
   const [first] = users;
   if (first === undefined) return;
-  throw new Problem(
+  throw new ApiError(
     409,
     "no-edge",
     overlay.edges[first.edge] === null
@@ -89,7 +88,7 @@ function isChanged({ pools, backends }: Overlay, user: Target): boolean {
   return Object.hasOwn(kind === "pool" ? pools : backends, rest.join("/"));
 }
 
-/** Who declares what, after a change of one target. */
+/** Owners of targets after a change of one. */
 function ownersAfter(
   owners: Committed["owners"],
   target: Target,

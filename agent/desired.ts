@@ -2,18 +2,18 @@ import type { BackendSpec } from "../model/backend";
 import { type EdgeSpec, listensOn } from "../model/edge";
 import { candidateBackend } from "../model/names";
 import { backendOf, shareIn } from "../model/pool-backend";
-import { canaryInstances, instancesOf } from "../model/pool-instances";
+import { candidateInstances, instancesOf } from "../model/pool-instances";
 import type { EdgeBackend } from "../model/pool-share";
 import type { PoolState } from "../model/pool-state";
 import type { RouteSpec } from "../model/route";
-import type { OldProcess } from "../model/takeover";
+import type { TakeoverEntry } from "../model/takeover";
 import type { Target } from "../model/transaction";
 import type { Committed } from "./state";
 
 /** Everything that should be on this host. Backends are keyed by `edge/backend`. */
 export type Desired = Pick<Committed, "edges" | "backends" | "pools" | "routes">;
 
-/** What an open transaction would change: whole entries, `null` for a removal. */
+/** Changes of an open transaction: whole entries, `null` for a removal. */
 export interface Overlay {
   edges: Record<string, EdgeSpec | null>;
   backends: Record<string, BackendSpec | null>;
@@ -62,7 +62,7 @@ export function backendsOf(
     const stable = backendOf(name, state, without);
     const share = shareIn(name, state);
     if (share === undefined) return [[name, stable]];
-    const candidate = backendOf(name, state, without, canaryInstances(name, state));
+    const candidate = backendOf(name, state, without, candidateInstances(name, state));
     return [
       [name, { ...stable, share }],
       // Gates judge it by its failures.
@@ -109,11 +109,11 @@ function serves(desired: Desired, edge: string): boolean {
 }
 
 /**
- * What of the world before Sluice must not run any more: of an edge that can serve, of a pool whose singletons may run.
+ * Existing processes that must have ended: those of an edge that can serve, and of a pool whose singletons may run.
  *
  * @param target `edge/main`, `pool/web`; others have none
  */
-export function wantedTakeover(desired: Desired, target: string): readonly OldProcess[] {
+export function wantedTakeover(desired: Desired, target: string): readonly TakeoverEntry[] {
   const [kind, name = ""] = target.split("/");
   const edge = kind === "edge" ? desired.edges[name] : undefined;
   if (edge !== undefined) return serves(desired, name) ? (edge.takeover ?? []) : [];
@@ -131,7 +131,7 @@ export function waitsToTakeOver(desired: Desired, takenOver: Committed["takenOve
   );
 }
 
-/** What is taken over once a state is committed; what was before stays so as long as it is declared. */
+/** Entries that are taken over once a state is committed; earlier ones stay so as long as they are declared. */
 export function takenOverIn(desired: Desired, before: Committed["takenOver"]): Committed["takenOver"] {
   const declared = [
     ...Object.entries(desired.edges).map(([name, { takeover }]) => [`edge/${name}`, takeover] as const),

@@ -4,7 +4,7 @@ import { PRIVATE_FILE_MODE } from "./files";
 /** Bytes that a reader of standard output may leave unread before lines are dropped. */
 const MAX_UNREAD = 1024 * 1024;
 
-/** Where the agent logs its events, besides the record in its state folder. */
+/** Destination of the agent's log, besides the record in its state folder. */
 export interface EventLog {
   /** @param lines one or more, each with its end */
   write(lines: string): Promise<void>;
@@ -31,7 +31,7 @@ export class StandardOutput implements EventLog {
   }
 
   async reopen(): Promise<void> {
-    // Whoever keeps it rotates it.
+    // Its owner rotates it.
   }
 }
 

@@ -11,7 +11,9 @@ const RECENT = 500;
 /** Size at which the file is rotated, in bytes; one older file is kept. */
 const ROTATE_AT = 8 * 1024 * 1024;
 
-/** What happens on the host, one JSON line each, in `events.ndjson` of the state folder, and in the agent's log where it has one. */
+/**
+ * Events on the host, one JSON line each, in `events.ndjson` of the state folder, and in the agent's log if it has one.
+ */
 export class Events {
   private readonly emitter = new EventEmitter().setMaxListeners(0);
   private readonly recentEvents: AgentEvent[] = [];
@@ -19,7 +21,7 @@ export class Events {
   private writing: Promise<void> = Promise.resolve();
   /** Lines that are written in one go once those before are. */
   private unwritten = "";
-  /** What can't be written to now: said once. */
+  /** Destinations that can't be written to now: reported once. */
   private readonly failing = new Set<string>();
 
   constructor(

@@ -48,7 +48,7 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Opens a file to read it; nothing where there is none. */
+/** Opens a file to read it; undefined if there is none. */
 export async function openIfThere(path: string): Promise<FileHandle | undefined> {
   try {
     return await open(path, "r");

@@ -1,7 +1,7 @@
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
-/** Where distributions put HAProxy, often outside of a user's PATH. */
+/** Folders in which distributions put HAProxy, often outside of a user's PATH. */
 const USUAL_FOLDERS = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 
 /** Path of HAProxy on this host; its plain name where it is not found, so that using it says what is missing. */

@@ -9,10 +9,10 @@ import type { Declarer } from "../model/ownership";
 import type { PoolSpec } from "../model/pool";
 import { releaseOfServer } from "../model/pool-backend";
 import type { Instance } from "../model/pool-instances";
-import { fateOfTried, isNewGeneration, isRollback } from "../model/pool-promotion";
-import type { Fate } from "../model/pool-share";
+import { candidateOutcome, isNewGeneration, isRollback } from "../model/pool-promotion";
+import type { CandidateOutcome } from "../model/pool-share";
 import type { Reason } from "../model/process-state";
-import type { OldProcess } from "../model/takeover";
+import type { TakeoverEntry } from "../model/takeover";
 import type { Step } from "../model/transaction";
 import type { Artifacts } from "./artifacts";
 import { backendsHealth } from "./backend-health";
@@ -32,16 +32,16 @@ import type { Events } from "./events";
 import { runtimeSocket } from "./haproxy/edge-files";
 import { Haproxy } from "./haproxy/haproxy";
 import type { EdgeObservation } from "./haproxy/observation";
-import type { KeptReleases } from "./pools/kept-releases";
-import { Lives } from "./pools/lives";
+import { ProcessStates } from "./pools/process-states";
+import type { RetainedReleases } from "./pools/retained-releases";
 import { Supervisor } from "./pools/supervisor";
-import type { ProcessHost } from "./processes/host";
-import { Restorer } from "./restorer";
+import type { ProcessManager } from "./processes/process-manager";
+import { Reconciler } from "./reconciler";
 import type { Secrets } from "./secrets";
 import type { Committed, StateFile } from "./state";
 import { refuse, takeEdgeOver, type WantedEdge } from "./takeover/edge-takeover";
-import type { Named } from "./takeover/old-processes";
-import type { Takeovers, Taking } from "./takeover/takeovers";
+import type { TakeoverMatch } from "./takeover/existing-processes";
+import type { TakeoverOptions, Takeovers } from "./takeover/takeovers";
 
 /** Time that HAProxy has to finish its requests when its edge is removed, in milliseconds. */
 const EDGE_STOP_MS = 30_000;
@@ -59,16 +59,16 @@ export interface HostParts {
   applied: (edge: string) => Promise<void>;
   committed: Committed;
   stateFile: StateFile;
-  processes: ProcessHost;
+  processes: ProcessManager;
   events: Events;
   secrets: Secrets;
-  keptReleases: KeptReleases;
+  retainedReleases: RetainedReleases;
   artifacts: Artifacts;
   takeovers: Takeovers;
 }
 
-/** Lets a change take what it declares from the world before Sluice. */
-export interface MayTake extends Taking {
+/** Lets a change take over the existing processes that it declares. */
+export interface MayTake extends TakeoverOptions {
   /** Also what was taken over before and runs again. */
   again: boolean;
 }
@@ -79,8 +79,8 @@ export interface MayTake extends Taking {
  */
 export class Host {
   readonly supervisor: Supervisor;
-  readonly restorer: Restorer;
-  private readonly lives: Lives;
+  readonly reconciler: Reconciler;
+  private readonly processStates: ProcessStates;
   private readonly haproxies = new Map<string, Haproxy>();
   private readonly overlays = new Map<string, Overlay>();
   private saving: Promise<void> = Promise.resolve();
@@ -90,33 +90,33 @@ export class Host {
 
   constructor(private readonly parts: HostParts) {
     const { processes, events, secrets } = parts;
-    this.lives = new Lives(join(parts.directory, "processes"), events);
+    this.processStates = new ProcessStates(join(parts.directory, "processes"), events);
     this.supervisor = new Supervisor({
       processes,
       events,
-      lives: this.lives,
+      processStates: this.processStates,
       traffic: {
-        usage: (address, port) => this.usage(address, port),
+        connections: (address, port) => this.connections(address, port),
         cut: async (address, port) => {
           await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.cut(address, port)));
         },
-        tell: async (address, port, health) => {
-          await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.tell(address, port, health)));
+        notifyHealth: async (address, port, health) => {
+          await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.notifyHealth(address, port, health)));
         },
         converge: async (pool) => {
           const edge = this.working().pools[pool]?.settings.edge;
           if (edge !== undefined && this.working().edges[edge] !== undefined) await this.convergeEdge(edge);
         },
-        taking: (pool) => this.taking(pool),
+        receivingPorts: (pool) => this.taking(pool),
       },
       edgeAddress: (pool) => edgeAddress(this.working(), this.working().pools[pool]?.settings.edge ?? ""),
       drainMs: (pool) => milliseconds(this.working().pools[pool]?.settings.drainDeadline ?? "1 minute"),
       secretEnv: ({ pool, generation, process, template }: Instance) =>
         secrets.of(pool, generation, process, template.secretEnv),
     });
-    this.restorer = new Restorer(this, events);
+    this.reconciler = new Reconciler(this, events);
     processes.on("exit", ({ id }) => {
-      if (id.startsWith("edge.")) void this.restorer.revive(id.slice("edge.".length));
+      if (id.startsWith("edge.")) void this.reconciler.restart(id.slice("edge.".length));
     });
   }
 
@@ -184,15 +184,15 @@ export class Host {
   /** The pool that a step begins, with digests for its secrets. */
   wantedPool({ spec, secrets: names, canary }: Extract<Step, { verb: "pool.start" }>) {
     const { secrets } = this.parts;
-    const tried =
+    const candidate =
       canary && secrets.split({ release: canary.release, processes: canary.processes }, canary.secrets).spec;
-    return { ...secrets.split(spec, names).spec, ...(tried !== undefined && { canary: tried }) };
+    return { ...secrets.split(spec, names).spec, ...(candidate !== undefined && { canary: candidate }) };
   }
 
-  /** What becomes of the release that a pool tries. */
-  fateOfTried(step: Extract<Step, { verb: "pool.start" }>): Fate | undefined {
+  /** Outcome of a pool's candidate. */
+  candidateOutcome(step: Extract<Step, { verb: "pool.start" }>): CandidateOutcome | undefined {
     const { canary, ...spec } = this.wantedPool(step);
-    return fateOfTried(this.committed.pools[step.pool], { spec, canary });
+    return candidateOutcome(this.committed.pools[step.pool], { spec, candidate: canary });
   }
 
   /** Resolves once the mirror takes what the working state has copied, or after some seconds without it. */
@@ -205,8 +205,8 @@ export class Host {
     return this.parts.artifacts;
   }
 
-  get keptReleases(): KeptReleases {
-    return this.parts.keptReleases;
+  get retainedReleases(): RetainedReleases {
+    return this.parts.retainedReleases;
   }
 
   haproxy(edge: string): Haproxy {
@@ -241,7 +241,7 @@ export class Host {
     this.parts.desires(working);
     const haproxy = this.haproxy(edge);
     const target = `edge/${edge}`;
-    // Whoever gives up its port must have done so.
+    // Wait until the process that gives up its port has done so.
     if (take === undefined) await this.takes.get(edge)?.catch(() => undefined);
     const wanted = this.wantedEdge(edge);
     if (wanted === undefined) {
@@ -260,22 +260,22 @@ export class Host {
     await this.balance(target);
   }
 
-  /** What an edge's HAProxy should have now; nothing for one that should not run. */
+  /** The wanted state of an edge's HAProxy; undefined if it should not run. */
   private wantedEdge(edge: string): WantedEdge | undefined {
     const working = this.working();
     const spec = working.edges[edge];
     if (spec === undefined) return undefined;
     return {
       spec: this.waits(edge) ? this.waiting(spec, edge) : spec,
-      backends: backendsOf(working, edge, this.lives.offEdge()),
+      backends: backendsOf(working, edge, this.processStates.offEdge()),
       routes: routesOf(working, edge),
     };
   }
 
   /** Whether the backends of an edge have servers that take requests, by what was seen of it. */
   backendsHealth(edge: string, { backends }: EdgeObservation): Record<string, BackendHealth> {
-    const { committed, lives } = this;
-    return backendsHealth(edge, backends, { working: this.working(), committed, offEdge: lives.offEdge() });
+    const { committed, processStates } = this;
+    return backendsHealth(edge, backends, { working: this.working(), committed, offEdge: processStates.offEdge() });
   }
 
   /** Whether an edge does not listen yet, since it has nothing to answer with and somebody else's ports to take. */
@@ -283,7 +283,7 @@ export class Host {
     return waitsToTakeOver(this.working(), this.committed.takenOver, edge);
   }
 
-  /** What it listens on already, it keeps. */
+  /** Listeners that it already has stay. */
   private waiting(spec: EdgeSpec, edge: string): EdgeSpec {
     const { committed } = this;
     const had =
@@ -300,23 +300,23 @@ export class Host {
     return waitsToTakeOver(desired, committed.takenOver, edge) ? this.waiting(spec, edge) : spec;
   }
 
-  /** What of the old world a target names. @param strict whether a unit that is not there is a mistake */
-  findOld(target: string, entries: readonly OldProcess[]): Promise<Named[]> {
+  /** Existing processes that a target names. @param strict whether a unit that is not there is a mistake */
+  findExisting(target: string, entries: readonly TakeoverEntry[]): Promise<TakeoverMatch[]> {
     return this.parts.takeovers.find(target, entries, { strict: this.committed.takenOver[target] === undefined });
   }
 
-  private toTake(target: string, desired: Desired, take: MayTake | undefined): Promise<Named[]> {
+  private toTake(target: string, desired: Desired, take: MayTake | undefined): Promise<TakeoverMatch[]> {
     const taken = take?.again === true ? [] : (this.committed.takenOver[target] ?? []);
     const entries = wantedTakeover(desired, target).filter(
       (entry) => !taken.some((before) => isDeepStrictEqual(before, entry)),
     );
-    return this.findOld(target, entries);
+    return this.findExisting(target, entries);
   }
 
   /** Forgets what is taken over for good, and gives back what is not wanted any more. */
   private async balance(target: string): Promise<void> {
     await this.parts.takeovers.settle(target, wantedTakeover(this.committed, target));
-    await this.parts.takeovers.giveBack(target, wantedTakeover(this.working(), target));
+    await this.parts.takeovers.restore(target, wantedTakeover(this.working(), target));
   }
 
   /** Drives a pool's processes to the working state; what is not wanted leaves in the background. */
@@ -327,9 +327,9 @@ export class Host {
     const working = this.working();
     const state = working.pools[pool];
     const reason = options.reason ?? (state !== undefined && isRollback(state) ? "rollback" : "deploy");
-    const { current, canary } = this.committed.pools[pool] ?? {};
-    for (const { release } of [current, canary?.generation].filter((side) => side !== undefined))
-      await this.keptReleases.restore(pool, this.committed.pools[pool], release);
+    const { current, candidate } = this.committed.pools[pool] ?? {};
+    for (const { release } of [current, candidate?.generation].filter((side) => side !== undefined))
+      await this.retainedReleases.restore(pool, this.committed.pools[pool], release);
     const target = `pool/${pool}`;
     if (options.take !== undefined) {
       const found = await this.toTake(target, working, options.take);
@@ -340,20 +340,21 @@ export class Host {
     }
     this.supervisor.want(pool, poolInstances(working, pool), reason);
     // After a reboot all would start at once.
-    await this.supervisor.ensure(pool, { ...options, staggered: reason === "adopted" });
-    // What it would do twice must have ended.
-    if (await this.parts.takeovers.owes(target, wantedTakeover(working, target))) await this.supervisor.settled(pool);
+    await this.supervisor.ensure(pool, { ...options, limited: reason === "adopted" });
+    // Wait for the old singleton to exit, or its jobs run twice.
+    if (await this.parts.takeovers.hasPending(target, wantedTakeover(working, target)))
+      await this.supervisor.settled(pool);
     await this.balance(target);
   }
 
   /** Waits until nothing of a pool that is not wanted runs any more. */
   async settled(pool: string): Promise<void> {
-    await this.restorer.restored(pool);
+    await this.reconciler.settled(pool);
     await this.supervisor.settled(pool);
   }
 
-  private async usage(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
-    const all = await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.usage(address, port)));
+  private async connections(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
+    const all = await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.connections(address, port)));
     return {
       connections: all.reduce((sum, { connections }) => sum + connections, 0),
       mayReceive: all.some(({ mayReceive }) => mayReceive),
@@ -381,25 +382,28 @@ export class Host {
       owing.flatMap((target) => (target.startsWith(`${kind}/`) ? [target.slice(kind.length + 1)] : []));
     const all = [...new Set([...Object.keys(edges), ...running, ...owingOf("edge")])];
     await Promise.all(all.map((edge) => this.haproxy(edge).adopt()));
-    const left = [...this.parts.processes.list().flatMap(({ labels }) => labels.pool ?? []), ...this.lives.pools()];
+    const left = [
+      ...this.parts.processes.list().flatMap(({ labels }) => labels.pool ?? []),
+      ...this.processStates.pools(),
+    ];
     await this.parts.secrets.prune(pools);
     const names = [...new Set([...Object.keys(pools), ...left, ...owingOf("pool")])];
     // An edge that can't start (its port is taken, its certificate is gone) must keep neither the others, nor the
     // processes, nor the agent's answers waiting: it is what people then ask the agent about.
-    await this.restorer.patiently(
+    await this.reconciler.atMostBootWait(
       all.map((edge) =>
-        this.restorer.inBackground([], () => this.restorer.restore({ edges: [edge], pools: [] }, "adopted")),
+        this.reconciler.inBackground([], () => this.reconciler.reconcile({ edges: [edge], pools: [] }, "adopted")),
       ),
     );
-    await this.restorer.patiently(
+    await this.reconciler.atMostBootWait(
       names.map((pool) =>
-        this.restorer.inBackground([pool], () => this.restorer.restore({ edges: [], pools: [pool] }, "adopted")),
+        this.reconciler.inBackground([pool], () => this.reconciler.reconcile({ edges: [], pools: [pool] }, "adopted")),
       ),
     );
   }
 
   close(): void {
-    this.restorer.close();
+    this.reconciler.close();
     this.supervisor.close();
   }
 }

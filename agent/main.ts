@@ -7,16 +7,17 @@ import { z } from "zod";
 import { agentOptions } from "../model/agent";
 import { type EvidenceRetention, evidenceRetention } from "../model/evidence/retention";
 import { butNotUp, PROTOCOL } from "../model/transaction";
+import { ApiError } from "./api-error";
 import { Artifacts } from "./artifacts";
-import { Ballast } from "./ballast";
-import { assertUnclaimed, claimFolder, FolderClaimed } from "./claim";
 import { concerns } from "./desired";
+import { DiskReserve } from "./disk-reserve";
 import { type EventLog, LogFile, StandardOutput } from "./event-log";
 import { Events } from "./events";
 import { Evidence } from "./evidence/evidence";
 import type { Left } from "./evidence/recovery";
 import { removeTemporaries } from "./files";
 import { findHaproxy } from "./find-haproxy";
+import { assertUnlocked, FolderLocked, lockFolder } from "./folder-lock";
 import { hostFacts } from "./haproxy/host-facts";
 import { Host } from "./host";
 import { inParallel } from "./in-parallel";
@@ -25,12 +26,11 @@ import { Meter } from "./meter/meter";
 import { MIRROR_ARGUMENT, Mirror, mirrorSocket } from "./mirror/mirror";
 import type { Reused } from "./operator/recovery";
 import { OutageWatch } from "./outage-watch";
-import { KeptReleases } from "./pools/kept-releases";
+import { RetainedReleases } from "./pools/retained-releases";
 import { assertSocketFolder, ensurePrivateFolder } from "./private-folder";
-import { Problem } from "./problem";
-import { ProcessHost } from "./processes/host";
 import { readStat } from "./processes/identity";
 import { OutputTimes } from "./processes/output-times";
+import { ProcessManager } from "./processes/process-manager";
 import { Secrets } from "./secrets";
 import { createApi } from "./server";
 import { isLive, listenOnSocket } from "./socket";
@@ -38,13 +38,13 @@ import { StateFile } from "./state";
 import { folderLook } from "./state-folder";
 import { Takeovers } from "./takeover/takeovers";
 import { Transactions } from "./transactions";
-import { upAgain } from "./up-again";
+import { untilUp } from "./until-up";
 
 /** Time for the undo of open transactions when the agent is told to stop, in milliseconds: less than service managers give. */
 const UNDO_DEADLINE_MS = 20_000;
 /** Time for the evidence of what has ended to be written when the agent stops, in milliseconds; the next agent does the rest. */
 const EVIDENCE_DEADLINE_MS = 2000;
-/** Between two looks for a good copy of a state that can't be trusted, in milliseconds. */
+/** Pause between two searches for a good copy of a state that can't be trusted, in milliseconds. */
 const RELOAD_MS = 1000;
 /** How many folders are swept at once. */
 const SWEEP_AT_ONCE = 16;
@@ -64,22 +64,22 @@ async function readConfig(directory: string): Promise<z.output<typeof configFile
 async function main(directory: string): Promise<void> {
   await ensurePrivateFolder(directory);
   const { version, options } = await readConfig(directory);
-  await assertUnclaimed(directory);
+  await assertUnlocked(directory);
   await assertSocketFolder(dirname(options.socket));
   if (await isLive(options.socket))
-    throw new FolderClaimed(`${options.socket} belongs to a running agent: stop that one, or use another socket`);
-  const ballast = new Ballast(directory);
+    throw new FolderLocked(`${options.socket} belongs to a running agent: stop that one, or use another socket`);
+  const diskReserve = new DiskReserve(directory);
   // A full disk must not keep the agent from coming back: processes and traffic depend on it.
-  await ballast.lend(() => start(directory, version, options, ballast));
+  await diskReserve.during(() => start(directory, version, options, diskReserve));
 }
 
 async function start(
   directory: string,
   version: string,
   options: z.output<typeof agentOptions>,
-  ballast: Ballast,
+  diskReserve: DiskReserve,
 ): Promise<void> {
-  const release = await claimFolder(directory, options.socket);
+  const release = await lockFolder(directory, options.socket);
   for (const folder of ["edges", "processes", "secrets", "takeovers"])
     await mkdir(join(directory, folder), { recursive: true, mode: 0o700 });
   await sweep(directory);
@@ -110,7 +110,7 @@ async function start(
   const { journal, open, notes } = await Journal.openIn(directory);
   for (const note of notes) events.emit(note);
   const reused: Reused[] = [];
-  const processes = await ProcessHost.open({
+  const processes = await ProcessManager.open({
     directory: join(directory, "processes"),
     marker: loaded.state.agent,
     onEvent: ({ message, data }) => {
@@ -151,7 +151,7 @@ async function start(
     processes,
     events,
     secrets,
-    keptReleases: new KeptReleases(directory, events),
+    retainedReleases: new RetainedReleases(directory, events),
     artifacts: new Artifacts(directory),
     takeovers: new Takeovers({ directory, marker: loaded.state.agent, events }),
   });
@@ -179,9 +179,9 @@ async function start(
     await evidence.keep(wanted.evidence);
     return {};
   };
-  const folder = folderLook({ directory, stateFile, ballast });
+  const folder = folderLook({ directory, stateFile, diskReserve });
   const outages = new OutageWatch({ host, events, folderProblems: folder, guarded: () => isGuarded(about.guard) });
-  const transactions = new Transactions({ host, journal, events, secrets, ballast, evidence });
+  const transactions = new Transactions({ host, journal, events, secrets, diskReserve, evidence });
 
   const stop = (restart: boolean) => {
     transactions.close();
@@ -243,15 +243,15 @@ async function start(
     open.map(async (one): Promise<Left> => {
       const { id, target } = one;
       if (isCommitted(id)) return one;
-      const notUp = await upAgain(host.supervisor, concerns(target, [host.committed]).pools);
+      const notUp = await untilUp(host.supervisor, concerns(target, [host.committed]).pools);
       events.emit(`the transaction on ${target} is undone${butNotUp(notUp)}`, { transaction: id, target });
       transactions.undoneAtStart(one, notUp);
       return { ...one, notUp };
     }),
   );
   evidence.recover(left);
-  void host.restorer.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
-  void host.restorer.inBackground([], () =>
+  void host.reconciler.inBackground([], () => host.retainedReleases.reconcile(host.committed.pools));
+  void host.reconciler.inBackground([], () =>
     host.artifacts.prune(Object.values(host.committed.pools), { starting: true }),
   );
   await listenOnSocket(server, options);
@@ -296,7 +296,7 @@ async function serveNothing(
   const { createServer } = await import("node:http");
   const message = `the agent's state could not be read, so it changes nothing: ${(about.notes as string[]).join("; ")}; put a good copy back as state.json in ${about.directory}: the agent then starts again with it`;
   events.emit(message);
-  const problem = new Problem(503, "no-state", message);
+  const problem = new ApiError(503, "no-state", message);
   const server = createServer((_, response) => {
     response.writeHead(problem.status, { "content-type": "application/json" });
     response.end(JSON.stringify({ error: { code: problem.code, message, about } }));
@@ -315,12 +315,12 @@ function run(directory: string | undefined): void {
     process.exit(2);
   }
   main(directory).catch((error: unknown) => {
-    // Whoever has started a guard finds in their common log by this which agent failed.
+    // Tells in the guard's log which agent failed, since several write to it.
     process.stderr.write(
       `the agent of guard ${process.ppid} can't start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
     );
     // The agent that has the folder has a guard of its own.
-    process.exit(error instanceof FolderClaimed ? 0 : 1);
+    process.exit(error instanceof FolderLocked ? 0 : 1);
   });
 }
 

@@ -11,23 +11,23 @@ import {
   type PoolLive,
 } from "../model/live";
 import { candidateBackend } from "../model/names";
-import { canaryInstances, serverName, servingInstances } from "../model/pool-instances";
+import { candidateInstances, serverName, servingInstances } from "../model/pool-instances";
 import type { PoolState } from "../model/pool-state";
 import { formatSplit } from "../model/split";
 import { WAITING } from "../model/takeover";
 import { type Step, targetOf } from "../model/transaction";
 import type { BackendObservation, EdgeAnswer, PlanAnswer, PoolObservation, PoolShareAnswer } from "./api";
+import { ApiError } from "./api-error";
 import { backendsOf, routesOf } from "./desired";
 import type { EdgeObservation, ServerObservation } from "./haproxy/observation";
 import type { Host } from "./host";
 import { observeShare } from "./pool-share";
 import type { InstanceStatus } from "./pools/status";
-import { Problem } from "./problem";
 import { planRoute } from "./routes";
 import { describeFound, takeoverPlan } from "./takeover/edge-takeover";
 import { liveTakeover } from "./takeover/problems";
 
-/** What an edge is now. */
+/** Observes an edge. */
 export async function observeEdge(host: Host, name: string): Promise<EdgeAnswer> {
   if (host.working().edges[name] === undefined) throw notFound(`edge ${name}`);
   const observed = await host.haproxy(name).observe();
@@ -38,16 +38,16 @@ export async function observeEdge(host: Host, name: string): Promise<EdgeAnswer>
 }
 
 function edgeLive({ running, file, workerRunsFile, frontends }: EdgeObservation, waits: boolean): EdgeLive {
-  const told = (status: string) => (waits && status === "open" ? WAITING : status);
+  const shown = (status: string) => (waits && status === "open" ? WAITING : status);
   return {
     haproxy: running ? "running" : "stopped",
     config: file !== "ours" ? "changed by hand" : workerRunsFile ? "as declared" : "not loaded",
-    frontends: Object.fromEntries(Object.entries(frontends).map(([name, { status }]) => [name, told(status)])),
+    frontends: Object.fromEntries(Object.entries(frontends).map(([name, { status }]) => [name, shown(status)])),
   };
 }
 
 /**
- * What a pool is now: which release serves, its servers in HAProxy, its processes.
+ * Observes a pool: its release that serves, its servers in HAProxy, its processes.
  *
  * @param o.blind leaves out what HAProxy knows, and asks it nothing. @default false
  */
@@ -69,10 +69,11 @@ export async function observePool(host: Host, name: string, { blind = false } = 
       ...Object.fromEntries(Object.entries(state.services).map(([id, { template }]) => [id, template])),
     },
   });
-  const generations = new Set([state.current?.number, state.candidate?.number, state.canary?.generation.number]);
-  const canary = blind ? undefined : await observeShare(host, name);
-  const tried = edge === undefined || blind ? undefined : await serversOf(host, edge, candidateBackend(name));
-  const candidate = observeCandidate(name, state, { canary, processes, servers: tried });
+  const generations = new Set([state.current?.number, state.next?.number, state.candidate?.generation.number]);
+  const share = blind ? undefined : await observeShare(host, name);
+  const candidateServers =
+    edge === undefined || blind ? undefined : await serversOf(host, edge, candidateBackend(name));
+  const candidate = observeCandidate(name, state, { share, processes, servers: candidateServers });
   const live: PoolLive = {
     release: serving?.release.id ?? "",
     servers: blind ? {} : liveServers(servers, Object.keys(expected.servers), (id) => byServer.get(id)),
@@ -95,19 +96,20 @@ export async function observePool(host: Host, name: string, { blind = false } = 
     edge,
     live,
     generation: serving?.number ?? 0,
-    running: [state.current, state.candidate, state.canary?.generation].flatMap((one) => one?.release ?? []),
-    canary,
+    running: [state.current, state.next, state.candidate?.generation].flatMap((one) => one?.release ?? []),
+    canary: share,
     withdrawn: state.withdrawn,
     retained: await Promise.all(
       state.retained.map(async ({ release, retiredAt }) => {
-        const there = (await host.keptReleases.isThere(release)) || (await host.keptReleases.has(name, state, release));
+        const there =
+          (await host.retainedReleases.isThere(release)) || (await host.retainedReleases.has(name, state, release));
         return { release, retiredAt, ...(there ? {} : { gone: true }) };
       }),
     ),
-    ...(serving !== undefined && !(await host.keptReleases.isThere(serving.release)) ? { folderGone: true } : {}),
+    ...(serving !== undefined && !(await host.retainedReleases.isThere(serving.release)) ? { folderGone: true } : {}),
     processes: processes.map((process) => ({
       ...process,
-      health: process.health ?? healthAtEdge(process, { ...servers, ...tried }),
+      health: process.health ?? healthAtEdge(process, { ...servers, ...candidateServers }),
       // A service outlives the release that started it.
       current: process.policy === "service" ? process.wanted : generations.has(process.generation),
       startsFrom: startsFrom(process, state, host.committed.pools[name]),
@@ -115,7 +117,10 @@ export async function observePool(host: Host, name: string, { blind = false } = 
   };
 }
 
-/** The release of an open promotion that starts a service which does not run; nothing where that is up to the one in force. */
+/**
+ * The release of an open promotion that starts a service which does not run; undefined if that is up to the one in
+ * force.
+ */
 function startsFrom(
   { policy, wanted, state, process }: InstanceStatus,
   { services }: PoolState,
@@ -126,27 +131,27 @@ function startsFrom(
   return before === undefined || before.generation === now?.generation ? undefined : now?.release.id;
 }
 
-/** What the release that a pool tries is now; nothing where it takes no share. */
+/** State of a pool's candidate; undefined if it takes no share. */
 function observeCandidate(
   name: string,
   state: PoolState,
   {
-    canary,
+    share,
     processes,
     servers,
   }: {
-    canary: PoolShareAnswer | undefined;
+    share: PoolShareAnswer | undefined;
     processes: readonly InstanceStatus[];
     servers: Record<string, ServerObservation> | undefined;
   },
 ): CandidateLive | undefined {
-  if (state.canary === undefined || canary?.share === undefined) return undefined;
-  const { generation: tried } = state.canary;
-  const split = canary.now === null ? "none" : formatSplit(canary.now);
-  const expected = expectedCandidate(tried, split);
-  const byServer = new Map(canaryInstances(name, state).map((instance) => [serverName(instance), instance.key]));
+  if (state.candidate === undefined || share?.share === undefined) return undefined;
+  const { generation } = state.candidate;
+  const split = share.now === null ? "none" : formatSplit(share.now);
+  const expected = expectedCandidate(generation, split);
+  const byServer = new Map(candidateInstances(name, state).map((instance) => [serverName(instance), instance.key]));
   const stateOf = (key: string) =>
-    processes.find((process) => process.key === key && process.generation === tried.number)?.state ?? "missing";
+    processes.find((process) => process.key === key && process.generation === generation.number)?.state ?? "missing";
   return {
     ...expected,
     servers: liveServers(servers, Object.keys(expected.servers), (id) => byServer.get(id)),
@@ -154,7 +159,7 @@ function observeCandidate(
   };
 }
 
-/** What HAProxy's check says of a proxied process; nothing where it has no server there. */
+/** Health of a proxied process by HAProxy's check; undefined if it has no server there. */
 function healthAtEdge(
   { policy, port }: InstanceStatus,
   servers: Record<string, ServerObservation> | undefined,
@@ -165,7 +170,7 @@ function healthAtEdge(
   return server.operational === "up" ? "healthy" : "unhealthy";
 }
 
-/** What a backend is now whose servers something else runs. */
+/** Observes a backend whose servers something else runs. */
 export async function observeBackend(host: Host, edge: string, name: string): Promise<BackendObservation> {
   const spec = host.working().backends[`${edge}/${name}`];
   if (spec === undefined) throw notFound(`backend ${name} of edge ${edge}`);
@@ -208,7 +213,7 @@ function liveServers(
   return { ...Object.fromEntries(missing), ...Object.fromEntries(present) };
 }
 
-/** What a step would do, without doing it. */
+/** Plans a step without doing it. */
 export async function planStep(host: Host, step: Step): Promise<PlanAnswer> {
   const answer = await planReality(host, step);
   const from = host.committed.owners[targetOf(step)]?.urn;
@@ -239,14 +244,14 @@ async function planEdge(host: Host, { edge, spec }: Extract<Step, { verb: "edge.
   const working = host.working();
   const { how, reasons } = await host.haproxy(edge).plan(applied, backendsOf(working, edge), routesOf(working, edge));
   if (spec.takeover === undefined) return { how, reasons };
-  const found = await host.findOld(`edge/${edge}`, spec.takeover);
+  const found = await host.findExisting(`edge/${edge}`, spec.takeover);
   return { how, reasons, takeover: takeoverPlan(spec, found, applied !== spec) };
 }
 
 /** Side by side, nobody notices; in place, a new release and a changed process need a restart. */
 async function planPool(host: Host, step: Extract<Step, { verb: "pool.start" }>): Promise<PlanAnswer> {
   const { pool, spec } = step;
-  const found = await host.findOld(`pool/${pool}`, spec.takeover ?? []);
+  const found = await host.findExisting(`pool/${pool}`, spec.takeover ?? []);
   const when = spec.strategy === "in-place" ? "before anything of the pool starts" : "just before its singletons start";
   return {
     ...planRestart(host, step),
@@ -257,13 +262,13 @@ async function planPool(host: Host, step: Extract<Step, { verb: "pool.start" }>)
 
 function planRestart(host: Host, step: Extract<Step, { verb: "pool.start" }>): PlanAnswer {
   const { pool, spec, secrets } = step;
-  if (spec.strategy !== "in-place") return { how: "nothing", reasons: [], tried: host.fateOfTried(step) };
+  if (spec.strategy !== "in-place") return { how: "nothing", reasons: [], tried: host.candidateOutcome(step) };
   const current = host.committed.pools[pool]?.current;
   if (!host.isNewGeneration(pool, spec, secrets)) return { how: "nothing", reasons: [] };
   const before = current === undefined ? "nothing has run yet" : `release ${current.release.id} runs`;
   return { how: "restart", reasons: [before] };
 }
 
-function notFound(what: string): Problem {
-  return new Problem(404, "not-found", `${what} is not on this agent`);
+function notFound(what: string): ApiError {
+  return new ApiError(404, "not-found", `${what} is not on this agent`);
 }

@@ -5,26 +5,26 @@ import { requestsLeadTo } from "./backend-health";
 import type { Events } from "./events";
 import type { Host } from "./host";
 
-/** Pause between two looks, in milliseconds. */
-const LOOK_MS = 2000;
+/** Pause between two checks, in milliseconds. */
+const CHECK_MS = 2000;
 /** Looks in a row that must agree before anything is said. */
 const AGREEING = 2;
 
 interface State {
   out: boolean;
   /** Looks in a row that saw it so. */
-  looks: number;
+  checks: number;
   /** Since when it has been said to be out, in milliseconds since the epoch. */
-  saidAt?: number | undefined;
+  reportedAt?: number | undefined;
 }
 
 /** Something that is as it should be, or not. */
 interface Condition {
   /** Unique among all that is watched. */
   key: string;
-  /** Whether it is not as it should be; nothing where this look can't tell. */
+  /** Whether it is not as it should be; undefined if this look can't tell. */
   out: boolean | undefined;
-  /** The event of its begin; nothing where a closer look finds it good. */
+  /** The event of its begin; undefined if a closer look finds it good. */
   begins: () => string | undefined | Promise<string | undefined>;
   /** The event of its end. */
   ends: (after: string) => string;
@@ -34,7 +34,7 @@ interface Condition {
 interface Watched {
   host: Host;
   events: Events;
-  /** What is wrong with the agent's state folder now. */
+  /** Problems of the agent's state folder now. */
   folderProblems: () => Promise<string[]>;
   /** Whether something restarts the agent when it dies. */
   guarded: () => boolean;
@@ -52,8 +52,8 @@ export class OutageWatch {
   constructor(private readonly watched: Watched) {}
 
   start(): void {
-    void this.look().finally(() => {
-      if (!this.closed) this.timer = setTimeout(() => this.start(), LOOK_MS);
+    void this.check().finally(() => {
+      if (!this.closed) this.timer = setTimeout(() => this.start(), CHECK_MS);
     });
   }
 
@@ -62,15 +62,15 @@ export class OutageWatch {
     clearTimeout(this.timer);
   }
 
-  private async look(): Promise<void> {
+  private async check(): Promise<void> {
     const { host } = this.watched;
     const edges = Object.keys(host.working().edges).filter((edge) => !host.waits(edge));
-    const looks = [this.agentNow(), ...edges.map((edge) => this.edgeNow(edge))].map(async (look) => {
-      const conditions = await look;
+    const checks = [this.agentNow(), ...edges.map((edge) => this.edgeNow(edge))].map(async (check) => {
+      const conditions = await check;
       await Promise.all(conditions.map((condition) => this.saw(condition)));
       return conditions.map(({ key }) => key);
     });
-    const known = new Set((await Promise.all(looks)).flat());
+    const known = new Set((await Promise.all(checks)).flat());
     for (const key of this.states.keys()) if (!known.has(key)) this.states.delete(key);
   }
 
@@ -151,12 +151,12 @@ export class OutageWatch {
   private async saw({ key, out, begins, ends, data }: Condition): Promise<void> {
     if (out === undefined) return;
     const before = this.states.get(key);
-    const state: State = { out, looks: before?.out === out ? before.looks + 1 : 1, saidAt: before?.saidAt };
+    const state: State = { out, checks: before?.out === out ? before.checks + 1 : 1, reportedAt: before?.reportedAt };
     this.states.set(key, state);
-    if (state.looks < AGREEING || out === (state.saidAt !== undefined)) return;
-    const message = state.saidAt === undefined ? await begins() : ends(sinceText(state.saidAt));
+    if (state.checks < AGREEING || out === (state.reportedAt !== undefined)) return;
+    const message = state.reportedAt === undefined ? await begins() : ends(sinceText(state.reportedAt));
     if (message === undefined) return;
-    state.saidAt = out ? Date.now() : undefined;
+    state.reportedAt = out ? Date.now() : undefined;
     this.watched.events.emit(message, data);
   }
 }

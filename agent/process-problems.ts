@@ -2,15 +2,15 @@ import { isAbsolute, resolve } from "node:path";
 import type { PoolSpec } from "../model/pool";
 import type { ProcessTemplate } from "../model/process-template";
 import { bytes } from "../model/size";
+import type { StepProblem } from "./api-error";
 import { type Account, accountOf, limitedBy } from "./pools/account";
 import { accessProblem } from "./pools/account-access";
-import type { StepProblem } from "./problem";
 import { limitProblem } from "./processes/cgroups";
 import { problemsOf, sizeProblem } from "./processes/command";
 
 /**
- * What would keep processes of a release from being started on this host: programs that are not found or not executable,
- * accounts that do not exist, tools of the host that are missing. Looked at before anything of the old release is touched.
+ * Reasons why processes of a release could not be started on this host: programs that are missing or not executable,
+ * accounts that do not exist, missing tools of the host. Looked at before anything of the old release is touched.
  */
 export async function processProblems({ release, processes }: PoolSpec): Promise<StepProblem[]> {
   const all = Object.entries(processes).map(async ([id, template]) => {
@@ -63,7 +63,9 @@ async function programProblems(
   return found.filter(({ path }, index) => path !== "cwd" || found.findIndex((each) => each.path === path) === index);
 }
 
-/** What the kernel would not pass on; templates are not filled in yet, which is looked at again at the start. */
+/**
+ * Arguments and environment that the kernel would refuse; templates are not filled in yet, so the start checks again.
+ */
 function sizeProblems({ command, env }: ProcessTemplate): StepProblem[] {
   const problem = sizeProblem({ argv: Array.isArray(command) ? command : [command], env });
   return problem === undefined ? [] : [{ path: "env", message: problem }];

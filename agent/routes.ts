@@ -2,13 +2,13 @@ import { isSameMatch, type RouteSpec } from "../model/route";
 import { parsePercent } from "../model/split";
 import type { Step } from "../model/transaction";
 import type { PlanAnswer, RouteAnswer } from "./api";
+import type { StepProblem } from "./api-error";
+import { ApiError } from "./api-error";
 import { backendsOf, type Desired, routesOf } from "./desired";
 import { mirrorKey } from "./haproxy/mirror";
 import type { EdgeObservation } from "./haproxy/observation";
 import { splitKey } from "./haproxy/routes";
 import type { Host } from "./host";
-import type { StepProblem } from "./problem";
-import { Problem } from "./problem";
 import type { StepContext } from "./step-context";
 
 type SetRoute = Extract<Step, { verb: "route.set" }>;
@@ -26,12 +26,12 @@ export async function setRoute(
   return async () => {
     // So that no copy is lost which could have been taken.
     if (spec?.mirror !== undefined || spec?.sample !== undefined) await host.mirrorReady();
-    await Promise.all(edges.map((edge) => convergeEdge(host, edge, { mayBeDown: isRetreat(before, spec) })));
+    await Promise.all(edges.map((edge) => convergeEdge(host, edge, { mayBeDown: onlyReduces(before, spec) })));
   };
 }
 
 /** Whether the candidate only loses requests: then an edge that does not run holds nobody back, since it serves nobody. */
-function isRetreat(before: RouteSpec | undefined, after: RouteSpec | null): boolean {
+function onlyReduces(before: RouteSpec | undefined, after: RouteSpec | null): boolean {
   return before !== undefined && (after === null || after.split < before.split);
 }
 
@@ -45,14 +45,14 @@ async function convergeEdge(host: Host, edge: string, { mayBeDown }: { mayBeDown
   }
 }
 
-/** What speaks against a route on this host. */
+/** Problems of a route on this host. */
 export async function routeProblems(
   { route, spec }: SetRoute,
   host: Host,
   { preview }: { preview: boolean },
 ): Promise<StepProblem[]> {
   const working = host.working();
-  const retreat = isRetreat(working.routes[route], spec);
+  const reduces = onlyReduces(working.routes[route], spec);
   const each = spec.edges.map(async (edge, index): Promise<StepProblem[]> => {
     const path = `edges[${index}]`;
     const declared = working.edges[edge];
@@ -61,7 +61,7 @@ export async function routeProblems(
       const message = `edge ${edge} is not on this agent (it has ${known}): declare it, and make this depend on it`;
       return preview ? [] : [{ path, message }];
     }
-    if (!preview && !retreat && !host.haproxy(edge).runs())
+    if (!preview && !reduces && !host.haproxy(edge).runs())
       return [{ path, message: `HAProxy of edge ${edge} does not run: see why in the agent's events, then try again` }];
     const unknown = (spec.match.frontends ?? []).filter((frontend) => declared.frontends[frontend] === undefined);
     const problems = [
@@ -79,7 +79,7 @@ export async function routeProblems(
         .check(declared, backendsOf(working, edge), { ...routesOf(working, edge), [route]: spec });
       return [];
     } catch (error) {
-      if (retreat && !host.haproxy(edge).runs()) return [];
+      if (reduces && !host.haproxy(edge).runs()) return [];
       return [{ path, message: (error as Error).message }];
     }
   });
@@ -116,12 +116,12 @@ export function routesTo(desired: Desired, edge: string, backend: string): strin
   );
 }
 
-/** What a route is now, on each of its edges. */
+/** Observes a route on each of its edges. */
 export async function observeRoute(host: Host, name: string): Promise<RouteAnswer> {
   const spec = host.working().routes[name];
-  if (spec === undefined) throw new Problem(404, "not-found", `route ${name} is not on this agent`);
+  if (spec === undefined) throw new ApiError(404, "not-found", `route ${name} is not on this agent`);
   const { mirror } = spec;
-  const looks = await Promise.all(
+  const attempts = await Promise.all(
     spec.edges.map(async (edge) => {
       const observed = host.working().edges[edge] === undefined ? undefined : await host.haproxy(edge).observe();
       const split = spec.candidate === undefined ? undefined : { key: splitKey(name, spec), wanted: spec.split };
@@ -137,8 +137,8 @@ export async function observeRoute(host: Host, name: string): Promise<RouteAnswe
     spec,
     committed: routes[name]?.split ?? 0,
     since: since === undefined ? undefined : Date.parse(since),
-    splits: Object.fromEntries(looks.map(({ edge, split }) => [edge, split])),
-    ...(mirror !== undefined && { mirrors: Object.fromEntries(looks.map(({ edge, mirror }) => [edge, mirror])) }),
+    splits: Object.fromEntries(attempts.map(({ edge, split }) => [edge, split])),
+    ...(mirror !== undefined && { mirrors: Object.fromEntries(attempts.map(({ edge, mirror }) => [edge, mirror])) }),
   };
 }
 
@@ -156,7 +156,7 @@ export function shareOn(
 
 const ORDER: PlanAnswer["how"][] = ["nothing", "runtime", "reload", "start"];
 
-/** What a route's step would do to the HAProxys of its edges. */
+/** Plans the effect of a route's step on the HAProxys of its edges. */
 export async function planRoute(host: Host, { route, spec }: SetRoute): Promise<PlanAnswer> {
   const working = host.working();
   const plans = await Promise.all(

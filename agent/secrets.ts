@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { PoolSpec } from "../model/pool";
-import { type PoolState, type SplitSpec, sidesOf } from "../model/pool-state";
+import { generationsOf, type PoolState, type SpecWithoutSecrets } from "../model/pool-state";
 import type { ProcessTemplate } from "../model/process-template";
 import { writeFileAtomic } from "./files";
 
@@ -48,7 +48,7 @@ export class Secrets {
   split<T extends Pick<PoolSpec, "processes">>(
     spec: T,
     names: Record<string, string[]>,
-  ): { spec: Omit<T, "processes"> & Pick<SplitSpec, "processes">; values: SecretValues } {
+  ): { spec: Omit<T, "processes"> & Pick<SpecWithoutSecrets, "processes">; values: SecretValues } {
     const values: SecretValues = {};
     const processes = Object.entries(spec.processes).map(([id, template]) => {
       const { plain, secret } = this.splitEnvironment(template, names[id] ?? []);
@@ -119,7 +119,7 @@ export class Secrets {
     const kept = new Set(
       Object.entries(pools).flatMap(([pool, state]) =>
         [
-          ...sidesOf(state).map(({ number }) => number),
+          ...generationsOf(state).map(({ number }) => number),
           ...Object.values(state.services).map(({ generation }) => generation),
         ].map((number) => `${pool}.${number}`),
       ),

@@ -4,12 +4,13 @@ import { z } from "zod";
 import { eventQuery } from "../model/event";
 import { notesRequest } from "../model/evidence/note";
 import { evidenceQuery } from "../model/evidence/record";
-import { explain } from "../model/explain";
+import { issueMessage } from "../model/messages";
 import { outputQuery } from "../model/output";
 import { claimProblem, declarer } from "../model/ownership";
 import { type SliAnswer, sliQuery } from "../model/sli";
 import { openRequest, PROTOCOL, step, targetOf } from "../model/transaction";
 import type { About, AgentStatus, EvidenceAnswer, NotObserved, PoolObservation } from "./api";
+import { ApiError } from "./api-error";
 import { compareStep } from "./compare";
 import type { Events } from "./events";
 import type { Evidence } from "./evidence/evidence";
@@ -24,7 +25,6 @@ import { type OutputSource, streamOutput } from "./operator/output";
 import { recover, unrecovered } from "./operator/recovery";
 import { checkRelease, releaseRequest } from "./operator/release-check";
 import { restartProcesses, restartRequest } from "./pools/restart-request";
-import { Problem } from "./problem";
 import { observeRoute } from "./routes";
 import { stepProblems } from "./step-problems";
 import { tooLong } from "./too-long";
@@ -48,7 +48,7 @@ export interface ServerParts {
   operator: DoctorSource;
   /** Facts about the agent itself. */
   about: () => About;
-  /** What is wrong with the agent's state folder now. */
+  /** Problems of the agent's state folder now. */
   folderProblems: () => Promise<string[]>;
   /** Reads the agent's options anew, and takes those that need no restart. */
   reload: () => Promise<object>;
@@ -174,7 +174,7 @@ async function answer(parts: ServerParts, request: IncomingMessage, response: Se
   if (route === undefined) {
     const known =
       here.length === 0 ? "is not part of the agent's API" : `takes ${here.map(([method]) => method).join(", ")}`;
-    throw new Problem(404, "unknown-route", `${request.method} ${path.slice(0, 200)} is refused: that path ${known}`);
+    throw new ApiError(404, "unknown-route", `${request.method} ${path.slice(0, 200)} is refused: that path ${known}`);
   }
   checkProtocol(request, path, parts);
   const body = request.method === "POST" ? await readBody(request) : undefined;
@@ -187,7 +187,7 @@ async function answer(parts: ServerParts, request: IncomingMessage, response: Se
 function checkProtocol(request: IncomingMessage, path: string, parts: ServerParts): void {
   const theirs = request.headers["sluice-protocol"];
   if (theirs === undefined || theirs === String(PROTOCOL) || path === "/v1/about" || path === "/v1/shutdown") return;
-  throw new Problem(
+  throw new ApiError(
     409,
     "protocol",
     `the agent is version ${parts.about().version} and speaks protocol ${PROTOCOL}, but its client speaks ${String(theirs).slice(0, 20)}: update the host's Agent resource first (apps go on running)`,
@@ -202,7 +202,7 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
     for await (const chunk of request as AsyncIterable<Buffer>) {
       size += chunk.length;
       if (size > MAX_BODY)
-        throw new Problem(
+        throw new ApiError(
           413,
           "too-large",
           `the request's body is larger than ${MAX_BODY} bytes: put what is large, such as long variables, into files of the release`,
@@ -216,14 +216,14 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   try {
     return JSON.parse(Buffer.concat(chunks).toString("utf8"));
   } catch (error) {
-    throw new Problem(400, "not-json", `the request's body is not JSON: ${(error as Error).message}`);
+    throw new ApiError(400, "not-json", `the request's body is not JSON: ${(error as Error).message}`);
   }
 }
 
 function parse<T>(schema: z.ZodType<T>, body: unknown): T {
-  const result = schema.safeParse(body, { error: explain });
+  const result = schema.safeParse(body, { error: issueMessage });
   if (result.success) return result.data;
-  throw new Problem(400, "invalid", z.prettifyError(result.error), {
+  throw new ApiError(400, "invalid", z.prettifyError(result.error), {
     problems: result.error.issues.map(({ path, message }) => ({ path: path.join("."), message })),
   });
 }
@@ -239,11 +239,11 @@ async function status({ parts }: Call): Promise<AgentStatus> {
   const { edges, pools, backends, routes } = host.working();
   // A HAProxy that does not answer must not hide the others.
   const all = async <T>(names: string[], one: (name: string) => Promise<T>) => {
-    const looks = names.map(async (name): Promise<[string, T | NotObserved]> => {
+    const observe = names.map(async (name): Promise<[string, T | NotObserved]> => {
       const look = Promise.race([one(name), tooLong()]);
       return [name, await look.catch((error: unknown): NotObserved => ({ name, error: (error as Error).message }))];
     });
-    return Object.fromEntries(await Promise.all(looks));
+    return Object.fromEntries(await Promise.all(observe));
   };
   // All at once: together they must not take longer than one may.
   const [agent, edgeAnswers, poolAnswers, backendAnswers, routeAnswers] = await Promise.all([
@@ -294,14 +294,14 @@ async function check({ parts, body }: Call) {
   return { problems: owned === undefined ? problems : [{ path: "name", message: owned }, ...problems] };
 }
 
-/** What the meter recorded of a window. Not found where nothing records: that is not the same as no requests. */
+/** Measurements of the meter over a window. Not found where nothing records: that is not the same as no requests. */
 async function sli({ parts, request }: Call): Promise<SliAnswer> {
   const query = parse(sliQuery, queryOf(request));
   const edge = parts.host.working().edges[query.edge];
   if (edge === undefined)
-    throw new Problem(404, "not-found", `this agent has no edge ${query.edge}: name one that it has`);
+    throw new ApiError(404, "not-found", `this agent has no edge ${query.edge}: name one that it has`);
   if (!edge.meter)
-    throw new Problem(
+    throw new ApiError(
       404,
       "no-meter",
       `edge ${query.edge} is not metered: leave out "meter: false" where it is declared`,
@@ -321,7 +321,7 @@ async function sample({ parts, params, response }: Call) {
   const route = params[0] ?? "";
   const requests = await parts.mirror.sample(route);
   if (requests === undefined)
-    throw new Problem(404, "not-found", `route ${route} is not sampled on this agent: declare \`sample\` on it`);
+    throw new ApiError(404, "not-found", `route ${route} is not sampled on this agent: declare \`sample\` on it`);
   response.writeHead(200, { "content-type": "application/x-ndjson" });
   response.end(requests.map((request) => `${JSON.stringify(request)}\n`).join(""));
   return ANSWERED;
@@ -377,10 +377,10 @@ async function restart({ parts, params, body, response }: Call) {
   const request = parse(restartRequest, body);
   const { host, transactions, events } = parts;
   if (host.working().pools[pool] === undefined)
-    throw new Problem(404, "not-found", `pool ${pool} is not on this agent: name one that it has`);
+    throw new ApiError(404, "not-found", `pool ${pool} is not on this agent: name one that it has`);
   const open = transactions.list().find(({ target }) => target === `pool/${pool}`);
   if (open !== undefined)
-    throw new Problem(
+    throw new ApiError(
       409,
       "held",
       `pool ${pool} is held by a transaction of ${open.owner.who} since ${open.since}: restart it when that has ended`,
@@ -422,7 +422,7 @@ async function takeNotes({ parts, params: [id = ""], body }: Call) {
 async function oneEvidence({ parts, params: [id = ""] }: Call): Promise<EvidenceAnswer> {
   const found = await parts.evidence.get(id);
   if (found !== undefined) return found;
-  throw new Problem(404, "not-found", `there is no evidence of transaction ${id} on this agent: list what there is`);
+  throw new ApiError(404, "not-found", `there is no evidence of transaction ${id} on this agent: list what there is`);
 }
 
 /** Answers once nothing of a pool that is not wanted runs any more. */
@@ -433,7 +433,7 @@ async function settle({ parts, params }: Call) {
 
 async function findArtifact({ parts, params }: Call) {
   const path = await parts.host.artifacts.find(params[0] ?? "");
-  if (path === undefined) throw new Problem(404, "not-found", "this agent does not have that artifact: send it first");
+  if (path === undefined) throw new ApiError(404, "not-found", "this agent does not have that artifact: send it first");
   return { path };
 }
 
@@ -441,7 +441,7 @@ async function shutdown({ parts, body }: Call) {
   const { restart } = parse(z.object({ restart: z.boolean().default(false) }), body);
   const open = parts.transactions.list()[0];
   if (open !== undefined)
-    throw new Problem(
+    throw new ApiError(
       409,
       "held",
       `the agent has an open transaction on ${open.target} of ${open.owner.who} since ${open.since}: wait for it`,
@@ -453,12 +453,12 @@ async function shutdown({ parts, body }: Call) {
 function fail(response: ServerResponse, error: unknown, events: Events): void {
   const { status: code, error: body } = errorBody(error, events);
   if (response.headersSent) response.destroy();
-  // What is left of a refused body is not read: the connection can't be used again.
+  // The rest of a refused body is not read: the connection can't be used again.
   else send(response, code, { error: body }, { connection: "close" });
 }
 
 function errorBody(error: unknown, events: Events) {
-  if (error instanceof Problem)
+  if (error instanceof ApiError)
     return { status: error.status, error: { code: error.code, message: error.message, ...error.data } };
   const message = error instanceof Error ? error.message : String(error);
   events.emit(`a request failed: ${message}`, { stack: error instanceof Error ? error.stack : undefined });

@@ -2,16 +2,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { BackendSpec, Server, ServerState } from "../model/backend";
 import { milliseconds } from "../model/duration";
 import type { Step } from "../model/transaction";
+import type { StepProblem } from "./api-error";
+import { ApiError } from "./api-error";
 import type { Overlay } from "./desired";
 import { probeThrough } from "./edge-probe";
 import type { ServerObservation } from "./haproxy/observation";
 import type { Host } from "./host";
-import type { StepProblem } from "./problem";
-import { Problem } from "./problem";
 import type { StepContext } from "./step-context";
 
-/** Between two looks at a server, in milliseconds. */
-const LOOK_MS = 100;
+/** Pause between two checks of a server, in milliseconds. */
+const CHECK_MS = 100;
 
 export type Drain = Extract<Step, { verb: "server.drain" }>;
 type Enable = Extract<Step, { verb: "server.enable" }>;
@@ -73,9 +73,9 @@ async function untilUnused(
 ): Promise<number> {
   const giveUpAt = performance.now() + milliseconds(deadline);
   for (;;) {
-    const { connections, mayReceive } = await host.haproxy(edge).usage(address, port);
+    const { connections, mayReceive } = await host.haproxy(edge).connections(address, port);
     if ((connections === 0 && !mayReceive) || performance.now() >= giveUpAt) return connections;
-    await sleep(LOOK_MS, undefined, { signal });
+    await sleep(CHECK_MS, undefined, { signal });
   }
 }
 
@@ -93,26 +93,26 @@ export async function enableServer(context: StepContext, step: Enable): Promise<
     await host.convergeEdge(edge);
     const deadline = performance.now() + milliseconds(step.deadline);
     const late = (what: string) =>
-      new Problem(422, "not-through", `server ${server} of backend ${backend} on edge ${edge} ${what}`);
+      new ApiError(422, "not-through", `server ${server} of backend ${backend} on edge ${edge} ${what}`);
     let seen = await observed(host, step);
     for (; seen?.operational === "down"; seen = await observed(host, step)) {
       if (performance.now() >= deadline)
         throw late(`is not up within ${step.deadline}: HAProxy's check says ${seen.check}`);
-      await sleep(LOOK_MS, undefined, { signal });
+      await sleep(CHECK_MS, undefined, { signal });
     }
     if (seen === undefined) throw late("is not known to HAProxy: see what the agent's events say of the edge");
     const { id } = seen;
-    const before = await host.haproxy(edge).answers(backend, id);
+    const before = await host.haproxy(edge).responseCounts(backend, id);
     let probed = "";
     for (;;) {
-      const { good, bad } = await host.haproxy(edge).answers(backend, id);
+      const { good, bad } = await host.haproxy(edge).responseCounts(backend, id);
       if (good > before.good) break;
       if (performance.now() >= deadline)
         throw late(
           `gave no good answer through the edge within ${step.deadline} (${bad - before.bad} were errors; the last request to the edge, ${probed}): name a path and host in probe that lead to backend ${backend}, or see why it gets no requests`,
         );
       probed = await probeThrough(host.working(), edge, backend, step.probe, signal);
-      await sleep(LOOK_MS, undefined, { signal });
+      await sleep(CHECK_MS, undefined, { signal });
     }
     phase("enable", `server ${server} of backend ${backend} on edge ${edge} answers well through the edge`);
     return { id };
@@ -123,7 +123,7 @@ function serverOf(host: Host, { edge, backend, server }: Drain | Enable) {
   const spec = host.committed.backends[`${edge}/${backend}`];
   const declared = spec?.servers[server];
   if (spec === undefined || declared === undefined)
-    throw new Problem(409, "no-server", `server ${server} of backend ${backend} is not on edge ${edge} any more`);
+    throw new ApiError(409, "no-server", `server ${server} of backend ${backend} is not on edge ${edge} any more`);
   return { spec, declared };
 }
 
@@ -139,7 +139,7 @@ async function observed(
   return found === undefined ? undefined : { id: found[0], ...found[1] };
 }
 
-/** What speaks against taking a server out of the traffic on this host now. */
+/** Problems of taking a server out of the traffic on this host now. */
 export async function serverProblems(
   step: Drain | Enable,
   host: Host,

@@ -1,7 +1,7 @@
 import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
-import type { Ballast } from "./ballast";
-import { holderOf } from "./claim";
+import type { DiskReserve } from "./disk-reserve";
+import { holderOf } from "./folder-lock";
 import { singleFlight } from "./single-flight";
 import type { StateFile } from "./state";
 import { tooLong } from "./too-long";
@@ -15,7 +15,7 @@ const NEEDED = ["agent.json", "bin/agent.cjs"];
 export interface StateFolder {
   directory: string;
   stateFile: StateFile;
-  ballast: Ballast;
+  diskReserve: DiskReserve;
 }
 
 /**
@@ -30,13 +30,13 @@ export function folderLook(folder: StateFolder): () => Promise<string[]> {
     ]);
 }
 
-async function folderProblems({ directory, stateFile, ballast }: StateFolder): Promise<string[]> {
+async function folderProblems({ directory, stateFile, diskReserve }: StateFolder): Promise<string[]> {
   if (await isGone(directory))
     return [
       `its state folder ${directory} is gone: processes and traffic go on, but nothing can be changed, and no agent can start again: put the folder back`,
     ];
   const holder = await holderOf(directory);
-  const claimed =
+  const unlock =
     holder === process.pid
       ? []
       : [
@@ -51,11 +51,11 @@ async function folderProblems({ directory, stateFile, ballast }: StateFolder): P
   );
   const readOnly = await writeProblems(directory);
   return [
-    ...claimed,
+    ...unlock,
     ...readOnly,
     ...missing.flat(),
     ...(await stateProblems(stateFile)),
-    ...(await ballast.problems()),
+    ...(await diskReserve.problems()),
   ];
 }
 

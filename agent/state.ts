@@ -9,6 +9,7 @@ import { poolState } from "../model/pool-state";
 import { routeSpec } from "../model/route";
 import { takeover } from "../model/takeover";
 import { writeFileAtomic } from "./files";
+import { fromVersion1 } from "./state-migration";
 
 /** How many ended transactions are remembered, so that a client that lost an answer can ask how it ended. */
 const REMEMBERED = 100;
@@ -32,18 +33,18 @@ const committed = z.strictObject({
   owners: z.record(z.string(), z.union([ownership, urnAlone])).default({}),
   /** By token: the resource that declares this agent; a stack each, as a rule. */
   declarers: z.record(z.string(), z.string()).default({}),
-  /** By target: what it has taken over from the world before it. */
+  /** By target: the existing processes that it has taken over. */
   takenOver: z.record(z.string(), takeover).default({}),
   /** Committed transactions, newest last. */
   transactions: z.array(z.strictObject({ id: z.string(), target: z.string(), who: z.string(), at: z.iso.datetime() })),
 });
-/** What was committed: the desired state of everything on this host. */
+/** The committed state: the desired state of everything on this host. */
 export type Committed = z.output<typeof committed>;
 
 /** Of the file's format. */
-const VERSION = 1;
+const VERSION = 2;
 const versioned = z.looseObject({ version: z.int() });
-const file = z.strictObject({ version: z.literal(VERSION), checksum: z.string(), state: z.unknown() });
+const file = z.strictObject({ version: z.literal([1, VERSION]), checksum: z.string(), state: z.unknown() });
 
 export type Loaded =
   | { kind: "new" | "loaded"; state: Committed; notes: string[] /** Whether both copies hold it. */; complete: boolean }
@@ -193,7 +194,7 @@ async function readCopy(path: string): Promise<Copy> {
   if (!outer.success) return { kind: "bad", why: "is not a state file of this version" };
   if (outer.data.checksum !== checksum(outer.data.state))
     return { kind: "bad", why: "was edited by hand (its checksum differs)" };
-  const inner = committed.safeParse(outer.data.state);
+  const inner = committed.safeParse(outer.data.version === 1 ? fromVersion1(outer.data.state) : outer.data.state);
   if (!inner.success) return { kind: "bad", why: `does not fit this version (${z.prettifyError(inner.error)})` };
   return { kind: "good", state: inner.data, checksum: outer.data.checksum };
 }

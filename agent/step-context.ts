@@ -3,7 +3,7 @@ import type { Overlay } from "./desired";
 import type { Host } from "./host";
 import type { Secrets } from "./secrets";
 
-/** What a step of a transaction works with. */
+/** Dependencies of a transaction's steps. */
 export interface StepContext {
   target: Target;
   host: Host;

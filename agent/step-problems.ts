@@ -5,9 +5,9 @@ import type { PoolSpec } from "../model/pool";
 import type { SecretNames } from "../model/pool-problems";
 import { templatesIn } from "../model/template";
 import type { Step } from "../model/transaction";
+import type { StepProblem } from "./api-error";
 import { backendsOf, routesOf } from "./desired";
 import type { Host } from "./host";
-import type { StepProblem } from "./problem";
 import { processProblems } from "./process-problems";
 import { routeProblems, routesTo } from "./routes";
 import { serverProblems } from "./servers";
@@ -170,11 +170,11 @@ async function poolProblems(
         path: "canary.release",
         message: `${canary.release.id} is the pool's release already, with the same processes: name another one, or give canary its own processes`,
       });
-    const tried = { ...spec, release: canary.release, processes: canary.processes };
+    const candidate = { ...spec, release: canary.release, processes: canary.processes };
     const found = [
-      ...(await releaseProblems(pool, tried, host)),
-      ...hostEnvProblems(tried, canary.secrets),
-      ...servicePortProblems(pool, tried, host),
+      ...(await releaseProblems(pool, candidate, host)),
+      ...hostEnvProblems(candidate, canary.secrets),
+      ...servicePortProblems(pool, candidate, host),
     ];
     problems.push(...found.map(({ path, message }) => ({ path: `canary.${path}`, message })));
   }
@@ -186,7 +186,7 @@ async function releaseProblems(pool: string, spec: PoolSpec, host: Host): Promis
   const state = host.committed.pools[pool];
   const problem = await folderProblem(release.path);
   if (problem !== undefined) {
-    if (problem === MISSING && (await host.keptReleases.has(pool, state, release))) return [];
+    if (problem === MISSING && (await host.retainedReleases.has(pool, state, release))) return [];
     const kept = (state?.retained ?? []).map(({ release: { id, path } }) => `${id} (${path})`).join(", ");
     return [
       {

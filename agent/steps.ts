@@ -2,14 +2,14 @@ import { isDeepStrictEqual } from "node:util";
 import type { Runnable } from "../model/pool-generation";
 import type { Instance } from "../model/pool-instances";
 import { begin, followed, newPool, switched } from "../model/pool-promotion";
-import type { PoolState, SplitSpec } from "../model/pool-state";
+import type { PoolState, SpecWithoutSecrets } from "../model/pool-state";
 import { downLines } from "../model/promotion-plan";
 import { type Step, targetOf } from "../model/transaction";
+import { ApiError } from "./api-error";
 import type { Overlay } from "./desired";
 import type { MayTake } from "./host";
 import { sharePool, withdrawPool } from "./pool-share";
 import { PortAllocator } from "./pools/ports";
-import { Problem } from "./problem";
 import { setRoute } from "./routes";
 import { drainServer, enableServer } from "./servers";
 import type { StepContext } from "./step-context";
@@ -19,7 +19,7 @@ import { stepProblems } from "./step-problems";
 export async function runStep(step: Step, context: StepContext): Promise<unknown> {
   const wanted = targetOf(step);
   if (wanted !== context.target)
-    throw new Problem(
+    throw new ApiError(
       400,
       "wrong-target",
       `${step.verb} changes ${wanted}, but the transaction is on ${context.target}`,
@@ -33,7 +33,7 @@ async function plan(step: Step, context: StepContext): Promise<() => Promise<unk
   context.signal.throwIfAborted();
   const problems = await stepProblems(step, context.host);
   if (problems.length > 0)
-    throw new Problem(
+    throw new ApiError(
       422,
       "refused",
       problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("\n"),
@@ -92,16 +92,17 @@ async function startPool(context: StepContext, step: Extract<Step, { verb: "pool
   const { pool, spec, secrets: names, canary } = step;
   const { host, secrets, overlay, setOverlay, phase } = context;
   for (const release of [spec.release, ...(canary === undefined ? [] : [canary.release])])
-    await host.keptReleases.restore(pool, host.committed.pools[pool], release);
+    await host.retainedReleases.restore(pool, host.committed.pools[pool], release);
   const split = secrets.split(spec, names);
-  const tried = canary && secrets.split(canary, canary.secrets);
-  const beside = canary && tried && { release: canary.release, processes: tried.spec.processes };
+  const declaredCandidate = canary && secrets.split(canary, canary.secrets);
+  const beside = canary &&
+    declaredCandidate && { release: canary.release, processes: declaredCandidate.spec.processes };
   const asked = overlay.pools[pool];
   // Asked for twice, as by a holder that lost the answer.
-  if (asked?.candidate !== undefined && isSame(asked, split.spec, beside)) return starting(context, pool, asked);
+  if (asked?.next !== undefined && isSame(asked, split.spec, beside)) return starting(context, pool, asked);
   const committed = host.committed.pools[pool];
   // A share that was taken back before is not given again.
-  const base = (asked?.candidate === undefined ? asked : committed) ?? committed ?? newPool(split.spec);
+  const base = (asked?.next === undefined ? asked : committed) ?? committed ?? newPool(split.spec);
   const inPlace = spec.strategy === "in-place";
   const ports = await PortAllocator.of(pool, split.spec, beside, host.working(), host.supervisor.heldPorts());
   const allocate = (key: string, generation: number) =>
@@ -109,43 +110,47 @@ async function startPool(context: StepContext, step: Extract<Step, { verb: "pool
   const down = host.supervisor.downServices(pool);
   const begun = begin(base, split.spec, allocate, {
     above: host.supervisor.newestGeneration(pool),
-    canary: beside,
+    candidate: beside,
     down: new Set(down.map(({ process }) => process)),
   });
   // In place there is no moment at which both run: everything follows at once.
   const state = inPlace ? followed(switched(begun)) : begun;
-  const { candidate } = state;
-  if (candidate === undefined) throw new Error(`pool ${pool} has no candidate after its start`);
-  await secrets.store(pool, candidate.number, split.values);
-  if (state.canary !== undefined && state.canary.generation.number !== candidate.number)
-    await secrets.store(pool, state.canary.generation.number, tried?.values ?? {});
+  const { next } = state;
+  if (next === undefined) throw new Error(`pool ${pool} has no candidate after its start`);
+  await secrets.store(pool, next.number, split.values);
+  if (state.candidate !== undefined && state.candidate.generation.number !== next.number)
+    await secrets.store(pool, state.candidate.generation.number, declaredCandidate?.values ?? {});
   phase("start", `release ${spec.release.id} of pool ${pool} starts`);
   for (const line of downLines(down, spec, pool)) phase("start", line);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: state } });
   return starting(context, pool, state);
 }
 
-function isSame({ settings, candidate, canary }: PoolState, spec: SplitSpec, tried: Runnable | undefined): boolean {
-  const { release, processes } = canary?.generation ?? {};
+function isSame(
+  { settings, next, candidate }: PoolState,
+  spec: SpecWithoutSecrets,
+  candidateBefore: Runnable | undefined,
+): boolean {
+  const { release, processes } = candidate?.generation ?? {};
   return (
-    isDeepStrictEqual({ ...settings, release: candidate?.release, processes: candidate?.processes }, spec) &&
-    (tried === undefined || isDeepStrictEqual({ release, processes }, tried))
+    isDeepStrictEqual({ ...settings, release: next?.release, processes: next?.processes }, spec) &&
+    (candidateBefore === undefined || isDeepStrictEqual({ release, processes }, candidateBefore))
   );
 }
 
-function starting(context: StepContext, pool: string, { candidate, canary, settings }: PoolState) {
+function starting(context: StepContext, pool: string, { next, candidate, settings }: PoolState) {
   const { host, phase, signal } = context;
-  // Side by side, the old world goes on until the singletons follow.
+  // Side by side, the existing processes go on until the singletons follow.
   const take = settings.strategy === "in-place" ? { take: taking(context, { again: true }) } : {};
-  const before = host.committed.pools[pool]?.canary?.generation.number;
-  const tried = canary?.generation.number === before ? undefined : canary?.generation;
-  const releases = [candidate, tried].flatMap((side) => side?.release.id ?? []);
-  // One that is tried already may be the very reason for a change.
-  const strict = ({ generation }: Instance) => [candidate?.number, tried?.number].includes(generation);
+  const before = host.committed.pools[pool]?.candidate?.generation.number;
+  const promoted = candidate?.generation.number === before ? undefined : candidate?.generation;
+  const releases = [next, promoted].flatMap((side) => side?.release.id ?? []);
+  // A candidate that runs already may be the very reason for a change.
+  const strict = ({ generation }: Instance) => [next?.number, promoted?.number].includes(generation);
   return async () => {
     await host.convergePool(pool, { strict, signal, ...take });
     phase("healthy", `release ${releases.join(" and ")} of pool ${pool} is healthy`);
-    return { generation: candidate?.number };
+    return { generation: next?.number };
   };
 }
 
@@ -154,10 +159,10 @@ async function switchPool(context: StepContext, pool: string) {
   const state = inTransaction(overlay, pool);
   const { edge } = state.settings;
   if (edge === undefined)
-    throw new Problem(409, "in-place", `pool ${pool} is in place: its release serves as soon as it has started`);
+    throw new ApiError(409, "in-place", `pool ${pool} is in place: its release serves as soon as it has started`);
   if (host.working().edges[edge] === undefined)
-    throw new Problem(409, "no-edge", `edge ${edge} of pool ${pool} is not on this agent any more: declare it first`);
-  phase("switch", `traffic of pool ${pool} moves to release ${state.candidate?.release.id}`);
+    throw new ApiError(409, "no-edge", `edge ${edge} of pool ${pool} is not on this agent any more: declare it first`);
+  phase("switch", `traffic of pool ${pool} moves to release ${state.next?.release.id}`);
   setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: switched(state) } });
   return () => host.convergeEdge(edge, taking(context, { again: false }));
 }
@@ -165,12 +170,12 @@ async function switchPool(context: StepContext, pool: string) {
 async function followPool(context: StepContext, pool: string) {
   const { host, overlay, setOverlay, phase, signal } = context;
   const state = inTransaction(overlay, pool);
-  const strict = isOf(state.candidate?.number);
+  const strict = isOf(state.next?.number);
   const take = taking(context, { again: true });
   return async () => {
     // A release that has not stayed up must not cost the old one's singletons a restart.
     await host.convergePool(pool, { strict, signal });
-    phase("follow", `services and singletons of pool ${pool} follow release ${state.candidate?.release.id}`);
+    phase("follow", `services and singletons of pool ${pool} follow release ${state.next?.release.id}`);
     setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: followed(state) } });
     await host.convergePool(pool, { strict, signal, take });
   };
@@ -178,7 +183,7 @@ async function followPool(context: StepContext, pool: string) {
 
 /** Lets a step take over what is declared. */
 function taking({ signal, phase }: StepContext, { again }: { again: boolean }): MayTake {
-  return { signal, again, tell: (message) => phase("take", message) };
+  return { signal, again, notify: (message) => phase("take", message) };
 }
 
 /** A promotion depends on its own release only: one that replaces a broken release must not fail with that. */
@@ -200,7 +205,7 @@ async function removePool({ host, overlay, setOverlay, phase }: StepContext, poo
 
 function inTransaction(overlay: Overlay, pool: string) {
   const state = overlay.pools[pool];
-  if (state === undefined || state === null || state.candidate === undefined)
-    throw new Problem(409, "not-started", `pool ${pool} has no candidate in this transaction: run pool.start first`);
+  if (state === undefined || state === null || state.next === undefined)
+    throw new ApiError(409, "not-started", `pool ${pool} has no candidate in this transaction: run pool.start first`);
   return state;
 }

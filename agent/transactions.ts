@@ -6,17 +6,17 @@ import { type Claim, claimProblem } from "../model/ownership";
 import { finished, isRollback } from "../model/pool-promotion";
 import { butNotUp, type openRequest, type Phase, type Step, type Target } from "../model/transaction";
 import type { TransactionStatus } from "./api";
-import type { Ballast } from "./ballast";
+import { ApiError } from "./api-error";
 import { concerns, emptyOverlay, merge, type Overlay } from "./desired";
+import type { DiskReserve } from "./disk-reserve";
 import type { Events } from "./events";
 import type { Evidence } from "./evidence/evidence";
 import type { Host } from "./host";
 import type { Journal, OpenTransaction } from "./journal";
-import { Problem } from "./problem";
 import type { Secrets } from "./secrets";
 import { type Drain, keepOut } from "./servers";
 import { runStep } from "./steps";
-import { upAgain } from "./up-again";
+import { untilUp } from "./until-up";
 import { within } from "./within";
 
 interface Transaction extends TransactionStatus {
@@ -61,7 +61,7 @@ export class Transactions {
       journal: Journal;
       events: Events;
       secrets: Secrets;
-      ballast: Ballast;
+      diskReserve: DiskReserve;
       evidence: Evidence;
     },
   ) {}
@@ -81,7 +81,7 @@ export class Transactions {
 
   async begin({ target, owner, leaseMs, claim }: z.output<typeof openRequest>): Promise<TransactionStatus> {
     if (this.stopping !== undefined)
-      throw new Problem(
+      throw new ApiError(
         503,
         "stopping",
         `no transaction is opened on ${target}: ${this.stopping}; start it again first`,
@@ -90,7 +90,7 @@ export class Transactions {
     if (holder !== undefined) throw held(holder);
     const known = this.parts.host.committed.owners[target];
     const refused = claim && claimProblem(target, known, { ...claim, urn: owner.why });
-    if (refused !== undefined) throw new Problem(409, "owned", refused);
+    if (refused !== undefined) throw new ApiError(409, "owned", refused);
     const transaction: Transaction = {
       id: randomUUID(),
       target,
@@ -107,7 +107,7 @@ export class Transactions {
     // Taken before the first await: two calls at once must not both find the target free.
     this.open.set(transaction.id, transaction);
     try {
-      await this.parts.ballast.check();
+      await this.parts.diskReserve.check();
       await this.parts.journal.append({ kind: "opened", id: transaction.id, target, owner });
     } catch (error) {
       this.open.delete(transaction.id);
@@ -144,7 +144,7 @@ export class Transactions {
         this.parts.evidence.drains(id, step.server);
       }
       const { host, secrets, journal, evidence } = this.parts;
-      await Promise.all([journal.append({ kind: "step", id, verb: step.verb }), evidence.lookedBefore(id)]);
+      await Promise.all([journal.append({ kind: "step", id, verb: step.verb }), evidence.waitForSnapshot(id)]);
       const result = runStep(step, {
         target: transaction.target,
         host,
@@ -171,7 +171,7 @@ export class Transactions {
   async commit(id: string): Promise<TransactionStatus> {
     const transaction = this.live(id);
     return this.alone(transaction, async () => {
-      const { host, journal, secrets, ballast } = this.parts;
+      const { host, journal, secrets, diskReserve } = this.parts;
       assertWhole(transaction, "be committed");
       this.phase(transaction, "commit", `${transaction.target} is being committed`);
       const now = new Date();
@@ -191,17 +191,17 @@ export class Transactions {
       const [from, to] = [before, host.committed].map(({ owners }) => owners[target]?.urn);
       if (from !== undefined && to !== undefined && from !== to)
         this.parts.events.emit(`${target} belongs to ${to} now, no longer to ${from}`, { transaction: id, target });
-      await this.tidied(() => ballast.lend(() => journal.append({ kind: "committed", id })));
+      await this.tidied(() => diskReserve.during(() => journal.append({ kind: "committed", id })));
       this.phase(transaction, "retire", `${target} is committed; what it replaced drains`);
       const { edges, pools: names } = concerns(target, [before, host.working()]);
       const back = Object.values(transaction.overlay.pools).some((state) => state !== null && isRollback(state));
       const reason = back ? "rollback" : "deploy";
-      void host.restorer.inBackground(names, () =>
-        ballast.lend(() => host.restorer.restore({ edges, pools: names }, reason)),
+      void host.reconciler.inBackground(names, () =>
+        diskReserve.during(() => host.reconciler.reconcile({ edges, pools: names }, reason)),
       );
       if (names.length > 0) {
-        void host.restorer.inBackground([], () => host.keptReleases.reconcile(host.committed.pools));
-        void host.restorer.inBackground([], () => host.artifacts.prune(Object.values(host.working().pools)));
+        void host.reconciler.inBackground([], () => host.retainedReleases.reconcile(host.committed.pools));
+        void host.reconciler.inBackground([], () => host.artifacts.prune(Object.values(host.working().pools)));
       }
       await this.tidied(() => secrets.prune(host.working().pools, poolOf(target)));
       await this.tidied(() => this.rotate());
@@ -225,7 +225,7 @@ export class Transactions {
   async abort(id: string, reason: string, waitMs = ABORT_PATIENCE_MS): Promise<TransactionStatus> {
     const status = this.status(id);
     if (status.state === "committed")
-      throw new Problem(
+      throw new ApiError(
         409,
         "committed",
         `transaction ${id} on ${status.target} is committed: it can't be undone by an abort`,
@@ -244,10 +244,10 @@ export class Transactions {
     transaction.reason = reason;
     transaction.state = "undoing";
     transaction.abort.abort(
-      new Problem(410, "undone", `the transaction on ${transaction.target} is being undone: ${reason}`),
+      new ApiError(410, "undone", `the transaction on ${transaction.target} is being undone: ${reason}`),
     );
     transaction.undo = transaction.work.then(() =>
-      this.parts.ballast.lend(() => this.undo(transaction, reason, ending)),
+      this.parts.diskReserve.during(() => this.undo(transaction, reason, ending)),
     );
   }
 
@@ -264,8 +264,8 @@ export class Transactions {
       transaction.delay = why;
     };
     if (transaction.touched) {
-      await host.restorer.restore(affected, "undo", delayed);
-      transaction.notUp = await upAgain(host.supervisor, affected.pools, delayed);
+      await host.reconciler.reconcile(affected, "undo", delayed);
+      transaction.notUp = await untilUp(host.supervisor, affected.pools, delayed);
     }
     delayed(undefined);
     this.end(transaction, "undone");
@@ -328,14 +328,14 @@ export class Transactions {
     const transaction = this.open.get(id);
     if (transaction === undefined) {
       const { state, reason, target } = this.status(id);
-      throw new Problem(
+      throw new ApiError(
         410,
         state,
         `the transaction on ${target} is ${state}${reason === undefined ? "" : `: ${reason}`}`,
       );
     }
     if (transaction.undo !== undefined)
-      throw new Problem(
+      throw new ApiError(
         410,
         "undoing",
         `the transaction on ${transaction.target} is being undone: ${transaction.reason}`,
@@ -362,16 +362,16 @@ export class Transactions {
     for (const transaction of this.open.values()) {
       clearTimeout(transaction.timer);
       transaction.abort.abort(
-        new Problem(503, "stopping", "the agent is stopping: the transaction will be undone by its next start"),
+        new ApiError(503, "stopping", "the agent is stopping: the transaction will be undone by its next start"),
       );
     }
   }
 }
 
-/** What is half done must neither go on (traffic would move to a release that did not start) nor be committed. */
+/** A half-done step must neither go on (traffic would move to a release that did not start) nor be committed. */
 function assertWhole({ target, failed }: Transaction, what: string): void {
   if (failed !== undefined)
-    throw new Problem(409, "failed-step", `the transaction on ${target} can't ${what}, since its ${failed}: abort it`);
+    throw new ApiError(409, "failed-step", `the transaction on ${target} can't ${what}, since its ${failed}: abort it`);
 }
 
 function statusOf({ id, target, owner, since, state, reason, delay, notUp }: TransactionStatus): TransactionStatus {
@@ -382,17 +382,17 @@ function poolOf(target: Target): string | undefined {
   return target.startsWith("pool/") ? target.slice("pool/".length) : undefined;
 }
 
-function held({ target, owner, since, state, delay }: TransactionStatus): Problem {
+function held({ target, owner, since, state, delay }: TransactionStatus): ApiError {
   const whose = `a transaction of ${owner.who} (process ${owner.pid})`;
   const message =
     state === "undoing"
       ? `${target} is held: ${whose} of ${since}, for ${owner.why}, is being undone${delay === undefined ? "" : ` (${delay})`}; wait for it`
       : `${target} is held: ${whose} runs since ${since}, for ${owner.why}; wait for it, or end that process: its lease runs out by itself`;
-  return new Problem(409, "held", message, { owner, since });
+  return new ApiError(409, "held", message, { owner, since });
 }
 
-function unknown(id: string): Problem {
-  return new Problem(
+function unknown(id: string): ApiError {
+  return new ApiError(
     404,
     "unknown-transaction",
     `transaction ${id} is not known to this agent: it was undone, or ended long ago`,

@@ -6,12 +6,12 @@ import { Command } from "commander";
 import { z } from "zod";
 import { installAgent, stopAgent } from "../agent/client/launch";
 import { agentOptions } from "../model/agent";
-import { explain } from "../model/explain";
+import { issueMessage } from "../model/messages";
 import { agentProgram } from "./agent/bundle";
 import { systemdUnit } from "./agent/unit";
 import { withAgent } from "./common/agent";
 import { type AgentGiven, withAgentOptions } from "./common/options";
-import { lookOf, table, toned } from "./common/screen";
+import { table, textStyleOf, toned } from "./common/screen";
 import { SYSTEM_SOCKET } from "./common/sockets";
 import { span } from "./common/units";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./exit";
@@ -21,10 +21,10 @@ const UNIT = "/etc/systemd/system/sluice-agent.service";
 /** For an agent to end, in milliseconds. */
 const STOP_MS = 60_000;
 
-/** What `sluice agent stop --json` prints. */
+/** Document of `sluice agent stop --json`. */
 export const stopDocument = z.strictObject({ stopped: z.string().describe("socket of the agent that has ended") });
 
-/** What `sluice agent status --json` prints. */
+/** Document of `sluice agent status --json`. */
 export const agentDocument = z.strictObject({
   where: z.string().describe("socket or host"),
   version: z.string(),
@@ -89,7 +89,7 @@ async function install(given: InstallGiven, terminal: Terminal): Promise<ExitCod
       group: given.group,
       log: given.log,
     },
-    { error: explain },
+    { error: issueMessage },
   );
   if (!parsed.success)
     throw new UsageError(parsed.error.issues.map(({ path, message }) => `--${path.join(".")} ${message}`));
@@ -114,7 +114,7 @@ async function install(given: InstallGiven, terminal: Terminal): Promise<ExitCod
   }
   const name = given.unit.split("/").at(-1) ?? "";
   terminal.stdout.write(
-    `${toned(`agent ${agentProgram().version} is installed in ${directory}, and its unit is ${given.unit}`, "good", lookOf(terminal))}\n\nStart it now and at every boot:\n  systemctl daemon-reload && systemctl enable --now ${name}\nWhere it runs already, go over to this version (processes and traffic go on):\n  systemctl daemon-reload && systemctl restart ${name}\n`,
+    `${toned(`agent ${agentProgram().version} is installed in ${directory}, and its unit is ${given.unit}`, "good", textStyleOf(terminal))}\n\nStart it now and at every boot:\n  systemctl daemon-reload && systemctl enable --now ${name}\nWhere it runs already, go over to this version (processes and traffic go on):\n  systemctl daemon-reload && systemctl restart ${name}\n`,
   );
   return EXIT.good;
 }
@@ -140,7 +140,7 @@ async function show(given: AgentGiven, terminal: Terminal): Promise<ExitCode> {
   return withAgent(given, terminal, async ({ client, where }) => {
     const { version, protocol, pid, since, socket, directory, guarded, notes } = await client.about();
     const document = { where, version, protocol, pid, since, socket, directory, guarded, notes };
-    const look = lookOf(terminal);
+    const style = textStyleOf(terminal);
     const rows = [
       ["version", version],
       ["pid", String(pid)],
@@ -153,7 +153,7 @@ async function show(given: AgentGiven, terminal: Terminal): Promise<ExitCode> {
       ],
       ...notes.map((note) => ["note", { text: note, tone: "bad" as const }]),
     ];
-    const lines = table([{ title: "AGENT" }, { title: where, least: 20 }], rows, look);
+    const lines = table([{ title: "AGENT" }, { title: where, least: 20 }], rows, style);
     terminal.stdout.write(given.json ? `${JSON.stringify(document, null, 2)}\n` : `${lines.join("\n")}\n`);
     return guarded && notes.length === 0 ? EXIT.good : EXIT.problems;
   });

@@ -52,7 +52,10 @@ export function completionCommand(terminal: Terminal, finish: (code: ExitCode) =
     });
 }
 
-/** What those scripts ask: the words that may stand where the last one is being written. Nothing where that is a file. */
+/**
+ * Completes words for those scripts: prints those that may stand at the position of the last one. Nothing where that is
+ * a file.
+ */
 export function completeCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   const complete = new Command("complete").argument("[words...]").allowUnknownOption();
   return complete.action(async (words: string[]) => {

@@ -8,13 +8,13 @@ import { type Check, check } from "../model/recovery";
 import { withAgent } from "./common/agent";
 import { unknownName } from "./common/nearest";
 import { type AgentGiven, withAgentOptions } from "./common/options";
-import { type Look, lookOf, type Tone, toned, wrapped } from "./common/screen";
+import { type TextStyle, type Tone, textStyleOf, toned, wrapped } from "./common/screen";
 import { counted } from "./common/units";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./exit";
 import { statusOf } from "./status/document";
 import type { StatusDocument } from "./status/schema";
 
-/** What `sluice doctor --json` prints. */
+/** Document of `sluice doctor --json`. */
 export const doctorDocument = z.strictObject({
   where: z.string().describe("socket or host of the agent"),
   verdict: z.enum(["good", "warning", "problem"]).describe("the worst of its checks"),
@@ -57,7 +57,7 @@ async function doctor(given: Given, terminal: Terminal): Promise<ExitCode> {
       (["problem", "warning", "good"] as const).find((each) => checks.some((one) => one.verdict === each)) ?? "good";
     const document: DoctorDocument = { where, verdict, checks };
     terminal.stdout.write(
-      given.json ? `${JSON.stringify(document, null, 2)}\n` : doctorText(document, lookOf(terminal)),
+      given.json ? `${JSON.stringify(document, null, 2)}\n` : doctorText(document, textStyleOf(terminal)),
     );
     return verdict === "problem" ? EXIT.problems : EXIT.good;
   });
@@ -172,8 +172,8 @@ const TONES: Record<Check["verdict"], Tone> = { good: "good", warning: "warn", p
 const MARKS: Record<Check["verdict"], string> = { good: "ok", warning: "warning", problem: "PROBLEM" };
 const ORDER = ["problem", "warning", "good"] as const;
 
-/** What is wrong first. */
-export function doctorText({ checks, where }: DoctorDocument, look: Look): string {
+/** Problems come first. */
+export function doctorText({ checks, where }: DoctorDocument, style: TextStyle): string {
   const count = (verdict: Check["verdict"]) => checks.filter((each) => each.verdict === verdict).length;
   const [problems, warnings] = [count("problem"), count("warning")];
   const summary =
@@ -185,14 +185,14 @@ export function doctorText({ checks, where }: DoctorDocument, look: Look): strin
   const isOutage = ({ name, verdict }: Check) => name === "traffic" && verdict === "problem";
   const outages = checks
     .filter(isOutage)
-    .flatMap(({ message }) => wrapped(message, look.width, "  ").map((line) => `${toned(line, "bad", look)}\n`));
+    .flatMap(({ message }) => wrapped(message, style.width, "  ").map((line) => `${toned(line, "bad", style)}\n`));
   const others = checks.filter((each) => !isOutage(each));
   const lines = ORDER.flatMap((verdict) => others.filter((each) => each.verdict === verdict)).flatMap(
     ({ name, verdict, message }) => {
-      const [first = "", ...rest] = wrapped(message, look.width - indent);
-      const head = `${toned(MARKS[verdict].padEnd(mark), TONES[verdict], look)}  ${name.padEnd(width)}  ${first}`;
+      const [first = "", ...rest] = wrapped(message, style.width - indent);
+      const head = `${toned(MARKS[verdict].padEnd(mark), TONES[verdict], style)}  ${name.padEnd(width)}  ${first}`;
       return [head.trimEnd(), ...rest.map((line) => " ".repeat(indent) + line)];
     },
   );
-  return `${outages.join("")}${toned(summary, tone, look)}${toned(`  ${where}`, "dim", look)}\n\n${lines.join("\n")}\n`;
+  return `${outages.join("")}${toned(summary, tone, style)}${toned(`  ${where}`, "dim", style)}\n\n${lines.join("\n")}\n`;
 }

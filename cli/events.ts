@@ -8,7 +8,7 @@ import { withAgent } from "./common/agent";
 import { untilInterrupted } from "./common/interrupt";
 import { unknownName } from "./common/nearest";
 import { type AgentGiven, withAgentOptions } from "./common/options";
-import { type Look, lookOf, printable, type Tone, toned, wrapped } from "./common/screen";
+import { printable, type TextStyle, type Tone, textStyleOf, toned, wrapped } from "./common/screen";
 import { parseCount, parseSince } from "./common/since";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./exit";
 
@@ -70,7 +70,7 @@ async function events(given: Given, terminal: Terminal): Promise<void> {
     await assertKnown(client, filter);
     await untilInterrupted(async (signal) => {
       for await (const event of client.events(signal, query))
-        terminal.stdout.write(given.json ? `${JSON.stringify(event)}\n` : eventText(event, lookOf(terminal)));
+        terminal.stdout.write(given.json ? `${JSON.stringify(event)}\n` : eventText(event, textStyleOf(terminal)));
     });
   });
 }
@@ -108,15 +108,15 @@ async function hasHappened(client: AgentClient, filter: Partial<EventFilter>): P
 }
 
 /** An event as people read it: local time, and the message in lines of the screen's width beside it. */
-export function eventText({ at, message, data }: AgentEvent, look: Look): string {
+export function eventText({ at, message, data }: AgentEvent, style: TextStyle): string {
   const time = localTime(new Date(at));
   const indent = " ".repeat(time.length + 2);
-  const room = look.width - indent.length;
+  const room = style.width - indent.length;
   const lines = message
     .split("\n")
     .flatMap((line) => (room === Number.POSITIVE_INFINITY ? [printable(line)] : wrapped(printable(line), room)));
   const tone = toneOf(data);
-  return `${lines.map((line, index) => (index === 0 ? `${toned(time, "dim", look)}  ` : indent) + toned(line, tone, look)).join("\n")}\n`;
+  return `${lines.map((line, index) => (index === 0 ? `${toned(time, "dim", style)}  ` : indent) + toned(line, tone, style)).join("\n")}\n`;
 }
 
 function toneOf({ state }: AgentEvent["data"]): Tone {

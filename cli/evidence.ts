@@ -13,7 +13,7 @@ import { renderWhole, verdictsInWords } from "../model/evidence/whole";
 import { changeInWords, evidenceText, formatTime } from "../model/evidence/words";
 import type { Reached } from "./common/agent";
 import { type AgentsGiven, withAgents, withAgentsOptions } from "./common/agents";
-import { type Cell, lookOf, printable, table } from "./common/screen";
+import { type Cell, printable, table, textStyleOf } from "./common/screen";
 import { parseCount } from "./common/since";
 import { openPage, writePage } from "./evidence/open";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./exit";
@@ -137,7 +137,7 @@ function listText(evidence: readonly Listed[], several: boolean, terminal: Termi
     { title: "who", least: 10, expendable: 1 },
     { title: "why", least: 16, expendable: 3 },
   ];
-  return table(columns, rows, lookOf(terminal)).join("\n");
+  return table(columns, rows, textStyleOf(terminal)).join("\n");
 }
 
 async function show(wanted: string, given: Given, agents: Agents, terminal: Terminal): Promise<ExitCode> {

@@ -4,14 +4,14 @@ export const EXIT = {
   /** The verb did its work, and what it looked at is not as it should be. */
   problems: 1,
   /** The command line, or a file that it names, can't be used. */
-  usage: 2,
-  /** What the verb is about can't be reached. */
+  usageError: 2,
+  /** The subject of the verb can't be reached. */
   unreachable: 3,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** What the user gave can't be used; every problem is one line with its remedy. */
+/** An input of the user's can't be used; every problem is one line with its remedy. */
 export class UsageError extends Error {
   constructor(readonly problems: readonly string[]) {
     super(problems.join("\n"));
@@ -19,7 +19,7 @@ export class UsageError extends Error {
   }
 }
 
-/** What a verb is about can't be reached: no agent answers, or the way to its host is closed. */
+/** The subject of a verb can't be reached: no agent answers, or the way to its host is closed. */
 export class NotReached extends Error {
   constructor(message: string) {
     super(message);
@@ -27,7 +27,7 @@ export class NotReached extends Error {
   }
 }
 
-/** What verbs write to and read from. */
+/** Streams and environment that verbs use. */
 export interface Terminal {
   stdout: NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };
   stderr: NodeJS.WritableStream & { isTTY?: boolean; columns?: number };

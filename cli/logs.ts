@@ -7,13 +7,13 @@ import { MAX_LINES, type OutputQuery } from "../model/output";
 import { withAgent } from "./common/agent";
 import { untilInterrupted } from "./common/interrupt";
 import { type AgentGiven, withAgentOptions } from "./common/options";
-import { type Look, lookOf, printable, toned } from "./common/screen";
+import { printable, type TextStyle, textStyleOf, toned } from "./common/screen";
 import { parseCount, parseSince } from "./common/since";
 import { type ProcessName, processesOf, selected, TARGET_FORMS } from "./common/targets";
 import { EXIT, type ExitCode, type Terminal } from "./exit";
 
 const DEFAULT_LINES = 20;
-/** Between two looks for processes that have come meanwhile, in milliseconds. */
+/** Pause between two searches for new processes, in milliseconds. */
 const REFRESH_MS = 2000;
 
 /** One line of `sluice logs --json`. */
@@ -111,7 +111,7 @@ async function follow(
   failed.signal.throwIfAborted();
 }
 
-/** What was named by its pool or process is so for its next release, too. */
+/** A pool or process that was named is meant in its next release, too. */
 function isWanted(targets: string[], process: ProcessName): boolean {
   if (targets.length === 0) return true;
   try {
@@ -141,7 +141,7 @@ async function stream(
 const INKS = ["36", "35", "34", "33", "32", "96", "95", "94"];
 
 class Printer {
-  private readonly look: Look;
+  private readonly style: TextStyle;
   private width = 0;
   private alone = true;
   private readonly inks = new Map<string, string>();
@@ -150,7 +150,7 @@ class Printer {
     private readonly given: Given,
     private readonly terminal: Terminal,
   ) {
-    this.look = lookOf(terminal);
+    this.style = textStyleOf(terminal);
   }
 
   make(processes: readonly ProcessName[]): void {
@@ -179,10 +179,10 @@ class Printer {
 
   private prefix(process: ProcessName): string {
     const title = titleOf(process).padEnd(this.width);
-    if (!this.look.colour) return `${title} ${toned("|", "dim", this.look)}`;
+    if (!this.style.colour) return `${title} ${toned("|", "dim", this.style)}`;
     const ink = this.inks.get(process.id) ?? INKS[this.inks.size % INKS.length] ?? "0";
     this.inks.set(process.id, ink);
-    return `\u001b[${ink}m${title}\u001b[0m ${toned("|", "dim", this.look)}`;
+    return `\u001b[${ink}m${title}\u001b[0m ${toned("|", "dim", this.style)}`;
   }
 }
 

@@ -16,24 +16,26 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
     await program.parseAsync(argv, { from: "user" });
     return code;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usageError;
     const { code: failed, problems } = failure(error);
     for (const problem of problems) terminal.stderr.write(`sluice: ${problem}\n`);
     return failed;
   }
 }
 
-/** What an error that a verb may end with means; others are mistakes of the program, and thrown on. */
+/** Exit code and texts of an error that a verb may end with; others are mistakes of the program, and thrown on. */
 function failure(error: unknown): { code: ExitCode; problems: readonly string[] } {
-  if (error instanceof UsageError) return { code: EXIT.usage, problems: error.problems };
+  if (error instanceof UsageError) return { code: EXIT.usageError, problems: error.problems };
   if (error instanceof NotReached) return { code: EXIT.unreachable, problems: [error.message] };
   if (error instanceof AgentError) return { code: EXIT.problems, problems: [error.message] };
   throw error;
 }
 
 const { stdin, stdout, stderr, env } = process;
-// Whoever reads the output may stop reading, as head does.
-stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? EXIT.problems : EXIT.usage));
+// The reader may stop reading, as head does.
+stdout.on("error", (error: NodeJS.ErrnoException) =>
+  process.exit(error.code === "EPIPE" ? EXIT.problems : EXIT.usageError),
+);
 main(process.argv.slice(2), { stdin, stdout, stderr, env }).then(
   (code) => {
     process.exitCode = code;

@@ -11,7 +11,7 @@ Each file is judged as pending after the ones before it, which tell what the dat
 in the order of their versions, with the folders in them; files that undo others are left out. goose, dbmate,
 golang-migrate (.up.sql) and Flyway (V1__x.sql) are known by their names and annotations.
 
-Exit codes: ${EXIT.good} safe, ${EXIT.problems} unsafe, ${EXIT.usage} usage.`;
+Exit codes: ${EXIT.good} safe, ${EXIT.problems} unsafe, ${EXIT.usageError} usage.`;
 
 interface CheckGiven {
   dialect: Dialect;

@@ -18,7 +18,7 @@ Each line of the requests is {"game", "query", "params"}, answered by upstream a
 where the mapping says, or {"method", "path", "headers", "body"}, sent to both sides. The mapping is an object such as
 {"top_players": "/v2/{game}/top-players"}. See docs/parity.md.
 
-Exit codes: ${EXIT.good} clean, ${EXIT.problems} a mismatch, an error, or nothing compared, ${EXIT.usage} usage.`;
+Exit codes: ${EXIT.good} clean, ${EXIT.problems} a mismatch, an error, or nothing compared, ${EXIT.usageError} usage.`;
 
 /** `sluice parity`: replays requests against two systems and compares what they answer. */
 export function parityCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {

@@ -14,7 +14,7 @@ import { statusCommand } from "./status";
 import { validateCommand } from "./validate";
 
 const EXIT_CODES = `
-Exit codes: ${EXIT.good} good, ${EXIT.problems} problems found, ${EXIT.usage} usage, ${EXIT.unreachable} unreachable.`;
+Exit codes: ${EXIT.good} good, ${EXIT.problems} problems found, ${EXIT.usageError} usage, ${EXIT.unreachable} unreachable.`;
 
 const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)[] = [
   statusCommand,

@@ -3,10 +3,10 @@ import { z } from "zod";
 import { type RecoveryItem, recoveryItem } from "../model/recovery";
 import { withAgent } from "./common/agent";
 import { type AgentGiven, withAgentOptions } from "./common/options";
-import { type Look, lookOf, toned, wrapped } from "./common/screen";
+import { type TextStyle, textStyleOf, toned, wrapped } from "./common/screen";
 import { EXIT, type ExitCode, type Terminal } from "./exit";
 
-/** What `sluice recover --json` prints. */
+/** Document of `sluice recover --json`. */
 export const recoverDocument = z.strictObject({ forced: z.boolean(), items: z.array(recoveryItem) });
 
 const DETAILS = `
@@ -34,7 +34,7 @@ async function recover(given: Given, terminal: Terminal): Promise<ExitCode> {
     const { items } = await client.recovery({ force: forced });
     const text = given.json
       ? `${JSON.stringify({ forced, items }, null, 2)}\n`
-      : recoverText(items, forced, lookOf(terminal));
+      : recoverText(items, forced, textStyleOf(terminal));
     terminal.stdout.write(text);
     return items.every(isDone) ? EXIT.good : EXIT.problems;
   });
@@ -44,16 +44,16 @@ function isDone({ outcome }: RecoveryItem): boolean {
   return outcome === "stopped" || outcome === "removed";
 }
 
-function recoverText(items: readonly RecoveryItem[], forced: boolean, look: Look): string {
+function recoverText(items: readonly RecoveryItem[], forced: boolean, style: TextStyle): string {
   if (items.length === 0)
-    return `${toned("nothing to recover", "good", look)}: everything of this agent is looked after\n`;
+    return `${toned("nothing to recover", "good", style)}: everything of this agent is looked after\n`;
   const lines = items.flatMap((item) => {
     const { kind, message, command, outcome } = item;
     const head =
       outcome === undefined
-        ? toned(kind, "warn", look)
-        : `${toned(kind, "dim", look)} ${toned(outcome, isDone(item) ? "good" : "bad", look)}`;
-    const details = [message, ...(command ? [command] : [])].flatMap((text) => wrapped(text, look.width - 2, "  "));
+        ? toned(kind, "warn", style)
+        : `${toned(kind, "dim", style)} ${toned(outcome, isDone(item) ? "good" : "bad", style)}`;
+    const details = [message, ...(command ? [command] : [])].flatMap((text) => wrapped(text, style.width - 2, "  "));
     return [head, ...details.map((line) => `  ${line}`)];
   });
   const ours = items.filter(({ ours: provable }) => provable).length;

@@ -11,7 +11,7 @@ import { restartDocument } from "./restart";
 import { statusDocument } from "./status/schema";
 import { validateDocument } from "./validate";
 
-/** What verbs print with `--json`, by verb. */
+/** Documents that verbs print with `--json`, by verb. */
 const DOCUMENTS: Record<string, { schema: z.ZodType; what: string }> = {
   status: { schema: statusDocument, what: "One document; with `--watch`, one per line." },
   events: { schema: eventLine, what: "One event per line." },
@@ -35,7 +35,7 @@ How operators use it: [Day to day](operating.md).
 |---|---|
 | ${EXIT.good} | good |
 | ${EXIT.problems} | the verb did its work, and what it looked at is not as it should be, or was refused |
-| ${EXIT.usage} | the command line can't be used |
+| ${EXIT.usageError} | the command line can't be used |
 | ${EXIT.unreachable} | the agent, or its host, can't be reached |
 `;
 

@@ -3,13 +3,13 @@ import { z } from "zod";
 import { withAgent } from "./common/agent";
 import { untilInterrupted } from "./common/interrupt";
 import { type AgentGiven, withAgentOptions } from "./common/options";
-import { lookOf, toned } from "./common/screen";
+import { textStyleOf, toned } from "./common/screen";
 import { processesOf, selected } from "./common/targets";
 import { counted } from "./common/units";
 import { eventText } from "./events";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./exit";
 
-/** What `sluice restart --json` prints. */
+/** Document of `sluice restart --json`. */
 export const restartDocument = z.strictObject({
   pool: z.string(),
   restarted: z.array(z.string()).describe("keys such as `web#0`, in the order in which they were restarted"),
@@ -36,7 +36,7 @@ export function restartCommand(terminal: Terminal, finish: (code: ExitCode) => v
 }
 
 async function restart(target: string, given: Given, terminal: Terminal): Promise<ExitCode> {
-  const look = lookOf(terminal);
+  const style = textStyleOf(terminal);
   return withAgent(given, terminal, async ({ client }) => {
     const { pools } = await client.status();
     const all = processesOf({ pools, edges: {} });
@@ -52,12 +52,14 @@ async function restart(target: string, given: Given, terminal: Terminal): Promis
           ...(given.policy === undefined ? {} : { policy: given.policy }),
         },
         (event) => {
-          if (!given.json) terminal.stdout.write(eventText(event, look));
+          if (!given.json) terminal.stdout.write(eventText(event, style));
         },
         signal,
       );
       const said = `${counted(restarted.length, "process").replace("processs", "processes")} of pool ${pool} restarted: ${restarted.join(", ")}`;
-      terminal.stdout.write(given.json ? `${JSON.stringify({ pool, restarted })}\n` : `${toned(said, "good", look)}\n`);
+      terminal.stdout.write(
+        given.json ? `${JSON.stringify({ pool, restarted })}\n` : `${toned(said, "good", style)}\n`,
+      );
     });
     if (!stopped) return EXIT.good;
     terminal.stderr.write(

@@ -2,13 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
 import { withAgent } from "./common/agent";
 import { type AgentGiven, withAgentOptions } from "./common/options";
-import { lookOf } from "./common/screen";
+import { textStyleOf } from "./common/screen";
 import { EXIT, type ExitCode, type Terminal } from "./exit";
 import { statusOf } from "./status/document";
 import type { StatusDocument } from "./status/schema";
 import { statusText } from "./status/text";
 
-/** Between two looks of `--watch`, in milliseconds. */
+/** Pause between two refreshes of `--watch`, in milliseconds. */
 const WATCH_MS = 2000;
 /** Moves the cursor home; what is left of an earlier screen is cleared line by line, so that nothing flickers. */
 const HOME = "\u001b[H";
@@ -32,28 +32,28 @@ export function statusCommand(terminal: Terminal, finish: (code: ExitCode) => vo
 
 async function status(given: Given, terminal: Terminal): Promise<ExitCode> {
   return withAgent(given, terminal, async ({ client, where }) => {
-    const look = async () => statusOf(await client.status(), where, new Date());
-    return given.watch ? watch(look, given, terminal) : show(await look(), given, terminal);
+    const style = async () => statusOf(await client.status(), where, new Date());
+    return given.watch ? watch(style, given, terminal) : show(await style(), given, terminal);
   });
 }
 
 function show(document: StatusDocument, { json }: Given, terminal: Terminal): ExitCode {
-  terminal.stdout.write(json ? `${JSON.stringify(document, null, 2)}\n` : statusText(document, lookOf(terminal)));
+  terminal.stdout.write(json ? `${JSON.stringify(document, null, 2)}\n` : statusText(document, textStyleOf(terminal)));
   return document.problems.length === 0 ? EXIT.good : EXIT.problems;
 }
 
 /** Ends with what it saw last, when it is told to. */
-async function watch(look: () => Promise<StatusDocument>, { json }: Given, terminal: Terminal): Promise<ExitCode> {
+async function watch(style: () => Promise<StatusDocument>, { json }: Given, terminal: Terminal): Promise<ExitCode> {
   const stop = new AbortController();
   const onSignal = () => stop.abort();
   process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
   try {
     for (let first = true; ; first = false) {
-      const document = await look();
+      const document = await style();
       if (json) terminal.stdout.write(`${JSON.stringify(document)}\n`);
       else if (terminal.stdout.isTTY)
-        terminal.stdout.write(repainted(statusText(document, lookOf(terminal)), terminal, first));
-      else terminal.stdout.write(`${statusText(document, lookOf(terminal))}\n`);
+        terminal.stdout.write(repainted(statusText(document, textStyleOf(terminal)), terminal, first));
+      else terminal.stdout.write(`${statusText(document, textStyleOf(terminal))}\n`);
       await sleep(WATCH_MS, undefined, { signal: stop.signal }).catch(() => undefined);
       if (stop.signal.aborted) return document.problems.length === 0 ? EXIT.good : EXIT.problems;
     }

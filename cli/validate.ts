@@ -7,7 +7,7 @@ import { Command } from "commander";
 import { parse } from "yaml";
 import { z } from "zod";
 import { unknownName } from "./common/nearest";
-import { type Look, lookOf, toned, wrapped } from "./common/screen";
+import { type TextStyle, textStyleOf, toned, wrapped } from "./common/screen";
 import { counted } from "./common/units";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./exit";
 
@@ -22,7 +22,7 @@ const answer = z.strictObject({
   failure: z.string().optional().describe("with which the program itself ended"),
 });
 
-/** What `sluice validate --json` prints. */
+/** Document of `sluice validate --json`. */
 export const validateDocument = answer.extend({ project: z.string(), stack: z.string() });
 type ValidateDocument = z.output<typeof validateDocument>;
 
@@ -52,7 +52,7 @@ async function validate(named: string | undefined, given: Given, terminal: Termi
   const stack = await chooseStack(project, named);
   const document: ValidateDocument = { project, stack, ...(await run(project, stack, terminal)) };
   terminal.stdout.write(
-    given.json ? `${JSON.stringify(document, null, 2)}\n` : validateText(document, lookOf(terminal)),
+    given.json ? `${JSON.stringify(document, null, 2)}\n` : validateText(document, textStyleOf(terminal)),
   );
   const good = document.failure === undefined && document.resources.every(({ problems }) => problems.length === 0);
   return good ? EXIT.good : EXIT.problems;
@@ -114,12 +114,12 @@ function run(project: string, stack: string, { stderr }: Terminal): Promise<z.ou
   });
 }
 
-function validateText({ stack, resources, failure }: ValidateDocument, look: Look): string {
+function validateText({ stack, resources, failure }: ValidateDocument, style: TextStyle): string {
   const bad = resources.filter(({ problems }) => problems.length > 0);
   const lines = bad.flatMap(({ type, name, problems }) => [
-    toned(`${type.split(":").at(-1)} ${name}`, "strong", look),
+    toned(`${type.split(":").at(-1)} ${name}`, "strong", style),
     ...problems.flatMap(({ path, message }) =>
-      wrapped(`${path === "" ? "" : `${path}: `}${message}`, look.width - 2, "  ").map((line) => `  ${line}`),
+      wrapped(`${path === "" ? "" : `${path}: `}${message}`, style.width - 2, "  ").map((line) => `  ${line}`),
     ),
   ]);
   const count = bad.reduce((sum, { problems }) => sum + problems.length, 0);
@@ -127,14 +127,14 @@ function validateText({ stack, resources, failure }: ValidateDocument, look: Loo
     failure === undefined
       ? []
       : [
-          toned("the program failed", "bad", look),
-          ...failure.split("\n").flatMap((line) => wrapped(line, look.width - 2).map((part) => `  ${part}`)),
+          toned("the program failed", "bad", style),
+          ...failure.split("\n").flatMap((line) => wrapped(line, style.width - 2).map((part) => `  ${part}`)),
         ];
   const verdict =
     count > 0
-      ? toned(counted(count, "problem"), "bad", look)
+      ? toned(counted(count, "problem"), "bad", style)
       : failure === undefined
-        ? toned("all good", "good", look)
+        ? toned("all good", "good", style)
         : "";
   const summary =
     verdict === "" ? [] : [`${verdict}  stack ${stack}, ${counted(resources.length, "resource")} of Sluice`];

@@ -11,7 +11,7 @@ import type { LocalHost } from "./local-host";
 const DEFAULT_WINDOW: Duration = "1 hour";
 /** Time between two probes of the canary node. */
 const DEFAULT_INTERVAL: Duration = "30 seconds";
-/** What must hold of the canary node's answers. */
+/** Conditions on the canary node's answers. */
 const DEFAULT_THRESHOLDS: readonly string[] = ["p95 < 500 ms", "5xx < 0.5 %"];
 
 export interface CanaryNode {
@@ -51,7 +51,7 @@ export interface CanaryReleaseArgs extends Settings {
   window?: Duration | undefined;
   /** Time between two probes of the canary. @default "30 seconds" */
   interval?: Duration | undefined;
-  /** What must hold of the canary's answers through the window. @default p95 < 500 ms and 5xx < 0.5 % */
+  /** Conditions on the canary's answers through the window. @default p95 < 500 ms and 5xx < 0.5 % */
   thresholds?: string[] | undefined;
   /** Requests of the canary below which there is no verdict: a window that ends with fewer is a breach. @default 200 */
   minRequests?: number | undefined;

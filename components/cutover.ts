@@ -12,8 +12,8 @@ export interface CutoverArgs
   extends CutoverPlan,
     Pick<RouteArgs, "edges" | "match" | "sticky" | "testers" | "sample" | "onBreach" | "name"> {
   /**
-   * Stage to be in, of `stable`, `parity`, `shadow`, `1%`, `10%`, `50%`, `100%` and `decommissioned`. Up, all between are walked
-   * through; down, it is at once. Change: live.
+   * Stage to be in, of `stable`, `parity`, `shadow`, `1%`, `10%`, `50%`, `100%` and `decommissioned`. Up, it goes
+   * through all between; down, it is at once. Change: live.
    */
   stage: string;
   /** Backend of the old system. May be left out once the stage is `decommissioned`. */

@@ -12,8 +12,8 @@ export interface RouteArgs extends Omit<RouteResourceArgs, "agent" | "name" | "e
 }
 
 /**
- * Which requests go to which backend of an edge, and the stages in which they go over to another one. Give the backends as
- * outputs of what makes them (`stable: pool.backend`), since they must be there before requests are led to them.
+ * Routes requests of an edge to its backends, and moves them to another backend in stages. Give the backends as outputs
+ * of what makes them (`stable: pool.backend`), since they must be there before requests are led to them.
  *
  * ```ts
  * new Route("api", {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { evidenceRetention } from "./evidence/retention";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { absolutePath } from "./names";
 
 /** Longest path that a Unix socket can have on Linux, in bytes. */
@@ -8,7 +8,7 @@ export const MAX_SOCKET_PATH = 107;
 
 const account = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, {
   error: (issue) =>
-    `${shown(issue.input)} is not the name of a user or group: use lower-case letters, digits, "_" and "-"`,
+    `${quoteValue(issue.input)} is not the name of a user or group: use lower-case letters, digits, "_" and "-"`,
 });
 
 /** How an agent runs: `agent.json` in its state folder, and what an `Agent` resource declares. */
@@ -16,13 +16,13 @@ export const agentOptions = z.strictObject({
   /** Unix socket that it listens on; whoever may connect may change traffic. Change: the agent restarts, apps do not. */
   socket: absolutePath.refine((path) => Buffer.byteLength(path) <= MAX_SOCKET_PATH, {
     error: (issue) =>
-      `${shown(issue.input)} is too long for a Unix socket (${MAX_SOCKET_PATH} bytes): use a shorter path`,
+      `${quoteValue(issue.input)} is too long for a Unix socket (${MAX_SOCKET_PATH} bytes): use a shorter path`,
   }),
   /** Mode of the socket, in octal digits. @default "0600": only the agent's user. Change: the agent restarts, apps do not. */
   mode: z
     .string()
     .regex(/^0?[0-7]{3}$/, {
-      error: (issue) => `${shown(issue.input)} is not a file mode: write octal digits such as "0660"`,
+      error: (issue) => `${quoteValue(issue.input)} is not a file mode: write octal digits such as "0660"`,
     })
     .default("0600"),
   /** User that owns the socket. @default the agent's user. Change: the agent restarts, apps do not. */
@@ -34,7 +34,7 @@ export const agentOptions = z.strictObject({
    * @default none. Change: the agent restarts, apps do not.
    */
   log: absolutePath.optional(),
-  /** What is kept of the evidence of changes. @default 300 changes, 400 days, 200 MiB. Change: live. */
+  /** How much evidence of changes is kept. @default 300 changes, 400 days, 200 MiB. Change: live. */
   evidence: evidenceRetention.optional(),
 });
 export type AgentOptions = z.output<typeof agentOptions>;

@@ -10,7 +10,7 @@ export interface ArchiveEntry {
   /** `File`, `Directory`, `SymbolicLink`, ... */
   type: string;
   path: string;
-  /** Where a link leads. */
+  /** Target of a link. */
   linkpath?: string | undefined;
 }
 
@@ -19,7 +19,7 @@ export function artifactPath(stateFolder: string, digest: string): string {
   return `${stateFolder}/artifacts/${digest}`;
 }
 
-/** Why an entry of an archive must not be placed; nothing where it may. */
+/** Why an entry of an archive must not be placed; undefined if it may. */
 export function entryProblem({ type, path, linkpath = "" }: ArchiveEntry): string | undefined {
   const name = JSON.stringify(path);
   if (path.startsWith("/") || path.includes("\0") || path.includes("\\"))

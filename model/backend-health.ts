@@ -10,7 +10,7 @@ export interface ServerHealth {
 
 /** Whether a backend has servers that take requests now. */
 export interface BackendHealth {
-  /** What leads requests to it, such as `frontend http` or `route api`; empty where nothing does. */
+  /** Frontends and routes that lead requests to it, such as `frontend http` or `route api`; empty if there are none. */
   from: string[];
   /** Whether it is declared: a frontend may lead to one that is not there yet. */
   declared: boolean;
@@ -24,7 +24,7 @@ export function isOut({ from, servers }: BackendHealth): boolean {
   return from.length > 0 && servers.every(({ out }) => out !== undefined);
 }
 
-/** What a backend that is out does to requests, and why. */
+/** Says how a backend that is down fails requests, and why it is down. */
 export function outageText(backend: string, { from, declared, servers }: BackendHealth): string {
   if (!declared)
     return `${from.join(" and ")} ${from.length > 1 ? "lead" : "leads"} to backend ${backend}, which is not there: every request is answered with 503`;

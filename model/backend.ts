@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { duration } from "./duration";
 import { ipAddress, isWildcard } from "./edge";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { serverKey } from "./names";
 
 /** Path and query of a URL, as HAProxy's config and an HTTP request line can carry it. */
@@ -9,7 +9,8 @@ export const urlPath = z
   .string()
   .max(512)
   .refine((path) => /^\/[!-~]*$/.test(path) && !/["'\\#%]/.test(path.replace(/%[0-9A-Fa-f]{2}/g, "")), {
-    error: (issue) => `${shown(issue.input)} is not a URL path: start with "/", percent-encode spaces, quotes and "#"`,
+    error: (issue) =>
+      `${quoteValue(issue.input)} is not a URL path: start with "/", percent-encode spaces, quotes and "#"`,
   });
 
 /** Administrative state of a server, as HAProxy names it. */
@@ -26,7 +27,7 @@ const server = z.strictObject({
   /** IP address. Change: the server is drained and added anew, live. */
   address: ipAddress.refine((address) => !isWildcard(address), {
     // HAProxy would connect to whatever address the client asked for.
-    error: ({ input }) => `${shown(input)} is every address of a host: write the one that the server listens on`,
+    error: ({ input }) => `${quoteValue(input)} is every address of a host: write the one that the server listens on`,
   }),
   /** Port, 1 to 65535. Change: the server is drained and added anew, live. */
   port: z.int().min(1).max(65_535),
@@ -51,9 +52,10 @@ const healthCheck = z.strictObject({
 });
 
 /**
- * What a backend sends again, at once and to another server: requests that no connection could be made for (`connection`, which
- * is safe for all of them); or besides GET, HEAD and OPTIONS requests whose server closed the connection without one byte of
- * an answer, as one that crashes does (`safe`). Never what goes to a candidate: gates must see its failures.
+ * Requests that a backend sends again, at once and to another server: those that no connection could be made for
+ * (`connection`, which is safe for all of them); or also GET, HEAD and OPTIONS requests whose server closed the
+ * connection without one byte of an answer, as one that crashes does (`safe`). Never what goes to a candidate: gates
+ * must see its failures.
  */
 export const retry = z.enum(["connection", "safe"]);
 
@@ -61,7 +63,7 @@ export const retry = z.enum(["connection", "safe"]);
 export const backendSpec = z.strictObject({
   /** How a server is chosen. @default "roundrobin" */
   balance: z.enum(["roundrobin", "leastconn", "random"]).default("roundrobin"),
-  /** What is sent again to another server, see {@link retry}. @default "connection" */
+  /** Requests that are sent again to another server, see {@link retry}. @default "connection" */
   retry: retry.default("connection"),
   /** HAProxy's own health check of each server. @default a TCP connection every 2 seconds */
   health: healthCheck.optional(),

@@ -1,10 +1,10 @@
 import { portsPerRelease } from "./pool-ports";
 import { poolProblems, type SecretNames } from "./pool-problems";
-import type { Problem } from "./supervision-problems";
+import type { PoolProblem } from "./supervision-problems";
 
 /**
- * What is wrong with a pool's candidate beside the pool that it is tried in: with its own processes, or with the pool's where
- * they are to run of another release. Paths are those within the candidate.
+ * Problems of a pool's candidate: with its own processes, or with the pool's if it declares none. Paths are those
+ * within the candidate.
  *
  * @param pool the pool, of which any part may be anything
  * @param candidate its release and processes, likewise
@@ -14,7 +14,7 @@ export function candidateProblems(
   pool: unknown,
   { release, processes }: { release?: unknown; processes?: unknown },
   secrets: SecretNames = {},
-): Problem[] {
+): PoolProblem[] {
   const beside = asObject(pool);
   const found = poolProblems({ ...beside, release, processes: processes ?? beside.processes }, { secrets });
   if (processes === undefined) {
@@ -31,7 +31,7 @@ export function candidateProblems(
 }
 
 /** Services start with the pool's own release, so that one which that does not know would be missing. */
-function serviceProblems(own: Record<string, unknown>, pools: unknown): Problem[] {
+function serviceProblems(own: Record<string, unknown>, pools: unknown): PoolProblem[] {
   // Of malformed processes nothing is concluded.
   if (pools !== undefined && asObject(pools) !== pools) return [];
   return Object.entries(own).flatMap(([id, process]) => {
@@ -45,7 +45,7 @@ function serviceProblems(own: Record<string, unknown>, pools: unknown): Problem[
 }
 
 /** Both releases run at once, each with its ports. */
-function rangeProblems({ ports, processes: pools }: Record<string, unknown>, own: unknown): Problem[] {
+function rangeProblems({ ports, processes: pools }: Record<string, unknown>, own: unknown): PoolProblem[] {
   const { from, to } = asObject(ports);
   if (typeof from !== "number" || typeof to !== "number" || from > to) return [];
   const [stable, candidate, size] = [portsOf(pools), portsOf(own), to - from + 1];
@@ -64,7 +64,7 @@ function portsOf(processes: unknown): number {
   return portsPerRelease(Object.fromEntries(drafts));
 }
 
-function textOf({ path, message }: Problem): string {
+function textOf({ path, message }: PoolProblem): string {
   return JSON.stringify([path, message]);
 }
 

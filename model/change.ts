@@ -3,12 +3,12 @@ import type { PoolSpec } from "./pool";
 import { candidateShare, candidateShareBefore, isFinishing, type PoolCanary } from "./pool-share";
 import { orderAfter } from "./release-order";
 import { formatSplit, type Percent, parsePercent, SPLIT_PARTS } from "./split";
-import { type Place, placeOf, reached, STABLE, type Staged } from "./stages";
+import { positionOf, reached, STABLE, type Staged, type StagePosition } from "./stages";
 
 /**
- * What an update changes of a resource, as a policy is told: it sees new inputs alone. `create`: it is new. `promotion`: a
- * release, or traffic, goes forward. `rollback`: it goes back. `restart`: the same release starts anew, since its
- * processes changed. `none`: nothing of that.
+ * The kind of change that an update makes to a resource, computed for policies, which see new inputs only. `create`: it
+ * is new. `promotion`: a release, or traffic, goes forward. `rollback`: it goes back. `restart`: the same release
+ * starts anew, since its processes changed. `none`: nothing of that.
  */
 export type ChangeKind = "create" | "promotion" | "rollback" | "restart" | "none";
 
@@ -19,9 +19,9 @@ export interface PoolChange {
   to: string;
   /** Ids of releases in the order of their first promotion: a way back in it is a rollback. */
   order: string[];
-  /** The share of the release that is tried beside it; left out where none is, and none was. */
+  /** The candidate's share; left out if there is none, and was none. */
   candidate?: {
-    /** Empty where none is tried any more. */
+    /** Empty if there is no candidate any more. */
     release: string;
     from: Percent;
     to: Percent;
@@ -37,21 +37,21 @@ type Pool = Pick<PoolSpec, "release" | "processes"> & {
 
 /** @param before the pool as its agent has it, or as it was declared at the last update; undefined for a new one */
 export function poolChange(before: Pool | undefined, after: Pool): PoolChange {
-  const tried = candidateChange(before, after);
+  const candidate = candidateChange(before, after);
   const to = after.release.id;
-  if (before === undefined) return { kind: "create", from: "", to, order: [to], ...tried };
+  if (before === undefined) return { kind: "create", from: "", to, order: [to], ...candidate };
   const from = before.release.id;
   const known = before.change?.order ?? [from];
   const order = orderAfter(known, to);
-  const change = { from, to, order, ...tried };
-  // Of a release that serves, other processes can be tried, such as another environment.
+  const change = { from, to, order, ...candidate };
+  // A candidate may be of the same release with other processes, such as another environment.
   if (from === to && isFinishing(before, after)) return { kind: "promotion", ...change };
   if (from === to)
     return { kind: identityOf(before) === identityOf(after) ? shareKind(before, after) : "restart", ...change };
   const back = known.includes(to) && known.indexOf(to) < known.indexOf(from);
-  // What never served is no way back, in whose company it ever comes.
-  const tries = shareKind(before, after) === "promotion" && !known.includes(after.canary?.release.id ?? "");
-  return { kind: back && !tries ? "rollback" : "promotion", ...change };
+  // A release that never took all traffic is no target of a rollback, whatever it was declared beside.
+  const startsCandidate = shareKind(before, after) === "promotion" && !known.includes(after.canary?.release.id ?? "");
+  return { kind: back && !startsCandidate ? "rollback" : "promotion", ...change };
 }
 
 /** A recorded pool as it is by a change: an agent may have another one, such as after an older state was restored. */
@@ -102,8 +102,8 @@ export interface RouteChange {
 }
 
 type Route = Pick<Staged, "stages" | "stage"> & {
-  /** Where it is, of one that an agent has. @default what its stage says */
-  place?: Place;
+  /** Current position, for a route that an agent has. @default what its stage says */
+  position?: StagePosition;
   stable: string;
   candidate?: string | undefined;
   mirror?: { to: string; share: Percent } | undefined;
@@ -112,10 +112,10 @@ type Route = Pick<Staged, "stages" | "stage"> & {
 
 /** @param before the route as its agent has it, or as it was declared at the last update; undefined for a new one */
 export function routeChange(before: Route | undefined, after: Route): RouteChange {
-  const to = placeAt(after);
-  const from = placeBefore(before, after);
+  const to = positionAt(after);
+  const from = positionBefore(before, after);
   const mirrored = [before?.mirror?.to === after.mirror?.to ? mirroredOf(before) : 0, mirroredOf(after)] as const;
-  const told = {
+  const named = {
     from: formatSplit(from.split),
     to: formatSplit(to.split),
     stage: { from: from.stage ?? "", to: to.stage ?? "" },
@@ -124,39 +124,39 @@ export function routeChange(before: Route | undefined, after: Route): RouteChang
   if (before === undefined) {
     const stable = { from: "", to: after.stable, had: formatSplit(0), before: "" };
     const forward = reached(after.stages, to) >= 0 || mirrored[1] > 0;
-    return { kind: forward ? "promotion" : "create", ...told, stable };
+    return { kind: forward ? "promotion" : "create", ...named, stable };
   }
   const earlier = before.change?.stable?.before ?? "";
   const moved = before.stable !== after.stable;
-  const had = before.candidate === after.stable ? placeAt(before).split : 0;
+  const had = before.candidate === after.stable ? positionAt(before).split : 0;
   const stable = {
     from: before.stable,
     to: after.stable,
-    had: formatSplit(moved ? had : SPLIT_PARTS - placeAt(before).split),
+    had: formatSplit(moved ? had : SPLIT_PARTS - positionAt(before).split),
     before: moved ? before.stable : earlier,
   };
-  const change = { ...told, stable };
+  const change = { ...named, stable };
   if (moved && after.stable === earlier) return { kind: "rollback", ...change };
   if (moved && had < SPLIT_PARTS) return { kind: "promotion", ...change };
   // The candidate's requests decide, then its stage, then what is copied to a shadow.
-  const way =
+  const direction =
     to.split - from.split || reached(after.stages, to) - reached(after.stages, from) || mirrored[1] - mirrored[0];
-  return { kind: way > 0 ? "promotion" : way < 0 ? "rollback" : "none", ...change };
+  return { kind: direction > 0 ? "promotion" : direction < 0 ? "rollback" : "none", ...change };
 }
 
-/** Where the declared candidate was, whichever side it was on. */
-function placeBefore(before: Route | undefined, { candidate }: Route): Place {
+/** Position of the declared candidate before the update, on either side. */
+function positionBefore(before: Route | undefined, { candidate }: Route): StagePosition {
   const none = { split: 0, stage: STABLE };
   if (before === undefined || candidate === undefined) return none;
-  const place = placeAt(before);
-  if (candidate === before.candidate) return place;
-  return candidate === before.stable && place.split < SPLIT_PARTS ? { split: SPLIT_PARTS - place.split } : none;
+  const position = positionAt(before);
+  if (candidate === before.candidate) return position;
+  return candidate === before.stable && position.split < SPLIT_PARTS ? { split: SPLIT_PARTS - position.split } : none;
 }
 
-/** Where a route declares its candidate to be. */
-function placeAt({ stages, stage, candidate, place }: Route): Place {
-  if (place !== undefined) return place;
-  return (candidate === undefined ? undefined : placeOf(stages, stage)) ?? { split: 0, stage: STABLE };
+/** Position that a route declares for its candidate. */
+function positionAt({ stages, stage, candidate, position }: Route): StagePosition {
+  if (position !== undefined) return position;
+  return (candidate === undefined ? undefined : positionOf(stages, stage)) ?? { split: 0, stage: STABLE };
 }
 
 /** Share of the requests that a route declares to be copied, in 1/10,000. */

@@ -1,6 +1,6 @@
 import { type Duration, milliseconds } from "./duration";
-import { shown } from "./explain";
 import type { GateInput } from "./gate";
+import { quoteValue } from "./messages";
 import { type Percent, parsePercent } from "./split";
 import { DEFAULT_WINDOW, STABLE, type StageInput } from "./stages";
 
@@ -28,7 +28,7 @@ type SystemCheck =
       prometheus: string;
       /** PromQL that gives a number, or one per series. */
       query: string;
-      /** What each must be, such as `"< 80 %"` or `"< 900 s"`. */
+      /** The condition on the value, such as `"< 80 %"` or `"< 900 s"`. */
       must: string;
     }
   | {
@@ -37,9 +37,9 @@ type SystemCheck =
       contains?: string | undefined;
     };
 
-/** What a read-serving system must hold to while it takes over. */
+/** Limits that a read-serving system must keep while it takes over. */
 export interface CutoverLevels {
-  /** What its users are promised: p99 to the head of an answer, and the share of server errors (5xx, or cut off). */
+  /** The promise to its users: p99 to the head of an answer, and the share of server errors (5xx, or cut off). */
   slo: {
     p99: Duration;
     /** @default "0.1%" */
@@ -124,6 +124,8 @@ export function cutoverStages(plan: CutoverPlan): StageInput[] {
 export function cutoverStage(stage: string): CutoverStage {
   const found = CUTOVER_STAGES.find((each) => each === stage);
   if (found === undefined)
-    throw new Error(`${shown(stage)} is not a stage of a cutover: use one of ${CUTOVER_STAGES.map(shown).join(", ")}`);
+    throw new Error(
+      `${quoteValue(stage)} is not a stage of a cutover: use one of ${CUTOVER_STAGES.map(quoteValue).join(", ")}`,
+    );
   return found;
 }

@@ -1,13 +1,13 @@
 import { z } from "zod";
 import { duration } from "./duration";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { databaseConnection } from "./migration-set";
 import { hasControl } from "./names";
 import { threshold } from "./threshold";
 
 /**
- * What a program declares of a resource so that policies can judge by it. An agent is not told, and a change of it changes
- * nothing of what runs.
+ * Facts that a program declares about a resource for policies to judge by. An agent is not told, and a change of it
+ * changes nothing of what runs.
  */
 
 /** Most settings and objectives that one resource declares. */
@@ -21,7 +21,7 @@ const longestRequest = duration({ min: "1 millisecond", max: "7 days" }).optiona
 
 const setting = z.string().regex(/^-{0,2}[A-Za-z_][A-Za-z0-9_.-]{0,99}$/, {
   error: ({ input }) =>
-    `${shown(input)} is not the name of a setting: write an environment variable such as "OLD_FLAG", or an option such as "--old-flag"`,
+    `${quoteValue(input)} is not the name of a setting: write an environment variable such as "OLD_FLAG", or an option such as "--old-flag"`,
 });
 
 const line = z
@@ -29,13 +29,13 @@ const line = z
   .min(1)
   .max(200)
   .refine((text) => !hasControl(text), {
-    error: ({ input }) => `${shown(input)} holds a control character: remove it`,
+    error: ({ input }) => `${quoteValue(input)} holds a control character: remove it`,
   });
 
 export const removedSetting = z.strictObject({
   /** Day, in UTC, from which on the service fails where it is set, such as `"2026-12-01"`. */
-  from: z.iso.date({ error: ({ input }) => `${shown(input)} is not a date: write it such as "2026-12-01"` }),
-  /** What takes its place, for people. @default nothing */
+  from: z.iso.date({ error: ({ input }) => `${quoteValue(input)} is not a date: write it such as "2026-12-01"` }),
+  /** The setting or product that replaces it, for people. @default nothing */
   instead: line.optional(),
 });
 export type RemovedSetting = z.output<typeof removedSetting>;

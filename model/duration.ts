@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 
 const UNITS = { millisecond: 1, second: 1000, minute: 60_000, hour: 3_600_000, day: 86_400_000 } as const;
 type Unit = keyof typeof UNITS;
@@ -18,7 +18,7 @@ export function milliseconds(text: Duration): number {
   const amount = match?.[1];
   const unit = match?.[2] as Unit | undefined;
   if (amount === undefined || unit === undefined)
-    throw new Error(`${shown(text)} is not a duration such as "30 seconds"`);
+    throw new Error(`${quoteValue(text)} is not a duration such as "30 seconds"`);
   return Math.round(Number(amount) * UNITS[unit]);
 }
 
@@ -41,12 +41,12 @@ export function duration(bounds: { min?: Duration; max?: Duration } = {}): z.Zod
   const max = bounds.max === undefined ? MAX_DURATION_MS : milliseconds(bounds.max);
   const range = `${bounds.min ?? "0 seconds"} to ${bounds.max ?? "24 days"}`;
   const schema = z
-    .string({ error: ({ input }) => `${shown(input)} is not a duration: write a text such as "30 seconds"` })
+    .string({ error: ({ input }) => `${quoteValue(input)} is not a duration: write a text such as "30 seconds"` })
     .superRefine((text, context) => {
       if (!DURATION.test(text)) {
         context.addIssue({
           code: "custom",
-          message: `${shown(text)} is not a duration: write a number, a space and a unit, such as "30 seconds"`,
+          message: `${quoteValue(text)} is not a duration: write a number, a space and a unit, such as "30 seconds"`,
         });
         return;
       }
@@ -54,7 +54,7 @@ export function duration(bounds: { min?: Duration; max?: Duration } = {}): z.Zod
       if (ms < min || ms > max) {
         context.addIssue({
           code: "custom",
-          message: `${shown(text)} is out of range: use ${range}`,
+          message: `${quoteValue(text)} is out of range: use ${range}`,
         });
       }
     });

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { duration } from "./duration";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { absolutePath, name } from "./names";
 import { takeover } from "./takeover";
 
@@ -8,7 +8,7 @@ const port = z.int().min(1).max(65_535);
 
 /** An IPv4 or IPv6 address. Host names are refused: what HAProxy listens on or connects to must not depend on a resolver. */
 export const ipAddress = z.union([z.ipv4(), z.ipv6()], {
-  error: (issue) => `${shown(issue.input)} is not an IP address: write it in numbers, such as "127.0.0.1"`,
+  error: (issue) => `${quoteValue(issue.input)} is not an IP address: write it in numbers, such as "127.0.0.1"`,
 });
 
 /** Declares that every network may reach a listener: without it, policies refuse one on all addresses of the host. @default false */
@@ -66,8 +66,9 @@ export const edgeSpec = z
     /** Count requests by status and latency, per server, release and route: gates judge by it. @default false: HAProxy writes a log line per request for it. Change: hitless reload. */
     meter: z.boolean().default(false),
     /**
-     * Processes of the world before Sluice that have the edge's ports. The edge listens once every frontend's backend has a
-     * server, and they end at that moment; a change that fails gives the ports back. @default none. Change: at the next change of the edge.
+     * Existing processes, started without Sluice, that have the edge's ports. The edge listens once every frontend's
+     * backend has a server, and they end at that moment; a change that fails gives the ports back. @default none.
+     * Change: at the next change of the edge.
      */
     takeover: takeover.optional(),
   })
@@ -115,7 +116,7 @@ export function withoutListeners(spec: EdgeSpec, isLeftOut: (listener: Listener)
 }
 export type EdgeInput = z.input<typeof edgeSpec>;
 
-/** Where an edge listens, each with the property that declares it: as text, and as keys. */
+/** Addresses on which an edge listens, each with the property that declares it: as text, and as keys. */
 export interface Listener {
   address: string;
   port: number;

@@ -5,7 +5,7 @@ import type { AgentEvent } from "./transaction";
 /** Most events that one answer gives of the past. */
 const MAX_LAST = 10_000;
 
-/** Which events an agent is asked for; the values of a URL's query are texts. */
+/** Filter of the events that a client asks an agent for; the values of a URL's query are strings. */
 export const eventQuery = z.strictObject({
   /** From this time on. @default only the last ones */
   since: z.iso.datetime().optional(),
@@ -21,7 +21,7 @@ export const eventQuery = z.strictObject({
 });
 export type EventQuery = z.input<typeof eventQuery>;
 
-/** What an event is about: every condition that is given must hold. */
+/** Subject of an event: every given condition must hold. */
 export type EventFilter = Pick<z.output<typeof eventQuery>, "pool" | "edge" | "route" | "process">;
 
 export function isAbout({ data }: AgentEvent, { pool, edge, route, process }: EventFilter): boolean {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { hasControl } from "./names";
 
 /** Times in which nothing is promoted, as clocks in one place show them. */
@@ -10,11 +10,11 @@ const MAX_CHAIN = 400;
 const MAX_ENTRIES = 500;
 
 const timeZone = z.string().refine(isTimeZone, {
-  error: ({ input }) => `${shown(input)} is not a time zone: use a name such as "Europe/Berlin" or "UTC"`,
+  error: ({ input }) => `${quoteValue(input)} is not a time zone: use a name such as "Europe/Berlin" or "UTC"`,
 });
 
 const clockTime = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$|^24:00$/, {
-  error: ({ input }) => `${shown(input)} is not a time of day: write it such as "15:00"`,
+  error: ({ input }) => `${quoteValue(input)} is not a time of day: write it such as "15:00"`,
 });
 
 const label = z
@@ -22,16 +22,17 @@ const label = z
   .min(1)
   .max(100)
   .refine((text) => !hasControl(text), {
-    error: ({ input }) => `${shown(input)} holds a control character: remove it`,
+    error: ({ input }) => `${quoteValue(input)} holds a control character: remove it`,
   });
 
 const MOMENT = /^(\d{4}-\d{2}-\d{2})(?:T([01]\d|2[0-3]):([0-5]\d))?$/;
 const moment = z.string().refine((text) => MOMENT.test(text) && isDay(text.slice(0, 10)), {
-  error: ({ input }) => `${shown(input)} is not a day or a time: write it such as "2026-12-24" or "2026-12-24T15:00"`,
+  error: ({ input }) =>
+    `${quoteValue(input)} is not a day or a time: write it such as "2026-12-24" or "2026-12-24T15:00"`,
 });
 
 export const freezeCalendar = z.strictObject({
-  /** Where the times below are meant. @default "UTC" */
+  /** Time zone of the times below. @default "UTC" */
   timeZone: timeZone.default("UTC").describe('Time zone of all times, such as "Europe/Berlin"'),
   /** Freezes with a beginning and an end: a day, or a time. */
   calendar: z
@@ -113,7 +114,7 @@ function nameOf(days: readonly string[], from: string): string {
   return `not on ${days.join(", ")}${from === "00:00" ? "" : ` after ${from}`}`;
 }
 
-/** What clocks in a time zone show at an instant: `2026-12-24T15:04`. Such texts compare as the times do. */
+/** Local time in a time zone at an instant: `2026-12-24T15:04`. Such texts compare as the times do. */
 function wallClock(at: Date, zone: string): string {
   const parts = new Intl.DateTimeFormat("en-CA", {
     timeZone: zone,

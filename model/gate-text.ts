@@ -12,7 +12,7 @@ export function describeGate(gate: Gate): string {
   return `${title}: ${conditionsOf(gate).join(", ")}${window}`;
 }
 
-/** What must hold for a gate to pass, one text each. */
+/** Conditions that a gate must meet to pass, one text each. */
 export function conditionsOf(gate: Gate): string[] {
   switch (gate.kind) {
     case "health":

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { duration } from "./duration";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { hasControl } from "./names";
 import { parityFields } from "./parity/gate";
 import { comparison, errorRatioTemplate, quantileTemplate } from "./promql";
@@ -11,7 +11,7 @@ import { threshold } from "./threshold";
 const DEFAULT_MIN_REQUESTS = 200;
 /** Meters keep this much. */
 const LONGEST_SOAK = "24 hours";
-/** What is shorter ends before the meter, which is up to 4.5 seconds behind, has told anything of it. */
+/** A shorter window would end before the meter, which is up to 4.5 seconds behind, has reported anything of it. */
 export const SHORTEST_METERED = "5 seconds";
 
 const common = {
@@ -36,13 +36,13 @@ const common = {
 
 const url = z.url({
   protocol: /^https?$/,
-  error: ({ input }) => `${shown(input)} is not a URL of HTTP: write it with http:// or https://`,
+  error: ({ input }) => `${quoteValue(input)} is not a URL of HTTP: write it with http:// or https://`,
 });
 
 const health = z.strictObject({ kind: z.literal("health"), ...common });
 
 const relative = z.strictObject({
-  /** What must not be worse than the stable side's over the same time. */
+  /** Metrics that must not be worse than the stable side's over the same time. */
   metrics: z.array(z.enum(SLI_METRICS)).min(1),
   /** Probability that a candidate which is no worse passes the whole window. @default 0.99 */
   confidence: z.number().min(0.5).max(0.999_999).default(0.99),
@@ -54,8 +54,8 @@ const meterSli = z
   .strictObject({
     kind: z.literal("sli"),
     /**
-     * Whose answers are judged: the candidate's (`meter`), or those of the route's shadow (`mirror`), which are judged by the same
-     * metrics; a copy that the shadow did not answer counts as a 502, 503 or 504. @default "meter"
+     * Source of the judged answers: the candidate's (`meter`), or those of the route's shadow (`mirror`), which are
+     * judged by the same metrics; a copy that the shadow did not answer counts as a 502, 503 or 504. @default "meter"
      */
     source: z.enum(["meter", "mirror"]).default("meter"),
     ...common,
@@ -88,7 +88,7 @@ const prometheusSli = z
     quantile: quantileTemplate.optional(),
     /** Instead of a query: a share of errors. */
     errorRatio: errorRatioTemplate.optional(),
-    /** What the value must be: `"< 500 ms"`, `"< 0.5 %"`, `"> 0"`. */
+    /** The condition on the value: `"< 500 ms"`, `"< 0.5 %"`, `"> 0"`. */
     must: comparison,
   })
   .refine((gate) => [gate.query, gate.quantile, gate.errorRatio].filter((one) => one !== undefined).length === 1, {
@@ -117,12 +117,12 @@ const command = z.strictObject({
 
 const soak = z.strictObject({
   kind: z.literal("soak"),
-  /** Whose answers are judged, as in an `sli` gate. @default "meter" */
+  /** Source of the judged answers, as in an `sli` gate. @default "meter" */
   source: z.enum(["meter", "mirror"]).default("meter"),
   ...common,
   /** Time for which the stage before must have been held, 5 seconds to 24 hours. */
   duration: duration({ min: SHORTEST_METERED, max: LONGEST_SOAK }),
-  /** What must hold over that time, and over each hour of it that has enough requests. */
+  /** Conditions over that time, and over each hour of it that has enough requests. */
   thresholds: z.array(threshold).min(1),
   minRequests: z.int().min(1).default(DEFAULT_MIN_REQUESTS),
 });

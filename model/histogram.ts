@@ -51,7 +51,7 @@ export function merge(histograms: readonly Sparse[]): Sparse {
   return [...counts].sort(([a], [b]) => a - b);
 }
 
-/** Bucket of the value of a rank, 1 being the smallest value; nothing where there are not as many values. */
+/** Bucket of the value of a rank, 1 being the smallest value; undefined if there are not as many values. */
 export function bucketOfRank(histogram: Sparse, rank: number): number | undefined {
   let seen = 0;
   for (const [bucket, count] of histogram) {

@@ -2,7 +2,7 @@ import type { TemplateState } from "./pool-generation";
 import type { ProcessTemplate } from "./process-template";
 import type { Release } from "./release";
 
-/** What makes two releases the same to a pool: their source, and all of their processes whose change restarts them. */
+/** Identity of a release in a pool: its source, and all processes whose change restarts them. */
 
 type Template = ProcessTemplate | TemplateState;
 

@@ -8,8 +8,8 @@ import { formatSplit } from "./split";
 import { expectedTakeover } from "./takeover";
 
 /**
- * What reality is, as agents observe it, and what it should be, as computed from a spec. Previews compare the two; both
- * have the same shape.
+ * Reality as agents observe it, and the expected one as computed from a spec. Previews compare the two; both have the
+ * same shape.
  */
 
 /** A server in HAProxy: `missing` when it should be there, other names stand for servers that somebody added. */
@@ -37,7 +37,7 @@ export interface PoolLive {
   servers: Record<string, LiveServer>;
   /** By replica key: `running`, or the state of a process that is not. */
   processes: Record<string, string>;
-  /** The release that is tried beside it. */
+  /** The candidate beside it. */
   candidate?: CandidateLive;
   /** By what is to be taken over: `taken over`, or the process that still runs. */
   takeover?: Record<string, string>;
@@ -101,8 +101,8 @@ export const poolParts: Parts<DeclaredPool, PoolLive> = {
   processes: ({ processes }) => running(keysOf(processes, ["service", "companion", "proxied", "singleton"])),
   candidate: (pool) => {
     const split = candidateShare(pool.canary);
-    const tried = split === 0 ? undefined : candidateOf(pool);
-    return tried && expectedCandidate(tried, formatSplit(split));
+    const candidate = split === 0 ? undefined : candidateOf(pool);
+    return candidate && expectedCandidate(candidate, formatSplit(split));
   },
   takeover: ({ takeover }) => expectedTakeover(takeover).takeover,
 };

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { explain } from "./explain";
+import { issueMessage } from "./messages";
 import type { Migration, MigrationFinding } from "./migration-set";
 import { audited, endOf } from "./override";
 
@@ -21,7 +21,7 @@ export type Bypass = z.output<typeof bypass>;
 export interface Bypasses {
   /** Those that are in force. */
   valid: Bypass[];
-  /** What is wrong with the others, in words. */
+  /** Problems of the other entries, in words. */
   problems: string[];
 }
 
@@ -34,7 +34,7 @@ export function readBypasses(text: string | undefined, now: Date): Bypasses {
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  const parsed = z.array(bypass).safeParse(value, { error: explain });
+  const parsed = z.array(bypass).safeParse(value, { error: issueMessage });
   if (!parsed.success)
     return {
       valid: [],

@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { type Duration, duration } from "./duration";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { absolutePath, name } from "./names";
 import { compareVersions } from "./version";
 
-/** Which migrations of a folder are applied, which are pending, and which releases can live with them. */
+/** Tells which migrations of a folder are applied, which are pending, and which releases can live with them. */
 
 const DEFAULT_TIMEOUT: Duration = "30 minutes";
 const DEFAULT_LOCK_TIMEOUT: Duration = "5 seconds";
@@ -14,7 +14,7 @@ const DEFAULT_STATUS_TIMEOUT: Duration = "30 seconds";
 /** Name of a migration's file without its folder, such as `0003_add_email.sql`. */
 const migrationId = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/, {
   error: ({ input }) =>
-    `${shown(input)} is not the name of a migration: write its file's name, such as "0003_add_email.sql", or its version, such as "0003"`,
+    `${quoteValue(input)} is not the name of a migration: write its file's name, such as "0003_add_email.sql", or its version, such as "0003"`,
 });
 
 const words = z
@@ -22,7 +22,10 @@ const words = z
   .min(1)
   .max(256);
 
-/** What a release needs of its database: part of each release, so that its host's agent knows it of those that it keeps, too. */
+/**
+ * Schema that a release needs of its database: part of each release, so that its host's agent also knows it of retained
+ * ones.
+ */
 export const releaseNeeds = {
   /** Newest migration that it needs, by name or version. @default none. Change: live. */
   requiresMigration: migrationId.optional(),
@@ -31,7 +34,7 @@ export const releaseNeeds = {
 };
 export type ReleaseNeeds = z.output<z.ZodObject<typeof releaseNeeds>>;
 
-/** What a `Migrations` resource declares. Nothing of it takes effect before a migration is pending. */
+/** Spec of a `Migrations` resource. Nothing of it takes effect before a migration is pending. */
 export const migrationsSpec = z
   .strictObject({
     /** Folder with the migrations' files, absolute. */
@@ -73,7 +76,7 @@ export const migrationsSpec = z
       .record(
         z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, {
           error: ({ input }) =>
-            `${shown(input)} is not the name of an environment variable: use letters, digits and "_"`,
+            `${quoteValue(input)} is not the name of an environment variable: use letters, digits and "_"`,
         }),
         z
           .string()
@@ -91,7 +94,7 @@ export type MigrationsInput = z.input<typeof migrationsSpec>;
 
 export const databaseName = name;
 
-/** What a pool is told of the migrations of its database. */
+/** Facts about the migrations of its database that a pool is given. */
 export const databaseConnection = z.object({
   name,
   migrations: z.array(z.object({ id: z.string(), phase: z.enum(["expand", "contract"]) })),
@@ -108,7 +111,7 @@ export interface Migration {
   state: "applied" | "pending";
 }
 
-/** What one finding of the checker says, as a policy is told. */
+/** One finding of the checker, as policies see it. */
 export interface MigrationFinding {
   file: string;
   line: number;
@@ -143,7 +146,7 @@ function versionOf(text: string): string | undefined {
   return /^[VRvr]?0*(\d[\d._]*?)(?:[._-]*$|_|-|\.(?:up|sql))/.exec(text)?.[1];
 }
 
-/** The file that a name or version means; nothing where there is none, or more than one. */
+/** The file that a name or version means; undefined if there is none, or more than one. */
 export function findMigration(ids: readonly string[], given: string): string | undefined {
   const exact = ids.find((id) => id === given);
   if (exact !== undefined) return exact;

@@ -43,7 +43,7 @@ export const sample = z.strictObject({
   share: percent.default("1%"),
 });
 
-/** What became of a route's copies since the agent's mirror was started. */
+/** Counters of a route's copies since the agent's mirror was started. */
 export interface MirrorFigures {
   /** ISO 8601. */
   since: string;

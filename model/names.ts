@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 
 /** Longest name of an edge, backend, pool, process or server that a user gives: it must fit HAProxy's names and file names with room for suffixes. */
 const MAX_NAME = 40;
@@ -18,23 +18,27 @@ export const name = z
   .string()
   .regex(NAME, {
     error: ({ input }) =>
-      `${shown(input)} is not a name: use lower-case letters, digits and "-", starting with a letter, at most ${MAX_NAME} characters`,
+      `${quoteValue(input)} is not a name: use lower-case letters, digits and "-", starting with a letter, at most ${MAX_NAME} characters`,
   })
-  .refine((text) => text !== RESERVED, { error: ({ input }) => `${shown(input)} is a reserved name: use another` });
+  .refine((text) => text !== RESERVED, {
+    error: ({ input }) => `${quoteValue(input)} is a reserved name: use another`,
+  });
 
 /** Name of a server within its backend: as other names, with room for the generation and replica of a pool's process. */
 export const serverKey = z
   .string()
   .regex(SERVER_NAME, {
     error: ({ input }) =>
-      `${shown(input)} is not a server's name: use lower-case letters, digits and "-", starting with a letter, at most ${MAX_SERVER_NAME} characters`,
+      `${quoteValue(input)} is not a server's name: use lower-case letters, digits and "-", starting with a letter, at most ${MAX_SERVER_NAME} characters`,
   })
-  .refine((text) => text !== RESERVED, { error: ({ input }) => `${shown(input)} is a reserved name: use another` });
+  .refine((text) => text !== RESERVED, {
+    error: ({ input }) => `${quoteValue(input)} is a reserved name: use another`,
+  });
 
 /** Id of a release, such as `v2`, `2026-11-21.3` or a git revision. */
 export const releaseId = z.string().regex(RELEASE_ID, {
   error: ({ input }) =>
-    `${shown(input)} is not a release id: use letters, digits, ".", "_" and "-", starting with a letter or digit, at most 64 characters`,
+    `${quoteValue(input)} is not a release id: use letters, digits, ".", "_" and "-", starting with a letter or digit, at most 64 characters`,
 });
 
 /** Absolute path on the host, without `..`, line breaks or other control characters. It may hold spaces and quotes: who writes it into a config or a shell command quotes it. */
@@ -42,10 +46,10 @@ export const absolutePath = z
   .string()
   .max(1024)
   .refine((path) => path.startsWith("/") && !path.split("/").includes(".."), {
-    error: ({ input }) => `${shown(input)} is not an absolute path without "..": write it from "/"`,
+    error: ({ input }) => `${quoteValue(input)} is not an absolute path without "..": write it from "/"`,
   })
   .refine((path) => !hasControl(path), {
-    error: ({ input }) => `${shown(input)} holds a control character: remove it`,
+    error: ({ input }) => `${quoteValue(input)} holds a control character: remove it`,
   });
 
 /**
@@ -80,5 +84,5 @@ export function poolOfBackend(backend: string): string {
 
 /** Name of a backend on an edge: one that users gave, or that of a candidate. */
 export const backendName = z.string().regex(/^(?!constructor$)[a-z][a-z0-9-]{0,39}(\.candidate)?$/, {
-  error: ({ input }) => `${shown(input)} is not the name of a backend: use that of a backend or pool`,
+  error: ({ input }) => `${quoteValue(input)} is not the name of a backend: use that of a backend or pool`,
 });

@@ -3,7 +3,7 @@ import { z } from "zod";
 /** Most lines of the past that an answer gives by number. */
 export const MAX_LINES = 100_000;
 
-/** Which of a process's output an agent is asked for; the values of a URL's query are texts. */
+/** Filter of the process output that a client asks an agent for; the values of a URL's query are strings. */
 export const outputQuery = z.strictObject({
   /** So many lines of the past, the newest. @default all since `since`, or 20 where that is not given */
   lines: z.coerce.number().int().min(0).max(MAX_LINES).optional(),

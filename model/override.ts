@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Duration, formatMilliseconds, milliseconds } from "./duration";
-import { explain, shown } from "./explain";
+import { issueMessage, quoteValue } from "./messages";
 import { hasControl } from "./names";
 
 /** An operator's word that a rule does not hold for a while, as it stands in stack config. */
@@ -12,10 +12,10 @@ const line = (max: number) =>
     .min(1)
     .max(max)
     .refine((text) => !hasControl(text), {
-      error: ({ input }) => `${shown(input)} holds a control character: remove it`,
+      error: ({ input }) => `${quoteValue(input)} holds a control character: remove it`,
     });
 
-/** What every exception says of itself. */
+/** Fields that every exception gives for the audit. */
 export const audited = {
   /** Why it is right here, for those who read it later. */
   reason: line(500),
@@ -24,7 +24,7 @@ export const audited = {
   /** When it ends: a day in UTC, itself included, or a time with its offset. */
   until: z.union([z.iso.date(), z.iso.datetime({ offset: true }), z.iso.datetime({ offset: true, precision: -1 })], {
     error: ({ input }) =>
-      `${shown(input)} is not a day or a time with its offset: write it such as "2026-12-24" or "2026-12-24T18:00+01:00"`,
+      `${quoteValue(input)} is not a day or a time with its offset: write it such as "2026-12-24" or "2026-12-24T18:00+01:00"`,
   }),
 };
 
@@ -52,7 +52,7 @@ export function readOverride(text: string, now: Date, longest: Duration): Overri
     if (!(error instanceof SyntaxError)) throw error;
     return "is not an object: give it reason, who and until";
   }
-  const parsed = override.safeParse(value, { error: explain });
+  const parsed = override.safeParse(value, { error: issueMessage });
   if (!parsed.success)
     return parsed.error.issues
       .map(({ path, message }) => (path.length === 0 ? message : `${path.join(".")} ${message}`))

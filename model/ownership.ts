@@ -2,8 +2,9 @@ import { z } from "zod";
 import { parseUrn } from "./urn";
 
 /**
- * Whose a target is. The URN tells people; the token tells a resource that was renamed from another one that declares the same:
- * it is drawn when a resource is created or taken over, and kept by the target's agent and in the resource's recorded outputs.
+ * The owner of a target. The URN tells people; the token tells a resource that was renamed from another one that
+ * declares the same: it is drawn when a resource is created or taken over, and kept by the target's agent and in the
+ * resource's recorded outputs.
  */
 export const ownership = z.strictObject({
   urn: z.string(),

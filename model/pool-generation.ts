@@ -8,7 +8,7 @@ export const templateState = poolSpec.shape.processes.valueType.extend({
 });
 export type TemplateState = z.output<typeof templateState>;
 
-/** What a generation is made of: a release, and the processes that run of it. */
+/** Parts of a generation: a release, and its processes. */
 export interface Runnable {
   release: Release;
   processes: Record<string, TemplateState>;

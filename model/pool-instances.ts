@@ -1,5 +1,5 @@
 import type { Generation, TemplateState } from "./pool-generation";
-import { isInPlace, type PoolState, sidesOf } from "./pool-state";
+import { generationsOf, isInPlace, type PoolState } from "./pool-state";
 import type { ProcessTemplate } from "./process-template";
 import type { Release } from "./release";
 
@@ -7,7 +7,7 @@ import type { Release } from "./release";
 export interface Instance {
   /** Unique on the host: `<pool>.<generation>.<process>.<index>`, or `<pool>.service.<process>` (`.<index>` from 1 on). */
   id: string;
-  /** What people call it inside its pool: `web#0`, or `redis` for a singleton or a service. */
+  /** Name inside its pool, for people: `web#0`, or `redis` for a singleton or a service. */
   key: string;
   pool: string;
   /** Whether its predecessor has to be gone before it starts. */
@@ -54,13 +54,13 @@ export function instancesOf(pool: string, state: PoolState): Instance[] {
       ports: portsByProcess(state, undefined),
     })),
   );
-  // In place, the candidate has taken the current one's place.
-  const all = isInPlace(state) ? [state.candidate ?? state.current] : sidesOf(state);
-  const sides = all.filter((side) => side !== undefined);
+  // In place, the next release has taken the current one's place.
+  const all = isInPlace(state) ? [state.next ?? state.current] : generationsOf(state);
+  const generations = all.filter((generation) => generation !== undefined);
   const byId = new Map<string, Instance>();
   for (const policy of ["companion", "proxied"] as const)
-    for (const side of sides)
-      for (const instance of replicas(pool, state, side, policy)) byId.set(instance.id, instance);
+    for (const generation of generations)
+      for (const instance of replicas(pool, state, generation, policy)) byId.set(instance.id, instance);
   const lead = state[state.singletonsOf];
   const singletons = lead === undefined ? [] : replicas(pool, state, lead, "singleton");
   return [...services, ...byId.values(), ...singletons];
@@ -81,34 +81,34 @@ function serviceId(
 function replicas(
   pool: string,
   state: PoolState,
-  side: Generation,
+  generation: Generation,
   policy: "companion" | "proxied" | "singleton",
 ): Instance[] {
-  return Object.entries(side.processes)
+  return Object.entries(generation.processes)
     .filter(([, template]) => template.policy === policy)
     .flatMap(([process, template]) =>
       replicaKeys(process, template).map((key, index) => ({
-        id: `${pool}.${side.number}.${process}.${index}`,
+        id: `${pool}.${generation.number}.${process}.${index}`,
         key,
         pool,
         inPlace: isInPlace(state),
         process,
-        generation: side.number,
-        release: side.release,
+        generation: generation.number,
+        release: generation.release,
         index,
         template,
-        port: side.ports[key],
-        ports: portsByProcess(state, side),
+        port: generation.ports[key],
+        ports: portsByProcess(state, generation),
       })),
     );
 }
 
-function portsByProcess(state: PoolState, side: Generation | undefined): Record<string, number> {
+function portsByProcess(state: PoolState, generation: Generation | undefined): Record<string, number> {
   const services = Object.entries(state.services).flatMap(([id, { template }]): [string, number][] =>
     typeof template.port === "number" ? [[id, template.port]] : [],
   );
-  const own = Object.entries(side?.processes ?? {}).flatMap(([id, template]): [string, number][] => {
-    const port = side?.ports[replicaKey(id, 0, template)];
+  const own = Object.entries(generation?.processes ?? {}).flatMap(([id, template]): [string, number][] => {
+    const port = generation?.ports[replicaKey(id, 0, template)];
     return port === undefined ? [] : [[id, port]];
   });
   return Object.fromEntries([...services, ...own]);
@@ -125,11 +125,11 @@ export function serverName({
 
 /** The proxied replicas that take the edge's traffic. */
 export function servingInstances(pool: string, state: PoolState): Instance[] {
-  const side = state[state.serving];
-  return side === undefined ? [] : replicas(pool, state, side, "proxied");
+  const generation = state[state.serving];
+  return generation === undefined ? [] : replicas(pool, state, generation, "proxied");
 }
 
-/** The proxied replicas of the release that is tried. */
-export function canaryInstances(pool: string, state: PoolState): Instance[] {
-  return state.canary === undefined ? [] : replicas(pool, state, state.canary.generation, "proxied");
+/** The proxied replicas of the candidate. */
+export function candidateInstances(pool: string, state: PoolState): Instance[] {
+  return state.candidate === undefined ? [] : replicas(pool, state, state.candidate.generation, "proxied");
 }

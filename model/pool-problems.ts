@@ -1,7 +1,7 @@
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { hasPort, portsPerRelease } from "./pool-ports";
 import { FIRST_UNPRIVILEGED_PORT, type ProcessTemplate } from "./process-template";
-import { type Problem, supervisionProblems } from "./supervision-problems";
+import { type PoolProblem, supervisionProblems } from "./supervision-problems";
 import { templateProblems, templatesIn } from "./template";
 
 /** Of the environments of a pool's processes together, names and values: they are in every request about it, which has 1 MiB. */
@@ -41,8 +41,8 @@ interface Pool {
 }
 
 /**
- * What is wrong with a pool across its properties, whether or not single ones are malformed, so that all problems of an
- * input come at once.
+ * Problems of a pool across its properties, found even if single ones are malformed, so that all problems of an input
+ * come at once.
  *
  * @param input the pool, of which any part may be anything
  * @param options.misnamed whether processes were left out of it since their names are malformed
@@ -51,7 +51,7 @@ interface Pool {
 export function poolProblems(
   input: unknown,
   { misnamed = false, secrets = {} }: { misnamed?: boolean; secrets?: SecretNames } = {},
-): Problem[] {
+): PoolProblem[] {
   const pool = draftPool(input, misnamed);
   return [
     ...(isObject(input) ? strategyProblems(pool) : []),
@@ -113,7 +113,7 @@ function integer(value: unknown): number | undefined {
   return Number.isInteger(value) ? (value as number) : undefined;
 }
 
-function strategyProblems({ inPlace, edged, processes }: Pool): Problem[] {
+function strategyProblems({ inPlace, edged, processes }: Pool): PoolProblem[] {
   if (inPlace === undefined) return [];
   if (!inPlace)
     return edged
@@ -135,7 +135,7 @@ function strategyProblems({ inPlace, edged, processes }: Pool): Problem[] {
   return [{ path: ["edge"], message }, ...problems];
 }
 
-function proxiedProblems({ processes, complete }: Pool): Problem[] {
+function proxiedProblems({ processes, complete }: Pool): PoolProblem[] {
   const proxied = Object.keys(processes).filter((id) => processes[id]?.policy === "proxied");
   const unsure = !complete || Object.values(processes).some(({ policy }) => policy === undefined);
   if (proxied.length === 1 || (proxied.length === 0 && unsure)) return [];
@@ -148,15 +148,15 @@ function proxiedProblems({ processes, complete }: Pool): Problem[] {
   ];
 }
 
-function policyProblems(id: string, draft: Draft): Problem[] {
+function policyProblems(id: string, draft: Draft): PoolProblem[] {
   const { policy, command, shell, port, replicas, health } = draft;
-  const at = (property: string, message: string): Problem => ({ path: ["processes", id, property], message });
-  const problems: Problem[] = [];
+  const at = (property: string, message: string): PoolProblem => ({ path: ["processes", id, property], message });
+  const problems: PoolProblem[] = [];
   if (shell && Array.isArray(command))
     problems.push(at("shell", "shell: true goes with a command string: join the list, or leave shell out"));
   if (shell === false && typeof command === "string")
     problems.push(
-      at("command", `${shown(command)} is one string: write it as a list of arguments, or add shell: true`),
+      at("command", `${quoteValue(command)} is one string: write it as a list of arguments, or add shell: true`),
     );
   if (replicas !== undefined && replicas > 1 && policy === "singleton")
     problems.push(
@@ -190,7 +190,7 @@ function mayHavePort({ policy, port }: Pick<Draft, "policy" | "port">): boolean 
   return policy === undefined || port === "unsure" || hasPort({ policy, port });
 }
 
-function textProblems(id: string, draft: Draft, { ported, release }: Pool, secrets: readonly string[]): Problem[] {
+function textProblems(id: string, draft: Draft, { ported, release }: Pool, secrets: readonly string[]): PoolProblem[] {
   const known = {
     ported,
     hasPort: mayHavePort(draft),
@@ -229,11 +229,11 @@ function commandsOf({ raw }: Draft): { path: string[]; command: unknown[] }[] {
   ].flatMap(({ path, command }) => (Array.isArray(command) ? [{ path, command }] : []));
 }
 
-/** What a shell reads as itself, without quotes. */
+/** Characters that a shell reads as themselves, without quotes. */
 const SHELL_SAFE = /^[A-Za-z0-9@%_+=:,./-]*$/;
 
 /** Facts of free text that a shell would split or run, such as a revision named `$(reboot)`. */
-function shellProblems({ shell, command }: Draft, release: Record<string, unknown>): Problem[] {
+function shellProblems({ shell, command }: Draft, release: Record<string, unknown>): PoolProblem[] {
   if (!shell || typeof command !== "string") return [];
   const facts = [
     { template: "release.path", value: release.path, variable: "SLUICE_RELEASE_PATH" },
@@ -244,12 +244,12 @@ function shellProblems({ shell, command }: Draft, release: Record<string, unknow
     .filter(({ template, value }) => used.has(template) && typeof value === "string" && !SHELL_SAFE.test(value))
     .map(({ template, value, variable }) => ({
       path: ["command"],
-      message: `{{${template}}} is ${shown(value)}, which the shell would split or run: write "$${variable}" instead, with the quotes`,
+      message: `{{${template}}} is ${quoteValue(value)}, which the shell would split or run: write "$${variable}" instead, with the quotes`,
     }));
 }
 
-/** What would be refused only by the size of the request. */
-function environmentProblems({ processes }: Pool): Problem[] {
+/** Problems that only the size limit of requests would catch. */
+function environmentProblems({ processes }: Pool): PoolProblem[] {
   const sizes = Object.entries(processes).map(([id, { env }]): [string, number] => {
     const bytes = Object.entries(env).reduce((sum, [name, value]) => sum + bytesOf(name) + bytesOf(value), 0);
     return [id, bytes];
@@ -265,8 +265,8 @@ function bytesOf(text: unknown): number {
   return typeof text === "string" ? Buffer.byteLength(text) : 0;
 }
 
-function rangeProblems({ from, to, processes, inPlace }: Pool): Problem[] {
-  const problems: Problem[] = [];
+function rangeProblems({ from, to, processes, inPlace }: Pool): PoolProblem[] {
+  const problems: PoolProblem[] = [];
   if (from !== undefined && from < FIRST_UNPRIVILEGED_PORT)
     problems.push({
       path: ["ports", "from"],
@@ -290,7 +290,7 @@ function rangeProblems({ from, to, processes, inPlace }: Pool): Problem[] {
 }
 
 /** Services' ports lie outside the range, and each belongs to one service. */
-function fixedPortProblems({ from, to, processes }: Pool): Problem[] {
+function fixedPortProblems({ from, to, processes }: Pool): PoolProblem[] {
   const owners = new Map<number, string>();
   return Object.entries(processes).flatMap(([id, { policy, port }]) => {
     if (typeof port !== "number" || policy !== "service") return [];

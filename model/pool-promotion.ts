@@ -3,8 +3,8 @@ import { identityOf, sameValue } from "./identity";
 import type { Generation, Runnable, TemplateState } from "./pool-generation";
 import { replicaKeys } from "./pool-instances";
 import { takesFromRange } from "./pool-ports";
-import type { Fate, PoolShare } from "./pool-share";
-import { orderOf, type PoolState, type SplitSpec } from "./pool-state";
+import type { CandidateOutcome, PoolShare } from "./pool-share";
+import { orderOf, type PoolState, type SpecWithoutSecrets } from "./pool-state";
 import { orderAfter } from "./release-order";
 
 /**
@@ -13,7 +13,7 @@ import { orderAfter } from "./release-order";
  */
 
 /** A pool that has never run anything. */
-export function newPool(spec: SplitSpec): PoolState {
+export function newPool(spec: SpecWithoutSecrets): PoolState {
   return {
     settings: settingsOf(spec),
     serving: "current",
@@ -24,7 +24,7 @@ export function newPool(spec: SplitSpec): PoolState {
   };
 }
 
-function settingsOf(spec: SplitSpec): PoolState["settings"] {
+function settingsOf(spec: SpecWithoutSecrets): PoolState["settings"] {
   const { strategy, edge, ports, balance, retry, drainDeadline, retain, takeover } = spec;
   return {
     strategy,
@@ -38,40 +38,41 @@ function settingsOf(spec: SplitSpec): PoolState["settings"] {
   };
 }
 
-/** What a spec means for a pool: a new generation side by side, or the same one with other live settings. */
-export function isNewGeneration(state: PoolState | undefined, spec: SplitSpec): boolean {
+/** Whether a spec begins a new generation side by side, or keeps the current one with other live settings. */
+export function isNewGeneration(state: PoolState | undefined, spec: SpecWithoutSecrets): boolean {
   return !isOf(state?.current, spec);
 }
 
-function isOf(side: Generation | undefined, what: Runnable): side is Generation {
-  return side !== undefined && identityOf(side) === identityOf(what);
+function isOf(generation: Generation | undefined, what: Runnable): generation is Generation {
+  return generation !== undefined && identityOf(generation) === identityOf(what);
 }
 
 /**
- * The pool with the spec's release as candidate beside the current one.
+ * The pool with the spec's release as the next one beside the current one.
  *
  * @param allocate gives a port for a replica key of a generation, or throws when the range is exhausted: the port that a
  *   process of this key and generation still holds (one that was scaled away and drains is wanted again as it is), else a free one
  * @param options.above highest generation whose processes are still on the host: an undone promotion leaves no trace in
  *   the state, but its processes may still be draining, and none of their ids may be given again
- * @param options.canary what to try beside it; what is tried already, and is to be the candidate now, becomes that with the
- *   processes that it has. @default none
- * @param options.down services that are down: they are the candidate's from its start, with the replicas that they have. @default none
+ * @param options.candidate the candidate beside it; a running one that is to be the next release becomes that with
+ *   the processes that it has. @default none
+ * @param options.down services that are down: they are the next release's from its start, with the replicas that they
+ *   have. @default none
  */
 export function begin(
   state: PoolState,
-  spec: SplitSpec,
+  spec: SpecWithoutSecrets,
   allocate: (key: string, generation: number) => number,
   {
     above = 0,
-    canary,
+    candidate: declaredCandidate,
     down = new Set(),
-  }: { above?: number; canary?: Runnable | undefined; down?: ReadonlySet<string> } = {},
+  }: { above?: number; candidate?: Runnable | undefined; down?: ReadonlySet<string> } = {},
 ): PoolState {
-  const tried = state.canary?.generation;
+  const candidateBefore = state.candidate?.generation;
   let newest = Math.max(state.lastGeneration, above);
   const generationOf = ({ release, processes }: Runnable): Generation => {
-    const known = [state.current, tried].find((side) => isOf(side, { release, processes }));
+    const known = [state.current, candidateBefore].find((generation) => isOf(generation, { release, processes }));
     if (known === undefined) newest += 1;
     const number = known?.number ?? newest;
     const ports = portKeys({ processes, strategy: spec.strategy }).map((key, index) => [
@@ -80,101 +81,102 @@ export function begin(
     ]);
     return { number, release, processes, ports: Object.fromEntries(ports) };
   };
-  const candidate = generationOf(spec);
-  const beside = canary === undefined ? undefined : generationOf(canary);
-  const begun = servicesOf(candidate).flatMap(([id, service]): [string, PoolState["services"][string]][] => {
+  const next = generationOf(spec);
+  const beside = declaredCandidate === undefined ? undefined : generationOf(declaredCandidate);
+  const begun = servicesOf(next).flatMap(([id, service]): [string, PoolState["services"][string]][] => {
     const before = state.services[id];
     if (before === undefined) return [[id, service]];
     const { replicas } = before.template;
     return down.has(id) ? [[id, { ...service, template: { ...service.template, replicas } }]] : [];
   });
-  const { canary: before, withdrawn: _, ...rest } = state;
-  // What becomes the candidate keeps its share until the switch.
-  const kept = beside === undefined ? before?.generation.number === candidate.number : tried?.number === beside.number;
-  const next = before !== undefined && kept ? { ...before, generation: beside ?? candidate } : undefined;
-  const started = next ?? (beside === undefined ? undefined : { generation: beside });
-  const leaves = tried !== undefined && ![candidate.number, beside?.number].includes(tried.number);
+  const { candidate: before, withdrawn: _, ...rest } = state;
+  // A candidate that becomes the next release keeps its share until the switch.
+  const keepsShare =
+    beside === undefined ? before?.generation.number === next.number : candidateBefore?.number === beside.number;
+  const promotedCandidate = before !== undefined && keepsShare ? { ...before, generation: beside ?? next } : undefined;
+  const startedCandidate = promotedCandidate ?? (beside === undefined ? undefined : { generation: beside });
+  const leaves = candidateBefore !== undefined && ![next.number, beside?.number].includes(candidateBefore.number);
   return {
     ...rest,
     settings: settingsOf(spec),
-    candidate,
-    ...(started === undefined ? {} : { canary: started }),
-    ...(leaves ? { outgoing: tried } : {}),
+    next,
+    ...(startedCandidate === undefined ? {} : { candidate: startedCandidate }),
+    ...(leaves ? { retiring: candidateBefore } : {}),
     services: { ...state.services, ...Object.fromEntries(begun) },
-    lastGeneration: Math.max(state.lastGeneration, candidate.number, beside?.number ?? 0),
+    lastGeneration: Math.max(state.lastGeneration, next.number, beside?.number ?? 0),
   };
 }
 
 /** Keys of the replicas that have a port of the range; in place, that of the proxied process is the first. */
-function portKeys({ processes, strategy }: Pick<SplitSpec, "processes" | "strategy">): string[] {
-  const place = ({ policy }: TemplateState) => (strategy === "in-place" && policy === "proxied" ? 0 : 1);
+function portKeys({ processes, strategy }: Pick<SpecWithoutSecrets, "processes" | "strategy">): string[] {
+  const rank = ({ policy }: TemplateState) => (strategy === "in-place" && policy === "proxied" ? 0 : 1);
   return Object.entries(processes)
     .filter(([, template]) => takesFromRange(template))
-    .toSorted(([, one], [, other]) => place(one) - place(other))
+    .toSorted(([, one], [, other]) => rank(one) - rank(other))
     .flatMap(([id, template]) => replicaKeys(id, template));
 }
 
-/** The pool with the edge's traffic on the candidate. */
+/** The pool with the edge's traffic on the next release. */
 export function switched(state: PoolState): PoolState {
-  if (state.candidate === undefined) return state;
-  return { ...state, serving: "candidate" };
+  if (state.next === undefined) return state;
+  return { ...state, serving: "next" };
 }
 
-/** The pool with service templates refreshed and singletons on the candidate's side. */
+/** The pool with service templates refreshed and the next release's singletons. */
 export function followed(state: PoolState): PoolState {
-  if (state.candidate === undefined) return state;
-  return { ...state, services: Object.fromEntries(servicesOf(state.candidate)), singletonsOf: "candidate" };
+  if (state.next === undefined) return state;
+  return { ...state, services: Object.fromEntries(servicesOf(state.next)), singletonsOf: "next" };
 }
 
-/** The pool with a share of its requests on the release that is tried. */
+/** The pool with a share of its requests on the candidate. */
 export function shared(state: PoolState, share: PoolShare): PoolState {
-  const { canary } = state;
-  if (canary === undefined || sameValue(canary.share, share)) return state;
-  return { ...state, canary: { generation: canary.generation, share } };
+  const { candidate } = state;
+  if (candidate === undefined || sameValue(candidate.share, share)) return state;
+  return { ...state, candidate: { generation: candidate.generation, share } };
 }
 
 /**
- * The pool without the release that is tried, which gets no more requests and runs until the commit.
+ * The pool without its candidate, which gets no more requests and runs until the commit.
  *
- * @param breach why it is not tried any more, where that is no choice
+ * @param breach why it ends, if that is no choice
  */
 export function withdrawn(state: PoolState, breach?: { why: string; at: Date }): PoolState {
-  const { canary, ...rest } = state;
-  if (canary === undefined) return state;
-  const { generation } = canary;
+  const { candidate, ...rest } = state;
+  if (candidate === undefined) return state;
+  const { generation } = candidate;
   const note = breach && { release: generation.release.id, why: breach.why, at: breach.at.toISOString() };
-  return { ...rest, outgoing: generation, ...(note === undefined ? {} : { withdrawn: note }) };
+  return { ...rest, retiring: generation, ...(note === undefined ? {} : { withdrawn: note }) };
 }
 
-/** What becomes of the release that is tried, by what is declared. Nothing where none is tried. */
-export function fateOfTried(
+/** Outcome of the running candidate by the declaration. Undefined if there is no candidate. */
+export function candidateOutcome(
   state: PoolState | undefined,
-  { spec, canary }: { spec: Runnable; canary?: Runnable | undefined },
-): Fate | undefined {
-  const tried = state?.canary?.generation;
-  if (tried === undefined) return undefined;
-  if (isOf(tried, spec)) return "serves";
-  return canary !== undefined && isOf(tried, canary) ? "stays" : "ends";
+  { spec, candidate: declared }: { spec: Runnable; candidate?: Runnable | undefined },
+): CandidateOutcome | undefined {
+  const candidate = state?.candidate?.generation;
+  if (candidate === undefined) return undefined;
+  if (isOf(candidate, spec)) return "serves";
+  return declared !== undefined && isOf(candidate, declared) ? "stays" : "ends";
 }
 
-/** The pool after its commit: the candidate is current, and the old release is retained within bounds. */
+/** The pool after its commit: the next release is current, and the old one is retained within bounds. */
 export function finished(state: PoolState, now: Date): PoolState {
-  const { candidate, current, canary: tried, outgoing, ...rest } = state;
-  if ([candidate, tried, outgoing].every((side) => side === undefined)) return state;
-  const canary =
-    tried === undefined || tried.generation.number === candidate?.number
+  const { next, current, candidate: candidateBefore, retiring, ...rest } = state;
+  if ([next, candidateBefore, retiring].every((generation) => generation === undefined)) return state;
+  const candidate =
+    candidateBefore === undefined || candidateBefore.generation.number === next?.number
       ? {}
-      : { canary: { ...tried, since: tried.since ?? now.toISOString() } };
-  if (candidate === undefined) return { ...rest, ...(current === undefined ? {} : { current }), ...canary };
-  const left = current !== undefined && current.number !== candidate.number ? [retire(current, now)] : [];
+      : { candidate: { ...candidateBefore, since: candidateBefore.since ?? now.toISOString() } };
+  if (next === undefined) return { ...rest, ...(current === undefined ? {} : { current }), ...candidate };
+  const left = current !== undefined && current.number !== next.number ? [retire(current, now)] : [];
   return {
     ...rest,
-    ...canary,
-    current: candidate,
+    ...candidate,
+    current: next,
     serving: "current",
     singletonsOf: "current",
-    order: orderAfter(orderOf(state), candidate.release.id),
-    retained: pruned([...left, ...state.retained], candidate.release.id, state.settings.retain, now),
+    order: orderAfter(orderOf(state), next.release.id),
+    retained: pruned([...left, ...state.retained], next.release.id, state.settings.retain, now),
   };
 }
 
@@ -202,7 +204,7 @@ function servicesOf({ release, number, processes }: Generation): [string, PoolSt
     .map(([id, template]) => [id, { release, generation: number, template }]);
 }
 
-/** Whether a pool's candidate takes it back to a release that it had before. */
-export function isRollback({ candidate, retained }: PoolState): boolean {
-  return candidate !== undefined && retained.some(({ release: { id } }) => id === candidate.release.id);
+/** Whether a pool's next release takes it back to one that it had before. */
+export function isRollback({ next, retained }: PoolState): boolean {
+  return next !== undefined && retained.some(({ release: { id } }) => id === next.release.id);
 }

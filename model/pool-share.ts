@@ -14,19 +14,22 @@ import { splitOf, staged, unknownStage } from "./stages";
  * Finishing makes it the stable release with the processes that it has.
  */
 
-const drawn = z.strictObject({
-  /** What keeps a client on its side. A route that leads here and is sticky by cookie needs a cookie of another name. @default "none" */
+const assigned = z.strictObject({
+  /**
+   * How a client is kept on its side. A route that leads here and is sticky by cookie needs a cookie of another name.
+   * @default "none"
+   */
   sticky: sticky.default({ by: "none" }),
   /** A header with which testers reach the candidate whatever its share is. @default none */
   testers: testers.optional(),
 });
 
 /** The share of a pool's requests that goes to its candidate, as an agent has it. */
-export const poolShare = drawn.extend({ split });
+export const poolShare = assigned.extend({ split });
 export type PoolShare = z.output<typeof poolShare>;
 
-/** What a program says of a pool's candidate. */
-export const poolCanary = drawn.extend({
+/** A pool's candidate as a program declares it. */
+export const poolCanary = assigned.extend({
   /** The release to try beside the pool's `release`. It runs from the first stage on. */
   release,
   /** Its processes, all of them, where they are not those of the pool: another environment, command or health. @default the pool's */
@@ -84,25 +87,28 @@ export function shareAt({ sticky, testers }: PoolCanary, split: number): PoolSha
 }
 
 /** A pool as far as its candidate is concerned. */
-interface Tried extends Pick<PoolSpec, "release" | "processes"> {
+interface PoolWithCandidate extends Pick<PoolSpec, "release" | "processes"> {
   canary?: PoolCanary | undefined;
 }
 
-/** What becomes of the release that is tried: it serves, it is tried on, or it ends. */
-export type Fate = "serves" | "stays" | "ends";
+/** Outcome of a candidate in an update: it becomes the stable release, it stays a candidate, or it ends. */
+export type CandidateOutcome = "serves" | "stays" | "ends";
 
-/** What runs of a pool's candidate; nothing where none is declared. */
-export function candidateOf({ processes, canary }: Tried): Pick<PoolSpec, "release" | "processes"> | undefined {
+/** Release and processes of a pool's candidate; undefined if none is declared. */
+export function candidateOf({
+  processes,
+  canary,
+}: PoolWithCandidate): Pick<PoolSpec, "release" | "processes"> | undefined {
   return canary && { release: canary.release, processes: canary.processes ?? processes };
 }
 
 /** The share that a declared candidate already has; one that differs in anything but live settings begins without requests. */
-export function candidateShareBefore(before: Tried | undefined, after: Tried): number {
+export function candidateShareBefore(before: PoolWithCandidate | undefined, after: PoolWithCandidate): number {
   return isSame(before && candidateOf(before), candidateOf(after)) ? candidateShare(before?.canary) : 0;
 }
 
-/** Whether what a pool is to run is what was tried before, whose processes become the stable ones. */
-export function isFinishing(before: Tried | undefined, after: Tried): boolean {
+/** Whether a pool's former candidate becomes its stable release, with its processes. */
+export function isFinishing(before: PoolWithCandidate | undefined, after: PoolWithCandidate): boolean {
   return candidateShare(before?.canary) > 0 && isSame(before && candidateOf(before), after);
 }
 

@@ -18,12 +18,12 @@ const settings = z.strictObject({
 
 export const poolState = z.strictObject({
   settings,
-  /** What serves. */
+  /** The generation that serves. */
   current: generation.optional(),
-  /** What is being promoted, inside a transaction only. */
-  candidate: generation.optional(),
-  /** A release that is tried beside what serves, and the share of the requests that it takes. */
-  canary: z
+  /** The generation that is being promoted, inside a transaction only. */
+  next: generation.optional(),
+  /** The candidate beside the serving release, and its share of the requests. */
+  candidate: z
     .strictObject({
       generation,
       /** Nothing until it takes part. */
@@ -32,14 +32,14 @@ export const poolState = z.strictObject({
       since: z.iso.datetime().optional(),
     })
     .optional(),
-  /** A former {@link canary}, which runs until the commit so that an undo finds it, inside a transaction only. */
-  outgoing: generation.optional(),
-  /** A release whose trial ended in a breach, until the next one begins. */
+  /** A former {@link candidate}, which runs until the commit so that an undo finds it, inside a transaction only. */
+  retiring: generation.optional(),
+  /** A candidate that a breach ended, until the next one begins. */
   withdrawn: z.strictObject({ release: releaseId, why: z.string(), at: z.iso.datetime() }).optional(),
-  /** Which side takes the edge's traffic. */
-  serving: z.enum(["current", "candidate"]),
-  /** Which side's singletons run. */
-  singletonsOf: z.enum(["current", "candidate"]),
+  /** Generation that takes the edge's traffic. */
+  serving: z.enum(["current", "next"]),
+  /** Generation whose singletons run. */
+  singletonsOf: z.enum(["current", "next"]),
   /** The service processes, each with the newest good release's template. */
   services: z.record(z.string(), z.strictObject({ release, generation: z.int(), template: templateState })),
   /** Ids of its releases in the order of their first promotion. @default of before that was kept: what is retained, then the current one */
@@ -52,7 +52,7 @@ export const poolState = z.strictObject({
 export type PoolState = z.output<typeof poolState>;
 
 /** A pool spec as the agent gets it: secret environment values taken out. */
-export type SplitSpec = Omit<PoolSpec, "processes"> & { processes: Record<string, TemplateState> };
+export type SpecWithoutSecrets = Omit<PoolSpec, "processes"> & { processes: Record<string, TemplateState> };
 
 /** Ids of a pool's releases in the order of their first promotion. */
 export function orderOf({ order, retained, current }: PoolState): string[] {
@@ -61,8 +61,8 @@ export function orderOf({ order, retained, current }: PoolState): string[] {
 }
 
 /** All generations that run, what is promoted last: of one that is there twice, its settings hold. */
-export function sidesOf({ current, candidate, canary, outgoing }: PoolState): Generation[] {
-  return [current, outgoing, canary?.generation, candidate].filter((side) => side !== undefined);
+export function generationsOf({ current, next, candidate, retiring }: PoolState): Generation[] {
+  return [current, retiring, candidate?.generation, next].filter((generation) => generation !== undefined);
 }
 
 export function isInPlace({ settings: { strategy } }: Pick<PoolState, "settings">): boolean {
@@ -71,7 +71,12 @@ export function isInPlace({ settings: { strategy } }: Pick<PoolState, "settings"
 
 /** Every port of the pool's range that is in use, with its user. */
 export function takenPorts(state: PoolState): { port: number; key: string; release: string; generation: number }[] {
-  return sidesOf(state).flatMap((side) =>
-    Object.entries(side.ports).map(([key, port]) => ({ port, key, release: side.release.id, generation: side.number })),
+  return generationsOf(state).flatMap((generation) =>
+    Object.entries(generation.ports).map(([key, port]) => ({
+      port,
+      key,
+      release: generation.release.id,
+      generation: generation.number,
+    })),
   );
 }

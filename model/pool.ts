@@ -27,7 +27,9 @@ export const poolProperties = z.strictObject({
   processes: z.record(name, processTemplate),
   /** How a replica is chosen. @default "roundrobin". Change: hitless reload. */
   balance: z.enum(["roundrobin", "leastconn", "random"]).default("roundrobin"),
-  /** What is sent again to another replica, see {@link retry}. @default "connection". Change: hitless reload. */
+  /**
+   * Requests that are sent again to another replica, see {@link retry}. @default "connection". Change: hitless reload.
+   */
   retry: retry.default("connection"),
   /** Time that a release which leaves has to finish its requests and WebSockets. @default "1 minute". Change: live. */
   drainDeadline: duration({ max: "7 days" }).default("1 minute"),
@@ -39,8 +41,9 @@ export const poolProperties = z.strictObject({
     })
     .prefault({}),
   /**
-   * Processes of the world before Sluice that must not run beside this pool's: they end just before its singletons start (in
-   * place: before anything starts), and run again where the change fails. @default none. Change: at the next promotion.
+   * Existing processes, started without Sluice, that must not run beside this pool's: they end just before its
+   * singletons start (in place: before anything starts), and run again where the change fails. @default none. Change:
+   * at the next promotion.
    */
   takeover: takeover.optional(),
 });

@@ -1,6 +1,6 @@
 /**
- * The life of a pool's process, as everybody shows it: its states, what can happen to it, and why. One function says which
- * state follows; whatever it does not name does not change the state.
+ * The state machine of a pool's process: its states, its changes, and their reasons. One function says which state
+ * follows; whatever it does not name does not change the state.
  */
 
 /**
@@ -24,7 +24,7 @@ export const REASONS = ["deploy", "rollback", "crash", "manual", "memory", "unhe
 export type Reason = (typeof REASONS)[number];
 
 /**
- * What happens to a process: `launch`, it is started; `up`, it came up; `quiet`, `drain` and `stop`, the steps of its end;
+ * Changes of a process: `launch`, it is started; `up`, it came up; `quiet`, `drain` and `stop`, the steps of its end;
  * `keep`, it is wanted again; `gone`, nothing is left of it; `wait`, it will be started later; `give-up`, it will not.
  */
 export const PROCESS_CHANGES = ["launch", "up", "quiet", "drain", "stop", "keep", "gone", "wait", "give-up"] as const;

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { duration } from "./duration";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { restartPolicy } from "./restart";
 import { account, handover, health, lifecycle, limits, memory, output, text } from "./supervision";
 
@@ -12,10 +12,10 @@ const variable = z
   .max(256)
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, {
     error: ({ input }) =>
-      `${shown(input)} is not the name of an environment variable: use letters, digits and "_", no digit first`,
+      `${quoteValue(input)} is not the name of an environment variable: use letters, digits and "_", no digit first`,
   })
   .refine((key) => !key.startsWith("SLUICE_"), {
-    error: ({ input }) => `${shown(input)} is Sluice's own to set: use a name that does not start with SLUICE_`,
+    error: ({ input }) => `${quoteValue(input)} is Sluice's own to set: use a name that does not start with SLUICE_`,
   });
 
 const signal = z.enum(["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"]);
@@ -30,7 +30,7 @@ export const processTemplate = z.strictObject({
   command: z.union([z.array(text).min(1).max(256), text.min(1)], {
     error: ({ input }) => {
       const odd = Array.isArray(input) ? input.findIndex((item) => typeof item !== "string") : -1;
-      const what = odd >= 0 ? `argument ${odd} is not a text` : `${shown(input)} is not a command`;
+      const what = odd >= 0 ? `argument ${odd} is not a text` : `${quoteValue(input)} is not a command`;
       return `${what}: give a list of texts, such as ["node", "server.js"], or one text with shell: true`;
     },
   }),
@@ -51,12 +51,12 @@ export const processTemplate = z.strictObject({
   user: account.optional(),
   /** Group to run as. @default the user's own. Change: new release. */
   group: account.optional(),
-  /** What the kernel lets it have. Change: new release. */
+  /** Limits that the kernel enforces on it. Change: new release. */
   limits: limits.prefault({}),
   /** `true`: a port from the pool's range (a proxied process always has one); a number: this port (services only). @default none */
   port: z
     .union([z.boolean(), z.int().min(FIRST_UNPRIVILEGED_PORT).max(65_535)], {
-      error: ({ input }) => `${shown(input)} is not a port: give true, or a service's own port as a number`,
+      error: ({ input }) => `${quoteValue(input)} is not a port: give true, or a service's own port as a number`,
     })
     .optional(),
   /** How its health is known; required for a proxied process. Change: new release. */

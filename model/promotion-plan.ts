@@ -1,11 +1,11 @@
-import { shown } from "./explain";
 import { LIVE_PROPERTIES, sameValue, templateIdentity } from "./identity";
+import { quoteValue } from "./messages";
 import type { PoolSpec } from "./pool";
 import { replicaKeys } from "./pool-instances";
-import { candidateOf, type Fate, isFinishing, type PoolCanary } from "./pool-share";
+import { type CandidateOutcome, candidateOf, isFinishing, type PoolCanary } from "./pool-share";
 import type { ProcessState } from "./process-state";
 import type { ProcessTemplate } from "./process-template";
-import { explainWalk, type Walk } from "./stages";
+import { describeRollout, type Rollout } from "./stages";
 import type { Health } from "./supervision";
 
 type Spec = Pick<PoolSpec, "release" | "processes" | "drainDeadline"> & { canary?: PoolCanary | undefined };
@@ -20,7 +20,7 @@ export interface DownReplica {
 const UNDO = "if anything fails before the end, everything is put back as it was and the update fails";
 
 /**
- * What an update of a pool will do, in sentences for a preview.
+ * Describes an update of a pool, in sentences for a preview.
  *
  * @param before the pool as it was declared at the last update; undefined for a new one
  * @param down what is down of its services
@@ -61,21 +61,25 @@ export function promotionPlan(before: Spec | undefined, after: Spec, down: reado
 }
 
 /**
- * What an update does with the release that is tried, in sentences for a preview.
+ * Describes an update of a pool's candidate, in sentences for a preview.
  *
- * @param before the release that is tried now, and what becomes of it; nothing where none is
- * @param walk the way to its stage
+ * @param before the current candidate and its outcome; undefined if there is none
+ * @param rollout the rollout to its stage
  */
-export function canaryPlan(before: { release: string; fate: Fate } | undefined, after: Spec, walk: Walk): string[] {
+export function candidatePlan(
+  before: { release: string; outcome: CandidateOutcome } | undefined,
+  after: Spec,
+  rollout: Rollout,
+): string[] {
   const { canary } = after;
-  const ends = before?.fate === "ends" || (before?.fate === "stays" && walk.to.split === 0);
+  const ends = before?.outcome === "ends" || (before?.outcome === "stays" && rollout.to.split === 0);
   const off = ends
     ? [`the candidate ${before.release} loses its requests at once, without gates, then drains and stops`]
     : [];
-  if (canary === undefined || walk.to.split === 0) return off;
+  if (canary === undefined || rollout.to.split === 0) return off;
   const title = `starts release ${canary.release.id} beside it as its candidate${differing(after)}`;
-  const starts = before?.fate === "stays" ? [] : [title, ...healthLines(candidateOf(after) ?? after)];
-  return [...off, ...starts, ...explainWalk(walk, canary)];
+  const starts = before?.outcome === "stays" ? [] : [title, ...healthLines(candidateOf(after) ?? after)];
+  return [...off, ...starts, ...describeRollout(rollout, canary)];
 }
 
 /** Names the processes in which a candidate is not as the pool. */
@@ -96,15 +100,15 @@ function keysOf({ processes }: Spec, policies: readonly ProcessTemplate["policy"
 
 function healthLines({ processes }: Pick<Spec, "processes">): string[] {
   return Object.entries(processes).flatMap(([id, { health }]) =>
-    health === undefined ? [] : [`${id} must ${wellSaid(health)} within ${health.deadline} of its start`],
+    health === undefined ? [] : [`${id} must ${capitalised(health)} within ${health.deadline} of its start`],
   );
 }
 
-function wellSaid({ path, tcp, command, line }: Health): string {
+function capitalised({ path, tcp, command, line }: Health): string {
   if (path !== undefined) return `answer GET ${path} well`;
   if (tcp !== undefined) return "take connections on its port";
   if (command !== undefined) return `be well as ${command[0]} says`;
-  return `print ${shown(line)}`;
+  return `print ${quoteValue(line)}`;
 }
 
 /** Processes whose template differs in what is not live. */
@@ -134,7 +138,7 @@ function propertyOf(template: ProcessTemplate, property: string): unknown {
 }
 
 /**
- * What a release does about services that are down.
+ * Says how a release treats services that are down.
  *
  * @param pool said of them, where that is not clear
  */
@@ -151,7 +155,7 @@ export function downLines(
   );
 }
 
-/** What a promotion means for services, which outlive releases. */
+/** Describes what a promotion changes for services, which outlive releases. */
 function serviceLines(before: Spec, after: Spec, down: readonly DownReplica[]): string[] {
   return Object.entries(after.processes).flatMap(([id, template]) => {
     const old = before.processes[id];

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { type Duration, duration, milliseconds } from "./duration";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 
 const metricName = z.string().regex(/^[a-zA-Z_:][a-zA-Z0-9_:]*$/, {
-  error: ({ input }) => `${shown(input)} is not the name of a metric: use letters, digits, "_" and ":"`,
+  error: ({ input }) => `${quoteValue(input)} is not the name of a metric: use letters, digits, "_" and ":"`,
 });
 const labels = z.record(z.string().regex(/^[a-zA-Z_][a-zA-Z0-9_]*$/), z.string());
 const over = duration({ min: "1 second", max: "30 days" }).default("5 minutes");
@@ -25,7 +25,7 @@ export const errorRatioTemplate = z.strictObject({
   /** Name of the counter of all requests. */
   metric: metricName,
   labels: labels.default({}),
-  /** What the errors have in addition, as regular expressions. @default code "5.." */
+  /** Further labels of errors, as regular expressions. @default code "5.." */
   errors: labels.default({ code: "5.." }),
   over,
 });
@@ -74,7 +74,7 @@ export function comparisonOf(text: string): Comparison {
 }
 
 function notCompared(text: string): string {
-  return `${shown(text)} is not a comparison: write a sign, a number and, where the value has one, its unit (ms, s or %), such as "< 500 ms"`;
+  return `${quoteValue(text)} is not a comparison: write a sign, a number and, where the value has one, its unit (ms, s or %), such as "< 500 ms"`;
 }
 
 /** Whether a value compares as it must; NaN never does. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { releaseNeeds } from "./migration-set";
 import { absolutePath, hasControl, releaseId } from "./names";
 
@@ -13,7 +13,7 @@ export const release = z.strictObject({
     .string()
     .max(200)
     .refine((value) => !hasControl(value), {
-      error: ({ input }) => `${shown(input)} holds a control character: remove it`,
+      error: ({ input }) => `${quoteValue(input)} holds a control character: remove it`,
     })
     .optional(),
   ...releaseNeeds,

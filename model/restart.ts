@@ -18,7 +18,7 @@ export const restartPolicy = z.strictObject({
 });
 export type RestartPolicy = z.output<typeof restartPolicy>;
 
-/** What to do after an end that nobody asked for. */
+/** Decision after an exit that nobody asked for. */
 export interface RestartDecision {
   /** When restarts were due to ends like this one, this one included, in milliseconds since the epoch: within the window only. */
   history: number[];

@@ -1,11 +1,11 @@
 import { z } from "zod";
 import { urlPath } from "./backend";
-import { shown } from "./explain";
 import { judgesMirror } from "./gate";
+import { quoteValue } from "./messages";
 import { mirror, sample } from "./mirror";
 import { name } from "./names";
 import { split } from "./split";
-import { type Place, STABLE, splitOf, staged, stageName, unknownStage } from "./stages";
+import { STABLE, type StagePosition, splitOf, staged, stageName, unknownStage } from "./stages";
 
 /** Most headers that one match looks at. */
 const MAX_HEADERS = 8;
@@ -16,24 +16,27 @@ const HOST = new RegExp(`^(?=.{1,253}$)${HOST_LABEL}(?:\\.${HOST_LABEL})*$`);
 
 const host = z.string().regex(HOST, {
   error: ({ input }) =>
-    `${shown(input)} is not a host name: write it in lower case and without a port, such as "api.example.com"`,
+    `${quoteValue(input)} is not a host name: write it in lower case and without a port, such as "api.example.com"`,
 });
 
 const pathPrefix = urlPath.refine((path) => !path.includes("?"), {
-  error: ({ input }) => `${shown(input)} has a query, which is not part of a path: remove it from "?" on`,
+  error: ({ input }) => `${quoteValue(input)} has a query, which is not part of a path: remove it from "?" on`,
 });
 
 const headerName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, {
-  error: ({ input }) => `${shown(input)} is not the name of a header: use letters, digits, "-" and "_"`,
+  error: ({ input }) => `${quoteValue(input)} is not the name of a header: use letters, digits, "-" and "_"`,
 });
 
 /** HAProxy strips spaces around a header's value, so that one with them could never match. */
 const headerValue = z.string().regex(/^[!-~](?:[ -~]{0,254}[!-~])?$/, {
   error: ({ input }) =>
-    `${shown(input)} is not the value of a header: use 1 to 256 printable ASCII characters, without spaces around them`,
+    `${quoteValue(input)} is not the value of a header: use 1 to 256 printable ASCII characters, without spaces around them`,
 });
 
-/** Which requests a route takes: those that fit all of what is given; all requests where nothing is. Change: hitless reload. */
+/**
+ * Selects a route's requests: those that meet every given condition; all requests if none is given. Change: hitless
+ * reload.
+ */
 export const routeMatch = z.strictObject({
   /** Frontends of the edge. @default all of them */
   frontends: z.array(name).min(1).max(MAX_EDGES).optional(),
@@ -52,8 +55,8 @@ export const routeMatch = z.strictObject({
 export type RouteMatch = z.output<typeof routeMatch>;
 
 /**
- * What keeps a client on its side. All but `none` draw a number from what they are named after, so that a client that has
- * gone to the candidate stays there while the split only rises. Change: hitless reload.
+ * How a client is kept on its side. All but `none` draw a number from what they are named after, so that a client that
+ * has gone to the candidate stays there while the split only rises. Change: hitless reload.
  */
 export const sticky = z.discriminatedUnion("by", [
   /** Nothing: each request is drawn for itself. */
@@ -62,7 +65,8 @@ export const sticky = z.discriminatedUnion("by", [
   z.strictObject({
     by: z.literal("cookie"),
     name: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, {
-      error: ({ input }) => `${shown(input)} is not the name of a cookie: use 1 to 64 letters, digits, "-" and "_"`,
+      error: ({ input }) =>
+        `${quoteValue(input)} is not the name of a cookie: use 1 to 64 letters, digits, "-" and "_"`,
     }),
   }),
   /** A header, such as one with a user's id. Requests without it are drawn each for itself. */
@@ -100,7 +104,7 @@ const fields = z.strictObject({
   sample: sample.optional(),
 });
 
-/** What speaks against a route's backends, split left aside. */
+/** Problems of a route's backends, split left aside. */
 function backendIssues({ stable, candidate, testers, mirror }: Partial<z.output<typeof fields>>) {
   const issues: { path: string[]; message: string }[] = [];
   if (candidate !== undefined && candidate === stable)
@@ -127,7 +131,7 @@ export const declaredRoute = fields.extend(staged.shape).superRefine((route, con
     context.addIssue({
       code: "custom",
       path: ["stage"],
-      message: `${shown(route.stage)} needs a candidate: name one, or use "${STABLE}"`,
+      message: `${quoteValue(route.stage)} needs a candidate: name one, or use "${STABLE}"`,
     });
   for (const [stage, { mirror }] of route.stages.entries())
     if (mirror !== undefined && route.mirror === undefined)
@@ -159,7 +163,7 @@ export type DeclaredRouteInput = z.input<typeof declaredRoute>;
 /** The route that a declared one is at a place: with its split, and with what its stage has mirrored. */
 export function routeAt(
   { stages, stage: _stage, onBreach: _onBreach, mirror, ...rest }: DeclaredRoute,
-  { split, stage }: Place,
+  { split, stage }: StagePosition,
 ): RouteSpec {
   const share = stages.find(({ name }) => name === stage)?.mirror;
   return {

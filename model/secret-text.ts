@@ -30,7 +30,7 @@ const KNOWN: readonly (readonly [RegExp, string])[] = [
 const URL_PASSWORD = /\b[a-z][a-z0-9+.-]*:\/\/[^\s/?#:@]*:([^\s/?#@]+)@/i;
 
 /**
- * What secret a text seems to be, or nothing.
+ * Kind of secret that a text seems to be; undefined if it seems to be none.
  *
  * @param name of the variable, option or key that holds it
  */

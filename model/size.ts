@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 
 const UNITS = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const;
 type Unit = keyof typeof UNITS;
@@ -14,7 +14,8 @@ export function bytes(text: Size): number {
   const match = SIZE.exec(text);
   const amount = match?.[1];
   const unit = match?.[2] as Unit | undefined;
-  if (amount === undefined || unit === undefined) throw new Error(`${shown(text)} is not a size such as "512 MiB"`);
+  if (amount === undefined || unit === undefined)
+    throw new Error(`${quoteValue(text)} is not a size such as "512 MiB"`);
   return Math.round(Number(amount) * UNITS[unit]);
 }
 
@@ -30,17 +31,17 @@ export function formatBytes(amount: number): string {
 export function size(bounds: { min: Size; max: Size }): z.ZodType<Size, Size> {
   const [min, max] = [bytes(bounds.min), bytes(bounds.max)];
   const schema = z
-    .string({ error: ({ input }) => `${shown(input)} is not a size: write a text such as "512 MiB"` })
+    .string({ error: ({ input }) => `${quoteValue(input)} is not a size: write a text such as "512 MiB"` })
     .superRefine((text, context) => {
       if (!SIZE.test(text))
         context.addIssue({
           code: "custom",
-          message: `${shown(text)} is not a size: write a number, a space and B, KiB, MiB, GiB or TiB, such as "512 MiB"`,
+          message: `${quoteValue(text)} is not a size: write a number, a space and B, KiB, MiB, GiB or TiB, such as "512 MiB"`,
         });
       else if (bytes(text as Size) < min || bytes(text as Size) > max)
         context.addIssue({
           code: "custom",
-          message: `${shown(text)} is out of range: use ${bounds.min} to ${bounds.max}`,
+          message: `${quoteValue(text)} is out of range: use ${bounds.min} to ${bounds.max}`,
         });
     });
   return schema as unknown as z.ZodType<Size, Size>;

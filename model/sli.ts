@@ -5,7 +5,7 @@ import { backendName, name, releaseId } from "./names";
 /** Stands for the shadow in a backend's place: what it answered to the copies of a route's requests. Users' names hold no underscore. */
 export const SHADOW = "_shadow";
 
-/** Which requests are meant: those that have everything that is named. Copies are meant only where {@link SHADOW} is named. */
+/** Selects requests: those that match every given property. Copies are meant only where {@link SHADOW} is named. */
 const sliSelector = z.strictObject({
   edge: name,
   /** Name of a route. */
@@ -40,7 +40,7 @@ export interface Counts {
   bytes: number;
 }
 
-/** What an edge's meter has recorded of a window. */
+/** Measurements of an edge's meter over a window. */
 export interface SliAnswer {
   /** The window in the meter's own slots: not before what was asked for. In milliseconds since the epoch. */
   from: number;
@@ -63,7 +63,7 @@ export interface SliAnswer {
   now?: number | undefined;
 }
 
-/** What several edges have recorded of the same window. */
+/** Merges the measurements of several edges over the same window. */
 export function mergeAnswers(answers: readonly [SliAnswer, ...SliAnswer[]]): SliAnswer {
   const sum = (pick: (answer: SliAnswer) => number) => answers.reduce((total, answer) => total + pick(answer), 0);
   return {
@@ -93,8 +93,8 @@ export const SLI_METRICS = [...RATIO_METRICS, ...LATENCY_METRICS] as const;
 export type RatioMetric = (typeof RATIO_METRICS)[number];
 export type LatencyMetric = (typeof LATENCY_METRICS)[number];
 /**
- * What a threshold can be about: shares of requests (`5xx`, `4xx`, and `errors`: 5xx or cut off by the server), and
- * latencies to the head of the answer, or with `total` to its last byte.
+ * Metric of a threshold: a share of requests (`5xx`, `4xx`, and `errors`: 5xx or cut off by the server), or a latency
+ * to the head of the answer, or with `total` to its last byte.
  */
 export type SliMetric = RatioMetric | LatencyMetric;
 

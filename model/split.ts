@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 
 /** Parts into which a route's requests are divided: a split of 100 of them is 1 %. */
 export const SPLIT_PARTS = 10_000;
@@ -12,7 +12,7 @@ export type Percent = `${number}%`;
 
 const PERCENT = /^(\d{1,3})(?:\.(\d{1,2}))?%$/;
 
-/** The split, in 1/10,000, that a text such as `33.33%` means; nothing where it is no such text. */
+/** The split, in 1/10,000, that a text such as `33.33%` means; undefined if it is no such text. */
 export function parsePercent(text: string): number | undefined {
   const match = PERCENT.exec(text);
   if (match === null) return undefined;
@@ -28,8 +28,8 @@ export function formatSplit(parts: number): Percent {
 
 /** Schema of a split as people write it. */
 export const percent = z
-  .string({ error: ({ input }) => `${shown(input)} is not a share of the requests: write a text such as "10%"` })
+  .string({ error: ({ input }) => `${quoteValue(input)} is not a share of the requests: write a text such as "10%"` })
   .refine((text) => parsePercent(text) !== undefined, {
     error: ({ input }) =>
-      `${shown(input)} is not a share of the requests: write "0%" to "100%" with at most two decimals, such as "0.01%" or "10%"`,
+      `${quoteValue(input)} is not a share of the requests: write "0%" to "100%" with at most two decimals, such as "0.01%" or "10%"`,
   }) as unknown as z.ZodType<Percent, Percent>;

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { type Duration, duration, formatMilliseconds, milliseconds } from "./duration";
-import { shown } from "./explain";
 import { type Gate, gate, isJudgedBefore, nameOf, SHORTEST_METERED } from "./gate";
 import { describeGate } from "./gate-text";
+import { quoteValue } from "./messages";
 import { formatSplit, type Percent, parsePercent, percent, SPLIT_PARTS } from "./split";
 
 /** Stage in which nothing goes to the candidate. It is always there. */
@@ -19,7 +19,7 @@ const MAX_GATES = 50;
 
 export const stageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9 ._%-]{0,39}$/, {
   error: ({ input }) =>
-    `${shown(input)} is not the name of a stage: use letters, digits, spaces, ".", "_", "%" and "-", at most 40 characters`,
+    `${quoteValue(input)} is not the name of a stage: use letters, digits, spaces, ".", "_", "%" and "-", at most 40 characters`,
 });
 
 const stageFields = z.strictObject({
@@ -32,7 +32,7 @@ const stageFields = z.strictObject({
   /** Share that goes to the route's mirror while it is in this stage. @default the mirror's own share. Change: live */
   mirror: percent.optional(),
   /**
-   * What must hold: `soak` and `parity` before any request goes to this stage, all others through the window.
+   * Conditions: `soak` and `parity` must pass before any request goes to this stage, all others through its window.
    * @default nothing: the window is only waited for
    */
   gates: z.array(gate).max(MAX_GATES).default([]),
@@ -42,7 +42,10 @@ const stage = stageFields.transform(({ name, ...rest }) => ({ name: name ?? rest
 export type Stage = z.output<typeof stage>;
 export type StageInput = z.input<typeof stage>;
 
-/** The stages that a split walks up, each higher than the one before; the first ones may be without requests for the candidate. */
+/**
+ * The stages of a rollout, each with a higher split than the one before; the first ones may be without requests for the
+ * candidate.
+ */
 export const stages = z
   .array(stage)
   .min(1)
@@ -58,9 +61,9 @@ export const stages = z
 
 type Issue = [path: (string | number)[], message: string];
 
-/** What speaks against stages beside each other, and against their gates, as far as those are well-formed. */
+/** Problems of stages beside each other, and of their gates, as far as those are well-formed. */
 function stagesIssues(list: readonly unknown[]): Issue[] {
-  const all = list.map((each) => ({ place: placed.safeParse(each).data, whole: stage.safeParse(each).data }));
+  const all = list.map((each) => ({ place: ranked.safeParse(each).data, whole: stage.safeParse(each).data }));
   return all.flatMap(({ place, whole }, index) => {
     const before = all[index - 1];
     const issues = [...(whole === undefined ? [] : gateIssues(whole)), ...soakIssues(whole?.gates, before?.place)];
@@ -75,26 +78,26 @@ function stagesIssues(list: readonly unknown[]): Issue[] {
   });
 }
 
-/** What says where a stage is, whatever is wrong with the rest of it. */
-const placed = stageFields
+/** Name and split of a stage, read even if the rest of it is malformed. */
+const ranked = stageFields
   .pick({ split: true, name: true })
   .strip()
   .transform(({ name, split }) => ({ name: name ?? split, split }));
-type Placed = z.output<typeof placed>;
+type RankedStage = z.output<typeof ranked>;
 
-function splitIssues({ name, split }: Placed, before: Placed | undefined): string[] {
+function splitIssues({ name, split }: RankedStage, before: RankedStage | undefined): string[] {
   if (parts(split) === 0 && name === split)
     return [`${split} is the stage "${STABLE}", which is always there: remove it, or give it a name`];
   if (before === undefined || rises(before, { split })) return [];
   return [`${split} does not rise: it comes after ${before.split}, put the stages in rising order`];
 }
 
-function nameIssues({ name }: Placed, twin: number): string[] {
-  if (twin >= 0) return [`${shown(name)} is the name of stages[${twin}] already: use another`];
-  return isStable(name) ? [`${shown(name)} is the stage without a candidate: use another name`] : [];
+function nameIssues({ name }: RankedStage, twin: number): string[] {
+  if (twin >= 0) return [`${quoteValue(name)} is the name of stages[${twin}] already: use another`];
+  return isStable(name) ? [`${quoteValue(name)} is the stage without a candidate: use another name`] : [];
 }
 
-function soakIssues(gates: readonly Gate[] | undefined, before: Placed | undefined): Issue[] {
+function soakIssues(gates: readonly Gate[] | undefined, before: RankedStage | undefined): Issue[] {
   if (before === undefined || parts(before.split) > 0) return [];
   return (gates ?? []).flatMap((gate, index): Issue[] =>
     gate.kind === "soak" && gate.source === "meter"
@@ -113,26 +116,26 @@ function rises(before: Pick<Stage, "split">, { split }: Pick<Stage, "split">): b
   return parts(split) > parts(before.split) || parts(split) + parts(before.split) === 0;
 }
 
-/** What a program says of a route's stages. */
+/** The stages of a route as a program declares them. */
 export const staged = z.strictObject({
   stages,
   /** Name of the stage to be in; `stable` (or `0%`) is the rollback. @default "stable" */
   stage: z.string().default(STABLE),
   /**
-   * Where a breach on the way leads: `back` to where the update began, or on to `stable`, without any traffic on the
-   * candidate. @default "back"
+   * Target of a breach: `back` to where the update began, or on to `stable`, without any traffic on the candidate.
+   * @default "back"
    */
   onBreach: z.enum(["back", "stable"]).default("back"),
 });
 export type Staged = z.output<typeof staged>;
 
-/** What speaks against the gates of a stage, by path. */
+/** Problems of a stage's gates, by path. */
 function gateIssues({ gates, split, window }: Stage): Issue[] {
   return gates.flatMap((gate, index) => {
     const issues: Issue[] = [];
     const twin = gates.slice(0, index).findIndex(({ name }) => name !== undefined && name === gate.name);
     if (twin >= 0)
-      issues.push([[index, "name"], `${shown(gate.name)} is the name of gates[${twin}] already: use another`]);
+      issues.push([[index, "name"], `${quoteValue(gate.name)} is the name of gates[${twin}] already: use another`]);
     if (gate.kind !== "sli" || gate.source === "prometheus") return issues;
     if (gate.source === "meter" && parts(split) === 0)
       issues.push([
@@ -161,63 +164,65 @@ function isStable(name: string): boolean {
   return name === STABLE || name === NONE;
 }
 
-/** The split of the stage of a name, in 1/10,000; nothing where there is no such stage. */
+/** The split of the stage of a name, in 1/10,000; undefined if there is no such stage. */
 export function splitOf(stages: readonly Stage[], name: string): number | undefined {
   if (isStable(name)) return 0;
   const found = stages.find((stage) => stage.name === name);
   return found === undefined ? undefined : parts(found.split);
 }
 
-/** Says that there is no stage of a name; nothing where there is one. */
+/** Says that there is no stage of a name; undefined if there is one. */
 export function unknownStage(stages: readonly Stage[], name: string): string | undefined {
   if (splitOf(stages, name) !== undefined) return undefined;
-  return `${shown(name)} is not a stage: use one of ${[STABLE, ...stages.map((stage) => stage.name)].map(shown).join(", ")}`;
+  return `${quoteValue(name)} is not a stage: use one of ${[STABLE, ...stages.map((stage) => stage.name)].map(quoteValue).join(", ")}`;
 }
 
-/** Where a route is: several stages may have the same split, if that is 0. */
-export interface Place {
+/** Position in a rollout: several stages may have the same split, if that is 0. */
+export interface StagePosition {
   /** The candidate's share, in 1/10,000. */
   split: number;
   /** Name of the stage. @default what the split alone says */
   stage?: string | undefined;
 }
 
-/** Where the stage of a name is; nothing where there is no such stage. */
-export function placeOf(stages: readonly Stage[], name: string): Place | undefined {
+/** Position of the stage with a name; undefined if there is no such stage. */
+export function positionOf(stages: readonly Stage[], name: string): StagePosition | undefined {
   const split = splitOf(stages, name);
   return split === undefined ? undefined : { split, stage: isStable(name) ? STABLE : name };
 }
 
-/** Number of the last stage that a place has reached; -1 below all, as for a share of 0 % of which no stage is known. */
-export function reached(stages: readonly Stage[], { split, stage }: Place): number {
+/**
+ * Number of the last stage that a position has reached; -1 below all, as for a share of 0 % of which no stage is known.
+ */
+export function reached(stages: readonly Stage[], { split, stage }: StagePosition): number {
   const named = stages.findIndex((each) => each.name === stage && parts(each.split) === split);
   return named >= 0 ? named : stages.findLastIndex((each) => parts(each.split) <= split && split > 0);
 }
 
-/** One stage of a walk, with its split in 1/10,000. */
-interface Leg {
+/** One stage of a rollout, with its split in 1/10,000. */
+interface StageStep {
   stage: Stage;
   split: number;
 }
 
-/** How a route gets from where it is to where it should be. */
-export interface Walk {
-  from: Place;
-  to: Place;
-  /** Stages to walk through, each through its window and gates. None on the way down, which is one step at once. */
-  legs: Leg[];
+/** The way from the current position to the wanted one. */
+export interface Rollout {
+  from: StagePosition;
+  to: StagePosition;
+  /** Stages to go through, each through its window and gates. None on the way down, which is one step at once. */
+  steps: StageStep[];
   /** Least time that it takes, in milliseconds: all windows. */
   ms: number;
 }
 
 /** Least time for which a stage is held on the way up, in milliseconds: its window, or that of a gate which has a longer one. */
-function heldMs({ window, gates }: Stage): number {
+function minimumMs({ window, gates }: Stage): number {
   const own = gates.flatMap((gate) => (isJudgedBefore(gate) || gate.window === undefined ? [] : [gate.window]));
   return Math.max(...[window, ...own].map(milliseconds));
 }
 
 /** The gates of a stage that are judged before any request goes there, and those that are watched in it. */
-export function partGates(gates: readonly Gate[]): { before: Gate[]; within: Gate[] } {
+export function splitGates(gates: readonly Gate[]): { before: Gate[]; within: Gate[] } {
   return {
     before: gates.filter(isJudgedBefore),
     within: gates.filter((gate) => !isJudgedBefore(gate)),
@@ -225,16 +230,16 @@ export function partGates(gates: readonly Gate[]): { before: Gate[]; within: Gat
 }
 
 /**
- * Why a walk can't come to its end, whatever the candidate does: a soak is longer than the stage before is held on the way.
- * Only the first stage of a walk can have been held before.
+ * Why a rollout can't come to its end, whatever the candidate does: a soak is longer than the stage before is held on
+ * the way. Only the first stage of a rollout can have been held before.
  */
-export function walkProblem({ legs }: Pick<Walk, "legs">): string | undefined {
-  for (const [index, { stage }] of legs.entries()) {
-    const before = legs[index - 1]?.stage;
+export function rolloutProblem({ steps }: Pick<Rollout, "steps">): string | undefined {
+  for (const [index, { stage }] of steps.entries()) {
+    const before = steps[index - 1]?.stage;
     if (before === undefined) continue;
-    const soak = stage.gates.find((gate) => gate.kind === "soak" && milliseconds(gate.duration) > heldMs(before));
+    const soak = stage.gates.find((gate) => gate.kind === "soak" && milliseconds(gate.duration) > minimumMs(before));
     if (soak?.kind === "soak")
-      return `stage ${stage.name} can't be reached in one walk: its gate ${nameOf(soak)} wants ${before.name} to be held for ${soak.duration}, and the walk holds that for ${formatMilliseconds(heldMs(before))}; go to stage ${before.name} first, and on once it was held`;
+      return `stage ${stage.name} can't be reached in one walk: its gate ${nameOf(soak)} wants ${before.name} to be held for ${soak.duration}, and the walk holds that for ${formatMilliseconds(minimumMs(before))}; go to stage ${before.name} first, and on once it was held`;
   }
   return undefined;
 }
@@ -245,61 +250,62 @@ export function walkProblem({ legs }: Pick<Walk, "legs">): string | undefined {
  * @param target name of a stage
  * @throws where there is no such stage
  */
-export function planWalk(stages: readonly Stage[], from: Place, target: string): Walk {
-  const to = placeOf(stages, target);
+export function planRollout(stages: readonly Stage[], from: StagePosition, target: string): Rollout {
+  const to = positionOf(stages, target);
   if (to === undefined) throw new Error(unknownStage(stages, target));
-  const legs = stages
+  const steps = stages
     .slice(reached(stages, from) + 1, reached(stages, to) + 1)
     .map((stage) => ({ stage, split: parts(stage.split) }));
-  return { from, to, legs, ms: legs.reduce((sum, { stage }) => sum + heldMs(stage), 0) };
+  return { from, to, steps, ms: steps.reduce((sum, { stage }) => sum + minimumMs(stage), 0) };
 }
 
 /**
- * What the soaks of a walk's first stage still lack, for a preview: time alone mends that.
+ * Time that the soaks of a rollout's first stage still lack, for a preview.
  *
- * @param heldSince since when the route has been as it is, in milliseconds since the epoch; nothing where it is not held
+ * @param unchangedSince since when the route has been as it is, in milliseconds since the epoch; undefined if it is
+ *   not held
  */
 export function soakWarning(
-  { legs }: Pick<Walk, "legs">,
-  heldSince: number | undefined,
+  { steps }: Pick<Rollout, "steps">,
+  unchangedSince: number | undefined,
   now: number,
 ): string | undefined {
-  const stage = legs[0]?.stage;
+  const stage = steps[0]?.stage;
   if (stage === undefined) return undefined;
-  const held = heldSince === undefined ? 0 : now - heldSince;
+  const held = unchangedSince === undefined ? 0 : now - unchangedSince;
   const soak = stage.gates.find((gate) => gate.kind === "soak" && milliseconds(gate.duration) > held);
   if (soak?.kind !== "soak") return undefined;
   const missing = formatMilliseconds(milliseconds(soak.duration) - held);
   return `stage ${stage.name} can't be entered yet: its gate ${nameOf(soak)} wants the route to be held for ${soak.duration} as it is, and ${missing} are missing`;
 }
 
-/** What a walk does, in sentences for a preview. */
-export function explainWalk({ from, to, legs, ms }: Walk, { onBreach }: Pick<Staged, "onBreach">): string[] {
-  const [before, after] = [formatPlace(from), formatPlace(to)];
-  if (legs.length === 0 && to.split < from.split)
+/** Describes a rollout, in sentences for a preview. */
+export function describeRollout({ from, to, steps, ms }: Rollout, { onBreach }: Pick<Staged, "onBreach">): string[] {
+  const [before, after] = [formatPosition(from), formatPosition(to)];
+  if (steps.length === 0 && to.split < from.split)
     return [`the candidate goes from ${before} to ${after} of the requests at once, without gates`];
-  if (legs.length === 0 && before !== after)
+  if (steps.length === 0 && before !== after)
     return [`the route goes from ${before} to ${after} at once, without gates; nobody moves`];
-  if (legs.length === 0) return [`the candidate keeps ${after} of the requests`];
+  if (steps.length === 0) return [`the candidate keeps ${after} of the requests`];
   const back = onBreach === "back" ? `goes back to ${before}` : `goes back to ${before}, and then to ${NONE}`;
   return [
-    `the candidate goes from ${before} to ${after} of the requests in ${legs.length} stage${legs.length === 1 ? "" : "s"}, at least ${formatMilliseconds(ms)} in all:`,
-    ...legs.flatMap(({ stage }) => explainStage(stage).map((line) => `  ${line}`)),
+    `the candidate goes from ${before} to ${after} of the requests in ${steps.length} stage${steps.length === 1 ? "" : "s"}, at least ${formatMilliseconds(ms)} in all:`,
+    ...steps.flatMap(({ stage }) => describeStage(stage).map((line) => `  ${line}`)),
     `a gate that fails at any of them undoes the whole walk: it ${back}, and the update fails`,
   ];
 }
 
 /** The share, with the name of its stage where that says more. */
-function formatPlace({ split, stage }: Place): string {
+function formatPosition({ split, stage }: StagePosition): string {
   const share = formatSplit(split);
   return stage === undefined || stage === share || isStable(stage) ? share : `${share} (${stage})`;
 }
 
-function explainStage(stage: Stage): string[] {
+function describeStage(stage: Stage): string[] {
   const { name, split, gates, mirror } = stage;
   const shadow = mirror === undefined ? "" : `, ${mirror} mirrored`;
   const title = `${name === split ? name : `${name} (${split})`}${shadow}`;
-  const held = heldMs(stage) === milliseconds(stage.window) ? stage.window : formatMilliseconds(heldMs(stage));
+  const held = minimumMs(stage) === milliseconds(stage.window) ? stage.window : formatMilliseconds(minimumMs(stage));
   if (gates.length === 0) return [`${title} for ${held}: no gates`];
   return [`${title} for ${held}, if it passes:`, ...gates.map((gate) => `  ${describeGate(gate)}`)];
 }

@@ -102,7 +102,7 @@ export function compareQuantiles(
   return binomialTail(exceeding, of, 1 - share) <= alpha / 2 ? "worse" : "not worse";
 }
 
-/** Lowest rank whose value is above the true quantile but for a probability of `alpha`; nothing where no value is. */
+/** Lowest rank whose value is above the true quantile but for a probability of `alpha`; undefined if no value is. */
 function upperRank(of: number, share: number, alpha: number): number | undefined {
   if (of === 0 || binomialTail(of, of, share) > alpha) return undefined;
   let [low, high] = [1, of];

@@ -1,21 +1,25 @@
 import { type Duration, milliseconds } from "./duration";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { bytes, type Size } from "./size";
 import { HEALTH_KINDS } from "./supervision";
 
-export interface Problem {
+export interface PoolProblem {
   path: (string | number)[];
   message: string;
 }
 
 /**
- * What is wrong with how one process is to be looked after, across its properties.
+ * Problems of a process's supervision, across its properties.
  *
  * @param raw the process, of which any part may be anything: what is malformed is told by its own schema, and nothing is
  *   concluded from it
  * @param secrets names of its environment variables whose values are secret
  */
-export function supervisionProblems(id: string, raw: Record<string, unknown>, secrets: readonly string[]): Problem[] {
+export function supervisionProblems(
+  id: string,
+  raw: Record<string, unknown>,
+  secrets: readonly string[],
+): PoolProblem[] {
   return [
     ...handoverProblems(raw, secrets),
     ...healthProblems(asObject(raw.health)),
@@ -25,15 +29,17 @@ export function supervisionProblems(id: string, raw: Record<string, unknown>, se
   ].map(({ path, message }) => ({ path: ["processes", id, ...path], message }));
 }
 
-function handoverProblems(raw: Record<string, unknown>, secret: readonly string[]): Problem[] {
+function handoverProblems(raw: Record<string, unknown>, secret: readonly string[]): PoolProblem[] {
   const env = raw.env === undefined ? {} : asObject(raw.env);
   if (env === undefined) return [];
   const owners = new Map<unknown, string>();
-  return Object.entries(asObject(raw.secrets) ?? {}).flatMap(([name, given]): Problem[] => {
+  return Object.entries(asObject(raw.secrets) ?? {}).flatMap(([name, given]): PoolProblem[] => {
     const { fd } = asObject(given) ?? {};
     const owner = owners.get(fd);
     if (fd !== undefined && owner !== undefined)
-      return [{ path: ["secrets", name, "fd"], message: `${shown(fd)} is also that of ${owner}: use another one` }];
+      return [
+        { path: ["secrets", name, "fd"], message: `${quoteValue(fd)} is also that of ${owner}: use another one` },
+      ];
     owners.set(fd, name);
     if (!Object.hasOwn(env, name))
       return [{ path: ["secrets", name], message: "is no variable of env: add its value there, as a secret" }];
@@ -47,10 +53,10 @@ function handoverProblems(raw: Record<string, unknown>, secret: readonly string[
   });
 }
 
-function healthProblems(health: Record<string, unknown> | undefined): Problem[] {
+function healthProblems(health: Record<string, unknown> | undefined): PoolProblem[] {
   if (health === undefined) return [];
   const given = HEALTH_KINDS.filter((kind) => health[kind] !== undefined);
-  const problems: Problem[] = [];
+  const problems: PoolProblem[] = [];
   if (given.length !== 1) {
     const found = given.length === 0 ? "says not how to look" : `has ${given.join(" and ")}`;
     problems.push({ path: ["health"], message: `${found}: give one of ${HEALTH_KINDS.join(", ")}` });
@@ -60,14 +66,14 @@ function healthProblems(health: Record<string, unknown> | undefined): Problem[] 
   if (startDelay !== undefined && deadline !== undefined && startDelay >= deadline)
     problems.push({
       path: ["health", "startDelay"],
-      message: `${shown(health.startDelay)} leaves no time for a probe before the deadline of ${health.deadline}: make it shorter, or the deadline longer`,
+      message: `${quoteValue(health.startDelay)} leaves no time for a probe before the deadline of ${health.deadline}: make it shorter, or the deadline longer`,
     });
   return problems;
 }
 
-function lifecycleProblems(lifecycle: Record<string, unknown> | undefined, stopSignal: unknown): Problem[] {
+function lifecycleProblems(lifecycle: Record<string, unknown> | undefined, stopSignal: unknown): PoolProblem[] {
   if (lifecycle === undefined) return [];
-  const problems: Problem[] = [];
+  const problems: PoolProblem[] = [];
   const drainTimeout = lifecycle.drainTimeout === undefined ? 0 : durationOf(lifecycle.drainTimeout);
   if (lifecycle.drain !== undefined && drainTimeout === 0)
     problems.push({
@@ -77,27 +83,27 @@ function lifecycleProblems(lifecycle: Record<string, unknown> | undefined, stopS
   if (lifecycle.stop !== undefined && typeof stopSignal === "string" && stopSignal !== "SIGTERM")
     problems.push({
       path: ["stopSignal"],
-      message: `${shown(stopSignal)} is never sent where lifecycle.stop ends the process: leave out one of the two`,
+      message: `${quoteValue(stopSignal)} is never sent where lifecycle.stop ends the process: leave out one of the two`,
     });
   return problems;
 }
 
-function memoryProblems({ memory, limits, policy, replicas }: Record<string, unknown>): Problem[] {
+function memoryProblems({ memory, limits, policy, replicas }: Record<string, unknown>): PoolProblem[] {
   const { limit, warning } = asObject(memory) ?? {};
   if (memory === undefined) return [];
-  const problems: Problem[] = [];
+  const problems: PoolProblem[] = [];
   const [at, from] = [sizeOf(limit), sizeOf(warning)];
   const { memory: kernel } = asObject(limits) ?? {};
   const killedAt = sizeOf(kernel);
   if (at !== undefined && killedAt !== undefined && at >= killedAt)
     problems.push({
       path: ["memory", "limit"],
-      message: `${shown(limit)} is not below limits.memory of ${kernel}, at which the kernel kills it: make it smaller`,
+      message: `${quoteValue(limit)} is not below limits.memory of ${kernel}, at which the kernel kills it: make it smaller`,
     });
   if (at !== undefined && from !== undefined && from >= at)
     problems.push({
       path: ["memory", "warning"],
-      message: `${shown(warning)} is not below the limit of ${limit}: make it smaller`,
+      message: `${quoteValue(warning)} is not below the limit of ${limit}: make it smaller`,
     });
   if (policy === "proxied" && (replicas === undefined || replicas === 1))
     problems.push({
@@ -108,8 +114,15 @@ function memoryProblems({ memory, limits, policy, replicas }: Record<string, unk
   return problems;
 }
 
-function policyProblems({ policy, handoff, port, nonBlockingDrain, group, user }: Record<string, unknown>): Problem[] {
-  const problems: Problem[] = [];
+function policyProblems({
+  policy,
+  handoff,
+  port,
+  nonBlockingDrain,
+  group,
+  user,
+}: Record<string, unknown>): PoolProblem[] {
+  const problems: PoolProblem[] = [];
   if (handoff === true && typeof policy === "string" && policy !== "service")
     problems.push({ path: ["handoff"], message: `a ${policy} is replaced per release anyway: leave handoff out` });
   if (handoff === true && policy === "service" && (port === undefined || typeof port === "boolean"))
@@ -138,7 +151,7 @@ function sizeOf(value: unknown): number | undefined {
   return parsed(() => (typeof value === "string" ? bytes(value as Size) : undefined));
 }
 
-/** What is malformed is told by its own schema. */
+/** A malformed value is reported by its own schema. */
 function parsed(parse: () => number | undefined): number | undefined {
   try {
     return parse();

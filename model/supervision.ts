@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { urlPath } from "./backend";
 import { duration } from "./duration";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { size } from "./size";
 
 /** How a pool's processes are looked after: health, the end of a life, memory, limits, output. */
@@ -77,7 +77,7 @@ export const memory = z.strictObject({
   interval: duration({ min: "100 milliseconds", max: "1 hour" }).default("5 seconds"),
 });
 
-/** What the kernel lets a process have. */
+/** Limits that the kernel enforces on a process. */
 export const limits = z.strictObject({
   /** Open files. @default the agent's own */
   files: z.int().min(16).max(1_073_741_816).optional(),
@@ -119,5 +119,5 @@ const ACCOUNT = /^(?:[a-z_][a-z0-9_.-]{0,31}\$?|\d{1,10})$/;
 
 /** Name or number of a user or a group of the host. */
 export const account = z.string().regex(ACCOUNT, {
-  error: ({ input }) => `${shown(input)} is not the name or number of an account: write it as the host has it`,
+  error: ({ input }) => `${quoteValue(input)} is not the name or number of an account: write it as the host has it`,
 });

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { duration } from "./duration";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { absolutePath } from "./names";
 
-/** What every entry says to find a process by, in the order in which they are looked for. */
+/** Properties that find an existing process, in the order in which they are tried. */
 const FINDERS = ["unit", "pidFile", "port", "command"] as const;
 
 const argument = z
@@ -12,24 +12,27 @@ const argument = z
   .refine((value) => !value.includes("\0"), { error: "holds a NUL character: remove it" });
 
 const unitName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,200}\.service$/, {
-  error: ({ input }) => `${shown(input)} is not a service unit: write its whole name, such as "haproxy.service"`,
+  error: ({ input }) => `${quoteValue(input)} is not a service unit: write its whole name, such as "haproxy.service"`,
 });
 
 /**
- * Processes of the world before Sluice that end when this starts. The first of `unit`, `pidFile`, `port` and `command` finds
- * them; whatever else is given of these must be true of each, or the takeover is refused.
+ * Existing processes, started without Sluice, that end when this starts. The first of `unit`, `pidFile`, `port` and
+ * `command` finds them; whatever else is given of these must be true of each, or the takeover is refused.
  */
-export const oldProcess = z
+export const takeoverEntry = z
   .strictObject({
     /** A systemd unit, such as `haproxy.service`: ended by `systemctl stop`, given back by `systemctl start`. */
     unit: unitName.optional(),
     /** File on the host that holds the process's id. One that is older than the process is refused. */
     pidFile: absolutePath.optional(),
-    /** Whoever listens on this TCP port. */
+    /** Finds the process that listens on this TCP port. */
     port: z.int().min(1).max(65_535).optional(),
     /** Program and arguments exactly as the process listing has them, each argument a text. */
     command: z.array(argument).min(1).max(256).optional(),
-    /** What asks it to end; a soft stop is `SIGUSR1` for HAProxy, `SIGQUIT` for nginx. @default "SIGTERM"; for a unit, what `systemctl stop` sends */
+    /**
+     * Signal that asks it to end; a soft stop is `SIGUSR1` for HAProxy, `SIGQUIT` for nginx. @default "SIGTERM"; for a
+     * unit, what `systemctl stop` sends
+     */
     signal: z.enum(["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH"]).optional(),
     /** Time that it has to give the port free, or to end. Beyond it the change fails and is undone. @default "30 seconds" */
     deadline: duration({ min: "100 milliseconds", max: "1 hour" }).default("30 seconds"),
@@ -48,11 +51,11 @@ export const oldProcess = z
         message: `systemd ends ${entry.unit} by the unit's own TimeoutStopSec and SendSIGKILL: leave kill out`,
       });
   });
-export type OldProcess = z.output<typeof oldProcess>;
+export type TakeoverEntry = z.output<typeof takeoverEntry>;
 
-/** What of the old world ends when something of Sluice starts. Each of them once. */
+/** Existing processes that end when something of Sluice starts. Each of them once. */
 export const takeover = z
-  .array(oldProcess)
+  .array(takeoverEntry)
   .min(1)
   .max(16)
   .superRefine((entries, context) => {
@@ -63,8 +66,8 @@ export const takeover = z
   });
 export type Takeover = z.output<typeof takeover>;
 
-/** What people call an entry: `unit haproxy.service`, `port 80`. */
-export function titleOf({ unit, pidFile, port, command }: Partial<OldProcess>): string {
+/** Name of an entry, for people: `unit haproxy.service`, `port 80`. */
+export function titleOf({ unit, pidFile, port, command }: Partial<TakeoverEntry>): string {
   if (unit !== undefined) return `unit ${unit}`;
   if (pidFile !== undefined) return `pid file ${pidFile}`;
   if (port !== undefined) return `port ${port}`;
@@ -88,7 +91,7 @@ export interface NamedProcess {
   since: string;
 }
 
-/** What is shown of an entry whose processes have ended. */
+/** State of an entry whose processes have ended. */
 export const TAKEN_OVER = "taken over";
 /** How a frontend is shown whose edge has somebody else's ports to take, and nothing yet to answer with. */
 export const WAITING = "waiting to take over";
@@ -98,7 +101,7 @@ export function processText({ pid, command, since }: NamedProcess): string {
   return `process ${pid} (${command}), since ${since}`;
 }
 
-/** What each entry should show once it is taken over; nothing where nothing is declared. */
+/** Expected state of each entry once it is taken over; empty if nothing is declared. */
 export function expectedTakeover(entries: Takeover | undefined): { takeover?: Record<string, string> } {
   if (entries === undefined) return {};
   return { takeover: Object.fromEntries(entries.map((entry) => [titleOf(entry), TAKEN_OVER])) };

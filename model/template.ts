@@ -3,8 +3,8 @@
  * Pure: what is known here is which names exist; the host's environment is looked up by the agent.
  */
 
-/** What a template can name, for one replica of one process of one release. */
-export interface Facts {
+/** Values that a template can name, for one replica of one process of one release. */
+export interface TemplateValues {
   release: { id: string; path: string; revision?: string | undefined };
   process: { id: string };
   replica: { index: number; count: number };
@@ -18,7 +18,7 @@ export interface Facts {
   hostEnv: Record<string, string | undefined>;
 }
 
-/** What stands for two braces that begin no template. */
+/** Escape for two braces that begin no template. */
 const ESCAPED = "{{{{";
 const TEMPLATE = /\{\{\{\{|\{\{([^{}]*)\}\}/g;
 const FIXED = [
@@ -73,17 +73,17 @@ function list(names: readonly string[]): string {
 }
 
 /** A text with its templates filled in. Throws where a fact is missing, naming it. */
-export function fill(text: string, facts: Facts): string {
+export function fill(text: string, facts: TemplateValues): string {
   return text.replace(TEMPLATE, (found, raw = "") => (found === ESCAPED ? "{{" : lookUp(raw.trim(), facts)));
 }
 
-function lookUp(template: string, facts: Facts): string {
+function lookUp(template: string, facts: TemplateValues): string {
   const value = factOf(template, facts);
   if (value === undefined) throw new Error(`{{${template}}} has no value on this host`);
   return String(value);
 }
 
-function factOf(template: string, facts: Facts): string | number | undefined {
+function factOf(template: string, facts: TemplateValues): string | number | undefined {
   switch (template) {
     case "release.id":
       return facts.release.id;
@@ -113,7 +113,7 @@ function own<T>(record: Record<string, T>, key: string): T | undefined {
 }
 
 /** The same facts as `SLUICE_*` environment variables. */
-export function factsAsEnvironment(facts: Facts): Record<string, string> {
+export function factsAsEnvironment(facts: TemplateValues): Record<string, string> {
   const entries: [string, string | number | undefined][] = [
     ["SLUICE_RELEASE_ID", facts.release.id],
     ["SLUICE_RELEASE_PATH", facts.release.path],

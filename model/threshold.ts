@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { isRatio, SLI_METRICS, type SliMetric } from "./sli";
 
 /** A limit that a metric must stay below. */
@@ -18,20 +18,21 @@ const UNITS: Record<string, number> = { ms: 1, s: 1000 };
 export function parseThreshold(text: string): Threshold | string {
   const match = THRESHOLD.exec(text.trim());
   const [, metric = "", sign = "", amount = "", unit = ""] = match ?? [];
-  if (match === null) return `${shown(text)} is not a threshold: write one such as "p95 < 500 ms" or "5xx < 0.5 %"`;
+  if (match === null)
+    return `${quoteValue(text)} is not a threshold: write one such as "p95 < 500 ms" or "5xx < 0.5 %"`;
   if (!(SLI_METRICS as readonly string[]).includes(metric))
-    return `${shown(text)} is about ${shown(metric)}, which is not measured: use one of ${SLI_METRICS.join(", ")}`;
+    return `${quoteValue(text)} is about ${quoteValue(metric)}, which is not measured: use one of ${SLI_METRICS.join(", ")}`;
   if (sign !== "<" && sign !== "<=")
-    return `${shown(text)} compares with ${shown(sign)}: use "<" or "<=", since all of these are better when they are lower`;
+    return `${quoteValue(text)} compares with ${quoteValue(sign)}: use "<" or "<=", since all of these are better when they are lower`;
   const known = metric as SliMetric;
   const value = Number(amount);
-  if (!Number.isFinite(value) || value < 0) return `${shown(text)} has no limit: write a number of at least 0`;
+  if (!Number.isFinite(value) || value < 0) return `${quoteValue(text)} has no limit: write a number of at least 0`;
   const ratio = isRatio(known);
   const example = ratio ? `"${metric} ${sign} 0.5 %"` : `"${metric} ${sign} 500 ms"`;
-  if (unit === "") return `${shown(text)} has no unit: write one, such as ${example}`;
+  if (unit === "") return `${quoteValue(text)} has no unit: write one, such as ${example}`;
   if (ratio ? unit !== "%" : UNITS[unit] === undefined)
-    return `${shown(text)} has the unit ${shown(unit)}, but ${metric} is ${ratio ? "a share in %" : "a time in ms or s"}: write it such as ${example}`;
-  if (ratio && value > 100) return `${shown(text)} is always true: use a share below 100 %`;
+    return `${quoteValue(text)} has the unit ${quoteValue(unit)}, but ${metric} is ${ratio ? "a share in %" : "a time in ms or s"}: write it such as ${example}`;
+  if (ratio && value > 100) return `${quoteValue(text)} is always true: use a share below 100 %`;
   return { metric: known, inclusive: sign === "<=", limit: ratio ? value / 100 : value * (UNITS[unit] ?? 1) };
 }
 

@@ -3,7 +3,7 @@ import { backendSpec, urlPath } from "./backend";
 import { candidateProblems } from "./candidate-problems";
 import { duration } from "./duration";
 import { edgeSpec } from "./edge";
-import { shown } from "./explain";
+import { quoteValue } from "./messages";
 import { hasControl, name, serverKey } from "./names";
 import { claim } from "./ownership";
 import { checkPool, poolProperties } from "./pool";
@@ -24,24 +24,25 @@ function line(max: number) {
     .min(1)
     .max(max)
     .refine((text) => !hasControl(text), {
-      error: ({ input }) => `${shown(input)} holds a control character: remove it`,
+      error: ({ input }) => `${quoteValue(input)} holds a control character: remove it`,
     });
 }
 
-/** Who holds a transaction. */
+/** Holder of a transaction. */
 export const owner = z.strictObject({
   /** Person and host, such as `ana@build-7`. */
   who: line(200),
-  /** What for, such as the resource's URN. */
+  /** Purpose, such as the resource's URN. */
   why: line(1000),
   /** Process id of the holder. */
   pid: z.int().min(1),
 });
 export type Owner = z.output<typeof owner>;
 
-/** What a transaction changes; one holder at a time: `pool/web`, `edge/main`, `backend/main/api`, `route/api`. */
+/** Target of a transaction, with one holder at a time: `pool/web`, `edge/main`, `backend/main/api`, `route/api`. */
 export const target = z.string().refine(isTarget, {
-  error: (issue) => `${shown(issue.input)} is not a target: use edge/NAME, pool/NAME, route/NAME or backend/EDGE/NAME`,
+  error: (issue) =>
+    `${quoteValue(issue.input)} is not a target: use edge/NAME, pool/NAME, route/NAME or backend/EDGE/NAME`,
 });
 
 function isTarget(text: string): boolean {
@@ -105,7 +106,7 @@ export const step = z.discriminatedUnion("verb", [
       spec: poolProperties,
       /** Names of environment variables by process whose values are secret. */
       secrets: secretNames.default({}),
-      /** What to try beside it. @default nothing: what was tried ends */
+      /** The candidate to run beside it. @default none: the current one ends */
       canary: z
         .strictObject({
           release,
@@ -128,11 +129,11 @@ export const step = z.discriminatedUnion("verb", [
     ),
   z.strictObject({ verb: z.literal("pool.switch"), pool: name }),
   z.strictObject({ verb: z.literal("pool.follow"), pool: name }),
-  /** The share of the requests that goes to the release which is tried. */
+  /** The candidate's share of the requests. */
   z.strictObject({ verb: z.literal("pool.share"), pool: name, share: poolShare }),
   /**
-   * Ends what is tried: it gets no more requests, testers' included, and drains and stops after the commit. `breach`: why, where
-   * that is no choice; it is told until another release is tried.
+   * Ends the candidate: it gets no more requests, testers' included, and drains and stops after the commit. `breach`:
+   * why, if that is no choice; it is reported until there is another candidate.
    */
   z.strictObject({ verb: z.literal("pool.withdraw"), pool: name, breach: line(1000).optional() }),
   z.strictObject({ verb: z.literal("pool.remove"), pool: name }),
@@ -142,7 +143,7 @@ export const step = z.discriminatedUnion("verb", [
 export type Step = z.output<typeof step>;
 export type StepInput = z.input<typeof step>;
 
-/** What a step changes. */
+/** Target of a step. */
 export function targetOf(step: Step | StepInput): Target {
   if ("route" in step) return `route/${step.route}`;
   if ("pool" in step) return `pool/${step.pool}`;
@@ -161,8 +162,8 @@ export function titleOf(target: Target): string {
  */
 export const PHASES = ["open", "start", "healthy", "switch", "follow", "commit", "retire"] as const;
 /**
- * Beside them, edges have `drain` and `enable` while a server of theirs is out of the traffic for another host's promotion,
- * and `take` tells what of the world before Sluice was taken over.
+ * Beside them, edges have `drain` and `enable` while a server of theirs is out of the traffic for another host's
+ * promotion, and `take` tells which existing processes were taken over.
  */
 export type Phase = (typeof PHASES)[number] | "drain" | "enable" | "take";
 
@@ -173,7 +174,7 @@ export interface AgentEvent {
   data: Record<string, unknown>;
 }
 
-/** What to add to the news of an undo after which something was not up yet. */
+/** Text to add to the message of an undo after which something was not up yet. */
 export function butNotUp(what: string | undefined): string {
   return what === undefined ? "" : `, but not all of it is up yet: ${what}`;
 }

@@ -1,4 +1,4 @@
-/** What a resource's URN says. */
+/** Parts of a resource's URN. */
 export interface UrnParts {
   stack: string;
   project: string;

@@ -1,8 +1,8 @@
 import { formatMilliseconds } from "./duration";
 
 /**
- * What a probe found: `insufficient` where there are too few samples to tell, `unavailable` where the source is down, slow,
- * or says nothing that can be read. Only `pass` is good.
+ * Result of a probe: `insufficient` if there are too few samples to tell, `unavailable` if the source is down, slow, or
+ * gives no readable answer. Only `pass` is good.
  */
 export type Verdict = "pass" | "fail" | "insufficient" | "unavailable";
 
@@ -31,12 +31,13 @@ export interface WatchLimits {
 export type Decision = { kind: "continue" } | { kind: "pass" } | { kind: "breach"; reason: string };
 
 /**
- * What follows from a probe. A window ends with a pass, and with nothing else: where its last probe has no verdict yet, too
- * few samples are a breach at once, and what failed or was unavailable below its limit is probed on until it is decided.
+ * Decides on the next probe or the outcome of a watch. A window ends with a pass, and with nothing else: where its last
+ * probe has no verdict yet, too few samples are a breach at once, and what failed or was unavailable below its limit is
+ * probed on until it is decided.
  *
  * @param elapsedMs since the watch began
  */
-export function decide(
+export function nextDecision(
   watch: Watch,
   { verdict, text }: Pick<Probe, "verdict" | "text">,
   elapsedMs: number,

@@ -1,5 +1,5 @@
 import { type Dispatcher, Pool } from "undici";
-import type { Side, Target } from "../model/parity/target";
+import type { ParitySide, SentRequest } from "../model/parity/target";
 import { type Exchange, ExchangeError } from "./run";
 
 export interface HttpOptions {
@@ -14,11 +14,11 @@ const CLOSED = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"]);
 
 /** Sends requests over HTTP, on connections that are kept alive. Redirects are not followed. */
 export class HttpExchange {
-  private readonly pools: Record<Side, Pool>;
-  private readonly prefixes: Record<Side, string>;
+  private readonly pools: Record<ParitySide, Pool>;
+  private readonly prefixes: Record<ParitySide, string>;
 
   constructor(
-    bases: Record<Side, URL>,
+    bases: Record<ParitySide, URL>,
     private readonly options: HttpOptions,
   ) {
     this.pools = { upstream: this.pool(bases.upstream), candidate: this.pool(bases.candidate) };
@@ -47,7 +47,11 @@ export class HttpExchange {
     return new Pool(base.origin, { connections: this.options.connections, headersTimeout: 0, bodyTimeout: 0 });
   }
 
-  private send(side: Side, { method, path, headers, body }: Target, signal: AbortSignal): ReturnType<Exchange> {
+  private send(
+    side: ParitySide,
+    { method, path, headers, body }: SentRequest,
+    signal: AbortSignal,
+  ): ReturnType<Exchange> {
     return new Promise((resolve, reject) => {
       const reader = new Reader(this.options.maxBody, signal, resolve, reject);
       const request = { method: method as Dispatcher.HttpMethod, path, headers, body: body ?? null };
@@ -130,7 +134,7 @@ class Reader implements Dispatcher.DispatchHandlers {
   }
 }
 
-/** Where every address of a name refused, the error itself has no message. */
+/** The error itself has no message if every address of a name refused. */
 function messageOf(error: NodeJS.ErrnoException): string {
   if (error.message !== "") return error.message;
   if (error instanceof AggregateError) return error.errors.map((each: Error) => each.message).join("; ");

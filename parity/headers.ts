@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { explain } from "../model/explain";
+import { issueMessage } from "../model/messages";
 import { headers as headersSchema } from "../model/parity/request";
 
 const FROM_ENV = "env:";
@@ -17,7 +17,7 @@ export async function readHeaders(
   const text = await textOf(source, env);
   const parsed = headersSchema.safeParse(
     text.trimStart().startsWith("{") ? fromJson(text, source) : fromLines(text, source),
-    { error: explain },
+    { error: issueMessage },
   );
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path, message }) => [...path, message].join(": "));
@@ -26,7 +26,7 @@ export async function readHeaders(
 
 async function textOf(source: string, env: Record<string, string | undefined>): Promise<string> {
   if (!source.startsWith(FROM_ENV)) {
-    // What is given instead of a file's name may be the secret itself.
+    // Do not print it: a text in the place of a file's name may be the secret itself.
     if (/[:\s]/.test(source))
       throw new Error('the headers are given by the name of a file, or by "env:NAME", and never as they are');
     return readFile(source, "utf8");

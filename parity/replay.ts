@@ -2,14 +2,14 @@ import type { Line } from "../model/parity/lines";
 import type { ParityResult } from "../model/parity/result";
 import type { Selection } from "../model/parity/select";
 import { type Summary, Tally } from "../model/parity/tally";
-import type { Side } from "../model/parity/target";
+import type { ParitySide } from "../model/parity/target";
 import { HttpExchange } from "./exchange";
 import type { ReportWriter } from "./report";
 import { compareLines, type RunOptions } from "./run";
 
-/** What a replay compares, and how. Headers are never part of a report. */
+/** Inputs of a replay: the comparison and its limits. Headers are never part of a report. */
 export interface ReplayOptions extends Omit<RunOptions, "exchange" | "signal" | "clock"> {
-  bases: Record<Side, URL>;
+  bases: Record<ParitySide, URL>;
   /** Largest answer that is read, in bytes. */
   maxBody: number;
   /** Mismatches and errors that end the run. @default none */
@@ -25,7 +25,7 @@ export interface Replay {
 }
 
 export interface ReplayHooks {
-  /** Where results that are not equal go. @default nowhere */
+  /** Receives results that are not equal. @default nowhere */
   report?: ReportWriter | undefined;
   /** Given the counts before the first request; it may keep and read them as the run goes on. */
   begin?: (tally: Tally) => void;
@@ -68,7 +68,7 @@ export async function replay(
   }
 }
 
-/** What a report says before its mismatches. */
+/** Head of a report, before its mismatches. */
 export function reportHead(
   { summary, startedAt, endedAt }: Replay,
   { lines, blank, notSampled, limited }: Selection,

@@ -7,10 +7,10 @@ import { parsePointer } from "../model/parity/pointer";
 import { Redactor, secretValues } from "../model/parity/redact";
 import { type ParityRequest, parseRequest } from "../model/parity/request";
 import type { ParityResult } from "../model/parity/result";
-import { type Addressing, type Side, type Target, targetsOf } from "../model/parity/target";
+import { type Addressing, type ParitySide, type SentRequest, targetsOf } from "../model/parity/target";
 
 /** Sends one request to one side and reads the answer to its end. Rejects with an {@link ExchangeError} where it has none. */
-export type Exchange = (side: Side, target: Target, signal: AbortSignal) => Promise<Answer>;
+export type Exchange = (side: ParitySide, target: SentRequest, signal: AbortSignal) => Promise<Answer>;
 
 /** Why there is no answer. */
 export class ExchangeError extends Error {
@@ -34,7 +34,7 @@ export interface RunOptions extends Addressing {
   /** From sending a request to the last byte of its answer, in milliseconds. */
   timeoutMs: number;
   /** Headers that the user gives for a side, by names in lower case. They go before a request's own. */
-  headers: Record<Side, Record<string, string>>;
+  headers: Record<ParitySide, Record<string, string>>;
   /** Ends the run: what is under way is given up and yields nothing. */
   signal?: AbortSignal;
   /** Milliseconds, monotonic. @default performance.now */
@@ -74,7 +74,7 @@ export async function* compareLines(
             .line(next.value)
             .then(
               (result) => {
-                // What ends after the stop was given up, and tells nothing of the two systems.
+                // An exchange that ends after the stop was given up tells nothing of the two systems.
                 if (!run.stopped) slot.result = result;
               },
               (error: unknown) => {
@@ -149,7 +149,7 @@ class Run {
     return { line: line.line, request: nameOf(request, redactor), ms, ...judgement };
   }
 
-  private async both(targets: Record<Side, Target>, ms: ParityResult["ms"]): Promise<[Reply, Reply]> {
+  private async both(targets: Record<ParitySide, SentRequest>, ms: ParityResult["ms"]): Promise<[Reply, Reply]> {
     const deadline = new AbortController();
     this.underWay.add(deadline);
     const timer = setTimeout(() => deadline.abort(), this.options.timeoutMs);
@@ -164,7 +164,12 @@ class Run {
     }
   }
 
-  private async ask(side: Side, target: Target, signal: AbortSignal, ms: ParityResult["ms"]): Promise<Reply> {
+  private async ask(
+    side: ParitySide,
+    target: SentRequest,
+    signal: AbortSignal,
+    ms: ParityResult["ms"],
+  ): Promise<Reply> {
     const headers = { accept: "application/json", ...target.headers, ...this.options.headers[side] };
     const started = this.clock();
     try {
@@ -194,7 +199,7 @@ function failed(line: number, error: ParityError): ParityResult {
   return { line, ms: {}, outcome: "error", errors: [error] };
 }
 
-/** What a promise comes to, or a rejection as soon as a signal is aborted: an exchange may not listen to it. */
+/** Result of a promise, or a rejection as soon as a signal is aborted: an exchange may not listen to it. */
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(new Error("aborted"));

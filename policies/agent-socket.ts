@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { shown } from "../model/explain";
+import { quoteValue } from "../model/messages";
 import { policy } from "./support/policy";
 
 const OTHERS = 0o007;
@@ -15,7 +15,7 @@ export const agentSocket = policy({
       return [
         {
           at: "mode",
-          message: `${shown(mode)} opens the agent to every user of the host: use "0600", or "0660" with a group`,
+          message: `${quoteValue(mode)} opens the agent to every user of the host: use "0600", or "0660" with a group`,
         },
       ];
     },

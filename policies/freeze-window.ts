@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { type Duration, duration } from "../model/duration";
-import { shown } from "../model/explain";
 import { type Freeze, freezeAt, freezeCalendar } from "../model/freeze";
+import { quoteValue } from "../model/messages";
 import { readOverride } from "../model/override";
 import type { Judged, Unsure } from "./support/judged";
 import { type Circumstances, type Finding, policy } from "./support/policy";
@@ -34,12 +34,12 @@ export const freezeWindow = policy({
   },
 });
 
-/** What goes forward in a pool. */
+/** The part of a pool's change that goes forward. */
 function forward({ from, to, candidate }: NonNullable<Unsure<Judged["Pool"]>["change"]>): string {
   return from === to ? `the way of candidate ${candidate?.release} to ${candidate?.to}` : `release ${to}`;
 }
 
-/** What goes forward in a route. */
+/** The part of a route's change that goes forward. */
 function traffic({ change, mirror }: Unsure<Judged["Route"]>): string {
   const { stable, stage, mirrored } = change ?? {};
   if (stable?.from !== "" && stable?.from !== stable?.to) return `the move to ${stable?.to}`;
@@ -71,5 +71,5 @@ function judge(what: string, { config, stack, now }: Circumstances<Config>): Fin
 }
 
 function named({ name }: Freeze): string {
-  return shown(name);
+  return quoteValue(name);
 }

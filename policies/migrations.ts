@@ -112,15 +112,18 @@ function databases(others: readonly Seen[]): Database[] {
   });
 }
 
-/** A release that goes out, or back, or is tried, must find what it needs, and must not miss what a contract migration took. */
+/**
+ * A release that is promoted, rolled back, or a candidate must find what it needs, and must not miss what a contract
+ * migration took.
+ */
 function livesWith({ migrations: database, release, canary, change }: Unsure<Judged["Pool"]>): Finding[] {
   if (change?.kind === undefined || change.kind === "none") return [];
   const back = change.kind === "rollback";
-  const tried = (parsePercent(change.candidate?.to ?? "") ?? 0) > 0;
+  const candidate = (parsePercent(change.candidate?.to ?? "") ?? 0) > 0;
   return [
     ...needs(release, { at: "release.id", database, back, evenBack: true }),
-    // To give requests of what is tried back to what served is never refused.
-    ...(tried ? needs(canary?.release, { at: "canary.release.id", database, back, evenBack: false }) : []),
+    // Giving a candidate's requests back to the serving release is never refused.
+    ...(candidate ? needs(canary?.release, { at: "canary.release.id", database, back, evenBack: false }) : []),
   ];
 }
 
@@ -152,12 +155,12 @@ function needs(
         ];
   const taken = takenFrom(release, files);
   if (taken.length === 0) return missing;
-  const way = back ? "going back to it would break it: go forward with a fix" : "adapt it";
+  const rollout = back ? "going back to it would break it: go forward with a fix" : "adapt it";
   return [
     ...missing,
     {
       at,
-      message: `${id} may still need what ${taken.join(", ")} took away from database ${database?.name}: ${way}, or declare ${at.replace(/id$/, "toleratesMigration")} where it does not`,
+      message: `${id} may still need what ${taken.join(", ")} took away from database ${database?.name}: ${rollout}, or declare ${at.replace(/id$/, "toleratesMigration")} where it does not`,
       evenBack,
     },
   ];

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Finding, policy } from "./support/policy";
-import { type Step, stepsOfPool, wayOf } from "./support/walk";
+import { type RolloutStep, rolloutOf, stepsOfPool } from "./support/rollout";
 
 const DEFAULT_MINIMUM = 50;
 
@@ -16,12 +16,12 @@ export const minimumRequests = policy({
       .describe("Fewest requests of the candidate that an sli or soak gate may be satisfied with"),
   }),
   judge: {
-    Route: (inputs, { config }) => wayOf(inputs).steps.flatMap((step) => tooFew(step, config.requests)),
+    Route: (inputs, { config }) => rolloutOf(inputs).steps.flatMap((step) => tooFew(step, config.requests)),
     Pool: (inputs, { config }) => stepsOfPool(inputs).flatMap((step) => tooFew(step, config.requests)),
   },
 });
 
-function tooFew({ at, stage }: Step, minimum: number): Finding[] {
+function tooFew({ at, stage }: RolloutStep, minimum: number): Finding[] {
   const gates = stage.gates;
   const counted = gates.flatMap((gate, index) =>
     "minRequests" in gate ? [{ index, requests: gate.minRequests }] : [],

@@ -1,10 +1,10 @@
 import { z } from "zod";
-import { shown } from "../model/explain";
+import { quoteValue } from "../model/messages";
 import { formatSplit, SPLIT_PARTS } from "../model/split";
 import { type Stage, splitOf } from "../model/stages";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
-import { candidateWay, type Way, wayOf } from "./support/walk";
+import { candidateRollout, type Rollout, rolloutOf } from "./support/rollout";
 
 const KINDS = ["health", "sli", "parity", "soak", "http", "command"] as const;
 const EXAMPLE = '{ kind: "sli", thresholds: ["5xx < 1 %"] }';
@@ -21,9 +21,9 @@ export const promotionGates = policy({
       .describe("Kinds of gates of which the stage before 100 % must have at least one"),
   }),
   judge: {
-    Route: (inputs, { config }) => [...unwatched(wayOf(inputs), inputs, config.kinds), ...replaced(inputs)],
+    Route: (inputs, { config }) => [...unwatched(rolloutOf(inputs), inputs, config.kinds), ...replaced(inputs)],
     Pool: (inputs, { config }) =>
-      unwatched(candidateWay(inputs), inputs.canary ?? {}, config.kinds).map(({ at, ...finding }) => ({
+      unwatched(candidateRollout(inputs), inputs.canary ?? {}, config.kinds).map(({ at, ...finding }) => ({
         ...finding,
         at: `canary.${at}`,
       })),
@@ -32,7 +32,7 @@ export const promotionGates = policy({
 
 /** The stage that decides whether everything goes to the candidate is the last one before 100 %. */
 function unwatched(
-  { steps }: Way,
+  { steps }: Rollout,
   { stages }: Pick<Unsure<Judged["Route"]>, "stages">,
   kinds: readonly (typeof KINDS)[number][],
 ): Finding[] {
@@ -64,7 +64,7 @@ function replaced({ change }: Unsure<Judged["Route"]>): Finding[] {
   return [
     {
       at: "stable",
-      message: `${shown(to)} takes over from ${from} at once, and had ${had} of the requests as the candidate: walk it to 100% first`,
+      message: `${quoteValue(to)} takes over from ${from} at once, and had ${had} of the requests as the candidate: walk it to 100% first`,
     },
   ];
 }

@@ -3,7 +3,7 @@ import { milliseconds } from "../model/duration";
 import { formatSplit, type Percent, parsePercent, percent, SPLIT_PARTS } from "../model/split";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
-import { candidateWay, type Step, type Way, wayOf } from "./support/walk";
+import { candidateRollout, type Rollout, type RolloutStep, rolloutOf } from "./support/rollout";
 
 export const promotionStages = policy({
   name: "promotion-stages",
@@ -14,9 +14,9 @@ export const promotionStages = policy({
     first: percent.default("10%").describe("Largest share that a candidate without requests may begin with"),
   }),
   judge: {
-    Route: (inputs, { config }) => steep(wayOf(inputs), limitsOf(config)),
+    Route: (inputs, { config }) => steep(rolloutOf(inputs), limitsOf(config)),
     Pool: (inputs, { config }) => [
-      ...steep(candidateWay(inputs), limitsOf(config)),
+      ...steep(candidateRollout(inputs), limitsOf(config)),
       ...finished(inputs, limitsOf(config)),
     ],
   },
@@ -32,7 +32,7 @@ function limitsOf({ first, factor }: { first: Percent; factor: number }): Limits
   return { first: parsePercent(first) ?? 0, factor };
 }
 
-function steep({ from, steps }: Way, limits: Limits): Finding[] {
+function steep({ from, steps }: Rollout, limits: Limits): Finding[] {
   return steps.flatMap((step, index) => [
     ...jump({ ...step, at: `${step.at}.split` }, index === 0 ? from : (steps[index - 1]?.split ?? 0), limits),
     ...skipped(step),
@@ -45,7 +45,7 @@ function finished({ change }: Unsure<Judged["Pool"]>, limits: Limits): Finding[]
   return had === undefined ? [] : jump({ at: "release.id", split: SPLIT_PARTS }, had, limits);
 }
 
-function jump({ at, split }: Pick<Step, "at" | "split">, before: number, { first, factor }: Limits): Finding[] {
+function jump({ at, split }: Pick<RolloutStep, "at" | "split">, before: number, { first, factor }: Limits): Finding[] {
   const [share, was] = [formatSplit(split), formatSplit(before)];
   if (before === 0)
     return split <= first
@@ -67,7 +67,7 @@ function jump({ at, split }: Pick<Step, "at" | "split">, before: number, { first
 }
 
 /** A stage without requests for the candidate, or copies of any, has nothing to be watched for. */
-function skipped({ at, stage, split }: Step): Finding[] {
+function skipped({ at, stage, split }: RolloutStep): Finding[] {
   if (milliseconds(stage.window) > 0 || (split === 0 && stage.mirror === undefined)) return [];
   return [
     {

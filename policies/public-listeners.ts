@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { isWildcard } from "../model/edge";
-import { shown } from "../model/explain";
+import { quoteValue } from "../model/messages";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
 import { processSets } from "./support/processes";
@@ -46,18 +46,18 @@ function listener(at: string, bind: Bind): Finding[] {
   return [
     {
       at: `${at}.address`,
-      message: `${shown(bind.address)} listens on every network of the host: name one address, or declare public: true`,
+      message: `${quoteValue(bind.address)} listens on every network of the host: name one address, or declare public: true`,
     },
   ];
 }
 
-/** What a program does with a text is its own affair, so that only what hardly means anything else counts. */
+/** Match only what hardly means anything else, since a program may do anything with a text. */
 function program(at: string, id: string, text: string | undefined): Finding[] {
   if (text === undefined || !EVERYWHERE.test(text)) return [];
   return [
     {
       at,
-      message: `${shown(text)} lets requests reach ${id} past the edge: use 127.0.0.1, or list ${shown(id)} in the policy's processes`,
+      message: `${quoteValue(text)} lets requests reach ${id} past the edge: use 127.0.0.1, or list ${quoteValue(id)} in the policy's processes`,
     },
   ];
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { shown } from "../model/explain";
+import { quoteValue } from "../model/messages";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy, type Seen } from "./support/policy";
 
@@ -41,7 +41,7 @@ function twins(
   const remedy =
     kind === "service"
       ? "declare it in one of them"
-      : `declare it in one of them, or list ${shown(id)} in the policy's perHost where one for each host is right`;
+      : `declare it in one of them, or list ${quoteValue(id)} in the policy's perHost where one for each host is right`;
   return [
     { at: `processes.${id}`, message: `the same ${kind} is in ${where}, so that two of it would run: ${remedy}` },
   ];

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type Duration, duration, milliseconds } from "../model/duration";
 import { type Finding, policy } from "./support/policy";
 import { isProduction, production } from "./support/production";
-import { type Step, stepsOfPool, wayOf } from "./support/walk";
+import { type RolloutStep, rolloutOf, stepsOfPool } from "./support/rollout";
 
 const DEFAULT_MINIMUM: Duration = "5 minutes";
 
@@ -17,7 +17,7 @@ export const sliWindow = policy({
   judge: {
     Route(inputs, { config, stack }) {
       if (!isProduction(stack, config.production)) return [];
-      return wayOf(inputs).steps.flatMap((step) => short(step, config.minimum));
+      return rolloutOf(inputs).steps.flatMap((step) => short(step, config.minimum));
     },
     Pool(inputs, { config, stack }) {
       if (!isProduction(stack, config.production)) return [];
@@ -26,7 +26,7 @@ export const sliWindow = policy({
   },
 });
 
-function short({ at, stage }: Step, minimum: Duration): Finding[] {
+function short({ at, stage }: RolloutStep, minimum: Duration): Finding[] {
   const tooShort = (window: Duration) => milliseconds(window) < milliseconds(minimum);
   const message = (window: Duration) =>
     `${window} of watching says little about production: make it at least ${minimum}`;

@@ -3,7 +3,7 @@ import { isMetered, type PrometheusSliGate } from "../model/gate";
 import { isRatio, type SliMetric } from "../model/sli";
 import { parseThreshold, type Threshold, threshold } from "../model/threshold";
 import { type Finding, policy } from "./support/policy";
-import { type Step, stepsOfPool, wayOf } from "./support/walk";
+import { type RolloutStep, rolloutOf, stepsOfPool } from "./support/rollout";
 
 export const sloThresholds = policy({
   name: "slo-thresholds",
@@ -16,12 +16,16 @@ export const sloThresholds = policy({
       .describe('Objectives of all routes and pools, such as "5xx < 1 %"; their own slo goes before, metric by metric'),
   }),
   judge: {
-    Route: (inputs, { config }) => judge(wayOf(inputs).steps, inputs.slo, config.slo),
+    Route: (inputs, { config }) => judge(rolloutOf(inputs).steps, inputs.slo, config.slo),
     Pool: (inputs, { config }) => judge(stepsOfPool(inputs), inputs.slo, config.slo),
   },
 });
 
-function judge(steps: readonly Step[], declared: (string | undefined)[] | undefined, common: string[]): Finding[] {
+function judge(
+  steps: readonly RolloutStep[],
+  declared: (string | undefined)[] | undefined,
+  common: string[],
+): Finding[] {
   if (steps.length === 0) return [];
   const own = objectives((declared ?? []).filter((text) => text !== undefined));
   const others = objectives(common).filter(({ metric }) => !own.some((objective) => objective.metric === metric));
@@ -47,7 +51,7 @@ function objectives(texts: readonly string[]): Objective[] {
 }
 
 /** The limits that a stage's gates hold the candidate to, as far as they say what they measure. */
-function limitsOf({ at, stage }: Step): Limit[] {
+function limitsOf({ at, stage }: RolloutStep): Limit[] {
   return stage.gates.flatMap((gate, index): Limit[] => {
     const place = `${at}.gates[${index}]`;
     if (isMetered(gate))
@@ -83,7 +87,7 @@ function isWithin(limit: Threshold, objective: Threshold): boolean {
 }
 
 /** An objective that no gate on the way holds the candidate to is the loosest limit of all. */
-function unwatched(objective: Objective, limits: readonly Limit[], steps: readonly Step[]): Finding[] {
+function unwatched(objective: Objective, limits: readonly Limit[], steps: readonly RolloutStep[]): Finding[] {
   if (limits.some(({ metric }) => covers(metric, objective.metric))) return [];
   return [
     {

@@ -6,7 +6,7 @@ import ts from "typescript";
 
 const ROOT = path.resolve(__dirname, "..");
 
-/** What the code of a folder may import of ours, types aside; the folder itself always. */
+/** Folders of ours that the code of a folder may import, types aside; the folder itself always. */
 const ARROWS: Record<string, string[]> = {
   model: [],
   policies: ["model"],
@@ -17,7 +17,7 @@ const ARROWS: Record<string, string[]> = {
   stacks: ["components"],
   cli: ["model", "agent/client", "parity"],
 };
-/** What it may import as types only: they are gone at run time. */
+/** Folders that it may import as types only: they are gone at run time. */
 const TYPE_ARROWS: Record<string, string[]> = {
   provider: ["agent/api"],
   components: ["provider/resources"],

@@ -66,7 +66,7 @@ export class AgentClient {
     return this.observation(`/v1/routes/${name}`);
   }
 
-  /** What becomes of the copies of requests. */
+  /** Counters of the copies of requests. */
   mirror(options?: CallOptions): Promise<MirrorAnswer> {
     return this.connection.call("GET", "/v1/mirror", undefined, options);
   }
@@ -91,7 +91,7 @@ export class AgentClient {
   }
 
   /**
-   * What an edge's meter recorded of a window.
+   * Measurements of an edge's meter over a window.
    *
    * @throws AgentError `not-found` where there is no such edge, `no-meter` where it is not metered
    */
@@ -110,12 +110,15 @@ export class AgentClient {
     return (await this.connection.call<{ problems: Problem[] }>("POST", "/v1/check", body)).problems;
   }
 
-  /** What a step would do, without doing it. */
+  /** Plans a step without doing it. */
   plan(step: Step | StepInput): Promise<PlanAnswer> {
     return this.connection.call("POST", "/v1/plan", step);
   }
 
-  /** What is committed of a step's target beside what it sets; nothing from an agent of before this was known. */
+  /**
+   * Compares the committed state of a step's target with what the step sets; undefined from an agent that is too old to
+   * tell.
+   */
   async compare<T extends Compared>(step: Step | StepInput): Promise<CompareAnswer<T> | undefined> {
     try {
       return await this.connection.call<CompareAnswer<T>>("POST", "/v1/compare", step);
@@ -164,7 +167,7 @@ export class AgentClient {
     return (await this.evidenceList(limit)).evidence;
   }
 
-  /** Everything about one transaction, also one that runs; nothing where the agent has no evidence of it. */
+  /** Everything about one transaction, also one that runs; undefined if the agent has no evidence of it. */
   evidenceOf(id: string): Promise<EvidenceAnswer | undefined> {
     return this.observation(`/v1/evidence/${id}`);
   }
@@ -254,7 +257,7 @@ export class AgentClient {
     return this.connection.call("POST", "/v1/releases/check", request);
   }
 
-  /** What the agent can't look after; with `force`, what is provably its own is ended. */
+  /** Lists leftovers that the agent can't supervise; with `force`, ends those that are provably its own. */
   recovery({ force }: { force: boolean }): Promise<RecoveryAnswer> {
     return force
       ? this.connection.call("POST", "/v1/recovery", {}, { timeoutMs: 60_000 })

@@ -61,7 +61,7 @@ export class Connection {
   ): AsyncGenerator<Record<string, unknown>> {
     const response = await this.open(method, path, body, { timeoutMs: 0, ...options });
     if ((response.statusCode ?? 500) >= 400) throw toError(await readJson(response, this.socket));
-    // Whoever stops reading has no more interest in how the connection ends, but an error without a listener is thrown.
+    // A caller that stops reading does not care how the connection ends, but an error without a listener is thrown.
     response.on("error", () => undefined);
     try {
       for await (const line of createInterface({ input: response })) yield JSON.parse(line) as Record<string, unknown>;

@@ -15,7 +15,10 @@ import { GUARD, START } from "./scripts";
 /** Time that an agent has to start and to bring up what was committed, in milliseconds. */
 const START_DEADLINE_MS = 60_000;
 const POLL_MS = 25;
-/** What a daemon keeps of a deployment's environment: what tells about the user and the host, and nothing that may be a credential. */
+/**
+ * Variables of a deployment's environment that a daemon keeps: those about the user and the host, and nothing that may
+ * be a credential.
+ */
 const KEPT_VARIABLE = /^(?:PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+)$/;
 /** Bytes of the agent's own output that a failed start shows. */
 const TAIL_BYTES = 4096;
@@ -90,7 +93,7 @@ export async function restartAgent(
   signal: AbortSignal,
 ): Promise<About> {
   const logPath = join(directory, "agent.log");
-  // What an earlier start has said is not the answer to this one.
+  // Skip the output of an earlier start: it is not the answer to this one.
   const from = await sizeOf(logPath);
   const client = new AgentClient(before.socket);
   try {

@@ -1,5 +1,5 @@
 import { differences, flatten } from "../../model/evidence/differences";
-import type { Change, EvidenceRecord, Side } from "../../model/evidence/record";
+import type { Change, EvidenceRecord, MeasuredSide } from "../../model/evidence/record";
 import { sameValue } from "../../model/identity";
 import { candidateBackend } from "../../model/names";
 import type { Generation } from "../../model/pool-generation";
@@ -10,11 +10,11 @@ import { formatSplit, SPLIT_PARTS } from "../../model/split";
 import type { Target } from "../../model/transaction";
 import type { Desired } from "../desired";
 
-/** What a transaction makes of the desired state, for people. */
+/** A transaction's change of the desired state, for people. */
 export interface DescribedChange {
   changes: Change[];
   summary: EvidenceRecord["summary"];
-  sides: Side[];
+  sides: MeasuredSide[];
   /** Why the requests of this change are not counted. */
   unmeasured: string | undefined;
   /** Candidate's share of the requests, in 1/10,000; nothing for a change that has no candidate. */
@@ -27,18 +27,26 @@ const HIDDEN = /(?:^|\.)env\.|^testers\.value$/;
 /**
  * Compares a target in the desired states before a change and with it.
  *
- * @param tried server of a backend that the change takes out of the traffic and gives back, since its release is replaced
+ * @param changedServer server of a backend that the change drains and gives back, since its release is replaced
  */
-export function describeChange(target: Target, before: Desired, after: Desired, tried?: string): DescribedChange {
+export function describeChange(
+  target: Target,
+  before: Desired,
+  after: Desired,
+  changedServer?: string,
+): DescribedChange {
   const changes = differences(flatten(declared(target, before)), flatten(declared(target, after)), (path) =>
     HIDDEN.test(path),
   );
-  const sides = sidesOf(target, before, after, tried);
+  const sides = measuredSides(target, before, after, changedServer);
   const edges = [...new Set(sides.flatMap((side) => side.edges))];
   const metered = edges.filter((edge) => after.edges[edge]?.meter === true);
   return {
     changes,
-    summary: tried === undefined ? summarize(target, before, after) : { from: `${tried} out`, to: `${tried} in` },
+    summary:
+      changedServer === undefined
+        ? summarize(target, before, after)
+        : { from: `${changedServer} out`, to: `${changedServer} in` },
     sides: sides.map((side) => ({ ...side, edges: side.edges.filter((edge) => metered.includes(edge)) })),
     unmeasured: metered.length > 0 ? undefined : whyUnmeasured(edges),
     split: splitOf(target, after),
@@ -60,19 +68,19 @@ function declared(target: Target, { edges, backends, pools, routes }: Desired): 
   return route && { ...route, split: formatSplit(route.split) };
 }
 
-function declaredPool({ settings, candidate, current, canary }: PoolState) {
-  const side = candidate ?? current;
-  const { generation, share } = canary ?? {};
+function declaredPool({ settings, next, current, candidate }: PoolState) {
+  const shown = next ?? current;
+  const { generation, share } = candidate ?? {};
   const own =
-    generation === undefined || sameValue(generation.processes, side?.processes) ? {} : declaredProcesses(generation);
-  const tried = generation && {
+    generation === undefined || sameValue(generation.processes, shown?.processes) ? {} : declaredProcesses(generation);
+  const candidateEntries = generation && {
     canary: { release: generation.release, ...own, ...share, split: formatSplit(share?.split ?? 0) },
   };
-  return { release: side?.release, ...settings, ...declaredProcesses(side), ...tried };
+  return { release: shown?.release, ...settings, ...declaredProcesses(shown), ...candidateEntries };
 }
 
-function declaredProcesses(side: Generation | undefined) {
-  const processes = Object.entries(side?.processes ?? {}).map(([name, { env, secretEnv, ...rest }]) => [
+function declaredProcesses(generation: Generation | undefined) {
+  const processes = Object.entries(generation?.processes ?? {}).map(([name, { env, secretEnv, ...rest }]) => [
     name,
     { ...rest, env: { ...env, ...secretEnv } },
   ]);
@@ -85,7 +93,7 @@ function summarize(target: Target, before: Desired, after: Desired): EvidenceRec
   const mirrored = shares[0] !== shares[1];
   const words = (state: Desired): string | null => {
     const pool = state.pools[first];
-    if (kind === "pool") return (pool?.candidate ?? pool?.current)?.release.id ?? null;
+    if (kind === "pool") return (pool?.next ?? pool?.current)?.release.id ?? null;
     if (kind === "route") return routeInWords(state.routes[first], mirrored);
     return declared(target, state) === undefined ? null : "there";
   };
@@ -103,24 +111,27 @@ function splitOf(target: Target, { pools, routes }: Desired): number | undefined
   const [kind, first = ""] = target.split("/");
   const pool = pools[first];
   if (kind === "pool")
-    return pool?.candidate !== undefined && pool.serving === "candidate"
-      ? SPLIT_PARTS
-      : (pool?.canary?.share?.split ?? 0);
+    return pool?.next !== undefined && pool.serving === "next" ? SPLIT_PARTS : (pool?.candidate?.share?.split ?? 0);
   return kind === "route" ? (routes[first]?.split ?? 0) : undefined;
 }
 
-function sidesOf(target: Target, before: Desired, after: Desired, tried: string | undefined): Side[] {
+function measuredSides(
+  target: Target,
+  before: Desired,
+  after: Desired,
+  changedServer: string | undefined,
+): MeasuredSide[] {
   const [kind, first = "", second = ""] = target.split("/");
   if (kind === "edge") return [{ role: "all", label: "all requests", edges: [first] }];
   if (kind === "backend") {
-    const all: Side = { role: "all", label: `all of ${second}`, edges: [first], backend: second };
-    if (tried === undefined) return [{ ...all, label: second }];
-    return [all, { ...all, role: "candidate", label: `server ${tried}`, server: tried }];
+    const all: MeasuredSide = { role: "all", label: `all of ${second}`, edges: [first], backend: second };
+    if (changedServer === undefined) return [{ ...all, label: second }];
+    return [all, { ...all, role: "candidate", label: `server ${changedServer}`, server: changedServer }];
   }
   if (kind === "route") {
     const route = after.routes[first] ?? before.routes[first];
     if (route === undefined) return [];
-    const side = (role: Side["role"], backend: string): Side => {
+    const side = (role: MeasuredSide["role"], backend: string): MeasuredSide => {
       const release = after.pools[backend]?.current?.release.id;
       const label = release === undefined ? backend : `${backend} (${release})`;
       return { role, label, edges: route.edges, route: first, backend };
@@ -133,15 +144,15 @@ function sidesOf(target: Target, before: Desired, after: Desired, tried: string 
     ];
   }
   const edges = [after.pools[first] ?? before.pools[first]].flatMap((pool) => pool?.settings.edge ?? []);
-  const canary = (after.pools[first]?.canary ?? before.pools[first]?.canary)?.generation.release.id;
-  if (canary !== undefined) {
+  const candidate = (after.pools[first]?.candidate ?? before.pools[first]?.candidate)?.generation.release.id;
+  if (candidate !== undefined) {
     const stable = (before.pools[first] ?? after.pools[first])?.current?.release.id ?? first;
     return [
       { role: "stable", label: stable, edges, backend: first },
-      { role: "candidate", label: canary, edges, backend: candidateBackend(first) },
+      { role: "candidate", label: candidate, edges, backend: candidateBackend(first) },
     ];
   }
-  const [old, fresh] = [before.pools[first]?.current?.release.id, after.pools[first]?.candidate?.release.id];
+  const [old, fresh] = [before.pools[first]?.current?.release.id, after.pools[first]?.next?.release.id];
   // Releases of the same id can't be told apart by it.
   if (old === fresh || fresh === undefined) return [{ role: "all", label: old ?? first, edges, backend: first }];
   return [

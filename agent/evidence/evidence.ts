@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Entry, fold } from "../../model/evidence/fold";
 import type { Note } from "../../model/evidence/note";
 import {
   type Ending,
@@ -9,6 +8,7 @@ import {
   newRecord,
   summaryOf,
 } from "../../model/evidence/record";
+import { type Entry, reduce } from "../../model/evidence/reduce";
 import { type EvidenceRetention, evidenceRetention, outdated } from "../../model/evidence/retention";
 import type { MirrorFigures } from "../../model/mirror";
 import type { Owner, Target } from "../../model/transaction";
@@ -19,17 +19,17 @@ import type { Host } from "../host";
 import { deeplyMasked } from "../mask";
 import { describeChange } from "./change";
 import { EvidenceFolders } from "./folder";
-import { lookAt } from "./look";
 import { type Counted, measureSides } from "./measure";
 import { type Left, leftBehind } from "./recovery";
+import { takeSnapshot } from "./snapshot";
 
-/** Longest time that a transaction's first step waits for the look before it, in milliseconds. */
-const LOOK_PATIENCE_MS = 250;
+/** Longest time that a transaction's first step waits for the snapshot before it, in milliseconds. */
+const SNAPSHOT_WAIT_MS = 250;
 /** Time after the end at which the meter has counted what belongs to it, and a little of the time after, in milliseconds. */
 const SETTLE_MS = 6000;
 /** Size at which a log is written anew as the record that it makes, in bytes. */
 const COMPACT_AT = 4 * 1024 * 1024;
-/** Between two looks for what is too old, in milliseconds. */
+/** Pause between two searches for old records, in milliseconds. */
 const PRUNE_MS = 3_600_000;
 /** Records that are kept in memory, since they could not be written. */
 const MAX_UNWRITTEN = 20;
@@ -43,9 +43,9 @@ export interface EvidenceParts {
   /** Values that must not get into it. */
   secrets: () => string[];
   agent: EvidenceRecord["agent"];
-  /** What became of the copies of each route's requests. */
+  /** Counters of the copies of each route's requests. */
   copies: () => Promise<Record<string, MirrorFigures>>;
-  /** What is kept. @default as its schema says */
+  /** Limits of the evidence that is kept. @default as its schema says */
   retention?: EvidenceRetention | undefined;
 }
 
@@ -57,11 +57,11 @@ interface Open {
   /** The desired state before it. */
   before: Desired;
   /** Server that it takes out of the traffic and gives back. */
-  tried?: string | undefined;
-  looked: Promise<void>;
-  /** Whether a step has waited for the look, as only the first one does. */
+  changedServer?: string | undefined;
+  snapshotTaken: Promise<void>;
+  /** Whether a step has waited for the snapshot, as only the first one does. */
   waitedFor: boolean;
-  /** What the log does not have yet. */
+  /** Lines that the log does not have yet. */
   pending: string[];
   logSize: number;
   compactAt: number;
@@ -88,7 +88,7 @@ export class Evidence {
   constructor(private readonly parts: EvidenceParts) {
     this.folders = new EvidenceFolders(parts.directory);
     this.retention = parts.retention ?? evidenceRetention.parse({});
-    // What is too old goes also where nothing is changed any more.
+    // Old records go even if nothing is changed any more.
     this.ageing = setInterval(() => this.inBackground("what is kept", () => this.prune()), PRUNE_MS).unref();
   }
 
@@ -104,25 +104,25 @@ export class Evidence {
       const before = host.committed;
       const record = newRecord(opened, { agent, begunAt: Date.now() });
       const open = this.track(record, before);
-      fold(record, { kind: "mark", mark: { at: record.begunAt, kind: "begin", text: `${opened.owner.who} begins` } });
+      reduce(record, { kind: "mark", mark: { at: record.begunAt, kind: "begin", text: `${opened.owner.who} begins` } });
       const { split } = describeChange(opened.target, before, before);
       if (split !== undefined) record.splits.push({ at: record.begunAt, parts: split });
       this.startLog(open);
-      open.looked = lookAt(host, opened.target, [before], this.parts.copies).then(
-        (look) => this.add(open, { kind: "before", look }),
+      open.snapshotTaken = takeSnapshot(host, opened.target, [before], this.parts.copies).then(
+        (snapshot) => this.add(open, { kind: "before", look: snapshot }),
         (error: unknown) => this.failed(opened.target, error),
       );
     });
   }
 
   /** Resolves once it was seen how everything was before the change, or when that has taken too long. Never rejects. */
-  async lookedBefore(id: string): Promise<void> {
+  async waitForSnapshot(id: string): Promise<void> {
     const open = this.open.get(id);
     if (open === undefined || open.waitedFor) return;
     open.waitedFor = true;
     const enough = new AbortController();
-    const patience = sleep(LOOK_PATIENCE_MS, undefined, { signal: enough.signal }).catch(() => undefined);
-    await Promise.race([open.looked, patience]);
+    const patience = sleep(SNAPSHOT_WAIT_MS, undefined, { signal: enough.signal }).catch(() => undefined);
+    await Promise.race([open.snapshotTaken, patience]);
     enough.abort();
   }
 
@@ -133,14 +133,14 @@ export class Evidence {
   /** The transaction takes a server out of the traffic, for as long as its release is replaced. */
   drains(id: string, server: string): void {
     this.with(id, (open) => {
-      open.tried = server;
+      open.changedServer = server;
     });
   }
 
   /** The transaction has changed what is wanted of the host. */
   changed(id: string): void {
     this.with(id, (open) => {
-      const change = describeChange(open.record.target, open.before, this.parts.host.working(), open.tried);
+      const change = describeChange(open.record.target, open.before, this.parts.host.working(), open.changedServer);
       this.add(open, { kind: "change", at: Date.now(), ...change });
     });
   }
@@ -158,11 +158,16 @@ export class Evidence {
       this.add(open, { kind: "undoing", at: Date.now(), ending, reason });
       const { host } = this.parts;
       // The undo does not wait for it.
-      const looked = lookAt(host, open.record.target, [open.before, host.working()], this.parts.copies).then(
-        (look) => this.add(open, { kind: "during", look }),
+      const snapshotTaken = takeSnapshot(
+        host,
+        open.record.target,
+        [open.before, host.working()],
+        this.parts.copies,
+      ).then(
+        (snapshot) => this.add(open, { kind: "during", look: snapshot }),
         (error: unknown) => this.failed(open.record.target, error),
       );
-      open.looked = Promise.all([open.looked, looked]).then(() => undefined);
+      open.snapshotTaken = Promise.all([open.snapshotTaken, snapshotTaken]).then(() => undefined);
     });
   }
 
@@ -216,12 +221,12 @@ export class Evidence {
     }
   }
 
-  /** Where it is written; nothing where it could not be. */
+  /** Path of its record; undefined if it could not be written. */
   private pathOf({ name, failing }: Pick<Open, "name" | "failing">): string | undefined {
     return failing ? undefined : this.folders.pathOf(name);
   }
 
-  /** Everything about one transaction, also one that runs; nothing where there is no evidence of it. */
+  /** Everything about one transaction, also one that runs; undefined if there is no evidence of it. */
   async get(id: string): Promise<{ record: EvidenceRecord; folder?: string | undefined } | undefined> {
     const open = this.open.get(id);
     if (open !== undefined) {
@@ -249,7 +254,7 @@ export class Evidence {
         record,
         name: EvidenceFolders.nameOf(record),
         before,
-        looked: Promise.resolve(),
+        snapshotTaken: Promise.resolve(),
         waitedFor: false,
         pending: [],
       },
@@ -261,7 +266,7 @@ export class Evidence {
 
   private add(open: Open, entry: Entry): void {
     const clean = deeplyMasked(entry, this.parts.secrets());
-    fold(open.record, clean);
+    reduce(open.record, clean);
     open.pending.push(`${JSON.stringify(clean)}\n`);
     if (open.logSize > open.compactAt) this.startLog(open);
     else if (open.pending.length === 1) this.write(open, () => this.flush(open));
@@ -295,9 +300,9 @@ export class Evidence {
   private async publish(open: Open, { complete }: { complete: boolean }): Promise<void> {
     const { host, meter, secrets } = this.parts;
     const { record, before } = open;
-    await open.looked;
+    await open.snapshotTaken;
     record.after ??= deeplyMasked(
-      await lookAt(host, record.target, [before, host.committed], this.parts.copies),
+      await takeSnapshot(host, record.target, [before, host.committed], this.parts.copies),
       secrets(),
     );
     Object.assign(record, await measureSides(record, meter, Date.now()));

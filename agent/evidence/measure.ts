@@ -1,5 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
-import type { EvidenceRecord, Figures, Mark, Point, Side, Stretch } from "../../model/evidence/record";
+import type { EvidenceRecord, Figures, Mark, MeasuredSide, Point, Stretch } from "../../model/evidence/record";
 import { bad, measure, mergeAnswers, type SliAnswer, type SliQuery } from "../../model/sli";
 
 /** Most points of one line of a chart. */
@@ -20,14 +20,14 @@ const MAX_STRETCHES = 60;
 /** Longest time that is summed up at once, in milliseconds: whole slots of the meter. */
 const PART_MS = 20 * 60_000;
 
-/** Whoever has counted requests: the meter. */
+/** The meter, as a source of counts. */
 export interface Counted {
   query(query: SliQuery): SliAnswer;
   history(query: SliQuery, ms: number): (() => SliAnswer)[];
 }
 
 /**
- * What the meter has counted of each side over a transaction's time: points for charts, and sums by stage. The agent does
+ * Counts of the meter for each side over a transaction's time: points for charts, and sums by stage. The agent does
  * what else it has to do meanwhile.
  */
 export async function measureSides(
@@ -54,7 +54,7 @@ export async function measureSides(
 
 async function stretchesOf(
   record: EvidenceRecord,
-  sides: readonly Side[],
+  sides: readonly MeasuredSide[],
   meter: Counted,
   { from, now }: { from: number; now: number },
 ): Promise<Stretch[]> {
@@ -105,11 +105,11 @@ function timesOf({ marks, begunAt, endedAt = Number.POSITIVE_INFINITY }: Evidenc
 }
 
 /** A query for each edge that a side is on. */
-function queriesOf({ edges, route, backend, server, release }: Side, from: number, to: number): SliQuery[] {
+function queriesOf({ edges, route, backend, server, release }: MeasuredSide, from: number, to: number): SliQuery[] {
   return edges.map((edge) => ({ edge, route, backend, server, release, from: Math.floor(from), to: Math.ceil(to) }));
 }
 
-function figuresOf({ role }: Side, answer: SliAnswer): Figures {
+function figuresOf({ role }: MeasuredSide, answer: SliAnswer): Figures {
   const quantile = (metric: "p50" | "p95" | "p99") => measure(answer, metric) ?? null;
   return {
     requests: answer.counts.requests,

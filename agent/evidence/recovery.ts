@@ -1,5 +1,5 @@
-import { fold, readLog } from "../../model/evidence/fold";
 import { type EvidenceRecord, newRecord } from "../../model/evidence/record";
+import { readLog, reduce } from "../../model/evidence/reduce";
 import type { Owner } from "../../model/transaction";
 import type { EvidenceFolders } from "./folder";
 
@@ -9,7 +9,7 @@ export interface Left {
   target: string;
   owner: Owner;
   at: string;
-  /** What the undo of the agent's start has started, and what is not up. */
+  /** Processes that the undo at the agent's start has started, and those that are not up. */
   notUp?: string | undefined;
 }
 
@@ -43,11 +43,11 @@ export async function leftBehind(
   return found;
 }
 
-/** What the journal alone tells of a transaction: it is flushed to the disk, and the evidence's log is not. */
+/** Record of a transaction from the journal alone: that is flushed to the disk, and the evidence's log is not. */
 function fromJournal(opened: Left, { agent }: Known): EvidenceRecord {
   const record = newRecord(opened, { agent, begunAt: Date.parse(opened.at) });
   const text = "the agent ended before it had written down more of this transaction";
-  fold(record, { kind: "mark", mark: { at: record.begunAt, kind: "remark", text } });
+  reduce(record, { kind: "mark", mark: { at: record.begunAt, kind: "remark", text } });
   record.unmeasured = text;
   return record;
 }
@@ -56,8 +56,8 @@ function withEnd(record: EvidenceRecord, { isCommitted, now }: Known, notUp: str
   if (record.verdict !== "running") return record;
   if (isCommitted(record.id)) {
     const text = "the agent ended right after the commit, and was started again";
-    fold(record, { kind: "mark", mark: { at: now, kind: "remark", text } });
-    fold(record, { kind: "ended", at: now, verdict: "committed" });
+    reduce(record, { kind: "mark", mark: { at: now, kind: "remark", text } });
+    reduce(record, { kind: "ended", at: now, verdict: "committed" });
     return record;
   }
   const begun = record.reason;
@@ -65,6 +65,6 @@ function withEnd(record: EvidenceRecord, { isCommitted, now }: Known, notUp: str
     begun === undefined
       ? "the agent ended in the middle of the transaction, and undid it when it was started again"
       : `${begun}; the agent ended before its undo was done, and finished it when it was started again`;
-  fold(record, { kind: "ended", at: now, verdict: "undone", ending: record.ending ?? "crash", reason, notUp });
+  reduce(record, { kind: "ended", at: now, verdict: "undone", ending: record.ending ?? "crash", reason, notUp });
   return record;
 }

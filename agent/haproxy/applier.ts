@@ -2,43 +2,43 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { collide, type EdgeSpec, type Listener, listensOn } from "../../model/edge";
 import type { EdgeBackend } from "../../model/pool-share";
 import type { RouteSpec } from "../../model/route";
-import { ask, change } from "./cli";
+import { type ApplyPlan, planApply, withUnknown } from "./apply-plan";
 import { certificateDigests, validateText } from "./config-file";
-import { decide, type Plan, withUnknown } from "./decide";
-import { fleetMends } from "./drift";
+import { corrections } from "./corrections";
 import type { EdgeFiles } from "./edge-files";
-import type { Fleet } from "./fleet";
 import { hostFacts } from "./host-facts";
 import { reload } from "./master";
 import { idleOf, type Observer, UP_DEADLINE_MS, UP_PAUSE_MS } from "./observer";
 import type { HaproxyOptions } from "./options";
+import { endOrphanWorkers } from "./orphan-workers";
 import { assertFree } from "./ports";
 import type { EdgeRecord } from "./record";
 import { type Rendered, render } from "./render";
-import { type Placement, place } from "./servers";
+import { ask, change } from "./runtime-api";
+import { assignServers, type ServerAssignments } from "./server-assignments";
 import { workerSnapshot } from "./snapshot";
-import { endStrays } from "./strays";
 import { complaints } from "./validate";
 import { haproxyVersion } from "./version";
+import type { WorkerSet } from "./worker-set";
 
 /** Time that an ended predecessor may still hold the edge's ports, in milliseconds. */
 const PORT_WAIT_MS = 2000;
 /** Rounds of mending until something that keeps coming back is an error. */
-const MEND_ROUNDS = 3;
+const CORRECTION_ROUNDS = 3;
 const TAIL_LINES = 200;
 
-export interface Wanted {
+export interface WantedConfig {
   spec: EdgeSpec;
   backends: Record<string, EdgeBackend>;
   routes: Record<string, RouteSpec>;
   /** Addresses on which somebody listens who shares them. */
-  shared?: readonly Address[];
+  shared?: readonly SocketAddress[];
 }
 
-export type Address = Pick<Listener, "address" | "port">;
+export type SocketAddress = Pick<Listener, "address" | "port">;
 
-interface Target extends Plan {
-  fleet: Fleet | undefined;
+interface PlannedApply extends ApplyPlan {
+  workers: WorkerSet | undefined;
   before: EdgeRecord | undefined;
   record: EdgeRecord;
   rendered: Rendered;
@@ -46,7 +46,7 @@ interface Target extends Plan {
   splitsOnDisk: string | undefined;
 }
 
-const NOBODY: Placement = { placed: [], leaving: [] };
+const NOBODY: ServerAssignments = { placed: [], leaving: [] };
 
 /** Drives an edge's HAProxy to what is wanted: starts it, reloads it, or changes it by the runtime API. */
 export class Applier {
@@ -58,29 +58,36 @@ export class Applier {
     private readonly options: HaproxyOptions,
   ) {}
 
-  /** What `apply` would do now, and with what. */
-  async target({ spec, backends, routes }: Wanted): Promise<Target> {
-    const [before, fleet, { disk, splitsOnDisk }, certificates] = await Promise.all([
+  /** Plans an `apply` and its inputs. */
+  async planFor({ spec, backends, routes }: WantedConfig): Promise<PlannedApply> {
+    const [before, workers, { disk, splitsOnDisk }, certificates] = await Promise.all([
       this.files.record(),
-      this.observer.fleet(),
+      this.observer.workers(),
       this.files.read(),
       certificateDigests(spec),
     ]);
-    const placement = withUnknown(place(backends, before ?? NOBODY, Date.now()), backends, fleet);
+    const assignments = withUnknown(assignServers(backends, before ?? NOBODY, Date.now()), backends, workers);
     const rendered = render({
       name: this.options.name,
       spec,
       backends,
-      placed: placement.placed,
+      placed: assignments.placed,
       routes,
       socket: this.files.sockets.worker,
       host: hostFacts(),
       mirror: this.options.mirror,
       certificates,
     });
-    const record: EdgeRecord = { version: 1, spec, backends, routes, ...placement, oldIdleMs: before?.oldIdleMs ?? 0 };
-    const plan = decide({ before, fleet, record, rendered, disk, splitsOnDisk, certificates });
-    return { ...plan, fleet, before, record, rendered, disk, splitsOnDisk };
+    const record: EdgeRecord = {
+      version: 1,
+      spec,
+      backends,
+      routes,
+      ...assignments,
+      oldIdleMs: before?.oldIdleMs ?? 0,
+    };
+    const plan = planApply({ before, workers, record, rendered, disk, splitsOnDisk, certificates });
+    return { ...plan, workers, before, record, rendered, disk, splitsOnDisk };
   }
 
   /**
@@ -88,12 +95,12 @@ export class Applier {
    *
    * @returns what was done, and whether servers leave
    */
-  async apply(wanted: Wanted): Promise<Plan & { drains: boolean }> {
+  async apply(wanted: WantedConfig): Promise<ApplyPlan & { drains: boolean }> {
     const { name, log } = this.options;
     await this.files.makeFolder();
-    const target = await this.target(wanted);
+    const target = await this.planFor(wanted);
     const { how, reasons } = target;
-    const isOwn = (listener: Address) => !(wanted.shared ?? []).some((other) => collide(listener, other));
+    const isOwn = (listener: SocketAddress) => !(wanted.shared ?? []).some((other) => collide(listener, other));
     if (how === "start") await this.start(target, isOwn);
     else if (how === "reload") await this.reload(target, isOwn);
     else {
@@ -101,22 +108,22 @@ export class Applier {
       await this.files.write(target.rendered, target);
     }
     if (how !== "nothing") {
-      await this.mend();
+      await this.correct();
       log(`edge ${name}: ${how}`, { reasons });
     }
     return { how, reasons, drains: target.record.leaving.length > 0 };
   }
 
   private async start(
-    { record, rendered, disk, splitsOnDisk, before }: Target,
-    isOwn: (listener: Address) => boolean,
+    { record, rendered, disk, splitsOnDisk, before }: PlannedApply,
+    isOwn: (listener: SocketAddress) => boolean,
   ): Promise<void> {
     const { binary, directory, name, processes, log } = this.options;
     await haproxyVersion(binary);
     await validateText(binary, rendered);
-    const strays = await endStrays(this.files.config);
-    if (strays.length > 0)
-      log(`edge ${name}: processes of an earlier HAProxy were left and are killed`, { pids: strays });
+    const orphans = await endOrphanWorkers(this.files.config);
+    if (orphans.length > 0)
+      log(`edge ${name}: processes of an earlier HAProxy were left and are killed`, { pids: orphans });
     await assertFree(listensOn(record.spec).filter(isOwn), { waitMs: PORT_WAIT_MS });
     await this.files.save({ ...record, leaving: [], oldIdleMs: 0 });
     await this.files.write(rendered);
@@ -130,17 +137,19 @@ export class Applier {
     try {
       await this.untilWorkerRuns(rendered.structure);
     } catch (error) {
-      const said = complaints((await processes.tail(this.id, { lines: TAIL_LINES })).join("\n"));
+      const reported = complaints((await processes.tail(this.id, { lines: TAIL_LINES })).join("\n"));
       await processes.stop(this.id, { signal: "SIGTERM", graceMs: 0 });
       await processes.remove(this.id);
       await this.files.putBack(before, disk, splitsOnDisk);
-      throw new Error(`HAProxy of edge ${name} did not start: ${said || (error as Error).message}`, { cause: error });
+      throw new Error(`HAProxy of edge ${name} did not start: ${reported || (error as Error).message}`, {
+        cause: error,
+      });
     }
   }
 
   private async reload(
-    { record, rendered, disk, splitsOnDisk, before, fleet }: Target,
-    isOwn: (listener: Address) => boolean,
+    { record, rendered, disk, splitsOnDisk, before, workers }: PlannedApply,
+    isOwn: (listener: SocketAddress) => boolean,
   ): Promise<void> {
     const { binary, name, processes, log } = this.options;
     await validateText(binary, rendered);
@@ -149,7 +158,7 @@ export class Applier {
     await assertFree(added.filter(isOwn));
     const oldIdleMs = Math.max(
       before === undefined ? 0 : idleOf(before.spec),
-      fleet !== undefined && fleet.old.length > 0 ? (before?.oldIdleMs ?? 0) : 0,
+      workers !== undefined && workers.old.length > 0 ? (before?.oldIdleMs ?? 0) : 0,
     );
     await this.files.save({ ...record, oldIdleMs });
     await this.files.write(rendered);
@@ -181,17 +190,17 @@ export class Applier {
     throw new Error(`it did not answer within ${UP_DEADLINE_MS} ms`);
   }
 
-  /** Mends what the runtime API can mend, until nothing differs. */
-  private async mend(): Promise<void> {
+  /** Corrects what the runtime API can correct, until nothing differs. */
+  private async correct(): Promise<void> {
     let left: string[] = [];
-    for (let round = 0; round < MEND_ROUNDS; round++) {
-      const [record, fleet] = await Promise.all([this.files.record(), this.observer.fleet()]);
-      if (record === undefined || fleet === undefined) throw new Error(`HAProxy of edge ${this.options.name} exited`);
-      const todo = fleetMends(record, fleet);
+    for (let round = 0; round < CORRECTION_ROUNDS; round++) {
+      const [record, workers] = await Promise.all([this.files.record(), this.observer.workers()]);
+      if (record === undefined || workers === undefined) throw new Error(`HAProxy of edge ${this.options.name} exited`);
+      const todo = corrections(record, workers);
       if (todo.length === 0) return;
       for (const { commands, oldWorker } of todo) {
         if (oldWorker === undefined) await change(this.files.sockets.worker, commands);
-        // It may end meanwhile; the next look tells whether what is left of it is as wanted.
+        // It may end meanwhile; the next observation tells whether the rest of it is as wanted.
         else
           await ask(this.files.sockets.master, commands.map((command) => `@!${oldWorker} ${command}`).join("; "), {
             retry: true,

@@ -1,6 +1,6 @@
-import type { Leaving } from "./servers";
+import type { DrainingServer } from "./server-assignments";
 
-/** Pauses between two looks at servers that leave, in milliseconds: growing while nothing changes. */
+/** Pauses between two checks of leaving servers, in milliseconds: growing while nothing changes. */
 const FIRST_MS = 100;
 const CAP_MS = 2000;
 const GROWTH = 1.5;
@@ -15,7 +15,7 @@ export class DrainLoop {
   constructor(
     private readonly work: {
       /** Resolves with those that have not left yet. */
-      step: () => Promise<Leaving[]>;
+      step: () => Promise<DrainingServer[]>;
       failed: (error: unknown) => void;
     },
   ) {}

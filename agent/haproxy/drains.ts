@@ -1,7 +1,7 @@
-import { ask, change } from "./cli";
-import type { Fleet, Sockets } from "./fleet";
-import { type Leaving, path } from "./servers";
+import { ask, change } from "./runtime-api";
+import { type DrainingServer, path } from "./server-assignments";
 import type { WorkerSnapshot } from "./snapshot";
+import type { Sockets, WorkerSet } from "./worker-set";
 
 /**
  * One step for every server that leaves: cut what is left on it after its deadline, and remove it where nothing is.
@@ -9,29 +9,29 @@ import type { WorkerSnapshot } from "./snapshot";
  * @returns those that have not left yet
  */
 export async function advance(
-  leaving: readonly Leaving[],
-  fleet: Fleet,
+  leaving: readonly DrainingServer[],
+  workers: WorkerSet,
   sockets: Sockets,
   { now, log }: { now: number; log: (message: string, data?: object) => void },
-): Promise<Leaving[]> {
-  const still: Leaving[] = [];
+): Promise<DrainingServer[]> {
+  const still: DrainingServer[] = [];
   for (const server of leaving) {
-    if (now >= server.deadline) await cutSessions(server, fleet, sockets, log);
-    const gone = await removed(server, fleet.current, sockets);
-    const held = fleet.old.some(({ snapshot }) => snapshot === undefined || sessionsOn(server, snapshot) > 0);
+    if (now >= server.deadline) await cutSessions(server, workers, sockets, log);
+    const gone = await removed(server, workers.current, sockets);
+    const held = workers.old.some(({ snapshot }) => snapshot === undefined || sessionsOn(server, snapshot) > 0);
     if (!gone || held) still.push(server);
     else log(`server ${path(server)} has left`, { address: server.address, port: server.port });
   }
   return still;
 }
 
-function sessionsOn({ backend, id }: Leaving, worker: WorkerSnapshot): number {
+function sessionsOn({ backend, id }: DrainingServer, worker: WorkerSnapshot): number {
   return worker.backends.get(backend)?.get(id)?.sessions ?? 0;
 }
 
 async function cutSessions(
-  server: Leaving,
-  { current, old }: Fleet,
+  server: DrainingServer,
+  { current, old }: WorkerSet,
   sockets: Sockets,
   log: (message: string, data?: object) => void,
 ): Promise<void> {
@@ -50,7 +50,7 @@ async function cutSessions(
 const AT_ONCE = 32;
 
 /** An old worker refuses every command on its servers ("Proxy is disabled"), but ends single streams. */
-async function cutInOldWorker({ backend, id }: Leaving, pid: number, master: string): Promise<void> {
+async function cutInOldWorker({ backend, id }: DrainingServer, pid: number, master: string): Promise<void> {
   // It may end at any moment, and then has nothing left to cut: what it answers does not matter.
   const streams = await ask(master, `@!${pid} show sess`, { retry: true });
   const mine = streams.split("\n").filter((line) => line.includes(` be=${backend} srv=${id} `));
@@ -62,7 +62,7 @@ async function cutInOldWorker({ backend, id }: Leaving, pid: number, master: str
 }
 
 /** Removes a server from the current worker where nothing uses it any more. Resolves with whether it is gone. */
-async function removed(server: Leaving, worker: WorkerSnapshot, sockets: Sockets): Promise<boolean> {
+async function removed(server: DrainingServer, worker: WorkerSnapshot, sockets: Sockets): Promise<boolean> {
   const is = worker.backends.get(server.backend)?.get(server.id);
   if (is === undefined) return true;
   if (is.sessions > 0) return false;
@@ -83,7 +83,7 @@ async function removed(server: Leaving, worker: WorkerSnapshot, sockets: Sockets
  * overlooks both (fixed in 3.0: a client that still reads what the server had finished), and crashes later. A server in
  * maintenance gets no new streams, so the answer holds.
  */
-async function isReferenced({ backend, id }: Leaving, socket: string): Promise<boolean> {
+async function isReferenced({ backend, id }: DrainingServer, socket: string): Promise<boolean> {
   const [connections, streams] = await Promise.all([
     ask(socket, `show servers conn ${backend}`),
     ask(socket, "show sess"),

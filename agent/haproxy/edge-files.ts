@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { PRIVATE_FOLDER_MODE, writeFileAtomic } from "../files";
 import { SCRIPT_FILE } from "../mirror/script";
 import { readConfig } from "./config-file";
-import type { Sockets } from "./fleet";
 import type { HaproxyOptions } from "./options";
 import { type EdgeRecord, readRecord, writeRecord } from "./record";
 import { type Rendered, waitingSocket } from "./render";
 import { SPLITS_FILE } from "./routes";
+import type { Sockets } from "./worker-set";
 
 /** Longest path of a Unix socket, and what HAProxy appends to it while it binds (`.<pid>.tmp`). */
 const SOCKET_PATH_MAX = 107;
@@ -18,7 +18,7 @@ export function runtimeSocket(directory: string): string {
   return join(directory, "worker.sock");
 }
 
-/** What is on disk of an edge's HAProxy, in the edge's folder: its config, sockets and record. */
+/** Files of an edge's HAProxy, in the edge's folder: its config, sockets and record. */
 export class EdgeFiles {
   readonly config: string;
   readonly sockets: Sockets;

@@ -3,25 +3,25 @@ import type { EdgeSpec } from "../../model/edge";
 import type { EdgeBackend } from "../../model/pool-share";
 import type { RouteSpec } from "../../model/route";
 import { singleFlight } from "../single-flight";
-import { type Answers, answersOf } from "./answers";
-import { type Address, Applier, type Wanted } from "./applier";
-import { change } from "./cli";
+import { Applier, type SocketAddress, type WantedConfig } from "./applier";
+import type { ApplyPlan } from "./apply-plan";
 import { validateText } from "./config-file";
-import type { Plan } from "./decide";
 import { DrainLoop } from "./drain-loop";
 import { advance } from "./drains";
 import { EdgeFiles } from "./edge-files";
-import { streams } from "./fleet";
 import type { EdgeObservation } from "./observation";
 import { Observer, UP_DEADLINE_MS, UP_PAUSE_MS } from "./observer";
 import type { HaproxyOptions } from "./options";
+import { endOrphanWorkers } from "./orphan-workers";
 import { waitingSocket } from "./render";
-import { type Leaving, path } from "./servers";
-import { endStrays } from "./strays";
+import { type ResponseCounts, responseCountsOf } from "./response-counts";
+import { change } from "./runtime-api";
+import { type DrainingServer, path } from "./server-assignments";
 import { haproxyVersion } from "./version";
 import { backendWeights } from "./weights";
+import { streams } from "./worker-set";
 
-/** Pause between two looks at a HAProxy that stops, in milliseconds. */
+/** Pause between two checks of a HAProxy that stops, in milliseconds. */
 const STOP_PAUSE_MS = 20;
 /** Time that workers have to end after SIGTERM, in milliseconds. */
 const TERM_MS = 1000;
@@ -32,8 +32,8 @@ export class Haproxy {
   private readonly files: EdgeFiles;
   private readonly observer: Observer;
   private readonly applier: Applier;
-  private readonly applyWanted: () => Promise<Plan>;
-  private wanted: Wanted | undefined;
+  private readonly applyWanted: () => Promise<ApplyPlan>;
+  private wanted: WantedConfig | undefined;
   private turn: Promise<unknown> = Promise.resolve();
   private readonly drains: DrainLoop;
 
@@ -49,24 +49,24 @@ export class Haproxy {
         options.log(`edge ${name}: servers that leave could not be looked after: ${(error as Error).message}`);
       },
     });
-    this.applyWanted = singleFlight(() => this.inTurn(() => this.pass()));
+    this.applyWanted = singleFlight(() => this.inTurn(() => this.applyOnce()));
   }
 
-  /** What `apply` would do now, and why; changes nothing. */
+  /** Plans an `apply` and its reasons; changes nothing. */
   async plan(
     spec: EdgeSpec,
     backends: Record<string, EdgeBackend>,
     routes: Record<string, RouteSpec> = {},
-  ): Promise<Plan> {
+  ): Promise<ApplyPlan> {
     // In the middle of an apply, files and worker differ.
     await this.turn;
-    const { how, reasons } = await this.applier.target({ spec, backends, routes });
+    const { how, reasons } = await this.applier.planFor({ spec, backends, routes });
     return { how, reasons };
   }
 
   /**
-   * Drives HAProxy to exactly this: the files on disk first, then what runs. Idempotent; mends drift. Of calls at the same
-   * time the last wanted state wins, and each resolves after a pass that began after it.
+   * Drives HAProxy to exactly this: the files on disk first, then what runs. Idempotent; corrects drift. Of calls at
+   * the same time the last wanted state wins, and each resolves after a pass that began after it.
    *
    * @param options.shared addresses on which somebody else listens who lets others do so, too
    * @throws where HAProxy refuses the config, or an address is taken; what ran and its files then stay
@@ -75,8 +75,8 @@ export class Haproxy {
     spec: EdgeSpec,
     backends: Record<string, EdgeBackend>,
     routes: Record<string, RouteSpec> = {},
-    { shared = [] }: { shared?: readonly Address[] } = {},
-  ): Promise<Plan> {
+    { shared = [] }: { shared?: readonly SocketAddress[] } = {},
+  ): Promise<ApplyPlan> {
     this.wanted = { spec, backends, routes, shared };
     return this.applyWanted();
   }
@@ -87,24 +87,24 @@ export class Haproxy {
     backends: Record<string, EdgeBackend>,
     routes: Record<string, RouteSpec> = {},
   ): Promise<void> {
-    const { rendered } = await this.applier.target({ spec, backends, routes });
+    const { rendered } = await this.applier.planFor({ spec, backends, routes });
     await haproxyVersion(this.options.binary);
     await validateText(this.options.binary, rendered);
   }
 
-  /** What HAProxy reports now. Calls at the same time share one look, which began after them. */
+  /** Observes HAProxy now. Calls at the same time share one observation, which began after them. */
   observe(): Promise<EdgeObservation> {
     return this.observer.observe();
   }
 
-  /** What all workers have on the server at an address, see {@link Observer.usage}. */
-  usage(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
-    return this.observer.usage(address, port);
+  /** Connections of all workers to the server at an address, see {@link Observer.connections}. */
+  connections(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
+    return this.observer.connections(address, port);
   }
 
-  /** What the current worker counted of a server's answers; a reload begins anew. */
-  answers(backend: string, id: string): Promise<Answers> {
-    return answersOf(this.files.sockets.worker, backend, id);
+  /** Reads the current worker's response counters of a server; a reload begins anew. */
+  responseCounts(backend: string, id: string): Promise<ResponseCounts> {
+    return responseCountsOf(this.files.sockets.worker, backend, id);
   }
 
   /** The weight of the servers that take requests, by backend, as the current worker has it. */
@@ -123,7 +123,7 @@ export class Haproxy {
       const giveUpAt = performance.now() + UP_DEADLINE_MS;
       while (performance.now() < giveUpAt) {
         if (!(await this.advanceDrains()).some(matches)) return;
-        if ((await this.observer.usage(address, port)).connections === 0) return;
+        if ((await this.observer.connections(address, port)).connections === 0) return;
         await sleep(UP_PAUSE_MS);
       }
       throw new Error(
@@ -136,7 +136,7 @@ export class Haproxy {
    * Says that what listens at an address is gone, or back, before HAProxy's own checks find out; they go on, and have the last
    * word. A worker that starts meanwhile may miss it.
    */
-  async tell(address: string, port: number, health: "up" | "down"): Promise<void> {
+  async notifyHealth(address: string, port: number, health: "up" | "down"): Promise<void> {
     const servers =
       (await this.files.record())?.placed.filter((one) => one.address === address && one.port === port) ?? [];
     if (servers.length === 0 || !this.observer.runs()) return;
@@ -167,7 +167,7 @@ export class Haproxy {
         await processes.stop(this.id, { signal: "SIGTERM", graceMs: TERM_MS });
         await processes.remove(this.id);
       }
-      await endStrays(this.files.config);
+      await endOrphanWorkers(this.files.config);
       await this.files.remove();
     });
   }
@@ -190,7 +190,7 @@ export class Haproxy {
   }
 
   /**
-   * Where a frontend listens that has no address yet.
+   * Socket of a frontend that has no address yet.
    *
    * @param index of the frontend among the names in their order
    */
@@ -203,7 +203,7 @@ export class Haproxy {
     return this.observer.runs();
   }
 
-  private async pass(): Promise<Plan> {
+  private async applyOnce(): Promise<ApplyPlan> {
     if (this.wanted === undefined) return { how: "nothing", reasons: [] };
     const { drains, ...plan } = await this.applier.apply(this.wanted);
     if (drains) this.drains.start();
@@ -211,12 +211,12 @@ export class Haproxy {
   }
 
   /** One step for those that leave; resolves with those that have not left yet. */
-  private async advanceDrains(): Promise<Leaving[]> {
-    const [record, fleet] = await Promise.all([this.files.record(), this.observer.fleet()]);
+  private async advanceDrains(): Promise<DrainingServer[]> {
+    const [record, workers] = await Promise.all([this.files.record(), this.observer.workers()]);
     if (record === undefined || record.leaving.length === 0) return [];
     const { log } = this.options;
     const leaving =
-      fleet === undefined ? [] : await advance(record.leaving, fleet, this.files.sockets, { now: Date.now(), log });
+      workers === undefined ? [] : await advance(record.leaving, workers, this.files.sockets, { now: Date.now(), log });
     await this.files.save({ ...record, leaving });
     return leaving;
   }

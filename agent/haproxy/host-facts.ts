@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** What of the host decides over an edge's config. */
+/** Facts of the host that decide over an edge's config. */
 export interface HostFacts {
   /** Account of the workers, where HAProxy is started as root. */
   account?: { user: string; group: string } | undefined;

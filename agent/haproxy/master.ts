@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { ask, isRefusal } from "./cli";
+import { ask, isRefusal } from "./runtime-api";
 import { complaints } from "./validate";
 
 /** Time that a reload may take, in milliseconds; HAProxy itself tries to bind for up to a second. */
@@ -13,7 +13,7 @@ interface WorkerProcess {
   uptimeSeconds: number;
 }
 
-/** What `show proc` says on the master's socket. */
+/** Output of `show proc` on the master's socket. */
 export interface Processes {
   master: number;
   /** Reloads that failed since the last one that succeeded. */

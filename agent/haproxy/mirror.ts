@@ -73,7 +73,7 @@ export function copyLines(map: string, name: string, { mirror, sample }: RouteSp
     ...(sample === undefined
       ? []
       : [
-          ...drawLines(map, "sample", name, sampleKey(name)),
+          ...sampleLines(map, "sample", name, sampleKey(name)),
           `  http-request lua.sample ${name} if route_${name}_taken route_${name}_sample { method GET }`,
         ]),
   ];
@@ -83,19 +83,19 @@ function mirrorLines(map: string, name: string, mirror: Mirror): string[] {
   const { methods } = mirror;
   const most = bytes(mirror.maxBody);
   const length = "req.hdr_val(content-length)";
-  const drawn = `if route_${name}_taken route_${name}_mirror${methods === undefined ? "" : ` { method ${methods.join(" ")} }`}`;
+  const sampled = `if route_${name}_taken route_${name}_mirror${methods === undefined ? "" : ` { method ${methods.join(" ")} }`}`;
   return [
-    ...drawLines(map, "mirror", name, mirrorKey(name, mirror)),
-    // What is small enough to be copied is waited for as a whole; nothing else is.
+    ...sampleLines(map, "mirror", name, mirrorKey(name, mirror)),
+    // Wait for the whole body only of requests that are small enough to be copied.
     ...(most > 0
-      ? [`  http-request wait-for-body time ${BODY_PATIENCE} ${drawn} { ${length} gt 0 } { ${length} le ${most} }`]
+      ? [`  http-request wait-for-body time ${BODY_PATIENCE} ${sampled} { ${length} gt 0 } { ${length} le ${most} }`]
       : []),
-    `  http-request lua.mirror ${name} ${most} ${drawn}`,
+    `  http-request lua.mirror ${name} ${most} ${sampled}`,
   ];
 }
 
 /** A copy is not copied again, and a request that leaves HTTP behind can't be. */
-function drawLines(map: string, kind: "mirror" | "sample", name: string, key: string): string[] {
+function sampleLines(map: string, kind: "mirror" | "sample", name: string, key: string): string[] {
   const plain = `!{ req.fhdr(${MIRROR_HEADER}) -m found } !{ req.fhdr(upgrade) -m found } !{ method CONNECT }`;
   return [
     `  http-request set-var(txn.share) str(${key}),map_str_int(${map},0) if route_${name}_taken`,

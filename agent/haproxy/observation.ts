@@ -1,6 +1,6 @@
 import type { ServerState } from "../../model/backend";
-import { clients, type Fleet } from "./fleet";
-import { type Placement, path } from "./servers";
+import { path, type ServerAssignments } from "./server-assignments";
+import { clients, type WorkerSet } from "./worker-set";
 
 export interface ServerObservation {
   /** As declared; nothing for a server that somebody added by hand. */
@@ -15,11 +15,11 @@ export interface ServerObservation {
   check: string;
   /** Requests, WebSockets and other streams on it now, in the current worker. */
   sessions: number;
-  /** Where it is not wanted any more: when what is left on it is cut, ISO 8601. */
+  /** Time when the rest of its connections is cut, for a server that leaves, ISO 8601. */
   leavingUntil?: string;
 }
 
-/** What HAProxy reports of an edge now. */
+/** State of an edge as HAProxy reports it now. */
 export interface EdgeObservation {
   running: boolean;
   /** Version of the running HAProxy. */
@@ -48,11 +48,11 @@ const FRONTEND_STATUS: Record<string, "open" | "disabled" | "stopped"> = {
 
 /** Puts a snapshot into the terms of the edge. */
 export function observation(
-  fleet: Fleet | undefined,
-  { placed, leaving }: Placement,
+  workers: WorkerSet | undefined,
+  { placed, leaving }: ServerAssignments,
   file: { state: EdgeObservation["file"]; structure: string | undefined },
 ): EdgeObservation {
-  if (fleet === undefined)
+  if (workers === undefined)
     return {
       running: false,
       oldWorkers: [],
@@ -62,7 +62,7 @@ export function observation(
       file: file.state,
       workerRunsFile: false,
     };
-  const { current, old, processes } = fleet;
+  const { current, old, processes } = workers;
   const names = new Map(placed.map((server) => [path(server), server.name]));
   const deadlines = new Map(leaving.map((server) => [path(server), new Date(server.deadline).toISOString()]));
   const servers = (backend: string, found: typeof current.backends extends Map<string, infer T> ? T : never) =>

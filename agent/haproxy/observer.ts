@@ -4,10 +4,10 @@ import type { EdgeSpec } from "../../model/edge";
 import { singleFlight } from "../single-flight";
 import { readConfig, structureOf } from "./config-file";
 import type { EdgeFiles } from "./edge-files";
-import { clients, type Fleet, fleetSnapshot, useOf } from "./fleet";
 import { type EdgeObservation, observation } from "./observation";
 import type { HaproxyOptions } from "./options";
 import { isUntouched } from "./render";
+import { clients, snapshotWorkers, usageIn, type WorkerSet } from "./worker-set";
 
 /** Time until a started or reloaded HAProxy must answer, in milliseconds. */
 export const UP_DEADLINE_MS = 15_000;
@@ -17,9 +17,9 @@ const CLOCK_SLACK_MS = 2000;
 
 /** Looks at an edge's HAProxy; changes nothing. */
 export class Observer {
-  /** The current worker and old ones; nothing where HAProxy does not run. Calls at the same time share one look. */
-  readonly fleet: () => Promise<Fleet | undefined>;
-  /** What HAProxy reports now. Calls at the same time share one look, which began after them. */
+  /** The current worker and old ones; undefined if HAProxy does not run. Calls at the same time share one look. */
+  readonly workers: () => Promise<WorkerSet | undefined>;
+  /** Observes HAProxy now. Calls at the same time share one observation, which began after them. */
   readonly observe: () => Promise<EdgeObservation>;
 
   /** @param id of HAProxy among the processes */
@@ -28,29 +28,29 @@ export class Observer {
     private readonly files: EdgeFiles,
     private readonly options: Pick<HaproxyOptions, "name" | "processes">,
   ) {
-    this.fleet = singleFlight(() => this.lookAtFleet());
-    this.observe = singleFlight(() => this.look());
+    this.workers = singleFlight(() => this.observeWorkers());
+    this.observe = singleFlight(() => this.observeAll());
   }
 
   /**
-   * What the workers, old ones included, have on the server at an address now, and whether one may still give it new
+   * Counts a server's connections in all workers, old ones included, and tells whether one may still give it new
    * requests: an old worker does so for idle client connections that it had when it was replaced, until they expire.
    */
-  async usage(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
-    const [fleet, record] = await Promise.all([this.fleet(), this.files.record()]);
-    if (fleet === undefined) return { connections: 0, mayReceive: false };
-    const now = useOf(fleet.current, address, port);
+  async connections(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
+    const [workers, record] = await Promise.all([this.workers(), this.files.record()]);
+    if (workers === undefined) return { connections: 0, mayReceive: false };
+    const now = usageIn(workers.current, address, port);
     const idleMs = Math.max(record?.oldIdleMs ?? 0, record === undefined ? 0 : idleOf(record.spec));
-    const old = fleet.old.map(({ snapshot, replacedForSeconds }) => {
-      // It ended, or is about to: the next look tells.
+    const old = workers.old.map(({ snapshot, replacedForSeconds }) => {
+      // It ended, or is about to: the next observation tells.
       if (snapshot === undefined) return { connections: 0, takes: true };
-      const use = useOf(snapshot, address, port);
+      const use = usageIn(snapshot, address, port);
       const mayHaveIdle = replacedForSeconds * 1000 <= idleMs + CLOCK_SLACK_MS && clients(snapshot) > 0;
       return { connections: use.connections, takes: use.takes && mayHaveIdle };
     });
     const all = [now, ...old];
     return {
-      connections: all.reduce((sum, { connections }) => sum + connections, 0),
+      connections: all.reduce((sum, { connections: counted }) => sum + counted, 0),
       mayReceive: all.some(({ takes }) => takes),
     };
   }
@@ -61,23 +61,27 @@ export class Observer {
     return state === "running" || state === "starting";
   }
 
-  private async look(): Promise<EdgeObservation> {
-    const [fleet, disk, record] = await Promise.all([this.fleet(), readConfig(this.files.config), this.files.record()]);
+  private async observeAll(): Promise<EdgeObservation> {
+    const [workers, disk, record] = await Promise.all([
+      this.workers(),
+      readConfig(this.files.config),
+      this.files.record(),
+    ]);
     const state = disk === undefined ? "missing" : isUntouched(disk) ? "ours" : "edited";
-    return observation(fleet, record ?? { placed: [], leaving: [] }, { state, structure: structureOf(disk) });
+    return observation(workers, record ?? { placed: [], leaving: [] }, { state, structure: structureOf(disk) });
   }
 
-  private async lookAtFleet(): Promise<Fleet | undefined> {
+  private async observeWorkers(): Promise<WorkerSet | undefined> {
     if (!this.runs()) return undefined;
     const giveUpAt = performance.now() + UP_DEADLINE_MS;
     for (;;) {
       // The sockets refuse while HAProxy starts or its master re-executes itself; one that is killed cuts its answer off.
       let problem: unknown;
-      const fleet = await fleetSnapshot(this.files.sockets).catch((error: unknown) => {
+      const workers = await snapshotWorkers(this.files.sockets).catch((error: unknown) => {
         problem = error;
         return undefined;
       });
-      if (fleet !== undefined || !this.runs()) return fleet;
+      if (workers !== undefined || !this.runs()) return workers;
       if (performance.now() > giveUpAt)
         throw (
           problem ??

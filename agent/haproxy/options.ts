@@ -1,11 +1,11 @@
-import type { ProcessHost } from "../processes/host";
+import type { ProcessManager } from "../processes/process-manager";
 
 export interface HaproxyOptions {
   /** Name of the edge. */
   name: string;
   /** The edge's folder: config, sockets and record. Created where it is missing. */
   directory: string;
-  processes: Pick<ProcessHost, "launch" | "stop" | "get" | "remove" | "tail">;
+  processes: Pick<ProcessManager, "launch" | "stop" | "get" | "remove" | "tail">;
   /** Path of HAProxy, 2.6 or newer. */
   binary: string;
   /** Path of the mirror's socket. Needed where a route has a mirror or a sample. */

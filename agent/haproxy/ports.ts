@@ -27,7 +27,7 @@ export async function assertFree(listeners: readonly Listener[], { waitMs = 0 } 
         await sleep(20);
         continue;
       }
-      throw new Error(await explain(listener, code));
+      throw new Error(await bindProblem(listener, code));
     }
   }
 }
@@ -40,7 +40,7 @@ function bindError({ address, port }: Listener): Promise<string | undefined> {
   });
 }
 
-async function explain(listener: Listener, code: string): Promise<string> {
+async function bindProblem(listener: Listener, code: string): Promise<string> {
   const where = endpoint(listener);
   if (code === "EADDRINUSE") {
     const holder = await holderOf(listener.port);

@@ -31,11 +31,11 @@ const record = z.strictObject({
   leaving: z.array(z.strictObject({ backend: backendName, id, address: z.string(), port, deadline: z.number() })),
 });
 
-/** What was last applied to an edge, and who is still leaving it: what a next agent must know to go on. */
+/** The last applied state of an edge, and the servers that still drain: the next agent needs it to go on. */
 export type EdgeRecord = z.output<typeof record>;
 
 /**
- * Reads an edge's record; nothing where there is none. One that cannot be understood is kept aside and reported: HAProxy
+ * Reads an edge's record; undefined if there is none. One that cannot be understood is kept aside and reported: HAProxy
  * itself still says what runs, and what is wanted comes with the next `apply`.
  */
 export async function readRecord(

@@ -13,7 +13,7 @@ import { connectionsWithin, type HostFacts } from "./host-facts";
 import { isCopied, mirrorGlobals } from "./mirror";
 import { endpoint, quote } from "./quote";
 import { routeLines, splitsText } from "./routes";
-import { byKey, groupByBackend, type Placed, path } from "./servers";
+import { byKey, groupByBackend, path, type ServerAssignment } from "./server-assignments";
 
 /** Backend of frontends whose own does not exist (yet). Users' names hold no underscore. */
 const UNAVAILABLE = "_unavailable";
@@ -23,7 +23,7 @@ const METRICS = "_metrics";
 const SERVER_IDLE = "1s";
 /** For HAProxy's own health check of a server, where the backend declares none. */
 const TCP_CHECK_INTERVAL_MS = 2000;
-/** What a client reads when no server can answer it. */
+/** Body of the answer while no server can answer. */
 const UNAVAILABLE_BODY = '{"error":"no server can answer this request now: try again"}';
 /** Size of the ring of the meter's lines, in bytes: about a second of 40,000 requests per second. */
 const METER_RING_BYTES = 4 * 1024 * 1024;
@@ -34,7 +34,7 @@ export interface RenderInput {
   name: string;
   spec: EdgeSpec;
   backends: Record<string, EdgeBackend>;
-  placed: readonly Placed[];
+  placed: readonly ServerAssignment[];
   /** Routes by name. @default none */
   routes?: Record<string, RouteSpec>;
   /** Path of the worker's runtime API. */
@@ -51,9 +51,9 @@ export interface Rendered {
   text: string;
   /** Digest of everything that only a reload can change, which the running worker shows as its description. */
   structure: string;
-  /** The map of the routes' splits, in a file of its own; nothing where it would be empty. */
+  /** The map of the routes' splits, in a file of its own; undefined if it would be empty. */
   splits: string | undefined;
-  /** The script that copies requests, in a file of its own; nothing where no route has a mirror or a sample. */
+  /** The script that copies requests, in a file of its own; undefined if no route has a mirror or a sample. */
   script: string | undefined;
 }
 
@@ -99,7 +99,7 @@ function validRoutes(routes: Record<string, RouteSpec>): Record<string, RouteSpe
 }
 
 /**
- * Where a frontend listens that has no address yet, for the agent alone.
+ * Socket of a frontend that has no address yet, for the agent alone.
  *
  * @param socket path of the worker's runtime API, in the edge's folder
  * @param index of the frontend among the names in their order
@@ -321,7 +321,7 @@ function backendLines(name: string, backend: BackendSpec): string[] {
   ];
 }
 
-/** What all servers of a backend have in common. A server added at run time gets nothing from `default-server`. */
+/** Parameters that all servers of a backend share. A server added at run time gets nothing from `default-server`. */
 function serverParameters({ health }: BackendSpec): string {
   const check =
     health === undefined
@@ -334,7 +334,7 @@ function serverParameters({ health }: BackendSpec): string {
 /** Names of servers within HAProxy, users' with a number where it differs. */
 const SERVER_ID = /^[a-z][a-z0-9-]{0,39}(\.[1-9][0-9]{0,8})?$/;
 
-function validated(server: Placed): Placed {
+function validated(server: ServerAssignment): ServerAssignment {
   const { id, backend, address, port, weight } = server;
   const isWhole = (value: number, max: number) => Number.isInteger(value) && value >= 0 && value <= max;
   if (!SERVER_ID.test(id) || !backendName.safeParse(backend).success)
@@ -346,7 +346,7 @@ function validated(server: Placed): Placed {
   return server;
 }
 
-function serverLine(server: Placed): string {
+function serverLine(server: ServerAssignment): string {
   const { id, address, port, weight, state } = validated(server);
   // "drain" is no word of the config: weight 0 until the state is set at run time.
   const shown = state === "drain" ? 0 : weight;
@@ -354,7 +354,7 @@ function serverLine(server: Placed): string {
 }
 
 /** The commands that add a server at run time. */
-export function addCommands(server: Placed, backend: BackendSpec): string[] {
+export function addCommands(server: ServerAssignment, backend: BackendSpec): string[] {
   const target = path(validated(server));
   return [
     `add server ${target} ${endpoint(server)} weight ${server.weight} ${serverParameters(backend)}`,

@@ -1,11 +1,11 @@
 import type { EdgeBackend } from "../../model/pool-share";
 import { bySpecificity, type RouteSpec } from "../../model/route";
-import { drawLines, SPLITS_FILE } from "./draw";
 import { copyLines, shareName, sharesOf } from "./mirror";
+import { oldPoolSplit, poolSplitLines, poolSplitsOf } from "./pool-split";
 import { quote } from "./quote";
-import { oldPoolShare, poolSharesOf, shareLines } from "./shares";
+import { SPLITS_FILE, splitLines } from "./traffic-split";
 
-export { SPLITS_FILE } from "./draw";
+export { SPLITS_FILE } from "./traffic-split";
 
 /**
  * How a request finds its backend (proven on HAProxy 2.6): the first route that fits is kept in `txn.route`. A number below
@@ -31,10 +31,10 @@ function splitsOf(routes: Routes, backends: Backends): Map<string, number> {
     ...(route.candidate === undefined ? [] : [[splitKey(name, route), route.split] as [string, number]]),
     ...sharesOf(name, route),
   ]);
-  return new Map([...entries, ...poolSharesOf(backends)].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return new Map([...entries, ...poolSplitsOf(backends)].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Content of the map file; nothing where it would be empty. */
+/** Content of the map file; undefined if it would be empty. */
 export function splitsText(routes: Routes, backends: Backends): string | undefined {
   const splits = splitsOf(routes, backends);
   if (splits.size === 0) return undefined;
@@ -50,11 +50,11 @@ export function routeLines(
   const here = Object.entries(routes)
     .filter(([, { match }]) => match.frontends === undefined || match.frontends.includes(frontend))
     .toSorted(([a, one], [b, other]) => bySpecificity([a, one.match], [b, other.match]));
-  const shares = shareLines(backends, here, defaultBackend);
+  const shares = poolSplitLines(backends, here, defaultBackend);
   return [
     ...(here.length === 0 ? [] : ["  acl routed var(txn.route) -m found"]),
     ...here.flatMap(([name, route]) => matchLines(name, route)),
-    ...here.flatMap(([name, route]) => routeDraw(name, route)),
+    ...here.flatMap(([name, route]) => routeSplit(name, route)),
     ...here.flatMap(([name, route]) => copyLines(SPLITS_FILE, name, route)),
     ...here.flatMap(([name, route]) => testerLines(name, route)),
     ...here.flatMap(([name, route]) => singleTryLines(name, route, backends)),
@@ -101,10 +101,10 @@ function pathTests(prefix: string): string[] {
 
 const VARIABLES = { draw: "txn.draw", split: "txn.split", client: "txn.client", newClientOf: "txn.new_client_of" };
 
-function routeDraw(name: string, route: RouteSpec): string[] {
+function routeSplit(name: string, route: RouteSpec): string[] {
   if (route.candidate === undefined) return [];
   const { sticky } = route;
-  return drawLines({ name, acl: `route_${name}`, key: splitKey(name, route), sticky, variables: VARIABLES });
+  return splitLines({ name, acl: `route_${name}`, key: splitKey(name, route), sticky, variables: VARIABLES });
 }
 
 function testerLines(name: string, { candidate, testers }: RouteSpec): string[] {
@@ -112,7 +112,7 @@ function testerLines(name: string, { candidate, testers }: RouteSpec): string[] 
   return [`  acl route_${name}_tester req.fhdr(${testers.header}) -m str -- ${quote(testers.value)}`];
 }
 
-/** What goes to a candidate is not tried again on another of its servers: gates judge it by its failures. */
+/** Do not retry a candidate's requests on another of its servers: gates judge it by its failures. */
 function singleTryLines(name: string, { candidate, testers }: RouteSpec, backends: Backends): string[] {
   if (candidate === undefined || backends[candidate]?.retry !== "safe") return [];
   const line = (when: string) => `  http-request disable-l7-retry if route_${name}_taken ${when}`;
@@ -135,13 +135,17 @@ function useLines(
 }
 
 /** One entry of a worker's map that is not as wanted. */
-export interface SplitMend {
+export interface SplitCorrection {
   reason: string;
   command: string;
 }
 
-/** What in the current worker's map is not as wanted. */
-export function splitMends(routes: Routes, backends: Backends, has: ReadonlyMap<string, number>): SplitMend[] {
+/** Corrections of the current worker's map. */
+export function splitCorrections(
+  routes: Routes,
+  backends: Backends,
+  has: ReadonlyMap<string, number>,
+): SplitCorrection[] {
   return [...splitsOf(routes, backends)].flatMap(([key, split]) => {
     const is = has.get(key);
     if (is === split) return [];
@@ -157,14 +161,18 @@ export function splitMends(routes: Routes, backends: Backends, has: ReadonlyMap<
 }
 
 /**
- * What in the map of a worker of before a reload is not as wanted: it may still get requests on connections that it has. A
+ * Corrections of the map in a worker from before a reload: it may still get requests on connections that it has. A
  * route that went has no candidate any more, unless that is what is stable now.
  */
-export function oldSplitMends(routes: Routes, backends: Backends, has: ReadonlyMap<string, number>): SplitMend[] {
+export function oldSplitCorrections(
+  routes: Routes,
+  backends: Backends,
+  has: ReadonlyMap<string, number>,
+): SplitCorrection[] {
   const wanted = splitsOf(routes, backends);
   return [...has].flatMap(([key, is]) => {
     const [name = "", , candidate = ""] = key.split("/");
-    const split = wanted.get(key) ?? oldPoolShare(key, is, backends) ?? (routes[name]?.stable === candidate ? is : 0);
+    const split = wanted.get(key) ?? oldPoolSplit(key, is, backends) ?? (routes[name]?.stable === candidate ? is : 0);
     if (is === split) return [];
     return [{ reason: `${shareName(key)} is ${is}, not ${split}`, command: `set map ${SPLITS_FILE} ${key} ${split}` }];
   });

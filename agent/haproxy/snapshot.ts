@@ -1,6 +1,6 @@
 import type { ServerState } from "../../model/backend";
-import { ask } from "./cli";
 import { parseSplits, SPLITS_FILE } from "./routes";
+import { ask } from "./runtime-api";
 
 /** A server as a worker knows it. */
 export interface ServerSnapshot {
@@ -26,7 +26,7 @@ interface FrontendSnapshot {
   sessions: number;
 }
 
-/** What one HAProxy worker says of itself at one moment. */
+/** State of one HAProxy worker at one moment. */
 export interface WorkerSnapshot {
   pid: number;
   stopping: boolean;

@@ -16,14 +16,14 @@ export async function validateFile(binary: string, path: string): Promise<void> 
     await run(binary, ["-c", "-f", path], { timeout: CHECK_DEADLINE_MS });
   } catch (cause) {
     const { stderr = "", stdout = "", message } = cause as { stderr?: string; stdout?: string; message: string };
-    const said = complaints(`${stderr}\n${stdout}`) || message;
+    const reported = complaints(`${stderr}\n${stdout}`) || message;
     const lines = (await readFile(path, "utf8")).split("\n");
-    if (/lua-load-per-thread/.test(said) && !(await hasLua(binary)))
+    if (/lua-load-per-thread/.test(reported) && !(await hasLua(binary)))
       throw new Error(
         `${binary} is built without Lua, by which a route's mirror and sample copy requests: install a package that has it (\`haproxy -vv\` says +LUA), or declare neither`,
         { cause },
       );
-    throw new Error(`HAProxy refuses the config: ${withLines(said, path, lines)}`, { cause });
+    throw new Error(`HAProxy refuses the config: ${withLines(reported, path, lines)}`, { cause });
   }
 }
 
@@ -42,12 +42,12 @@ export function complaints(output: string): string {
 }
 
 /** Puts the text of the lines that HAProxy names behind its message. */
-function withLines(said: string, path: string, lines: readonly string[]): string {
-  const named = [...said.matchAll(/\[([^\]\s]+):(\d+)\]/g)].filter(([, file]) => file === path);
+function withLines(complaint: string, path: string, lines: readonly string[]): string {
+  const named = [...complaint.matchAll(/\[([^\]\s]+):(\d+)\]/g)].filter(([, file]) => file === path);
   const numbers = [...new Set(named.map(([, , number]) => Number(number)))];
   const texts = numbers.flatMap((number) => {
     const text = lines[number - 1]?.trim();
     return text === undefined ? [] : [`line ${number}: ${text}`];
   });
-  return [said.replaceAll(path, "haproxy.cfg"), ...texts].join("\n  ");
+  return [complaint.replaceAll(path, "haproxy.cfg"), ...texts].join("\n  ");
 }

@@ -1,4 +1,4 @@
-import { ask } from "./cli";
+import { ask } from "./runtime-api";
 
 /** Asks for the rows of backends alone, which says everything about them without one row per server. */
 const COMMAND = "show stat -1 2 -1";

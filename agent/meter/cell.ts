@@ -17,7 +17,7 @@ const [CLIENT_ABORT, CLIENT_TIMEOUT, SERVER_ABORT, SERVER_TIMEOUT] = ["C", "c", 
 const [QUEUED, CONNECTING, HEAD, DATA, TUNNEL] = ["Q", "C", "H", "D", "T"].map((c) => c.charCodeAt(0));
 const SWITCHING_PROTOCOLS = 101;
 
-/** What was counted of one series in one span of time. */
+/** Counts of one series over one span of time. */
 export class Cell {
   readonly counts = new Float64Array(COUNTS.length);
   readonly head = new Float64Array(BUCKETS);
@@ -74,7 +74,7 @@ function add(histogram: Float64Array, ms: number): void {
   histogram[bucket] = (histogram[bucket] as number) + 1;
 }
 
-/** What never got a head from a server took until HAProxy answered for it. */
+/** A request that got no head from a server took until HAProxy answered it. */
 function headOf({ headMs, connectMs, queueMs, totalMs }: Line): number {
   return headMs < 0 ? totalMs : headMs + positive(connectMs) + positive(queueMs);
 }

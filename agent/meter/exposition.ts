@@ -5,7 +5,7 @@ import type { Series } from "./series";
 /** Upper bounds of the exported histogram, in milliseconds. */
 const BOUNDS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000] as const;
 
-/** What was counted of one series since the agent's start. */
+/** Counts of one series since the agent's start. */
 export interface Totals {
   counts: Record<string, number>;
   /** Requests up to each bound, not cumulated; the last is of those beyond all. */

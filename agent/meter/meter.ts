@@ -77,7 +77,7 @@ export class Meter {
 
   /** Reads from the workers that serve an edge now: an edge's first lines must not wait where the next reload may follow at once. */
   async look(edge: string): Promise<void> {
-    await this.tails.get(edge)?.look();
+    await this.tails.get(edge)?.poll();
   }
 
   /** Takes what was counted of a shadow's answers to the copies of a route's requests, where their edge is metered. */

@@ -2,7 +2,7 @@ import type { SliAnswer, SliQuery } from "../../model/sli";
 import { addEncoded, Cell, sparse } from "./cell";
 import type { Line } from "./line";
 import { type ReleaseOf, SeriesTable } from "./series";
-import { addSlot, pack, type Slot, sizeOf } from "./slot";
+import { addSlot, pack, sizeOf, type TimeSlot } from "./time-slot";
 
 /** Length of a fine slot, and how long it is kept, in milliseconds. */
 const FINE_MS = 1000;
@@ -14,7 +14,7 @@ export const COARSE_KEPT_MS = 26 * 3_600_000;
 const GRACE_MS = 2000;
 /** Memory of all coarse slots at most, in bytes; beyond it the oldest are dropped. */
 const BUDGET_BYTES = 64 * 1024 * 1024;
-/** What is not read yet is not older than this, in milliseconds, unless the agent has no time. */
+/** Longest age of unread lines, in milliseconds, unless the agent has no time. */
 const UNREAD_MS = 1000;
 /** Longest pause between two ticks for which the meter still counts as running, in milliseconds. HAProxy keeps lines meanwhile. */
 const MAX_PAUSE_MS = 5000;
@@ -32,7 +32,7 @@ interface OpenSlot {
 export interface RecorderOptions {
   releaseOf: ReleaseOf;
   /** Called with each coarse slot that is complete. */
-  onCoarse?: (slot: Slot) => void;
+  onCoarse?: (slot: TimeSlot) => void;
   /** Called with each series of a fine slot that is complete. */
   onCell?: (series: number, cell: Cell) => void;
   onForgotten?: (series: number[]) => void;
@@ -41,8 +41,8 @@ export interface RecorderOptions {
 /** Counts requests in slots of time: fine ones for a while, coarse ones for a day. Its memory is bounded, whatever comes. */
 export class Recorder {
   readonly series: SeriesTable;
-  private readonly fine: Slot[] = [];
-  private readonly coarse: Slot[] = [];
+  private readonly fine: TimeSlot[] = [];
+  private readonly coarse: TimeSlot[] = [];
   private coarseBytes = 0;
   /** Whether there was nothing before the fine slots, since the meter has just begun. */
   private fineIsAll = true;
@@ -67,7 +67,7 @@ export class Recorder {
   }
 
   /** Takes slots that were recorded before, oldest first. */
-  restore(slots: Slot[]): void {
+  restore(slots: TimeSlot[]): void {
     for (const slot of slots) this.keepCoarse(slot);
     if (slots.length > 0) this.fineIsAll = false;
   }
@@ -202,19 +202,21 @@ export class Recorder {
     this.options.onCoarse?.(slot);
   }
 
-  private keepCoarse(slot: Slot): void {
+  private keepCoarse(slot: TimeSlot): void {
     this.coarse.push(slot);
     this.coarseBytes += sizeOf(slot);
     const oldest = slot.start - COARSE_KEPT_MS;
-    while (this.coarse.length > 1 && (this.coarseBytes > BUDGET_BYTES || (this.coarse[0] as Slot).start < oldest))
-      this.coarseBytes -= sizeOf(this.coarse.shift() as Slot);
-    const gone = this.series.forgetBefore(Math.min((this.coarse[0] as Slot).start, this.fine[0]?.start ?? slot.start));
+    while (this.coarse.length > 1 && (this.coarseBytes > BUDGET_BYTES || (this.coarse[0] as TimeSlot).start < oldest))
+      this.coarseBytes -= sizeOf(this.coarse.shift() as TimeSlot);
+    const gone = this.series.forgetBefore(
+      Math.min((this.coarse[0] as TimeSlot).start, this.fine[0]?.start ?? slot.start),
+    );
     if (gone.length > 0) this.options.onForgotten?.(gone);
   }
 
   /**
-   * What was counted in a window, up to the last second that is complete. The start of an old window is moved to the next
-   * coarse slot; the answer says from when to when it is.
+   * Counts in a window, up to the last second that is complete. The start of an old window is moved to the next coarse
+   * slot; the answer says from when to when it is.
    */
   query({ from, to, ...selector }: SliQuery): SliAnswer {
     const { slots, since, until } = this.slotsWithin(from, to);
@@ -222,8 +224,8 @@ export class Recorder {
   }
 
   /**
-   * What was counted in windows of one length, one after the other, as far as they are complete. To sum up a day takes long:
-   * each window is computed when it is called for, so that the caller can do other things in between.
+   * Counts in consecutive windows of one length, as far as they are complete. To sum up a day takes long: each window
+   * is computed when it is called for, so that the caller can do other things in between.
    */
   history({ from, to, ...selector }: SliQuery, ms: number): (() => SliAnswer)[] {
     const wanted = this.series.matching(selector);
@@ -239,7 +241,7 @@ export class Recorder {
     return windows;
   }
 
-  private slotsWithin(from: number, to: number): { slots: Slot[]; since: number; until: number } {
+  private slotsWithin(from: number, to: number): { slots: TimeSlot[]; since: number; until: number } {
     const until = Math.min(floor(to, FINE_MS), this.open[0]?.start ?? this.rolledUpTo);
     const fineStart = this.fine[0]?.start ?? until;
     // Coarse slots reach up to here where fine ones do not reach back far enough.
@@ -258,7 +260,7 @@ export class Recorder {
 }
 
 function sumOf(
-  slots: readonly Slot[],
+  slots: readonly TimeSlot[],
   wanted: ReadonlySet<number>,
   { edge, from, to }: { edge: string; from: number; to: number },
 ): SliAnswer {

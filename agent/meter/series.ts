@@ -5,7 +5,7 @@ export const MAX_SERIES = 500;
 /** Route, backend and server of what is counted together once there are too many series. */
 const REST = "- _rest _rest";
 
-/** Who served requests: one row of the meter's tables. */
+/** Server, backend, route and release of requests: one row of the meter's tables. */
 export interface Series {
   /** `edge route backend server`, with `-` for no route. */
   key: string;
@@ -18,7 +18,7 @@ export interface Series {
   lastSeen: number;
 }
 
-/** Finds the release that a server belongs to; nothing where it is not known (yet), or no release's. */
+/** Finds the release that a server belongs to; undefined if it is not known (yet), or no release's. */
 export type ReleaseOf = (edge: string, backend: string, server: string) => string | undefined;
 
 /** The series by number, which stays as long as a slot counts it. */

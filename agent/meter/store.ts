@@ -5,7 +5,7 @@ import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../files";
 import { addEncoded, Cell } from "./cell";
 import { COARSE_KEPT_MS, COARSE_MS } from "./recorder";
 import type { SeriesTable } from "./series";
-import { cellsOf, pack, type Slot } from "./slot";
+import { cellsOf, pack, type TimeSlot } from "./time-slot";
 
 /** Time that one file holds, in milliseconds. */
 const FILE_MS = 3_600_000;
@@ -36,9 +36,9 @@ export class MeterStore {
   ) {}
 
   /** Reads back what was recorded, oldest first; a line that was cut short is left out. Around a restart, two slots share a start. */
-  async load(now: number): Promise<Slot[]> {
+  async load(now: number): Promise<TimeSlot[]> {
     await mkdir(this.directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
-    const slots: Slot[] = [];
+    const slots: TimeSlot[] = [];
     let broken = 0;
     for (const file of await this.files()) {
       if (file.start < now - COARSE_KEPT_MS - FILE_MS) continue;
@@ -53,7 +53,7 @@ export class MeterStore {
     return slots;
   }
 
-  private read(line: string): Slot | undefined {
+  private read(line: string): TimeSlot | undefined {
     try {
       const { cells, ...span } = record.parse(JSON.parse(line));
       const read = cells.map(([key, release, bytes]) => {
@@ -71,7 +71,7 @@ export class MeterStore {
   }
 
   /** Appends a slot in the background, and removes files of before the time that is kept. */
-  append(slot: Slot): void {
+  append(slot: TimeSlot): void {
     if (this.waiting >= MAX_WAITING) return;
     const cells = [...cellsOf(slot)].flatMap(({ series: number, start, end }) => {
       const series = this.series.get(number);

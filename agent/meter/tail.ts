@@ -1,13 +1,13 @@
 import { createConnection, type Socket } from "node:net";
-import { ask } from "../haproxy/cli";
+import { ask } from "../haproxy/runtime-api";
 import { singleFlight } from "../single-flight";
 import { droppedOf, emptyLine, type Line, MAX_LINE, METER_RING, parseLine } from "./line";
 
 const LINE_FEED = 0x0a;
-/** What a broken line may hold until its connection is given up, in bytes. */
+/** Longest broken line until its connection is given up, in bytes. */
 const MAX_REST = 4 * MAX_LINE;
 /** How often it is looked whether another worker has taken over, in milliseconds. */
-const LOOK_MS = 1000;
+const POLL_MS = 1000;
 /** Bytes that are read at once at most. */
 const READ_BYTES = 65_536;
 /**
@@ -57,7 +57,7 @@ export class Tail {
   private readonly line = emptyLine();
   private readonly timer: NodeJS.Timeout;
   /** Looks who serves now, and reads from it too: by itself each second, and at once where somebody knows of a reload. */
-  readonly look: () => Promise<void>;
+  readonly poll: () => Promise<void>;
   private closed = false;
   lines = 0;
   /** Lines that are none of ours. */
@@ -65,9 +65,9 @@ export class Tail {
 
   constructor(private readonly options: TailOptions) {
     this.since = options.now();
-    this.look = singleFlight(() => this.lookNow());
-    this.timer = setInterval(() => void this.look(), LOOK_MS);
-    void this.look();
+    this.poll = singleFlight(() => this.pollNow());
+    this.timer = setInterval(() => void this.poll(), POLL_MS);
+    void this.poll();
   }
 
   get connected(): number {
@@ -80,7 +80,7 @@ export class Tail {
     for (const { socket } of this.readers) socket.destroy();
   }
 
-  private async lookNow(): Promise<void> {
+  private async pollNow(): Promise<void> {
     let pid: number;
     try {
       pid = Number(PID.exec(await ask(this.options.socket, "show info"))?.[1]);
@@ -99,7 +99,7 @@ export class Tail {
       const buffer = rest === undefined ? chunk : Buffer.concat([rest, chunk]);
       const start = reader.pid === undefined ? this.greet(reader, buffer) : 0;
       const left = start === undefined ? buffer : this.take(reader, buffer, start);
-      // What comes next takes the place of this in memory.
+      // Copy the rest: the next read overwrites this memory.
       rest = left === undefined ? undefined : Buffer.from(left);
       if (reader.pid === undefined) return true;
       if (rest !== undefined && rest.length > MAX_REST) socket.destroy();

@@ -1,7 +1,7 @@
 import { MIRROR_HEADER } from "../../model/mirror";
 import type { Copy } from "./messages";
 
-/** What belongs to the connection on which a request came, and what the client of the shadow sets by itself. */
+/** Headers that belong to the connection on which a request came, or that the shadow's client sets by itself. */
 const OWN = new Set(
   "connection keep-alive proxy-connection proxy-authorization transfer-encoding te trailer upgrade expect content-length".split(
     " ",

@@ -1,7 +1,7 @@
 import { BUCKETS, bucketOf, quantile, type Sparse } from "../../model/histogram";
 import type { MirrorFigures } from "../../model/mirror";
 
-/** What became of a route's copies. */
+/** Counters of a route's copies. */
 export class Figures {
   private readonly since = new Date().toISOString();
   private readonly statuses = new Map<number, number>();

@@ -14,7 +14,7 @@ export interface Copy {
   body: Buffer;
 }
 
-/** What comes out of a connection of HAProxy's. */
+/** Receiver of the messages on a connection of HAProxy's. */
 export interface Sink {
   copy(copy: Copy): void;
   sample(copy: Copy): void;
@@ -72,7 +72,7 @@ export class MessageReader {
   private copyOf(fields: Fields): Copy {
     const [route, method, source, path] = [fields.text(1), fields.text(1), fields.text(1), fields.text(4)];
     const headers = headersOf(fields.bytes(4));
-    // What comes next takes the place of this in memory.
+    // Copy the rest: the next read overwrites this memory.
     return { edge: this.edge, route, method, source, path, headers, body: Buffer.from(fields.rest()) };
   }
 }

@@ -23,8 +23,8 @@ const RESTART_CAP_MS = 5000;
 const LISTEN_MS = 10_000;
 /** Time that it has for an answer, in milliseconds. */
 const ANSWER_MS = 2000;
-/** Between two looks whether copies are dropped, and between two events on the same route, in milliseconds. */
-const LOOK_MS = 5000;
+/** Pause between two checks for dropped copies, and between two events on the same route, in milliseconds. */
+const CHECK_MS = 5000;
 const EVENT_MS = 60_000;
 
 export interface MirrorOptions {
@@ -41,7 +41,7 @@ export interface MirrorOptions {
   counted?: (count: ShadowCount) => void;
 }
 
-/** What the mirror does now. */
+/** State of the mirror now. */
 export interface MirrorAnswer {
   /** When the rest was true, ISO 8601: earlier where the mirror's process has no time to answer, or is stopped. */
   at: string;
@@ -49,7 +49,7 @@ export interface MirrorAnswer {
   pid: number | null;
   /** Connections of HAProxy's workers, one for each thread that has copies. */
   connections: number;
-  /** What became of the copies, by route. */
+  /** Counters of the copies, by route. */
   routes: Record<string, MirrorFigures>;
 }
 
@@ -66,14 +66,14 @@ export class Mirror {
   private child: ChildProcess | undefined;
   private routes: Record<string, RouteOrders> = {};
   private readonly asked = new Map<number, (answer: Extract<Report, { kind: "told" }>["answer"]) => void>();
-  private readonly said = new Map<string, { drops: number; at: number }>();
+  private readonly reported = new Map<string, { drops: number; at: number }>();
   private last: MirrorAnswer | undefined;
   private question = 0;
   private listening: Promise<void> = Promise.resolve();
   private heard: () => void = () => undefined;
   private restartMs = RESTART_FIRST_MS;
   private restarting: NodeJS.Timeout | undefined;
-  private looking: NodeJS.Timeout | undefined;
+  private checking: NodeJS.Timeout | undefined;
   private closed = false;
 
   constructor(private readonly options: MirrorOptions) {}
@@ -83,7 +83,7 @@ export class Mirror {
     const routes = ordersOf(desired);
     if (isDeepStrictEqual(routes, this.routes)) return;
     this.routes = routes;
-    for (const route of this.said.keys()) if (routes[route] === undefined) this.said.delete(route);
+    for (const route of this.reported.keys()) if (routes[route] === undefined) this.reported.delete(route);
     if (this.child !== undefined) this.send({ do: "configure", routes });
     if (Object.keys(routes).length === 0) this.end();
     else if (this.child === undefined && this.restarting === undefined) this.start();
@@ -95,14 +95,14 @@ export class Mirror {
   }
 
   async figures(): Promise<MirrorAnswer> {
-    const told = (await this.ask({ what: "figures" })) as ProcessFigures | undefined;
+    const figures = (await this.ask({ what: "figures" })) as ProcessFigures | undefined;
     const pid = this.child?.pid ?? null;
-    if (told !== undefined) this.last = { at: new Date().toISOString(), pid, ...told };
+    if (figures !== undefined) this.last = { at: new Date().toISOString(), pid, ...figures };
     if (pid !== null && this.last?.pid === pid) return this.last;
     return { at: new Date().toISOString(), pid, connections: 0, routes: {} };
   }
 
-  /** The sample of a route; nothing where it has none. */
+  /** The sample of a route; undefined if it has none. */
   async sample(route: string): Promise<readonly SampledRequest[] | undefined> {
     if (this.routes[route]?.sample === undefined) return undefined;
     return ((await this.ask({ what: "sample", route })) ?? []) as readonly SampledRequest[];
@@ -119,7 +119,7 @@ export class Mirror {
 
   private end(): void {
     clearTimeout(this.restarting);
-    clearInterval(this.looking);
+    clearInterval(this.checking);
     this.restarting = undefined;
     this.heard();
     const child = this.child;
@@ -157,13 +157,13 @@ export class Mirror {
       path: mirrorSocket(directory, group),
       group: group === undefined ? undefined : groupId(group),
     });
-    this.looking = setInterval(() => void this.look(), LOOK_MS);
+    this.checking = setInterval(() => void this.checkDrops(), CHECK_MS);
   }
 
   private startAgain(child: ChildProcess, began: number, why: string): void {
     if (this.child !== child) return;
     this.child = undefined;
-    clearInterval(this.looking);
+    clearInterval(this.checking);
     if (performance.now() - began > RESTART_CAP_MS) this.restartMs = RESTART_FIRST_MS;
     this.options.log(`the mirror's process ended (${why}): it is started again; requests go on`, {
       inMs: this.restartMs,
@@ -193,9 +193,9 @@ export class Mirror {
     const id = ++this.question;
     const answer = await new Promise<Extract<Report, { kind: "told" }>["answer"] | undefined>((resolve) => {
       const late = setTimeout(() => resolve(undefined), ANSWER_MS);
-      this.asked.set(id, (told) => {
+      this.asked.set(id, (figures) => {
         clearTimeout(late);
-        resolve(told);
+        resolve(figures);
       });
       this.send({ do: "tell", id, ...question });
     });
@@ -204,13 +204,13 @@ export class Mirror {
   }
 
   /** Tells of routes whose copies are dropped, once a minute at most. */
-  private async look(): Promise<void> {
+  private async checkDrops(): Promise<void> {
     const { routes } = await this.figures();
     for (const [route, { dropped, received, answered }] of Object.entries(routes)) {
       const drops = Object.values(dropped).reduce((sum, copies) => sum + copies, 0);
-      const before = this.said.get(route) ?? { drops: 0, at: Number.NEGATIVE_INFINITY };
+      const before = this.reported.get(route) ?? { drops: 0, at: Number.NEGATIVE_INFINITY };
       if (drops <= before.drops || performance.now() - before.at < EVENT_MS) continue;
-      this.said.set(route, { drops, at: performance.now() });
+      this.reported.set(route, { drops, at: performance.now() });
       this.options.log(`copies of route ${route} are dropped: its requests go on`, {
         route,
         since: drops - before.drops,
@@ -222,7 +222,7 @@ export class Mirror {
   }
 }
 
-/** What the mirror has to do, from what is desired. */
+/** Orders for the mirror, by the desired state. */
 function ordersOf(desired: Desired): Record<string, RouteOrders> {
   const orders = Object.entries(desired.routes).flatMap(
     ([name, { edges, mirror, sample }]): [string, RouteOrders][] => {

@@ -47,8 +47,8 @@ export class Reservoir {
       this.kept.push(request);
       return;
     }
-    const place = Math.floor(draw() * this.seen);
-    if (place < this.size) this.kept[place] = request;
+    const index = Math.floor(draw() * this.seen);
+    if (index < this.size) this.kept[index] = request;
   }
 
   requests(): readonly SampledRequest[] {
@@ -56,12 +56,12 @@ export class Reservoir {
   }
 }
 
-/** What of a request may be kept; nothing where it can't be replayed. */
+/** The parts of a request that may be kept; undefined if it can't be replayed. */
 export function withoutSecrets({ method, path, headers }: Copy): SampledRequest | undefined {
   if (method !== "GET" || path.length > MAX_PATH || !requestPath.safeParse(path).success) return undefined;
   // Without its secret, a path would be another one.
-  const [place = ""] = splitOnce(path, "?");
-  if (JWT.test(place) || place.split(/[/;]/).some((part) => part.includes("=") && isSecretPair(part))) return undefined;
+  const [index = ""] = splitOnce(path, "?");
+  if (JWT.test(index) || index.split(/[/;]/).some((part) => part.includes("=") && isSecretPair(part))) return undefined;
   const kept = headers.filter(([name, value]) => KEPT_HEADERS.has(name) && value.length <= MAX_HEADER);
   return { method, path: redactedPath(path), headers: Object.fromEntries(kept) };
 }

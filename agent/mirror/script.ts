@@ -17,14 +17,17 @@ const QUEUE_COPIES = 4096;
 const QUEUE_BYTES = 4 * 1024 * 1024;
 /** Memory that Lua may take in one worker, in MiB: some 64 threads' queues; without more, copies fail and requests go on. */
 export const LUA_MEMORY_MIB = 512;
-/** Pause between two looks into the queue: in steady use and, so that an idle edge costs nothing, after a while without copies. */
+/**
+ * Pause between two reads of the queue: in steady use and, so that an idle edge costs nothing, after a while without
+ * copies.
+ */
 const BUSY_PAUSE_MS = 10;
 const IDLE_PAUSE_MS = 25;
 /** Looks at an empty queue until a connection is given up; the agent keeps one open for longer. */
 const IDLE_LOOKS = 200;
 /** Time that the agent has to take what was sent, in seconds. */
 export const ACK_SECONDS = 10;
-/** Between two tries to reach the agent. */
+/** Pause between two attempts to reach the agent. */
 const AWAY_PAUSE_MS = 250;
 
 /** Longest message: a copy with the largest body and HAProxy's largest headers. */
@@ -37,8 +40,8 @@ export const MAX_MESSAGE = 4 * 1024 * 1024;
 export const KIND = { copy: 1, dropped: 2, sample: 3, end: 4, hello: 5 } as const;
 
 /**
- * What the agent sends when it has taken everything up to an `end`: a line with the routes of which it wants no more copies
- * for now, each with the reason for which they would be dropped. HAProxy then drops them itself, before it makes them.
+ * Acknowledges everything up to an `end`: a line with the routes of which no more copies are wanted for now, each with
+ * the reason for which they would be dropped. HAProxy then drops them itself, before it makes them.
  */
 export function acknowledgement(refused: readonly (readonly [route: string, reason: string])[]): string {
   return `${refused.map(([route, reason]) => `${route}=${reason}`).join(" ")}\n`;

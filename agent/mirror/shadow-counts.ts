@@ -2,7 +2,7 @@ import type { DropReason } from "../../model/mirror";
 import { Cell, encodeCell, MAX_CELL } from "../meter/cell";
 import { emptyLine } from "../meter/line";
 
-/** What HAProxy would have answered to a request that a server failed like this. */
+/** Status with which HAProxy would have answered a request whose server failed like this. */
 const FAULTS: Partial<Record<string, number>> = {
   connect: 503,
   down: 503,
@@ -36,14 +36,14 @@ export class ShadowCounts {
 
   drop(edge: string, reason: string, { copies, ms }: { copies: number; ms: number }): void {
     const status = FAULTS[reason];
-    // What can't be copied at all says nothing about the shadow.
+    // A request that can't be copied at all says nothing about the shadow.
     if (status === undefined && !LOST.has(reason)) return;
     for (let copy = 0; copy < copies; copy++)
       if (status === undefined) this.record(edge, { status: 0, ms: NO_HEAD, who: CLIENT, when: NORMAL });
       else this.record(edge, { status, ms, who: SERVER, when: status === 503 ? CONNECTING : NORMAL });
   }
 
-  /** What was counted since the last time, by edge. */
+  /** Takes the counts since the last time, by edge. */
   take(): { edge: string; cell: Uint8Array }[] {
     const taken = [...this.cells].map(([edge, cell]) => ({
       edge,

@@ -70,7 +70,7 @@ export class Shadow {
     for (const [address, { pool }] of this.servers)
       if (!wanted.has(address) || settings.concurrency !== concurrency) {
         this.servers.delete(address);
-        // What is on its way still gets its answer.
+        // Copies in flight still get their answers.
         void pool.close();
       }
   }
@@ -86,7 +86,7 @@ export class Shadow {
     }
   }
 
-  /** Why a copy of an edge's would be dropped if it came now; nothing where it is welcome. */
+  /** Why a copy of an edge's would be dropped if it came now; undefined if it is welcome. */
   refusal(edge: string): DropReason | undefined {
     if (this.waiting.length >= WAITING_COPIES * ENOUGH || this.waitingBytes >= WAITING_BYTES * ENOUGH)
       return "overload";

@@ -9,7 +9,7 @@ import { connectionsWithin, hostFacts } from "../haproxy/host-facts";
 import { holderOf } from "../haproxy/ports";
 import { findHaproxy, haproxyVersion } from "../haproxy/version";
 import type { Host } from "../host";
-import { asNamed, comesBack } from "../takeover/old-processes";
+import { asNamed, comesBack } from "../takeover/existing-processes";
 import { showUnit } from "../takeover/systemd";
 import { checkNode } from "./node";
 import { type RecoverySource, unrecovered } from "./recovery";
@@ -27,7 +27,7 @@ export interface DoctorSource {
   recovery: RecoverySource;
   /** The agent's state folder. */
   directory: string;
-  /** What is wrong with it now. */
+  /** Problems of the folder now. */
   folderProblems: () => Promise<string[]>;
 }
 
@@ -45,9 +45,9 @@ export async function examine(source: DoctorSource): Promise<Check[]> {
     ["takeover", () => takeover(source)],
   ];
   const found = await Promise.all(
-    checks.map(async ([name, look]) => {
+    checks.map(async ([name, inspect]) => {
       try {
-        return await look();
+        return await inspect();
       } catch (error) {
         return [problem(name, `could not be looked at: ${(error as Error).message}`)];
       }
@@ -202,14 +202,14 @@ function accepts(address: string, port: number): Promise<boolean> {
   });
 }
 
-/** What was taken over, and what would bring it back. */
+/** Checks targets that were taken over, and causes that would bring the former processes back. */
 async function takeover({ host }: DoctorSource): Promise<Check[]> {
   const all = Object.entries(host.committed.takenOver).flatMap(([target, entries]) =>
     entries.map((entry) => ({ target, entry })),
   );
   const found = await Promise.all(
     all.map(async ({ target, entry }): Promise<Check[]> => {
-      const [named] = await host.findOld(target, [entry]);
+      const [named] = await host.findExisting(target, [entry]);
       const running = (named?.processes ?? []).filter(({ follows }) => !follows);
       if (running.length > 0)
         return running.map((one) =>

@@ -21,7 +21,7 @@ export async function streamEvents(
     // Events are not kept for a follower that does not read them.
     if (response.writableLength > MAX_UNREAD) response.destroy();
   };
-  // What happens while the past is read comes after it.
+  // Queue new events until the past ones are read.
   let waiting: AgentEvent[] | undefined = [];
   const stop = events.follow((event) => (waiting === undefined ? write(event) : waiting.push(event)));
   response.on("close", stop);

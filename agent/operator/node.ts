@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import type { Check } from "../../model/recovery";
 import { MIN_NODE, PINNED_NODE } from "../client/scripts";
 
-const LOOK_MS = 5000;
+const CHECK_MS = 5000;
 
 /** Looks whether the agent's next start finds a Node.js: the one that it was installed with, or one on PATH. */
 export async function checkNode(env: NodeJS.ProcessEnv = process.env): Promise<Check> {
@@ -37,7 +37,7 @@ async function onPath(path: string): Promise<string | undefined> {
 
 async function versionOf(node: string): Promise<string | undefined> {
   try {
-    const { stdout } = await promisify(execFile)(node, ["-p", "process.versions.node"], { timeout: LOOK_MS });
+    const { stdout } = await promisify(execFile)(node, ["-p", "process.versions.node"], { timeout: CHECK_MS });
     return stdout.trim();
   } catch {
     return undefined;

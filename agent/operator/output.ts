@@ -2,18 +2,18 @@ import { stat } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
 import type { z } from "zod";
 import type { OutputLine, outputQuery } from "../../model/output";
+import { ApiError } from "../api-error";
 import { masked } from "../mask";
-import { Problem } from "../problem";
-import type { ProcessHost } from "../processes/host";
 import { codeOf } from "../processes/identity";
-import { fileOf, linesOf, type Place, startOfLast } from "../processes/output-stream";
+import { fileOf, linesOf, type OutputPosition, startOfLast } from "../processes/output-stream";
 import type { OutputTimes } from "../processes/output-times";
+import type { ProcessManager } from "../processes/process-manager";
 import type { Rotations } from "../processes/rotations";
 
 const DEFAULT_LINES = 20;
 
 export interface OutputSource {
-  processes: ProcessHost;
+  processes: ProcessManager;
   times: OutputTimes;
   /** Values of a pool that nobody is shown, also where an app prints them. */
   secretsOf: (pool: string) => string[];
@@ -31,7 +31,7 @@ export async function streamOutput(
   response: ServerResponse,
 ): Promise<void> {
   const record = processes.get(id);
-  if (record === undefined) throw new Problem(404, "not-found", `process ${id} is not on this agent`);
+  if (record === undefined) throw new ApiError(404, "not-found", `process ${id} is not on this agent`);
   const secrets = record.labels.pool === undefined ? [] : secretsOf(record.labels.pool);
   const path = processes.outputPath(id);
   const { rotations } = processes;
@@ -60,15 +60,15 @@ export async function streamOutput(
   response.end();
 }
 
-/** Where what was written after a time begins, as far as that is known: else the whole of the file that may have it. */
+/** Position of the output after a time, as far as it is known: else the begin of the file that may have it. */
 async function startOfTime(
   path: string,
   time: number,
   { times, rotations }: { times: OutputTimes; rotations: Rotations },
-): Promise<Place> {
+): Promise<OutputPosition> {
   for (;;) {
     const now = await rotations.turn(path);
-    let place: Place = { turn: now, byte: 0 };
+    let position: OutputPosition = { turn: now, byte: 0 };
     for (let age = 0; ; age += 1) {
       const turn = now - age;
       const file = await stat(fileOf(path, age)).catch((error: unknown) => {
@@ -78,14 +78,14 @@ async function startOfTime(
       // Nothing was written to it since then.
       if (file === undefined || (age > 0 && file.mtimeMs < time)) break;
       const byte = times.sizeAt(path, turn, time);
-      place = { turn, byte: byte ?? 0 };
+      position = { turn, byte: byte ?? 0 };
       if (byte !== undefined) break;
     }
-    if (rotations.isNow(path, now)) return place;
+    if (rotations.isNow(path, now)) return position;
   }
 }
 
-function later(one: Place | undefined, other: Place | undefined): Place {
+function later(one: OutputPosition | undefined, other: OutputPosition | undefined): OutputPosition {
   if (one === undefined || other === undefined) return one ?? other ?? { turn: 0, byte: 0 };
   const isLater = one.turn === other.turn ? one.byte > other.byte : one.turn > other.turn;
   return isLater ? one : other;

@@ -3,8 +3,8 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RecoveryItem } from "../../model/recovery";
 import type { Events } from "../events";
-import type { ProcessHost } from "../processes/host";
 import { commandOf, type Identity, instanceOf, isAlive, isDead, readStat, signalProcess } from "../processes/identity";
+import type { ProcessManager } from "../processes/process-manager";
 import { isKeptAside } from "../processes/record";
 
 /** Time that a process has to end by itself after SIGTERM, in milliseconds. */
@@ -20,7 +20,7 @@ export interface Reused extends Identity {
 }
 
 export interface RecoverySource {
-  processes: ProcessHost;
+  processes: ProcessManager;
   events: Events;
   /** Folder of the processes' records. */
   directory: string;
@@ -28,7 +28,7 @@ export interface RecoverySource {
   reused: readonly Reused[];
 }
 
-/** What this agent can't look after. */
+/** Leftovers that this agent can't supervise. */
 export async function unrecovered(source: RecoverySource): Promise<RecoveryItem[]> {
   return [
     ...(await orphans(source)),
@@ -42,7 +42,7 @@ export async function unrecovered(source: RecoverySource): Promise<RecoveryItem[
 export async function recover(source: RecoverySource): Promise<RecoveryItem[]> {
   const items = await unrecovered(source);
   const stopped = await Promise.all(items.map((item) => ended(item, source)));
-  // What those had started meanwhile is left behind by them.
+  // Look again for children that those started meanwhile.
   for (let pass = 0; pass < PASSES; pass++) {
     const known = new Set(stopped.map(({ pid }) => pid));
     const more = (await orphans(source)).filter(({ pid }) => !known.has(pid));

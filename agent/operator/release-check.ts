@@ -3,11 +3,11 @@ import { z } from "zod";
 import { absolutePath, name, releaseId } from "../../model/names";
 import { instancesOf } from "../../model/pool-instances";
 import type { Check } from "../../model/recovery";
+import { ApiError } from "../api-error";
 import { edgeAddress } from "../desired";
 import type { Host } from "../host";
 import { accountOf } from "../pools/account";
 import { launchSpec } from "../pools/launch-spec";
-import { Problem } from "../problem";
 import { problemsOf } from "../processes/command";
 
 export const releaseRequest = z.strictObject({
@@ -28,7 +28,7 @@ export const releaseRequest = z.strictObject({
 export async function checkRelease(host: Host, { path, id, pool }: z.output<typeof releaseRequest>): Promise<Check[]> {
   const { pools } = host.committed;
   if (pool !== undefined && pools[pool] === undefined)
-    throw new Problem(404, "not-found", `pool ${pool} is not on this agent: name one that it has`, {
+    throw new ApiError(404, "not-found", `pool ${pool} is not on this agent: name one that it has`, {
       known: Object.keys(pools),
     });
   const names = pool === undefined ? Object.keys(pools) : [pool];
@@ -63,7 +63,7 @@ async function checkPool(host: Host, pool: string, release: { id: string; path: 
     ...state,
     services,
     current: { ...state.current, release },
-    candidate: undefined,
+    next: undefined,
   });
   const first = new Map(instances.toReversed().map((instance) => [instance.process, instance]));
   return Promise.all(

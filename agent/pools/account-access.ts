@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import { type Account, runningAs } from "./account";
 
 /** Time for a look at files as another user, in milliseconds: they may lie behind a network. */
-const LOOK_MS = 10_000;
+const CHECK_MS = 10_000;
 const [NO_FOLDER, NO_PROGRAM] = [3, 4];
 /** Asks the kernel itself, with all groups and access lists of the user. */
 const SCRIPT = [
@@ -14,7 +14,7 @@ const SCRIPT = [
   `exit ${NO_PROGRAM}`,
 ].join("\n");
 
-/** What a user may not do that it must for a command to start. */
+/** A right that a user lacks for a command to start. */
 export interface AccessProblem {
   of: "cwd" | "program";
   message: string;
@@ -34,7 +34,7 @@ export async function accessProblem(
     : path.split(delimiter).map((folder) => resolve(cwd, folder, program));
   const [first = "", ...rest] = [...runningAs(account), "/bin/sh", "-c", SCRIPT, "sh", cwd, ...files];
   try {
-    await promisify(execFile)(first, rest, { timeout: LOOK_MS, cwd: "/", env: {} });
+    await promisify(execFile)(first, rest, { timeout: CHECK_MS, cwd: "/", env: {} });
     return undefined;
   } catch (error) {
     const { code } = error as { code?: unknown };

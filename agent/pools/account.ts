@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { promisify } from "node:util";
 
 /** Time for a look at the host's accounts, which may come over the network, in milliseconds. */
-const LOOK_UP_MS = 10_000;
-/** Where the host's own tools are, whatever PATH a process is given. */
+const GETENT_MS = 10_000;
+/** Folders of the host's own tools, whatever PATH a process is given. */
 const FOLDERS = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 /** Exit code of getent for a name that it does not find. */
 const NOT_FOUND = 2;
@@ -56,7 +56,7 @@ async function groupOf(group: string): Promise<number> {
 
 async function entry(database: "passwd" | "group", key: string): Promise<string[] | undefined> {
   try {
-    const { stdout } = await promisify(execFile)(toolPath("getent"), [database, key], { timeout: LOOK_UP_MS });
+    const { stdout } = await promisify(execFile)(toolPath("getent"), [database, key], { timeout: GETENT_MS });
     return stdout.trimEnd().split("\n")[0]?.split(":");
   } catch (error) {
     if ((error as { code?: unknown }).code === NOT_FOUND) return undefined;
@@ -64,14 +64,14 @@ async function entry(database: "passwd" | "group", key: string): Promise<string[
   }
 }
 
-/** What a command is prefixed with to run as an account: it takes its groups and drops all rights before the program starts. */
+/** Prefix that runs a command as an account: it takes its groups and drops all rights before the program starts. */
 export function runningAs({ uid, gid, known }: Account): string[] {
   // Nothing to drop, and no right needed for it.
   if (process.getuid?.() === uid && process.getgid?.() === gid && uid !== 0) return [];
   return [toolPath("setpriv"), `--reuid=${uid}`, `--regid=${gid}`, known ? "--init-groups" : "--clear-groups", "--"];
 }
 
-/** What a command is prefixed with to be limited, before it becomes another user. */
+/** Prefix that limits a command, before it becomes another user. */
 export function limitedBy({ files, core }: { files?: number | undefined; core?: number | undefined }): string[] {
   if (files === undefined && core === undefined) return [];
   return [

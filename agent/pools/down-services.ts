@@ -1,7 +1,7 @@
 import type { DownState, ProcessState } from "../../model/process-state";
 import type { DownReplica } from "../../model/promotion-plan";
 import type { Restarts } from "./restarts";
-import { type PoolHost, type Slot, subjectOf } from "./slot";
+import { type SupervisedProcess, type SupervisionContext, subjectOf } from "./supervised-process";
 
 /**
  * Services that are down while a release is promoted. Nothing is lost by starting them from its template instead of their own,
@@ -9,21 +9,21 @@ import { type PoolHost, type Slot, subjectOf } from "./slot";
  */
 export class DownServices {
   constructor(
-    private readonly host: PoolHost,
+    private readonly host: SupervisionContext,
     private readonly restarts: Restarts,
   ) {}
 
   /** Those among processes that should run. */
-  among(slots: readonly Slot[]): DownReplica[] {
-    return slots
-      .filter((slot) => this.has(slot))
-      .map(({ instance: { id, process, key } }) => ({ process, key, state: this.host.lives.state(id) }));
+  among(supervised: readonly SupervisedProcess[]): DownReplica[] {
+    return supervised
+      .filter((supervised) => this.has(supervised))
+      .map(({ instance: { id, process, key } }) => ({ process, key, state: this.host.processStates.state(id) }));
   }
 
   /** Whether a process is a service that does not run, or is only being tried again. */
-  has({ instance: { id, template } }: Slot): boolean {
+  has({ instance: { id, template } }: SupervisedProcess): boolean {
     if (template.policy !== "service") return false;
-    const { state, history, leaving } = this.host.lives.get(id) ?? { state: "stopped", history: [] };
+    const { state, history, leaving } = this.host.processStates.get(id) ?? { state: "stopped", history: [] };
     switch (state) {
       case "stopped":
       case "backoff":
@@ -41,38 +41,38 @@ export class DownServices {
     }
   }
 
-  /** Remembers how a service is down, before the template of the slot's instance starts it, and counts its restarts afresh. */
-  setAside({ instance: { id, generation: startedBy } }: Slot): void {
-    const { lives } = this.host;
-    const life = lives.get(id);
-    if (life === undefined) return;
-    const { state, reason, history, restarts, dueAt, lastExit } = life;
+  /** Remembers how a service is down, before its new template starts it, and counts its restarts afresh. */
+  setAside({ instance: { id, generation: startedBy } }: SupervisedProcess): void {
+    const { processStates } = this.host;
+    const record = processStates.get(id);
+    if (record === undefined) return;
+    const { state, reason, history, restarts, dueAt, lastExit } = record;
     const down = { startedBy, state: downState(state), reason, history, restarts, dueAt, lastExit };
     // Nothing to go back to: it would be started as well.
-    lives.note(id, { history: [], down: state === "stopped" ? undefined : down });
+    processStates.remember(id, { history: [], down: state === "stopped" ? undefined : down });
   }
 
   /** Whether what a service was set aside for is undone. */
-  isUndone({ instance: { id, generation } }: Slot): boolean {
-    const { down } = this.host.lives.get(id) ?? {};
+  isUndone({ instance: { id, generation } }: SupervisedProcess): boolean {
+    const { down } = this.host.processStates.get(id) ?? {};
     return down !== undefined && generation < down.startedBy;
   }
 
   /** Puts a service back of which nothing runs any more, as it was when it was set aside. */
-  putBack(slot: Slot): void {
-    const { lives } = this.host;
-    const { instance } = slot;
-    const { down } = lives.get(instance.id) ?? {};
-    if (down === undefined || !this.isUndone(slot)) return;
+  putBack(supervised: SupervisedProcess): void {
+    const { processStates } = this.host;
+    const { instance } = supervised;
+    const { down } = processStates.get(instance.id) ?? {};
+    if (down === undefined || !this.isUndone(supervised)) return;
     const { startedBy: _, state, ...past } = down;
-    clearTimeout(slot.timer);
-    slot.timer = undefined;
-    lives.move(subjectOf(instance), state === "failed" ? "give-up" : "wait", {
+    clearTimeout(supervised.timer);
+    supervised.timer = undefined;
+    processStates.transition(subjectOf(instance), state === "failed" ? "give-up" : "wait", {
       reason: past.reason,
-      said: "is down as it was before",
-      note: { ...past, dueAt: past.dueAt, lastExit: past.lastExit, down: undefined },
+      message: "is down as it was before",
+      facts: { ...past, dueAt: past.dueAt, lastExit: past.lastExit, down: undefined },
     });
-    if (state === "backoff") this.restarts.resume(slot, past.dueAt);
+    if (state === "backoff") this.restarts.resume(supervised, past.dueAt);
   }
 }
 

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { milliseconds } from "../../model/duration";
-import { type Look, lookOf } from "./health";
+import { type HealthCheck, healthCheckOf } from "./health";
 import { titleOf } from "./labels";
-import { messageOf, type PoolHost, type Slot, subjectOf } from "./slot";
+import { messageOf, type SupervisedProcess, type SupervisionContext, subjectOf } from "./supervised-process";
 
 /**
  * Looks at processes that are up, by their health checks: all but proxied ones, which HAProxy looks at, and those that have
@@ -13,28 +13,28 @@ export class HealthWatch {
   private readonly results = new Map<string, "healthy" | "unhealthy">();
 
   constructor(
-    private readonly host: PoolHost,
+    private readonly host: SupervisionContext,
     /** A process has turned unhealthy. */
-    private readonly unhealthy: (slot: Slot, why: string) => void,
+    private readonly unhealthy: (supervised: SupervisedProcess, why: string) => void,
   ) {}
 
-  /** What is known of a process; nothing of one without a check, or that is not up. */
+  /** Health of a process; undefined without a check, or while it is not up. */
   of(id: string): "healthy" | "unhealthy" | undefined {
     return this.results.get(id);
   }
 
   /** Watches a process from now on, which has just come up or was adopted, until {@link end}. */
-  begin(slot: Slot): void {
-    const { instance } = slot;
+  begin(supervised: SupervisedProcess): void {
+    const { instance } = supervised;
     const { health, policy } = instance.template;
     this.end(instance.id);
-    const look = lookOf(instance, this.host.processes);
-    if (look === undefined || policy === "proxied") return;
+    const check = healthCheckOf(instance, this.host.processes);
+    if (check === undefined || policy === "proxied") return;
     this.results.set(instance.id, "healthy");
     if (health?.line !== undefined) return;
     const stop = new AbortController();
     this.watched.set(instance.id, stop);
-    this.watch(slot, look, stop.signal).catch((error: unknown) => {
+    this.watch(supervised, check, stop.signal).catch((error: unknown) => {
       if (stop.signal.aborted) return;
       const { events } = this.host;
       events.emit(`the health of ${titleOf(subjectOf(instance))} is not watched any more: ${messageOf(error)}`, {
@@ -53,28 +53,29 @@ export class HealthWatch {
     for (const id of [...this.watched.keys()]) this.end(id);
   }
 
-  private async watch(slot: Slot, look: Look, signal: AbortSignal): Promise<void> {
-    const { id } = slot.instance;
+  private async watch(supervised: SupervisedProcess, check: HealthCheck, signal: AbortSignal): Promise<void> {
+    const { id } = supervised.instance;
     for (let count: Count = { good: 0, bad: 0 }; ; ) {
-      // What is declared may change while it runs.
-      const { health } = slot.instance.template;
+      // The declared check may change while it runs.
+      const { health } = supervised.instance.template;
       if (health === undefined) return;
       await sleep(milliseconds(health.checkInterval), undefined, { signal });
-      const result = await look(milliseconds(health.timeout), signal);
+      const result = await check(milliseconds(health.timeout), signal);
       signal.throwIfAborted();
       count = result === undefined ? { good: count.good + 1, bad: 0 } : { good: 0, bad: count.bad + 1 };
-      if (count.good >= health.rise && this.of(id) === "unhealthy") this.tell(slot, "healthy", "is healthy again");
+      if (count.good >= health.rise && this.of(id) === "unhealthy")
+        this.report(supervised, "healthy", "is healthy again");
       if (result !== undefined && count.bad >= health.fall && this.of(id) === "healthy") {
-        this.tell(slot, "unhealthy", `is unhealthy: ${result}`);
-        this.unhealthy(slot, result);
+        this.report(supervised, "unhealthy", `is unhealthy: ${result}`);
+        this.unhealthy(supervised, result);
       }
     }
   }
 
-  private tell({ instance }: Slot, health: "healthy" | "unhealthy", said: string): void {
+  private report({ instance }: SupervisedProcess, health: "healthy" | "unhealthy", reported: string): void {
     this.results.set(instance.id, health);
     const subject = subjectOf(instance);
-    this.host.events.emit(`${titleOf(subject)} ${said}`, { ...subject, health });
+    this.host.events.emit(`${titleOf(subject)} ${reported}`, { ...subject, health });
   }
 }
 

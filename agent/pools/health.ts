@@ -2,20 +2,20 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { milliseconds } from "../../model/duration";
 import type { Instance } from "../../model/pool-instances";
 import type { Health } from "../../model/supervision";
-import type { ProcessHost } from "../processes/host";
+import type { ProcessManager } from "../processes/process-manager";
 import { fromLabels } from "./labels";
 import { type ProbeResult, probe, probePort } from "./probe";
 import { probeCommand } from "./probe-command";
 import { LineProbe } from "./probe-line";
 
 /** Time that a probe must have had, less where its own timeout is, for its failure to say something, in milliseconds. */
-const TELLING_MS = 250;
+const MEANINGFUL_MS = 250;
 
-/** One look at a process: nothing when it is well, else why it is not. */
-export type Look = (ms: number, signal: AbortSignal) => Promise<ProbeResult>;
+/** One check of a process: undefined if it is healthy, else why it is not. */
+export type HealthCheck = (ms: number, signal: AbortSignal) => Promise<ProbeResult>;
 
-/** How to look at a process of a pool; undefined for one without a health check. */
-export function lookOf(instance: Instance, processes: ProcessHost): Look | undefined {
+/** The health check of a pool's process; undefined if it declares no check. */
+export function healthCheckOf(instance: Instance, processes: ProcessManager): HealthCheck | undefined {
   const { id, port, template } = instance;
   const { health } = template;
   if (health === undefined) return undefined;
@@ -37,7 +37,7 @@ export function lookOf(instance: Instance, processes: ProcessHost): Look | undef
 /**
  * Waits until a process is well. Rejects when the deadline passes, with the last probe's reason, or when `signal` aborts.
  */
-export async function untilHealthy(look: Look, health: Health, signal: AbortSignal): Promise<void> {
+export async function untilHealthy(check: HealthCheck, health: Health, signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + milliseconds(health.deadline);
   await sleep(milliseconds(health.startDelay), undefined, { signal });
   const timeout = milliseconds(health.timeout);
@@ -45,12 +45,12 @@ export async function untilHealthy(look: Look, health: Health, signal: AbortSign
   let good = 0;
   while (performance.now() < deadline) {
     const left = Math.ceil(deadline - performance.now());
-    const result = await look(Math.min(timeout, left), signal);
+    const result = await check(Math.min(timeout, left), signal);
     signal.throwIfAborted();
     good = result === undefined ? good + 1 : 0;
     if (good >= health.rise) return;
     // A probe that the deadline cuts short tells less than the one before it.
-    if (result !== undefined && (last === undefined || left >= Math.min(timeout, TELLING_MS))) last = result;
+    if (result !== undefined && (last === undefined || left >= Math.min(timeout, MEANINGFUL_MS))) last = result;
     await sleep(Math.min(milliseconds(health.interval), Math.max(1, deadline - performance.now())), undefined, {
       signal,
     });

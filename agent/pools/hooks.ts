@@ -3,12 +3,12 @@ import { formatMilliseconds } from "../../model/duration";
 import { codeOf } from "../processes/identity";
 import { fromLabels, type Labels, titleOf } from "./labels";
 import { descriptorsBeside, environmentBeside, PROBE_SUFFIX } from "./probe-command";
-import { exitText, messageOf, type PoolHost } from "./slot";
+import { exitText, messageOf, type SupervisionContext } from "./supervised-process";
 
 const KINDS = ["quiet", "drain", "stop"] as const;
 export type HookKind = (typeof KINDS)[number];
 
-/** Between two looks at a command, in milliseconds. */
+/** Pause between two checks of a command, in milliseconds. */
 const POLL_MS = 20;
 /** Time that a command has to end after SIGTERM, in milliseconds. */
 const END_MS = 1000;
@@ -18,7 +18,7 @@ const END_MS = 1000;
  * one dies, and never in parallel with another one of the same process and kind.
  */
 export class Hooks {
-  constructor(private readonly host: Pick<PoolHost, "processes" | "events">) {}
+  constructor(private readonly host: Pick<SupervisionContext, "processes" | "events">) {}
 
   /**
    * Runs a command beside a process, or joins it where an earlier agent has started it. Its failure is told, not thrown.

@@ -1,6 +1,6 @@
 import { milliseconds } from "../../model/duration";
 import type { Instance } from "../../model/pool-instances";
-import { type Facts, fill } from "../../model/template";
+import { fill, type TemplateValues } from "../../model/template";
 import { type Account, runningAs } from "./account";
 
 /** Commands that run beside a process, templates filled in. */
@@ -11,7 +11,7 @@ interface Commands {
   health?: string[] | undefined;
 }
 
-/** What a running process is, as its labels tell, also to an agent that did not start it. */
+/** A running process by its labels, which also an agent reads that did not start it. */
 export interface Labels {
   pool: string;
   key: string;
@@ -35,11 +35,11 @@ export interface Labels {
   /** Whether it stays until its successor is up. */
   handoff: boolean;
   commands: Commands;
-  /** What commands beside it are prefixed with, so that they run as its user. */
+  /** Prefix of commands beside it, so that they run as its user. */
   asUser: string[];
 }
 
-/** What people call a process in messages. */
+/** Name of a process in messages. */
 export function titleOf({ pool, key, release }: Pick<Labels, "pool" | "key" | "release">): string {
   return `${key} of pool ${pool} (release ${release})`;
 }
@@ -47,7 +47,7 @@ export function titleOf({ pool, key, release }: Pick<Labels, "pool" | "key" | "r
 /** An instance's labels, as they are stored with its process. */
 export function toLabels(
   instance: Instance,
-  facts: Facts,
+  facts: TemplateValues,
   { drainMs, account }: { drainMs: number; account: Account | undefined },
 ): Record<string, string> {
   const { template } = instance;

@@ -1,21 +1,21 @@
 import type { Instance } from "../../model/pool-instances";
 import { bytes } from "../../model/size";
-import { type Facts, factsAsEnvironment, fill } from "../../model/template";
-import type { ProcessSpec } from "../processes/host";
+import { factsAsEnvironment, fill, type TemplateValues } from "../../model/template";
+import type { ProcessSpec } from "../processes/process-manager";
 import { type Account, limitedBy, runningAs } from "./account";
 import { toLabels } from "./labels";
 
-/** What a process gets of the agent's own environment; everything else it must declare. */
+/** Variables of the agent's own environment that a process gets; it must declare all others. */
 const INHERITED = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"] as const;
 
-/** What an instance's templates are filled in with, beyond what it says itself. */
+/** Values for an instance's templates beyond its own. */
 export interface LaunchContext {
   edgeAddress: string;
   drainMs: number;
   hostEnv: NodeJS.ProcessEnv;
 }
 
-/** What the process host must know to run an instance: templates filled in, facts as environment, labels to find it again. */
+/** Spec to launch an instance: templates filled in, facts as environment, labels to find it again. */
 export function launchSpec(
   instance: Instance,
   context: LaunchContext & { secretEnv: Record<string, string>; account: Account | undefined },
@@ -63,8 +63,8 @@ export function launchSpec(
   };
 }
 
-/** What the templates of an instance can name. */
-export function factsOf(instance: Instance, { edgeAddress, hostEnv }: LaunchContext): Facts {
+/** Values that the templates of an instance can name. */
+export function factsOf(instance: Instance, { edgeAddress, hostEnv }: LaunchContext): TemplateValues {
   const { release, key, index, template, port, ports } = instance;
   return {
     release,

@@ -2,7 +2,7 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { allStats, codeOf } from "../processes/identity";
 
-/** Between two looks, in milliseconds. */
+/** Pause between two checks, in milliseconds. */
 const POLL_MS = 100;
 /** How the kernel's tables of sockets say that one listens. */
 const LISTENS = "0A";

@@ -1,5 +1,5 @@
 import { memoryOf } from "../processes/memory";
-import type { PoolHost } from "./slot";
+import type { SupervisionContext } from "./supervised-process";
 
 /** Time for which a sample is good enough for whoever asks, in milliseconds: looking costs the kernel work. */
 const FRESH_MS = 5000;
@@ -8,7 +8,7 @@ const FRESH_MS = 5000;
 export class MemorySamples {
   private readonly samples = new Map<string, { bytes: number; at: number }>();
 
-  constructor(private readonly host: Pick<PoolHost, "processes">) {}
+  constructor(private readonly host: Pick<SupervisionContext, "processes">) {}
 
   /**
    * Memory by id in bytes, of those that run.

@@ -2,10 +2,13 @@ import { statSync } from "node:fs";
 import { bytes } from "../../model/size";
 import type { Output } from "../../model/supervision";
 import { type OutputLimits, rotate } from "../processes/rotation";
-import { messageOf, type PoolHost } from "./slot";
+import { messageOf, type SupervisionContext } from "./supervised-process";
 
-/** Between two looks at the sizes of all outputs, in milliseconds: what a flood writes meanwhile is above the bound. */
-const LOOK_MS = 250;
+/**
+ * Pause between two checks of the sizes of all outputs, in milliseconds: what a flood writes meanwhile is above the
+ * bound.
+ */
+const CHECK_MS = 250;
 /** Of what declares nothing: an edge's HAProxy, commands beside processes, processes that leave. */
 const DEFAULT: OutputLimits = { maxBytes: 8 * 1024 * 1024, keep: 1 };
 
@@ -16,25 +19,25 @@ function limitsOf(output: Output | undefined): OutputLimits {
 /** Keeps the output of all processes within its bounds. */
 export class OutputWatch {
   private timer: NodeJS.Timeout | undefined;
-  private looking = false;
+  private checking = false;
   private failing = false;
 
   constructor(
-    private readonly host: Pick<PoolHost, "processes" | "events">,
+    private readonly host: Pick<SupervisionContext, "processes" | "events">,
     private readonly outputOf: (id: string) => Output | undefined,
   ) {}
 
   start(): void {
-    this.timer = setInterval(() => void this.look(), LOOK_MS).unref();
+    this.timer = setInterval(() => void this.check(), CHECK_MS).unref();
   }
 
   close(): void {
     clearInterval(this.timer);
   }
 
-  private async look(): Promise<void> {
-    if (this.looking) return;
-    this.looking = true;
+  private async check(): Promise<void> {
+    if (this.checking) return;
+    this.checking = true;
     const { processes, events } = this.host;
     try {
       let largest = DEFAULT.maxBytes;
@@ -53,7 +56,7 @@ export class OutputWatch {
       if (!this.failing) events.emit(`output can't be rotated: ${messageOf(error)}`);
       this.failing = true;
     } finally {
-      this.looking = false;
+      this.checking = false;
     }
   }
 }

@@ -1,8 +1,8 @@
 import { createServer } from "node:net";
 import { portsPerRelease } from "../../model/pool-ports";
-import { type SplitSpec, takenPorts } from "../../model/pool-state";
+import { type SpecWithoutSecrets, takenPorts } from "../../model/pool-state";
+import { ApiError } from "../api-error";
 import type { Desired } from "../desired";
-import { Problem } from "../problem";
 import type { Labels } from "./labels";
 
 /** A port that is not free, and who has it. */
@@ -29,8 +29,8 @@ export class PortAllocator {
 
   static async of(
     pool: string,
-    { ports: range, processes }: Pick<SplitSpec, "ports" | "processes">,
-    beside: Pick<SplitSpec, "processes"> | undefined,
+    { ports: range, processes }: Pick<SpecWithoutSecrets, "ports" | "processes">,
+    beside: Pick<SpecWithoutSecrets, "processes"> | undefined,
     working: Desired,
     held: { port: number; labels: Labels }[],
   ): Promise<PortAllocator> {
@@ -66,7 +66,7 @@ export class PortAllocator {
     const counts = new Map<string, number>();
     for (const by of this.taken.values()) counts.set(by, (counts.get(by) ?? 0) + 1);
     const users = [...counts].map(([by, count]) => (count === 1 ? by : `${count} by ${by}`)).join(", ");
-    throw new Problem(
+    throw new ApiError(
       422,
       "ports-exhausted",
       `pool ${this.pool} needs one more port, but its range ${from}-${to} has none left (${this.taken.size} of ${to - from + 1} are taken: ${users}): widen the range, or wait until old releases have drained`,

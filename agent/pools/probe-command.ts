@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { type Descriptors, isDescriptor } from "../processes/descriptors";
-import type { ProcessRecord } from "../processes/host";
 import { INSTANCE_VARIABLE, send } from "../processes/identity";
+import type { ProcessRecord } from "../processes/process-manager";
 import { extraDescriptors } from "../processes/shim";
 import type { ProbeResult } from "./probe";
 
-/** What a command that runs beside a process is known by, after the process's id: those that an agent left are ended by it. */
+/** Suffix of the id of a command that runs beside a process, by which those that an agent left are ended. */
 export const PROBE_SUFFIX = "@health";
 
 /**
@@ -72,7 +72,7 @@ export function environmentBeside({ group, pid }: Pick<ProcessRecord, "group" | 
   return { ...Object.fromEntries(entries), SLUICE_PID: String(pid) };
 }
 
-/** What a running process was given to read: its shim still has it, from its start on. */
+/** Descriptors that a running process was given: its shim still has them open. */
 export function descriptorsBeside({ group }: Pick<ProcessRecord, "group">): Descriptors {
   const folder = `/proc/${group}/fd`;
   const numbers = readdirSync(folder).map(Number).filter(isDescriptor);

@@ -1,13 +1,13 @@
 import { z } from "zod";
 import { name } from "../../model/names";
-import { Problem } from "../problem";
-import { messageOf, type Slot } from "./slot";
+import { ApiError } from "../api-error";
+import { messageOf, type SupervisedProcess } from "./supervised-process";
 import type { Supervisor } from "./supervisor";
 
 /** In this order whole pools restart: what others depend on first. */
 const ORDER = ["service", "companion", "proxied", "singleton"] as const;
 
-/** What to restart of a pool: everything, or what all that is given chooses. */
+/** Selects processes of a pool to restart: all, or those that match everything given. */
 export const restartRequest = z.strictObject({
   process: name.optional(),
   /** 0, 1, ... of a process. */
@@ -36,32 +36,36 @@ export async function restartProcesses(
   request: z.output<typeof restartRequest>,
   signal: AbortSignal,
 ): Promise<RestartAnswer> {
-  const chosen = choose(supervisor.slotsOf(pool), pool, request);
+  const chosen = choose(supervisor.supervisedOf(pool), pool, request);
   await assertNotCut(supervisor, pool, chosen, request.rolling);
   const restarted: string[] = [];
-  const restart = async (slot: Slot) => {
-    await supervisor.replacer.replace(slot, "manual");
-    restarted.push(slot.instance.key);
+  const restart = async (supervised: SupervisedProcess) => {
+    await supervisor.restarter.restart(supervised, "manual");
+    restarted.push(supervised.instance.key);
   };
   for (const policy of ORDER) {
     const tier = chosen.filter(({ instance }) => instance.template.policy === policy);
     if (request.rolling)
-      for (const slot of tier) {
+      for (const supervised of tier) {
         if (signal.aborted) return { restarted };
-        await restart(slot);
+        await restart(supervised);
       }
     else {
       const results = await Promise.allSettled(tier.map(restart));
       const failures = results.flatMap((result) => (result.status === "rejected" ? [messageOf(result.reason)] : []));
-      if (failures.length > 0) throw new Problem(422, "not-up", failures.join("\n"), { restarted });
+      if (failures.length > 0) throw new ApiError(422, "not-up", failures.join("\n"), { restarted });
       if (signal.aborted) return { restarted };
     }
   }
   return { restarted };
 }
 
-function choose(slots: Slot[], pool: string, { process, replica, policy }: RestartRequest): Slot[] {
-  const chosen = slots.filter(
+function choose(
+  supervised: SupervisedProcess[],
+  pool: string,
+  { process, replica, policy }: RestartRequest,
+): SupervisedProcess[] {
+  const chosen = supervised.filter(
     ({ instance }) =>
       (process === undefined || instance.process === process) &&
       (replica === undefined || instance.index === replica) &&
@@ -71,8 +75,8 @@ function choose(slots: Slot[], pool: string, { process, replica, policy }: Resta
   const asked = [process, replica === undefined ? undefined : `replica ${replica}`, policy]
     .filter((part) => part !== undefined)
     .join(" ");
-  const known = slots.map(({ instance }) => instance.key).toSorted();
-  throw new Problem(
+  const known = supervised.map(({ instance }) => instance.key).toSorted();
+  throw new ApiError(
     404,
     "unknown-process",
     `pool ${pool} has no process ${asked}: use one of ${known.join(", ") || "none (nothing should run)"}`,
@@ -80,13 +84,18 @@ function choose(slots: Slot[], pool: string, { process, replica, policy }: Resta
   );
 }
 
-async function assertNotCut(supervisor: Supervisor, pool: string, chosen: Slot[], rolling: boolean): Promise<void> {
+async function assertNotCut(
+  supervisor: Supervisor,
+  pool: string,
+  chosen: SupervisedProcess[],
+  rolling: boolean,
+): Promise<void> {
   // Before anything is restarted, not in the middle of it.
-  for (const slot of chosen.filter(({ instance }) => instance.inPlace)) {
-    const cutting = await supervisor.replacer.cutBy(slot);
+  for (const supervised of chosen.filter(({ instance }) => instance.inPlace)) {
+    const cutting = await supervisor.restarter.cutReason(supervised);
     if (cutting !== undefined) throw wouldCut(pool, cutting);
   }
-  const taking = new Set(await supervisor.replacer.taking(pool));
+  const taking = new Set(await supervisor.restarter.receivingPorts(pool));
   const cut = chosen.filter(({ instance: { port } }) => port !== undefined && taking.has(port));
   if (cut.length === 0 || cut.length < taking.size) return;
   const keys = cut.map(({ instance }) => instance.key).join(", ");
@@ -102,6 +111,6 @@ async function assertNotCut(supervisor: Supervisor, pool: string, chosen: Slot[]
     );
 }
 
-function wouldCut(pool: string, why: string): Problem {
-  return new Problem(409, "would-cut", `the restart would cut the traffic of pool ${pool}: ${why}`);
+function wouldCut(pool: string, why: string): ApiError {
+  return new ApiError(409, "would-cut", `the restart would cut the traffic of pool ${pool}: ${why}`);
 }

@@ -1,30 +1,36 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { accountOf } from "./account";
-import { comesUp } from "./coming-up";
-import type { Departures } from "./departures";
 import { titleOf } from "./labels";
 import { launchSpec } from "./launch-spec";
-import { messageOf, type PoolHost, type Slot, subjectOf, unlessAborted } from "./slot";
-import { Stagger } from "./stagger";
+import { becomesReady } from "./readiness";
+import { StartLimiter } from "./start-limiter";
+import {
+  messageOf,
+  type SupervisedProcess,
+  type SupervisionContext,
+  subjectOf,
+  unlessAborted,
+} from "./supervised-process";
+import type { Terminations } from "./terminations";
 
 /** Pause between two tries to give a process its traffic back, in milliseconds. */
 const RETRY_MS = 1000;
 
 /** Starts processes that should run and do not, one at a time each, and sees to it that they come up. */
 export class Starter {
-  private readonly stagger = new Stagger();
+  private readonly startLimiter = new StartLimiter();
 
   constructor(
-    private readonly host: PoolHost,
+    private readonly host: SupervisionContext,
     private readonly parts: {
-      departures: Departures;
-      /** Whether a slot is still wanted. */
-      isCurrent: (slot: Slot) => boolean;
+      terminations: Terminations;
+      /** Whether a process is still wanted. */
+      isCurrent: (supervised: SupervisedProcess) => boolean;
       /** A process that nobody waits for did not start. */
-      failed: (slot: Slot, why: string) => void;
+      failed: (supervised: SupervisedProcess, why: string) => void;
       /** A process that nobody waits for is not healthy within its deadline. */
-      late: (slot: Slot, why: string) => void;
-      up: (slot: Slot) => void;
+      reportLate: (supervised: SupervisedProcess, why: string) => void;
+      up: (supervised: SupervisedProcess) => void;
     },
   ) {}
 
@@ -34,135 +40,145 @@ export class Starter {
    *
    * @param strict whether the call waits until it is up, and fails where it does not come up; a process that waits for its
    *   next start, or has failed, is then started all the same
-   * @param staggered whether it waits for others to come up, where many start that nobody waits for
+   * @param limited whether it waits for others to come up, where many start that nobody waits for
    */
-  ensure(slot: Slot, strict: boolean, signal: AbortSignal, staggered = false): Promise<void> {
-    const before = slot.turn;
-    const result = unlessAborted(signal, before).then(() => this.startMissing(slot, strict, signal, staggered));
-    slot.turn = Promise.allSettled([before, result]);
+  ensure(supervised: SupervisedProcess, strict: boolean, signal: AbortSignal, limited = false): Promise<void> {
+    const before = supervised.turn;
+    const result = unlessAborted(signal, before).then(() => this.startMissing(supervised, strict, signal, limited));
+    supervised.turn = Promise.allSettled([before, result]);
     return result;
   }
 
-  private async startMissing(slot: Slot, strict: boolean, signal: AbortSignal, staggered: boolean): Promise<void> {
-    const { processes, lives } = this.host;
-    const { id, template } = slot.instance;
+  private async startMissing(
+    supervised: SupervisedProcess,
+    strict: boolean,
+    signal: AbortSignal,
+    limited: boolean,
+  ): Promise<void> {
+    const { processes, processStates } = this.host;
+    const { id, template } = supervised.instance;
     // An undo must not wait for what these wait for: it takes the traffic back first.
-    await unlessAborted(signal, this.parts.departures.ended(id));
+    await unlessAborted(signal, this.parts.terminations.ended(id));
     if (processes.get(id)?.state === "running") {
       // Work in the background may have started it, which does not wait for it to come up.
-      if (strict && slot.unproven) await this.proven(slot, signal);
-      else if (slot.unproven && slot.proving === undefined) this.watch(slot);
+      if (strict && supervised.notReady) await this.untilReady(supervised, signal);
+      else if (supervised.notReady && supervised.readiness === undefined) this.watch(supervised);
       return;
     }
-    if (!strict && (slot.timer !== undefined || lives.state(id) === "failed")) return;
-    if (template.policy === "singleton") await unlessAborted(signal, this.otherSingletonsGone(slot));
-    if (slot.instance.inPlace && !template.handoff) await unlessAborted(signal, this.predecessorsGone(slot));
-    if (!staggered) return this.startNow(slot, strict, signal);
-    await this.stagger.run(async () => {
-      await this.startNow(slot, strict, signal);
-      return { up: slot.proving };
+    if (!strict && (supervised.timer !== undefined || processStates.state(id) === "failed")) return;
+    if (template.policy === "singleton") await unlessAborted(signal, this.otherSingletonsGone(supervised));
+    if (supervised.instance.inPlace && !template.handoff)
+      await unlessAborted(signal, this.predecessorsGone(supervised));
+    if (!limited) return this.startNow(supervised, strict, signal);
+    await this.startLimiter.run(async () => {
+      await this.startNow(supervised, strict, signal);
+      return { up: supervised.readiness };
     });
   }
 
-  private async startNow(slot: Slot, strict: boolean, signal: AbortSignal): Promise<void> {
-    const { processes, lives } = this.host;
-    const { id, template } = slot.instance;
+  private async startNow(supervised: SupervisedProcess, strict: boolean, signal: AbortSignal): Promise<void> {
+    const { processes, processStates } = this.host;
+    const { id, template } = supervised.instance;
     if (processes.get(id)?.state === "exited") await processes.remove(id, { keepOutput: template.output.keep });
     signal.throwIfAborted();
     // It may have become unwanted while others were waited for; nobody would stop it then.
-    if (!this.parts.isCurrent(slot)) return;
-    clearTimeout(slot.timer);
-    slot.timer = undefined;
-    slot.starting = strict;
-    slot.unproven = true;
-    slot.proving = undefined;
+    if (!this.parts.isCurrent(supervised)) return;
+    clearTimeout(supervised.timer);
+    supervised.timer = undefined;
+    supervised.starting = strict;
+    supervised.notReady = true;
+    supervised.readiness = undefined;
     try {
-      await this.launch(slot);
-      if (strict) await this.proven(slot, signal);
+      await this.launch(supervised);
+      if (strict) await this.untilReady(supervised, signal);
     } catch (error) {
       if (strict) {
         const ended = processes.get(id)?.state !== "running";
-        if (ended) lives.move(subjectOf(slot.instance), "gone", { reason: "crash", said: "did not come up" });
+        if (ended)
+          processStates.transition(subjectOf(supervised.instance), "gone", {
+            reason: "crash",
+            message: "did not come up",
+          });
         throw error;
       }
-      this.parts.failed(slot, messageOf(error));
+      this.parts.failed(supervised, messageOf(error));
       return;
     } finally {
-      slot.starting = false;
+      supervised.starting = false;
     }
-    if (!strict) this.watch(slot);
+    if (!strict) this.watch(supervised);
   }
 
   /** Sees to it that a process which nobody waits for comes up. */
-  watch(slot: Slot): void {
+  watch(supervised: SupervisedProcess): void {
     const { processes } = this.host;
-    const { id } = slot.instance;
+    const { id } = supervised.instance;
     const { pid } = processes.get(id) ?? {};
-    this.proven(slot, new AbortController().signal).catch((error: unknown) => {
+    this.untilReady(supervised, new AbortController().signal).catch((error: unknown) => {
       const now = processes.get(id);
       // Another one may run by now that took its place.
       const runs = now?.state === "running" && now.pid === pid;
-      if (!this.parts.isCurrent(slot) || !runs || this.parts.departures.has(id)) return;
-      this.parts.late(slot, messageOf(error));
+      if (!this.parts.isCurrent(supervised) || !runs || this.parts.terminations.has(id)) return;
+      this.parts.reportLate(supervised, messageOf(error));
     });
   }
 
-  /** Waits until a process is up; all who do so share one look at it. */
-  private async proven(slot: Slot, signal: AbortSignal): Promise<void> {
-    const proving = slot.proving ?? this.prove(slot);
-    slot.proving = proving;
+  /** Waits until a process is up; all who wait share one check of it. */
+  private async untilReady(supervised: SupervisedProcess, signal: AbortSignal): Promise<void> {
+    const readiness = supervised.readiness ?? this.checkReadiness(supervised);
+    supervised.readiness = readiness;
     const settled = () => {
-      if (slot.proving === proving) slot.proving = undefined;
+      if (supervised.readiness === readiness) supervised.readiness = undefined;
     };
-    // Who gives up waiting leaves it to the others, or to nobody.
-    proving.then(settled, settled);
-    await unlessAborted(signal, proving);
-    await this.backOnEdge(slot, signal);
+    // An abandoned wait goes on for the others, or for nobody.
+    readiness.then(settled, settled);
+    await unlessAborted(signal, readiness);
+    await this.backOnEdge(supervised, signal);
   }
 
-  private async prove(slot: Slot): Promise<void> {
-    await comesUp(slot.instance, this.host);
-    const { pid } = this.host.processes.get(slot.instance.id) ?? {};
-    slot.unproven = false;
-    this.host.lives.move(subjectOf(slot.instance), "up", { data: { pid } });
-    this.parts.up(slot);
+  private async checkReadiness(supervised: SupervisedProcess): Promise<void> {
+    await becomesReady(supervised.instance, this.host);
+    const { pid } = this.host.processes.get(supervised.instance.id) ?? {};
+    supervised.notReady = false;
+    this.host.processStates.transition(subjectOf(supervised.instance), "up", { data: { pid } });
+    this.parts.up(supervised);
   }
 
   /** Gives a process that had restarted its traffic back. */
-  async backOnEdge(slot: Slot, signal: AbortSignal): Promise<void> {
-    const { lives, traffic, events } = this.host;
-    const { id, pool } = slot.instance;
-    if (lives.get(id)?.offEdge !== true) return;
-    lives.note(id, { offEdge: false });
-    while (this.parts.isCurrent(slot)) {
+  async backOnEdge(supervised: SupervisedProcess, signal: AbortSignal): Promise<void> {
+    const { processStates, traffic, events } = this.host;
+    const { id, pool } = supervised.instance;
+    if (processStates.get(id)?.offEdge !== true) return;
+    processStates.remember(id, { offEdge: false });
+    while (this.parts.isCurrent(supervised)) {
       try {
         await traffic.converge(pool);
         return;
       } catch (error) {
-        events.emit(`${titleOf(subjectOf(slot.instance))} can't get traffic yet: ${messageOf(error)}`, { pool });
+        events.emit(`${titleOf(subjectOf(supervised.instance))} can't get traffic yet: ${messageOf(error)}`, { pool });
       }
       await sleep(RETRY_MS, undefined, { signal });
     }
   }
 
-  private async otherSingletonsGone({ instance: { id, pool, process } }: Slot): Promise<void> {
-    await this.parts.departures.allEnded(
+  private async otherSingletonsGone({ instance: { id, pool, process } }: SupervisedProcess): Promise<void> {
+    await this.parts.terminations.allEnded(
       (other, labels) => other !== id && labels.pool === pool && labels.process === process,
     );
   }
 
   /** In place, what left its port must have ended before the next one can listen there. */
-  private async predecessorsGone({ instance: { id, pool, port } }: Slot): Promise<void> {
-    await this.parts.departures.allEnded(
+  private async predecessorsGone({ instance: { id, pool, port } }: SupervisedProcess): Promise<void> {
+    await this.parts.terminations.allEnded(
       (other, labels) => other !== id && labels.pool === pool && labels.port === port,
     );
   }
 
-  private async launch({ instance, reason }: Slot): Promise<void> {
-    const { processes, edgeAddress, drainMs, secretEnv, lives } = this.host;
+  private async launch({ instance, reason }: SupervisedProcess): Promise<void> {
+    const { processes, edgeAddress, drainMs, secretEnv, processStates } = this.host;
     const { id, pool } = instance;
     // A process may be up, or gone, before its launch is known here.
-    lives.move(subjectOf(instance), "launch", { reason, note: { dueAt: undefined } });
+    processStates.transition(subjectOf(instance), "launch", { reason, facts: { dueAt: undefined } });
     const { user, group } = instance.template;
     const spec = launchSpec(instance, {
       account: user === undefined ? undefined : await accountOf(user, group),

@@ -1,10 +1,10 @@
 import type { ProcessState, Reason } from "../../model/process-state";
 import { restartsWithin } from "../../model/restart";
-import type { ProcessRecord } from "../processes/host";
 import { readStat } from "../processes/identity";
+import type { ProcessRecord } from "../processes/process-manager";
 import { fromLabels, type Labels } from "./labels";
-import type { LastExit } from "./ledger";
-import type { PoolHost, Slot } from "./slot";
+import type { LastExit } from "./process-state-store";
+import type { SupervisedProcess, SupervisionContext } from "./supervised-process";
 
 /** A process of a pool, as the agent's answers show it. */
 export interface InstanceStatus extends Pick<Labels, "key" | "process" | "policy" | "generation" | "release"> {
@@ -29,7 +29,7 @@ export interface InstanceStatus extends Pick<Labels, "key" | "process" | "policy
   /** Of what runs, with its whole process group, at most 5 s old. */
   memoryBytes?: number | undefined;
   /**
-   * What its health check says: of a proxied process HAProxy's, of others their own. Nothing where there is none, or no
+   * Result of its health check: HAProxy's for a proxied process, its own for others. Nothing where there is none, or no
    * result yet.
    */
   health?: "healthy" | "unhealthy" | undefined;
@@ -46,9 +46,15 @@ export interface InstanceStatus extends Pick<Labels, "key" | "process" | "policy
 }
 
 /** All processes of a pool: those that should run, and those that leave. */
-export function statusesOf(pool: string, { processes, lives }: PoolHost, slots: Iterable<Slot>): InstanceStatus[] {
+export function statusesOf(
+  pool: string,
+  { processes, processStates }: SupervisionContext,
+  supervised: Iterable<SupervisedProcess>,
+): InstanceStatus[] {
   const wanted = new Map(
-    [...slots].filter(({ instance }) => instance.pool === pool).map((slot) => [slot.instance.id, slot]),
+    [...supervised]
+      .filter(({ instance }) => instance.pool === pool)
+      .map((supervised) => [supervised.instance.id, supervised]),
   );
   const found = processes.list().flatMap((record) => {
     const labels = fromLabels(record.labels);
@@ -64,28 +70,28 @@ export function statusesOf(pool: string, { processes, lives }: PoolHost, slots: 
     }));
   const now = Date.now();
   return [...found, ...missing].map(({ id, labels, record }): InstanceStatus => {
-    const slot = wanted.get(id);
-    const life = lives.get(id);
-    const policy = slot?.instance.template.restart;
+    const supervised = wanted.get(id);
+    const state = processStates.get(id);
+    const policy = supervised?.instance.template.restart;
     const { process, generation, release, port } = labels;
     return {
       id,
-      key: slot?.instance.key ?? labels.key,
+      key: supervised?.instance.key ?? labels.key,
       process,
       policy: labels.policy,
       generation,
       release,
-      wanted: slot !== undefined,
-      index: slot?.instance.index ?? Number(/#(\d+)$/.exec(labels.key)?.[1] ?? 0),
+      wanted: supervised !== undefined,
+      index: supervised?.instance.index ?? Number(/#(\d+)$/.exec(labels.key)?.[1] ?? 0),
       port,
-      state: life?.state ?? (isAlive(record) ? "running" : "stopped"),
-      since: life === undefined ? undefined : new Date(life.since).toISOString(),
-      reason: life?.reason,
-      restarts: life?.restarts ?? 0,
-      restartsInWindow: policy === undefined ? 0 : restartsWithin(policy, life?.history ?? [], now).length,
+      state: state?.state ?? (isAlive(record) ? "running" : "stopped"),
+      since: state === undefined ? undefined : new Date(state.since).toISOString(),
+      reason: state?.reason,
+      restarts: state?.restarts ?? 0,
+      restartsInWindow: policy === undefined ? 0 : restartsWithin(policy, state?.history ?? [], now).length,
       maxRestarts: policy?.maxRestarts,
-      dueAt: life?.state === "backoff" && life.dueAt !== undefined ? new Date(life.dueAt).toISOString() : undefined,
-      lastExit: life?.lastExit,
+      dueAt: state?.state === "backoff" && state.dueAt !== undefined ? new Date(state.dueAt).toISOString() : undefined,
+      lastExit: state?.lastExit,
       ...(isAlive(record)
         ? {
             pid: record.pid,

@@ -1,12 +1,12 @@
 /** How traffic uses the processes of pools, over all edges of this host. */
 export interface Traffic {
-  usage(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }>;
+  connections(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }>;
   /** Ends what is left after the drain deadline. */
   cut(address: string, port: number): Promise<void>;
   /** Brings the edge of a pool to what is wanted, without the processes that are off edge. */
   converge(pool: string): Promise<void>;
   /** Tells HAProxy that what listens at an address is gone, or back, before its own checks find out, which go on. */
-  tell(address: string, port: number, health: "up" | "down"): Promise<void>;
+  notifyHealth(address: string, port: number, health: "up" | "down"): Promise<void>;
   /** Ports of a pool's servers that take requests now. */
-  taking(pool: string): Promise<number[]>;
+  receivingPorts(pool: string): Promise<number[]>;
 }

@@ -10,10 +10,10 @@ import { readStatus, type Status } from "./status";
 const SHIM_START_MS = 2000;
 const POLL_MS = 10;
 
-/** What an earlier agent has left in a folder. */
+/** A process that an earlier agent left in a folder. */
 export interface Found {
   record: StoredRecord;
-  /** Who they are, if they were started during this boot of the host. */
+  /** Its processes, if they were started during this boot of the host. */
   processes?: Launched;
   /** How it ended, as far as that is known; without it, `processes` must be looked at. */
   ended?: { ending: Ending; at: Date };

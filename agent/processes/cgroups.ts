@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { codeOf } from "./identity";
 
-/** What the kernel lets a process have, together with all that it starts. */
+/** Limits that the kernel enforces on a process with all its children. */
 export interface KernelLimits {
   /** CPUs, such as 0.5. */
   cpu?: number | undefined;
@@ -23,7 +23,7 @@ const POLL_MS = 10;
 const UNIFIED = "boot it with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)";
 
 /**
- * Why limits can't be enforced on this host, and what to do; nothing where they can. Looks only.
+ * Why limits can't be enforced on this host, and what to do; undefined if they can. Looks only.
  *
  * @param top where cgroup v2 is mounted. @default as the kernel says
  */
@@ -122,7 +122,7 @@ export class Cgroups {
 export function limitFiles({ cpu, memory }: KernelLimits): Record<string, string> {
   return {
     ...(cpu === undefined ? {} : { "cpu.max": `${Math.round(cpu * CPU_PERIOD_US)} ${CPU_PERIOD_US}` }),
-    // What has lost one of its processes is rarely of use.
+    // A group that has lost one of its processes is rarely of use.
     ...(memory === undefined ? {} : { "memory.max": String(memory), "memory.oom.group": "1" }),
   };
 }
@@ -131,7 +131,7 @@ function controllersOf({ cpu, memory }: KernelLimits): string[] {
   return [...(cpu === undefined ? [] : ["cpu"]), ...(memory === undefined ? [] : ["memory"])];
 }
 
-/** Where cgroup v2 is mounted. */
+/** Mount point of cgroup v2. */
 function topOf(): string | undefined {
   const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
   return lines.find((line) => line.includes(" - cgroup2 "))?.split(" ")[4];
@@ -163,7 +163,7 @@ async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** What an agent of root has made is private: to one of another user, that has no groups, it is as if it was not there. */
+/** Groups that an agent of root has made are private: another user's agent, which has none, sees them as absent. */
 function isAbsent(error: unknown): boolean {
   return codeOf(error) === "ENOENT" || codeOf(error) === "EACCES";
 }

@@ -12,13 +12,13 @@ export function isDescriptor(number: number): boolean {
 /** Permissions of what a process is to read and nobody else. */
 const READ_ONLY_MODE = 0o400;
 
-/** What a process can read from further file descriptors than its input and output, by their numbers. */
+/** Contents of a process's further file descriptors, by their numbers. */
 export interface Descriptors {
   /** Texts: each can be read to its end and, by `/dev/fd/N`, from its start again. */
   contents?: Record<number, string>;
   /** Files that are open, or on disk, by their paths. Those that are no more are left out. */
   paths?: Record<number, string>;
-  /** Who must be able to open them by `/dev/fd/N`. @default this process's own user */
+  /** Account that must be able to open them by `/dev/fd/N`. @default this process's own user */
   owner?: { uid: number; gid: number };
 }
 

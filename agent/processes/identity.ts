@@ -98,16 +98,16 @@ export async function readBootId(): Promise<string> {
 }
 
 /** By marker: many who ask at once, as those who end the processes of a release, share one look. */
-const looks = new Map<string, () => Promise<readonly Marked[]>>();
+const searches = new Map<string, () => Promise<readonly Marked[]>>();
 
 /** Live processes with this marker in their environment (this process itself excepted), by reading the whole of /proc. */
 export function findMarked(marker: string): Promise<readonly Marked[]> {
-  const look = looks.get(marker) ?? singleFlight(() => lookForMarked(marker));
-  looks.set(marker, look);
+  const look = searches.get(marker) ?? singleFlight(() => searchMarked(marker));
+  searches.set(marker, look);
   return look();
 }
 
-async function lookForMarked(marker: string): Promise<readonly Marked[]> {
+async function searchMarked(marker: string): Promise<readonly Marked[]> {
   const found: Marked[] = [];
   for (const [i, { pid, startTime }] of (await allStats()).entries()) {
     if (i % READS_PER_TURN === READS_PER_TURN - 1) await setImmediate();

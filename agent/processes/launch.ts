@@ -30,9 +30,9 @@ export interface ProcessSpec {
   env: Record<string, string>;
   /** Added to `env`, over it. */
   secretEnv?: Record<string, string>;
-  /** What it can read from further file descriptors, by their numbers (3 to 8). @default none */
+  /** Contents of its further file descriptors, by their numbers (3 to 8). @default none */
   descriptors?: Descriptors;
-  /** What the kernel lets it have, with all that it starts. @default anything */
+  /** Limits that the kernel enforces on it and its children. @default anything */
   cgroup?: KernelLimits & {
     /** Whether it is started without where that is not possible. */
     optional: boolean;
@@ -149,9 +149,9 @@ async function executed({ spec, statusPath, outputPath }: Launch, shim: { ended:
     if (app !== undefined && identity !== undefined && (hasExecuted(app.pid, spec.wrap ?? []) || hasRun(code)))
       return { app, shim: identity, watched: true };
     if (code !== undefined || ended) {
-      const [said] = await tailOf(outputPath, 1);
+      const [output] = await tailOf(outputPath, 1);
       throw new Error(
-        `${spec.argv[0]} could not be executed (${said ?? "its shim was killed or could not write its status"})`,
+        `${spec.argv[0]} could not be executed (${output ?? "its shim was killed or could not write its status"})`,
       );
     }
     if (performance.now() > giveUpAt)

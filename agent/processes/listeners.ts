@@ -42,7 +42,7 @@ function addressOf(hex: string): string {
   return new URL(`http://[${groups.join(":")}]/`).hostname.slice(1, -1);
 }
 
-/** Who holds sockets, by inode: several processes where it was inherited. What may not be looked at is left out. */
+/** Holders of sockets, by inode: several processes if it was inherited. What may not be looked at is left out. */
 export async function holdersOf(inodes: ReadonlySet<string>): Promise<Map<string, number[]>> {
   const holders = new Map<string, number[]>();
   if (inodes.size === 0) return holders;

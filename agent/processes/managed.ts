@@ -21,7 +21,7 @@ export interface StopOptions {
   graceMs: number;
 }
 
-interface Surroundings {
+interface ProcessContext {
   marker: string;
   statusPath: string;
   report: (event: ProcessEvent) => void;
@@ -46,7 +46,7 @@ export class ManagedProcess {
 
   constructor(
     public record: ProcessRecord,
-    private readonly surroundings: Surroundings,
+    private readonly context: ProcessContext,
   ) {}
 
   get id(): string {
@@ -69,7 +69,7 @@ export class ManagedProcess {
     if (ended !== undefined) this.ended(ended.ending, ended.at);
     else if (processes !== undefined) {
       const { app, shim } = processes;
-      if (!isAlive(app) && !isAlive(shim)) this.look(app, shim);
+      if (!isAlive(app) && !isAlive(shim)) this.observe(app, shim);
       else this.started(processes);
       if (!isAlive(shim)) void this.shimEnded();
     }
@@ -81,13 +81,13 @@ export class ManagedProcess {
    */
   check(): void {
     const { app, group, record } = this;
-    if (record.state === "running" && app !== undefined && group !== undefined) this.look(app, group.shim);
+    if (record.state === "running" && app !== undefined && group !== undefined) this.observe(app, group.shim);
   }
 
-  private look(app: Identity, shim: Identity): void {
+  private observe(app: Identity, shim: Identity): void {
     if (isAlive(app)) return;
     const shimAlive = isAlive(shim);
-    const status = readStatus(this.surroundings.statusPath);
+    const status = readStatus(this.context.statusPath);
     const recorded = status && recordedEnding(status);
     if (status !== undefined && recorded !== undefined) {
       this.ended(recorded, status.writtenAt);
@@ -105,16 +105,16 @@ export class ManagedProcess {
   /** Its shim has ended: alone, or a moment before its app when both are killed. */
   async shimEnded(): Promise<void> {
     for (const giveUpAt = performance.now() + SHARED_END_MS; performance.now() < giveUpAt; await sleep(POLL_MS)) {
-      if (this.surroundings.closed()) return;
+      if (this.context.closed()) return;
       this.check();
       if (this.record.state !== "running") return;
     }
     const { id, pid } = this.record;
     const message = `the shim of process ${id} was killed; the process runs on, but its exit code will be unknown`;
-    this.surroundings.report({ message, data: { id, pid } });
+    this.context.report({ message, data: { id, pid } });
     const watching = setInterval(() => {
       this.check();
-      if (this.record.state !== "running" || this.surroundings.closed()) clearInterval(watching);
+      if (this.record.state !== "running" || this.context.closed()) clearInterval(watching);
     }, SHIMLESS_POLL_MS).unref();
   }
 
@@ -124,7 +124,7 @@ export class ManagedProcess {
     const announced = this.record.state === "running";
     this.record = { ...this.record, state: "exited", exit: { ...ending, at: at.toISOString() } };
     if (this.group !== undefined) this.clearing = this.clear(this.group);
-    if (announced) this.surroundings.onExit(this.record);
+    if (announced) this.context.onExit(this.record);
   }
 
   /** Concurrent calls join the first one. */
@@ -163,9 +163,9 @@ export class ManagedProcess {
       }
     }
     await this.clearing;
-    const escaped = await killMarked(this.surroundings.marker, id);
+    const escaped = await killMarked(this.context.marker, id);
     if (escaped.length > 0)
-      this.surroundings.report({
+      this.context.report({
         message: `processes of ${id} outside its group were killed`,
         data: { id, pids: escaped },
       });
@@ -182,23 +182,23 @@ export class ManagedProcess {
 
   private identify({ app, shim, watched }: Launched): void {
     this.app = app;
-    this.group = { shim, marker: this.surroundings.marker, id: this.id, watched };
+    this.group = { shim, marker: this.context.marker, id: this.id, watched };
   }
 
   private endedUnrecorded(end: { signal: string | null; reason: string }): void {
     const { id } = this;
     try {
-      appendEnd(this.surroundings.statusPath, end);
+      appendEnd(this.context.statusPath, end);
     } catch (error) {
       const message = `the end of process ${id} could not be recorded`;
-      this.surroundings.report({ message, data: { id, problem: String(error) } });
+      this.context.report({ message, data: { id, problem: String(error) } });
     }
     this.ended({ code: null, ...end }, new Date());
   }
 
   private async clear(group: Group): Promise<void> {
     const { id } = this;
-    const { report } = this.surroundings;
+    const { report } = this.context;
     try {
       const pids = await clearGroup(group);
       if (pids.length > 0)

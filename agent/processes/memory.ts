@@ -5,7 +5,7 @@ import { allStats, codeOf } from "./identity";
 /** Of the kernel's tables, in bytes; the same on every platform that the agent runs on. */
 const PAGE_BYTES = 4096;
 /** How many processes are looked at at once: the kernel walks all pages of each. */
-const LOOK_AT_ONCE = 8;
+const READ_AT_ONCE = 8;
 
 /**
  * Memory of process groups in bytes: of each process its proportional share (PSS), so that pages that processes share are
@@ -17,7 +17,7 @@ export async function memoryOf(groups: readonly number[]): Promise<Map<number, n
   const wanted = new Set(groups);
   const members = (await allStats()).filter(({ group }) => wanted.has(group));
   const sums = new Map<number, number>();
-  await inParallel(members, LOOK_AT_ONCE, async ({ pid, group }) => {
+  await inParallel(members, READ_AT_ONCE, async ({ pid, group }) => {
     const bytes = await bytesOf(pid);
     sums.set(group, (sums.get(group) ?? 0) + bytes);
   });

@@ -4,15 +4,15 @@ import { openIfThere } from "../files";
 import type { Rotations } from "./rotations";
 
 const CHUNK_BYTES = 64 * 1024;
-/** Between two looks for more, in milliseconds. */
+/** Pause between two reads, in milliseconds. */
 const FOLLOW_MS = 200;
-/** Where a line is cut, in bytes, so that one without an end takes no more memory than that. */
+/** Length at which a line is cut, in bytes, so that one without an end takes no more memory than that. */
 const LINE_BYTES = 16 * 1024;
 const NEWLINE = 0x0a;
 const CUT = "…";
 
 /** A byte of an output: of what its file held, or holds, in a turn (see {@link Rotations}). */
-export interface Place {
+export interface OutputPosition {
   turn: number;
   byte: number;
 }
@@ -20,7 +20,7 @@ export interface Place {
 /** A line, and where its last byte stands. */
 export interface FoundLine {
   line: string;
-  end: Place;
+  end: OutputPosition;
 }
 
 /**
@@ -29,7 +29,7 @@ export interface FoundLine {
  */
 export async function* linesOf(
   path: string,
-  from: Place,
+  from: OutputPosition,
   { follow, signal, rotations }: { follow: boolean; signal: AbortSignal; rotations: Rotations },
 ): AsyncGenerator<FoundLine> {
   let file: FileHandle | undefined;
@@ -62,7 +62,7 @@ export async function* linesOf(
       }
       const bytesRead = (await file?.read(buffer, 0, CHUNK_BYTES, byte - start))?.bytesRead ?? 0;
       if (isNow && !rotations.isNow(path, turn)) {
-        // What was read may be of after the rotation: what it held is read where it is now.
+        // The read may have hit the file after its rotation: read the rest at its present path.
         await leave();
         continue;
       }
@@ -103,16 +103,16 @@ export async function* linesOf(
   }
 }
 
-/** What an output's file held so many rotations ago. */
+/** Path of an output's file that is so many rotations old. */
 export function fileOf(path: string, age: number): string {
   return age === 0 ? path : `${path}.${age}`;
 }
 
-/** Where the last lines of an output begin, those of older files included. */
-export async function startOfLast(path: string, lines: number, rotations: Rotations): Promise<Place> {
+/** Position of the last lines of an output, older files included. */
+export async function startOfLast(path: string, lines: number, rotations: Rotations): Promise<OutputPosition> {
   for (;;) {
     const now = await rotations.turn(path);
-    let place: Place = { turn: now, byte: 0 };
+    let place: OutputPosition = { turn: now, byte: 0 };
     let left = lines;
     for (let age = 0; ; age += 1) {
       const found = await lastOf(fileOf(path, age), left, { isCut: age > 0 });
@@ -128,7 +128,7 @@ export async function startOfLast(path: string, lines: number, rotations: Rotati
 }
 
 /**
- * Where the last lines of a file begin, and how many of them it does not have. Nothing where there is no file.
+ * Position of the last lines of a file, and the number of lines that it lacks. Nothing where there is no file.
  *
  * @param o.isCut whether what stands behind its last newline is the beginning of a line of the next file, and none of its own
  */

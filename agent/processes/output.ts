@@ -3,7 +3,7 @@ import { codeOf } from "./identity";
 
 /** How much of the end of the file is read at most, in bytes. */
 const WINDOW_BYTES = 256 * 1024;
-/** Where a line is cut, in characters. */
+/** Length at which a line is cut, in characters. */
 const LINE_CHARACTERS = 2000;
 const CUT = "…";
 

@@ -16,7 +16,7 @@ const storedRecord = z.strictObject({
   startedAt: z.string(),
 });
 
-/** What was launched; written once, before it is. No environment: it may hold secrets, and nothing needs it later. */
+/** Record of a launch; written once, before it. No environment: it may hold secrets, and nothing needs it later. */
 export type StoredRecord = z.infer<typeof storedRecord>;
 
 export type Reading = { record: StoredRecord } | { missing: true } | { corrupt: string; keptAs: string };

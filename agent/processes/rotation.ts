@@ -17,7 +17,7 @@ export interface OutputLimits {
  * which the process goes on writing to (at its end, wherever that is), begins anew. What a process writes in the moment
  * between the two is lost, and what a flood has written beyond the size is not kept.
  *
- * @returns the byte from which on it was kept; nothing where it is not too large
+ * @returns the byte from which on it was kept; undefined if it is not too large
  */
 export async function rotate(path: string, { maxBytes, keep }: OutputLimits): Promise<number | undefined> {
   const size = await sizeOf(path);

@@ -1,7 +1,7 @@
 /** Rotations of a file that are remembered; whoever reads has fallen behind by fewer. */
 const REMEMBERED = 64;
 
-interface Told {
+interface RotationTurns {
   /** Count of its rotations: the number of what the file holds now. */
   turn: number;
   /** From which byte on what the file held in a turn was kept, by turn. */
@@ -14,37 +14,40 @@ interface Told {
  * held in turn n - 1, and so on.
  */
 export class Rotations {
-  private readonly files = new Map<string, Told>();
+  private readonly files = new Map<string, RotationTurns>();
 
-  /** Runs a rotation, of which nobody reads meanwhile. It gives the byte from which on the file was kept; nothing where it was left. */
+  /**
+   * Runs a rotation, of which nobody reads meanwhile. It gives the byte from which on the file was kept; undefined if
+   * it was left.
+   */
   async during(path: string, work: () => Promise<number | undefined>): Promise<void> {
-    const told = this.of(path);
+    const turns = this.of(path);
     let done: () => void = () => undefined;
-    told.under = new Promise((resolve) => {
+    turns.under = new Promise((resolve) => {
       done = resolve;
     });
     try {
       const start = await work();
       if (start === undefined) return;
-      told.starts.set(told.turn, start);
-      told.starts.delete(told.turn - REMEMBERED);
-      told.turn += 1;
+      turns.starts.set(turns.turn, start);
+      turns.starts.delete(turns.turn - REMEMBERED);
+      turns.turn += 1;
     } finally {
-      told.under = undefined;
+      turns.under = undefined;
       done();
     }
   }
 
   /** Number of what a file holds now, once no rotation is under way. */
   async turn(path: string): Promise<number> {
-    for (let told = this.files.get(path); told?.under !== undefined; told = this.files.get(path)) await told.under;
+    for (let turns = this.files.get(path); turns?.under !== undefined; turns = this.files.get(path)) await turns.under;
     return this.files.get(path)?.turn ?? 0;
   }
 
   /** Whether a file still holds what it did in a turn, and will for now. */
   isNow(path: string, turn: number): boolean {
-    const told = this.files.get(path);
-    return told === undefined ? turn === 0 : told.turn === turn && told.under === undefined;
+    const turns = this.files.get(path);
+    return turns === undefined ? turn === 0 : turns.turn === turn && turns.under === undefined;
   }
 
   /** From which byte on what a file held in a turn was kept; 0 for what this agent has not rotated. */
@@ -61,7 +64,7 @@ export class Rotations {
     this.files.delete(path);
   }
 
-  private of(path: string): Told {
+  private of(path: string): RotationTurns {
     const known = this.files.get(path) ?? { turn: 0, starts: new Map<number, number>(), under: undefined };
     this.files.set(path, known);
     return known;

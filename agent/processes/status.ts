@@ -5,8 +5,8 @@ import { PRIVATE_FILE_MODE } from "../files";
 import { codeOf, type Identity, parseStat } from "./identity";
 
 /**
- * What is known of a process's life: an append-only file of a few lines, written by the agent (`boot`, `end`) and by the
- * shim (`shim`, `app`, `exit`), each line in one write. A last line without its newline is not read.
+ * History of a process: an append-only file of a few lines, written by the agent (`boot`, `end`) and by the shim
+ * (`shim`, `app`, `exit`), each line in one write. A last line without its newline is not read.
  */
 export interface Status {
   bootId: string;

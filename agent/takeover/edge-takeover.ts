@@ -8,16 +8,16 @@ import type { RouteSpec } from "../../model/route";
 import { commandLine, processText, titleOf } from "../../model/takeover";
 import type { Haproxy } from "../haproxy/haproxy";
 import { codeOf } from "../processes/identity";
-import { argvOf, asNamed, type Named, type OldOne } from "./old-processes";
-import type { Takeovers, Taking } from "./takeovers";
+import { argvOf, asNamed, type ExistingProcess, type TakeoverMatch } from "./existing-processes";
+import type { TakeoverOptions, Takeovers } from "./takeovers";
 
-/** Time until an edge's servers must be well before anything of the old world ends, in milliseconds. */
+/** Time until an edge's servers must be well before any existing process ends, in milliseconds. */
 const READY_MS = 30_000;
 const POLL_MS = 20;
 /** For one request through the waiting edge, in milliseconds. */
 const PROBE_MS = 5000;
 
-/** What an edge is to be, all of its addresses included. */
+/** The wanted edge, all of its addresses included. */
 export interface WantedEdge {
   spec: EdgeSpec;
   backends: Record<string, EdgeBackend>;
@@ -25,7 +25,7 @@ export interface WantedEdge {
 }
 
 /**
- * Brings an edge to its ports, which processes of the old world have. Those end last, after everything else was proven: the
+ * Brings an edge to its ports, which existing processes have. Those end last, after everything else was checked: the
  * edge first runs without these ports, and its servers must be well. Where both can listen at the same time, it then
  * listens beside the old ones, and they end; else they end, and it listens at once.
  *
@@ -36,7 +36,7 @@ export async function takeEdgeOver(
   { spec, backends, routes }: WantedEdge,
   haproxy: Haproxy,
   takeovers: Takeovers,
-  { find, ...taking }: Taking & { find: () => Promise<Named[]> },
+  { find, ...taking }: TakeoverOptions & { find: () => Promise<TakeoverMatch[]> },
 ): Promise<void> {
   const first = await find();
   refuse(first);
@@ -57,14 +57,14 @@ export async function takeEdgeOver(
   if (shared) {
     try {
       await haproxy.apply(spec, backends, routes, { shared: held });
-      taking.tell(`the edge listens beside what it takes over, on ${held.map(at).join(", ")}`);
+      taking.notify(`the edge listens beside what it takes over, on ${held.map(at).join(", ")}`);
       const untilStopped = await takeovers.take(target, found, listensOn(spec), taking);
       await untilStopped({ hurry: false });
       await takeovers.assertEnded(target, found);
       return;
     } catch (error) {
       if (taking.signal.aborted || !isBindFailure(error)) throw error;
-      taking.tell(`${held.map(at).join(", ")} can't be shared: ${(error as Error).message}`);
+      taking.notify(`${held.map(at).join(", ")} can't be shared: ${(error as Error).message}`);
       await haproxy.apply(preparing, backends, routes);
     }
   }
@@ -81,13 +81,13 @@ export async function takeEdgeOver(
 }
 
 /** @throws where something speaks against what was found */
-export function refuse(found: readonly Named[]): void {
+export function refuse(found: readonly TakeoverMatch[]): void {
   const problems = found.flatMap((each) => each.problems);
   if (problems.length > 0) throw new Error(problems.join("; "));
 }
 
 /** Paths of the edge's listeners whose address one of the found processes has. */
-function heldAddresses(spec: EdgeSpec, found: readonly Named[]): string[] {
+function heldAddresses(spec: EdgeSpec, found: readonly TakeoverMatch[]): string[] {
   const sockets = found.flatMap(({ processes }) => processes.flatMap(({ listens }) => listens));
   return listensOn(spec)
     .filter((listener) => sockets.some((socket) => collide(listener, socket)))
@@ -98,7 +98,7 @@ function heldAddresses(spec: EdgeSpec, found: readonly Named[]): string[] {
  * Whether HAProxy can listen on an address beside all who do: both must have set SO_REUSEPORT, which the kernel does not
  * tell of another process's socket, and be of the same user, which it tells.
  */
-function canShare(listener: Pick<Listener, "address" | "port">, found: readonly Named[]): boolean {
+function canShare(listener: Pick<Listener, "address" | "port">, found: readonly TakeoverMatch[]): boolean {
   return found.every(({ entry, processes }) =>
     processes.every((one) =>
       one.listens.every(
@@ -109,7 +109,7 @@ function canShare(listener: Pick<Listener, "address" | "port">, found: readonly 
   );
 }
 
-function isHaproxy({ pid, argv }: OldOne): boolean {
+function isHaproxy({ pid, argv }: ExistingProcess): boolean {
   try {
     return (
       basename(readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, "")) === "haproxy" && !argv.includes("-dR")
@@ -130,7 +130,7 @@ async function untilWell(
   { frontends }: EdgeSpec,
   backends: Record<string, EdgeBackend>,
   haproxy: Haproxy,
-  { signal }: Taking,
+  { signal }: TakeoverOptions,
 ): Promise<void> {
   const names = Object.keys(frontends).toSorted();
   let problem = "";
@@ -154,7 +154,7 @@ async function untilWell(
   throw new Error(`nothing was taken over, since the edge can't serve: ${problem} within ${READY_MS} ms`);
 }
 
-/** Why a request through a waiting frontend is not answered well; nothing where it is. */
+/** Why a request through a waiting frontend is not answered well; undefined if it is. */
 function probe(socketPath: string, path: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const call = request({
@@ -184,8 +184,8 @@ function at({ address, port }: Listener): string {
   return `${address}:${port}`;
 }
 
-/** What would happen to each entry, for a preview. */
-export function takeoverPlan(spec: EdgeSpec, found: readonly Named[], waits: boolean): string[] {
+/** Describes the takeover of each entry, for a preview. */
+export function takeoverPlan(spec: EdgeSpec, found: readonly TakeoverMatch[], waits: boolean): string[] {
   const held = heldAddresses(spec, found);
   const listeners = listensOn(spec).filter(({ path }) => held.includes(path));
   const shared = listeners.length > 0 && listeners.every((listener) => canShare(listener, found));
@@ -202,7 +202,10 @@ export function takeoverPlan(spec: EdgeSpec, found: readonly Named[], waits: boo
   ];
 }
 
-/** What a listener that closes does with connections that it has not accepted: nothing for those who share its port, unless this is set. */
+/**
+ * Setting by which connections that a closing listener has not accepted move to others on its port; without it they are
+ * lost.
+ */
 const MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req";
 
 function lossAdvice(): string[] {
@@ -216,10 +219,10 @@ function lossAdvice(): string[] {
 }
 
 /** One line for each process that would be taken over, or why there is none. */
-export function describeFound(found: readonly Named[], how: string): string[] {
+export function describeFound(found: readonly TakeoverMatch[], how: string): string[] {
   const all = new Set(found.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
   return found.flatMap(({ entry, processes, problems, nothing, advice }) => {
-    // What speaks against it is told where it is refused.
+    // Its problems are reported with the refusal.
     if (processes.length === 0 && problems.length > 0) return [];
     if (processes.length === 0) return [`nothing to take over for ${titleOf(entry)}: ${nothing ?? "it does not run"}`];
     const stop = entry.unit === undefined ? [] : [`systemctl stop ${entry.unit}`];

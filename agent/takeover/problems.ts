@@ -1,21 +1,21 @@
 import { existsSync } from "node:fs";
 import { collide, type EdgeSpec, hostPort, listensOn } from "../../model/edge";
-import { commandLine, type OldProcess, processText, TAKEN_OVER, titleOf } from "../../model/takeover";
+import { commandLine, processText, TAKEN_OVER, type TakeoverEntry, titleOf } from "../../model/takeover";
+import type { StepProblem } from "../api-error";
 import type { Host } from "../host";
-import type { StepProblem } from "../problem";
 import { MARKER_VARIABLE } from "../processes/identity";
 import { holdersOf, listeningSockets } from "../processes/listeners";
-import { argvOf, asNamed, environmentOf, type Named } from "./old-processes";
+import { argvOf, asNamed, environmentOf, type TakeoverMatch } from "./existing-processes";
 
-/** What speaks against a target's takeover on this host as it is now. */
+/** Problems of a target's takeover on this host as it is now. */
 export async function takeoverProblems(
   host: Host,
   target: string,
-  entries: readonly OldProcess[] | undefined,
+  entries: readonly TakeoverEntry[] | undefined,
   edge?: EdgeSpec,
 ): Promise<StepProblem[]> {
   if (entries === undefined) return [];
-  const found = await host.findOld(target, entries);
+  const found = await host.findExisting(target, entries);
   const refused = found.flatMap(({ problems }, index) =>
     problems.map((message) => ({ path: `takeover[${index}]`, message })),
   );
@@ -23,7 +23,7 @@ export async function takeoverProblems(
 }
 
 /** Addresses of an edge that somebody has whom nothing names. */
-async function strangers(edge: EdgeSpec, found: readonly Named[]): Promise<StepProblem[]> {
+async function strangers(edge: EdgeSpec, found: readonly TakeoverMatch[]): Promise<StepProblem[]> {
   const named = new Set(found.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
   const sockets = await listeningSockets();
   const holders = await holdersOf(new Set(sockets.map(({ inode }) => inode)));
@@ -50,18 +50,18 @@ function holderText(pid: number): string {
     : `process ${pid} (${commandLine(argvOf(pid))}), which takeover does not name: name it there, or end it`;
 }
 
-/** What each entry shows now: `taken over`, or what still runs. */
+/** State of each entry now: `taken over`, or the process that still runs. */
 export async function liveTakeover(
   host: Host,
   target: string,
-  entries: readonly OldProcess[] | undefined,
+  entries: readonly TakeoverEntry[] | undefined,
 ): Promise<{ takeover?: Record<string, string> }> {
   if (entries === undefined) return {};
-  const found = await host.findOld(target, entries);
+  const found = await host.findExisting(target, entries);
   return { takeover: Object.fromEntries(found.map((named) => [titleOf(named.entry), shownOf(named)])) };
 }
 
-function shownOf({ processes, problems }: Named): string {
+function shownOf({ processes, problems }: TakeoverMatch): string {
   const running = processes.filter(({ follows }) => !follows).map((one) => `${processText(asNamed(one))}, runs`);
   if (running.length > 0) return running.join("; ");
   return problems[0] ?? TAKEN_OVER;

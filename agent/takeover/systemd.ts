@@ -26,7 +26,7 @@ export interface UnitNow {
   dependents: string[];
 }
 
-/** What systemd knows of a unit, or why it can't be asked. */
+/** State of a unit in systemd, or why it can't be asked. */
 export async function showUnit(unit: string): Promise<UnitNow | { problem: string }> {
   try {
     const found = (await show(PROPERTIES, [unit]))[0] ?? new Map<string, string>();
@@ -107,8 +107,8 @@ function reason(error: unknown): string {
     return "systemctl is not installed here; name the process by pidFile, port or command instead";
   const { stderr, killed, message } = error as { stderr?: string; killed?: boolean; message: string };
   if (killed === true) return "systemd did not answer in time";
-  const said = (stderr ?? "").trim().split("\n")[0] || message;
-  return /not been booted with systemd|Failed to connect to bus/.test(said)
+  const text = (stderr ?? "").trim().split("\n")[0] || message;
+  return /not been booted with systemd|Failed to connect to bus/.test(text)
     ? "systemd does not run here; name the process by pidFile, port or command instead"
-    : said;
+    : text;
 }

@@ -2,13 +2,22 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { milliseconds } from "../../model/duration";
 import { collide } from "../../model/edge";
-import { commandLine, type OldProcess, processText, titleOf } from "../../model/takeover";
+import { commandLine, processText, type TakeoverEntry, titleOf } from "../../model/takeover";
 import type { Events } from "../events";
 import { allStats, isAlive, readBootId, send } from "../processes/identity";
 import { holdersOf, type ListeningSocket, listeningSockets } from "../processes/listeners";
-import { type Debt, Ledger } from "./ledger";
-import { argvOf, asNamed, findOld, isStill, type Named, type OldOne, ticksNow, userOf } from "./old-processes";
-import { recipeOf, startAgain } from "./recipe";
+import {
+  argvOf,
+  asNamed,
+  type ExistingProcess,
+  findExisting,
+  isStill,
+  type TakeoverMatch,
+  ticksNow,
+  userOf,
+} from "./existing-processes";
+import { launchRecordOf, startAgain } from "./launch-record";
+import { type StoppedProcess, StoppedProcessStore } from "./stopped-processes";
 import { showUnit, startUnit, stopUnit } from "./systemd";
 
 const POLL_MS = 10;
@@ -23,40 +32,40 @@ const BACK_MS = 10_000;
 /** Tries to start something again, each with a growing pause, until it is left to people. */
 const TRIES = 6;
 
-export interface Taking {
+export interface TakeoverOptions {
   /** Ends the waiting when the transaction is to be undone. */
   signal: AbortSignal;
   /** Told what happens, for the transaction's events. */
-  tell: (message: string) => void;
+  notify: (message: string) => void;
 }
 
 /** Waits for units that have given way. @param options.hurry whether they have no time any more to finish what they have */
 export type UntilStopped = (options: { hurry: boolean }) => Promise<void>;
 
-/** Where somebody listens or wants to. */
+/** An address that is listened on, or is to be. */
 type Address = Pick<ListeningSocket, "address" | "port">;
 
 /**
- * Ends processes of the world before Sluice for a change that is not committed yet, and gives them back where it is undone.
- * What it takes is on disk before the first signal.
+ * Ends existing processes for a change that is not committed yet, and starts them again if it is undone. Their launch
+ * records are on disk before the first signal.
  */
 export class Takeovers {
-  private readonly ledger: Ledger;
+  private readonly store: StoppedProcessStore;
   private readonly tries = new Map<string, number>();
 
   constructor(private readonly parts: { directory: string; marker: string; events: Events }) {
-    this.ledger = new Ledger(parts.directory);
+    this.store = new StoppedProcessStore(parts.directory);
   }
 
-  /** What has taken something that is not committed, such as `edge/main`. */
+  /** Targets with uncommitted takeovers, such as `edge/main`. */
   targets(): Promise<string[]> {
-    return this.ledger.targets();
+    return this.store.targets();
   }
 
-  /** What entries name now. @param strict whether a unit that is not there is a mistake */
-  find(target: string, entries: readonly OldProcess[], { strict }: { strict: boolean }): Promise<Named[]> {
+  /** Finds the existing processes that entries match. @param strict whether a unit that is not there is a mistake */
+  find(target: string, entries: readonly TakeoverEntry[], { strict }: { strict: boolean }): Promise<TakeoverMatch[]> {
     if (entries.length === 0) return Promise.resolve([]);
-    return findOld(entries, { target, marker: this.parts.marker, strict });
+    return findExisting(entries, { target, marker: this.parts.marker, strict });
   }
 
   /**
@@ -68,27 +77,31 @@ export class Takeovers {
    */
   async take(
     target: string,
-    found: readonly Named[],
+    found: readonly TakeoverMatch[],
     addresses: readonly Address[],
-    taking: Taking,
+    taking: TakeoverOptions,
   ): Promise<UntilStopped> {
     const named = found.filter(({ processes }) => processes.length > 0);
     if (named.length === 0) return () => Promise.resolve();
     const bootId = await readBootId();
     const askedAt = ticksNow();
     const all = new Set(named.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
-    const debts = named.map(({ entry, processes }): Debt => {
-      // What a supervisor looks after comes back with it.
-      const withRecipe = ({ unit, follows, parent }: OldOne) => unit === undefined && !follows && !all.has(parent);
+    const stopped = named.map(({ entry, processes }): StoppedProcess => {
+      // A supervisor brings its own children back.
+      const withLaunchRecord = ({ unit, follows, parent }: ExistingProcess) =>
+        unit === undefined && !follows && !all.has(parent);
       return {
         entry,
         bootId,
         askedAt,
-        processes: processes.map((one) => ({ ...one, ...(withRecipe(one) ? { recipe: recipeOf(one.pid) } : {}) })),
+        processes: processes.map((one) => ({
+          ...one,
+          ...(withLaunchRecord(one) ? { recipe: launchRecordOf(one.pid) } : {}),
+        })),
       };
     });
     taking.signal.throwIfAborted();
-    await this.ledger.write(target, [...(await this.ledger.debts(target)), ...debts]);
+    await this.store.write(target, [...(await this.store.read(target)), ...stopped]);
     const hurry = new AbortController();
     const ends = named.map(({ entry, processes }) => {
       let ended = Promise.resolve();
@@ -109,10 +122,10 @@ export class Takeovers {
   }
 
   private async end(
-    entry: OldProcess,
-    processes: readonly OldOne[],
+    entry: TakeoverEntry,
+    processes: readonly ExistingProcess[],
     addresses: readonly Address[],
-    { signal, tell, free, hurry }: Taking & { free: () => void; hurry: AbortSignal },
+    { signal, notify, free, hurry }: TakeoverOptions & { free: () => void; hurry: AbortSignal },
   ): Promise<void> {
     const begun = performance.now();
     const deadlineMs = milliseconds(entry.deadline);
@@ -129,7 +142,7 @@ export class Takeovers {
           gaveWayMs = performance.now() - begun;
           const leftMs = deadlineMs - gaveWayMs;
           const isGone = () => !processes.some(isAlive);
-          // What is gone has to be stopped before anybody listens instead: systemd would start it again.
+          // Stop the unit even if its process is gone before anybody listens instead: systemd would start it again.
           if (!isGone()) free();
           await until(() => hurry.aborted || isGone(), leftMs, signal);
         }
@@ -153,7 +166,7 @@ export class Takeovers {
       }
     }
     const rest = processes.filter(isAlive).map(({ pid }) => pid);
-    tell(
+    notify(
       `${titleOf(entry)} was taken over: ${processes
         .filter(({ follows }) => !follows)
         .map((one) => processText(asNamed(one)))
@@ -164,7 +177,7 @@ export class Takeovers {
   }
 
   /** @throws where what was taken was started again by somebody: whoever has a supervisor of its own comes back */
-  async assertEnded(target: string, named: readonly Named[]): Promise<void> {
+  async assertEnded(target: string, named: readonly TakeoverMatch[]): Promise<void> {
     const ended = new Set(named.flatMap(({ processes }) => processes.map(({ pid }) => pid)));
     const again = await this.find(
       target,
@@ -181,51 +194,52 @@ export class Takeovers {
       }
   }
 
-  /** Forgets what was taken for entries that are committed: it is not given back any more. */
-  async settle(target: string, committed: readonly OldProcess[]): Promise<void> {
-    const debts = await this.ledger.debts(target);
-    const left = debts.filter(({ entry }) => !includes(committed, entry));
-    if (left.length === debts.length) return;
-    await this.ledger.write(target, left);
+  /** Forgets processes of entries that are committed: they are not started again any more. */
+  async settle(target: string, committed: readonly TakeoverEntry[]): Promise<void> {
+    const stopped = await this.store.read(target);
+    const left = stopped.filter(({ entry }) => !includes(committed, entry));
+    if (left.length === stopped.length) return;
+    await this.store.write(target, left);
     this.parts.events.emit(`what ${target} took over is committed: it is not started again`, { target });
   }
 
-  /** Whether something was taken for entries that are not wanted any more. */
-  async owes(target: string, wanted: readonly OldProcess[]): Promise<boolean> {
-    return (await this.ledger.debts(target)).some(({ entry }) => !includes(wanted, entry));
+  /** Whether processes were stopped for entries that are not wanted any more. */
+  async hasPending(target: string, wanted: readonly TakeoverEntry[]): Promise<boolean> {
+    return (await this.store.read(target)).some(({ entry }) => !includes(wanted, entry));
   }
 
   /**
-   * Starts what was taken for entries that are not wanted any more, as far as it ended.
+   * Starts processes again that were stopped for entries which are not wanted any more.
    *
    * @throws where something can't be started, at the first tries
    */
-  async giveBack(target: string, wanted: readonly OldProcess[]): Promise<void> {
+  async restore(target: string, wanted: readonly TakeoverEntry[]): Promise<void> {
     for (;;) {
-      const debts = await this.ledger.debts(target);
-      const debt = debts.find(({ entry }) => !includes(wanted, entry));
-      if (debt === undefined) return;
-      await this.back(target, debt);
-      await this.ledger.write(
+      const stopped = await this.store.read(target);
+      const stoppedProcess = stopped.find(({ entry }) => !includes(wanted, entry));
+      if (stoppedProcess === undefined) return;
+      await this.restoreOne(target, stoppedProcess);
+      await this.store.write(
         target,
-        debts.filter((each) => each !== debt),
+        stopped.filter((each) => each !== stoppedProcess),
       );
     }
   }
 
-  private async back(target: string, debt: Debt): Promise<void> {
-    const key = `${target} ${titleOf(debt.entry)}`;
+  private async restoreOne(target: string, stoppedProcess: StoppedProcess): Promise<void> {
+    const key = `${target} ${titleOf(stoppedProcess.entry)}`;
     const say = (message: string) => this.parts.events.emit(message, { target });
     try {
-      for (const text of await givenBack(debt)) say(`${titleOf(debt.entry)} is given back: ${text}`);
+      for (const text of await restartStopped(stoppedProcess))
+        say(`${titleOf(stoppedProcess.entry)} is given back: ${text}`);
     } catch (error) {
       const tried = (this.tries.get(key) ?? 0) + 1;
       this.tries.set(key, tried);
-      const why = `${titleOf(debt.entry)} could not be given back: ${(error as Error).message}`;
+      const why = `${titleOf(stoppedProcess.entry)} could not be given back: ${(error as Error).message}`;
       if (tried < TRIES) throw new Error(why, { cause: error });
-      const { unit } = debt.entry;
-      const commands = debt.processes.flatMap(({ recipe }) =>
-        recipe === undefined ? [] : [`cd ${recipe.cwd} && ${commandLine(recipe.argv)}`],
+      const { unit } = stoppedProcess.entry;
+      const commands = stoppedProcess.processes.flatMap(({ recipe: launchRecord }) =>
+        launchRecord === undefined ? [] : [`cd ${launchRecord.cwd} && ${commandLine(launchRecord.argv)}`],
       );
       say(`${why}; start it yourself: ${unit === undefined ? commands.join("; ") : `systemctl start ${unit}`}`);
     }
@@ -233,8 +247,8 @@ export class Takeovers {
   }
 }
 
-/** Starts again what of a debt has ended, and tells what happened. */
-async function givenBack({ entry, processes, bootId, askedAt }: Debt): Promise<string[]> {
+/** Starts a stopped process again, and says what happened. */
+async function restartStopped({ entry, processes, bootId, askedAt }: StoppedProcess): Promise<string[]> {
   const { unit } = entry;
   const listened = processes.flatMap(({ listens }) => listens);
   if (unit !== undefined) {
@@ -251,12 +265,12 @@ async function givenBack({ entry, processes, bootId, askedAt }: Debt): Promise<s
     return ["the host was rebooted in between, so that it comes back as it does at every boot"];
   // It may have been asked to end and not have done so yet.
   await until(() => areOver(processes, listened), milliseconds(entry.deadline));
-  const told: string[] = [];
+  const message: string[] = [];
   for (const one of processes) {
-    const { recipe } = one;
-    if (recipe === undefined) continue;
+    const { recipe: launchRecord } = one;
+    if (launchRecord === undefined) continue;
     if (!(await areOver([one], one.listens))) {
-      told.push(`${processText(asNamed(one))}, runs on`);
+      message.push(`${processText(asNamed(one))}, runs on`);
       continue;
     }
     const same = processes.filter(({ argv, recipe: mine }) => mine !== undefined && isDeepStrictEqual(argv, one.argv));
@@ -264,18 +278,18 @@ async function givenBack({ entry, processes, bootId, askedAt }: Debt): Promise<s
     // By whoever else looks after it, or by an agent that died right then.
     const still = (await Promise.all(same.map((each) => areOver([each], each.listens)))).filter((over) => !over).length;
     if (back + still >= same.length) {
-      told.push(`${commandLine(one.argv)} runs again already`);
+      message.push(`${commandLine(one.argv)} runs again already`);
       continue;
     }
     await untilFree(one.listens);
-    const pid = await startAgain(recipe);
-    told.push(`${commandLine(recipe.argv)} was started as process ${pid}${await listensAgain(one.listens)}`);
+    const pid = await startAgain(launchRecord);
+    message.push(`${commandLine(launchRecord.argv)} was started as process ${pid}${await listensAgain(one.listens)}`);
   }
-  return told;
+  return message;
 }
 
 /** Processes with the same command and user that were started after a time; workers of another one of them are not counted. */
-async function startedSince({ argv, uid }: OldOne, askedAt: number): Promise<number[]> {
+async function startedSince({ argv, uid }: ExistingProcess, askedAt: number): Promise<number[]> {
   const since = (await allStats()).filter(
     ({ pid, startTime }) => Number(startTime) >= askedAt && isDeepStrictEqual(argvOf(pid), argv) && userOf(pid) === uid,
   );
@@ -284,8 +298,9 @@ async function startedSince({ argv, uid }: OldOne, askedAt: number): Promise<num
 }
 
 /** Whether all that listened on some addresses do so no more, and all others are gone. */
-async function areOver(processes: readonly OldOne[], addresses: readonly Address[]): Promise<boolean> {
-  const onThem = (one: OldOne) => one.listens.filter((socket) => addresses.some((address) => collide(address, socket)));
+async function areOver(processes: readonly ExistingProcess[], addresses: readonly Address[]): Promise<boolean> {
+  const onThem = (one: ExistingProcess) =>
+    one.listens.filter((socket) => addresses.some((address) => collide(address, socket)));
   const holding = processes.filter((one) => isAlive(one));
   if (holding.length === 0) return true;
   if (processes.every((one) => onThem(one).length === 0)) return false;
@@ -296,7 +311,11 @@ async function areOver(processes: readonly OldOne[], addresses: readonly Address
 }
 
 /** Whether a process is of the same command as one that listens. */
-function isRelated(one: OldOne, processes: readonly OldOne[], onThem: (one: OldOne) => unknown[]): boolean {
+function isRelated(
+  one: ExistingProcess,
+  processes: readonly ExistingProcess[],
+  onThem: (one: ExistingProcess) => unknown[],
+): boolean {
   return processes.some((other) => onThem(other).length > 0 && isDeepStrictEqual(other.argv, one.argv));
 }
 
@@ -324,14 +343,14 @@ async function listensAgain(addresses: readonly Address[]): Promise<string> {
     : `, but does not listen on port ${ports} within ${BACK_MS} ms: look at it`;
 }
 
-function alive(processes: readonly OldOne[]): string {
+function alive(processes: readonly ExistingProcess[]): string {
   return processes
     .filter(isAlive)
     .map((one) => processText(asNamed(one)))
     .join(", ");
 }
 
-function includes(entries: readonly OldProcess[], entry: OldProcess): boolean {
+function includes(entries: readonly TakeoverEntry[], entry: TakeoverEntry): boolean {
   return entries.some((each) => isDeepStrictEqual(each, entry));
 }
 

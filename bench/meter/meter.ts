@@ -19,8 +19,8 @@ const SECONDS = 3;
 const MIB = 1024 * 1024;
 
 /**
- * What the meter takes: lines per second of one core, memory and error of quantiles for millions of lines; and what it
- * costs: requests per second through an edge with a meter beside one without, and the agent's CPU time per request.
+ * Measures the meter: lines per second of one core, memory and error of quantiles for millions of lines; and its cost:
+ * requests per second through an edge with a meter beside one without, and the agent's CPU time.
  */
 export async function meter({ quick, scope, say }: Options): Promise<Findings> {
   await prepareWrk(say);

@@ -53,7 +53,7 @@ export async function migrations({ quick, scope, say }: Options): Promise<Findin
     },
     squawk: () => cpuOf(squawk.file, ["--reporter", "json", "--assume-in-transaction", ...paths]),
   };
-  // What is loaded and compiled once is no matter of the files.
+  // Load and compile once before the measurement, since that is not the files' cost.
   for (const side of Object.values(sides)) await side();
   const samples: Record<string, Sample[]> = Object.fromEntries(Object.keys(sides).map((name) => [name, []]));
   for (let round = 0; round < rounds; round++)

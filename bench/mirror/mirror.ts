@@ -30,7 +30,7 @@ interface LoadOptions {
 
 type Load = "usual" | "at once" | "full";
 
-/** What is asked of both edges in turns. */
+/** Load on both edges in turns. */
 const LOADS: Record<Load, LoadOptions> = {
   /** About 3,000 requests per second, in two cores' reach, to a server that takes 5 to 15 ms. */
   usual: { path: "/", connections: 96, seconds: 2, script: PACED },
@@ -45,7 +45,7 @@ interface Mode {
   name: string;
   /** Backend of the copies, and the share that is copied. */
   mirror?: { to: string; share: `${number}%` };
-  /** What goes wrong; what it returns makes it good again. */
+  /** Breaks something; the function that it returns repairs it. */
   breaks?: (agent: TestAgent) => Promise<() => void>;
 }
 
@@ -54,7 +54,7 @@ const KILLED = "a killed agent";
 const SETTLE_MS = 600;
 
 const MODES: Mode[] = [
-  // What two edges differ by that are the same.
+  // Two equal edges, to show by how much they differ.
   { name: "no mirror at all" },
   { name: "a good shadow", mirror: { to: "good", share: "10%" } },
   { name: "a dead shadow", mirror: { to: "dead", share: "10%" } },
@@ -66,8 +66,9 @@ const MODES: Mode[] = [
 ];
 
 /**
- * What a mirror costs the real requests: their p99 at a steady pace, and the requests per second at full load, of an edge
- * with a mirror beside one without, in turns; with a good shadow, and with everything that can go wrong behind it.
+ * Measures the cost of a mirror for real requests: their p99 at a steady pace, and the requests per second at full
+ * load, of an edge with a mirror beside one without, in turns; with a good shadow, and with everything that can go
+ * wrong with one.
  */
 export async function mirror({ quick, scope, say }: Options): Promise<Findings> {
   await prepareWrk(say);
@@ -83,9 +84,9 @@ export async function mirror({ quick, scope, say }: Options): Promise<Findings> 
     for (const side of ["mirrored", "plain"] as const)
       await load(ports[side], { ...LOADS.full, seconds: WARM_SECONDS });
     const before = await figuresOf(client);
-    const mend = await breaks?.(agent);
+    const repair = await breaks?.(agent);
     const taken = await inTurns(ports, { rounds, quick });
-    mend?.();
+    repair?.();
     for (const [what, sides] of Object.entries(taken))
       for (const [side, results] of Object.entries(sides)) samples[`${name}, ${what}, ${side}`] = results;
     summary[name] = shownOf(taken);
@@ -190,7 +191,7 @@ function told({ measured, rounds = [] }: Target): string {
   return `${measured} (${Math.min(...rounds)} to ${Math.max(...rounds)})`;
 }
 
-/** What became of the copies since then, once nothing more is counted. */
+/** Counts of the copies since then, once no more are counted. */
 async function countedSince(client: AgentClient, before: Record<string, number>): Promise<Record<string, number>> {
   const after = await until("the last copies to be counted", async () => {
     const [one, other] = [await figuresOf(client), await sleep(SETTLE_MS).then(() => figuresOf(client))];
@@ -200,7 +201,7 @@ async function countedSince(client: AgentClient, before: Record<string, number>)
   return Object.fromEntries(more.filter(([, count]) => count !== 0));
 }
 
-/** What became of the copies so far: those that came, that were answered, and that were dropped by reason. */
+/** Counts of the copies so far: those that came, that were answered, and that were dropped by reason. */
 async function figuresOf(client: AgentClient): Promise<Record<string, number>> {
   const { received = 0, answered = 0, dropped = {} } = (await client.mirror()).routes.mirrored ?? {};
   return { received, answered, ...dropped };

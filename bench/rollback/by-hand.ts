@@ -13,8 +13,8 @@ import { PROBE_INTERVAL_MS, type Side, STABLE, startApp } from "./side";
 const run = promisify(execFile);
 
 /**
- * What people do today: a script probes the candidate and, where that fails, writes HAProxy's config without it, lets
- * HAProxy check that, and reloads by SIGUSR2 (as systemd's unit does).
+ * Rolls back as people do today: a script probes the candidate and, if that fails, writes HAProxy's config without it,
+ * lets HAProxy check that, and reloads by SIGUSR2 (as systemd's unit does).
  */
 export async function byHandSide(scope: Scope, health: string): Promise<Side> {
   const config = join(await temporaryFolder(scope), "haproxy.cfg");

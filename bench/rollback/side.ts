@@ -8,7 +8,7 @@ import type { Scope } from "../support/scope";
 /** One way to take traffic off a candidate that turns out to be bad. */
 export interface Side {
   name: string;
-  /** Where the load goes. */
+  /** Target of the load. */
   url: string;
   /** Gives half of the requests to a candidate, and watches it. Resolves once it is watched. */
   promote(release: string): Promise<Promotion>;
@@ -31,7 +31,7 @@ export async function startApp(scope: Scope, release: string): Promise<number> {
   return port;
 }
 
-/** What both sides probe: green or red, as the benchmark wants it. */
+/** The endpoint that both sides probe: green or red, as the benchmark wants it. */
 export interface Health {
   url: string;
   set(good: boolean): void;

@@ -1,6 +1,6 @@
 import { declaredRoute } from "../../model/route";
+import { rollOutRoute } from "../../provider/resources/route-rollout";
 import { type RunGates, runGates } from "../../provider/resources/stage-gates";
-import { walkRoute } from "../../provider/resources/walk";
 import type { Context } from "../../provider/server";
 import { startTestAgent } from "../../test/support/agent";
 import { freePorts } from "../../test/support/ports";
@@ -11,7 +11,7 @@ import { PROBE_INTERVAL_MS, type Side, STABLE, startApp } from "./side";
 
 const ROUTE = "api";
 
-/** A route's walk as the provider does it, whose gate turns red. */
+/** A route's rollout as the provider does it, whose gate turns red. */
 export async function sluiceSide(scope: Scope, health: string): Promise<Side> {
   const { client } = await startTestAgent(scope);
   const port = await freePorts(1);
@@ -36,7 +36,7 @@ export async function sluiceSide(scope: Scope, health: string): Promise<Side> {
     secrets: [],
   };
   let create = true;
-  const walk = async (candidate: string, stage: string, watched: () => void = silent) => {
+  const rollout = async (candidate: string, stage: string, watched: () => void = silent) => {
     const interval = `${PROBE_INTERVAL_MS} milliseconds` as const;
     const gates = [{ kind: "http" as const, url: health, interval }];
     const stages = [{ split: "50%" as const, window: "1 hour" as const, gates }];
@@ -46,7 +46,7 @@ export async function sluiceSide(scope: Scope, health: string): Promise<Side> {
       watched();
       return runGates(...stageAndContext);
     };
-    await walkRoute(agents, ROUTE, declared, context, { runGates: watch });
+    await rollOutRoute(agents, ROUTE, declared, context, { runGates: watch });
     create = false;
   };
   return {
@@ -54,9 +54,9 @@ export async function sluiceSide(scope: Scope, health: string): Promise<Side> {
     url,
     async promote(release) {
       await setBackend(release);
-      await walk(release, "stable");
+      await rollout(release, "stable");
       return new Promise((resolve, reject) => {
-        const rolledBack = walk(release, "50%", () => resolve({ rolledBack })).then(
+        const rolledBack = rollout(release, "50%", () => resolve({ rolledBack })).then(
           () => Promise.reject(new Error("the walk passed, although its gate was red")),
           (error: Error) => {
             if (!error.message.includes("answered 500")) throw error;

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import os from "node:os";
 
-/** What figures depend on. Load averages tell whether something else ran meanwhile. */
+/** Facts of the machine that figures depend on. Load averages tell whether something else ran meanwhile. */
 export interface Machine {
   at: string;
   cpu: string;

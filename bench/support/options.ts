@@ -1,6 +1,6 @@
 import type { Scope } from "./scope";
 
-/** What every benchmark is given. */
+/** Options of every benchmark. */
 export interface Options {
   /** Smoke test: as little as shows that it works. */
   quick: boolean;

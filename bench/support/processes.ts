@@ -8,7 +8,7 @@ const TICKS = 100;
 
 export interface Started {
   pid: number;
-  /** What it said on standard error so far. */
+  /** Its standard error so far. */
   errors(): string;
 }
 

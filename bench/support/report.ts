@@ -28,7 +28,7 @@ export function ratioTarget(
   return { what, measured: rounded(median(rounds)), unit: "", ...limit, rounds };
 }
 
-/** What a benchmark found out. */
+/** Result of a benchmark. */
 export interface Findings {
   /** How it was measured: rounds, seconds, connections. */
   parameters: Record<string, unknown>;
@@ -37,9 +37,9 @@ export interface Findings {
   /** Medians and the like of each side. */
   summary: Record<string, Record<string, number>>;
   targets: Target[];
-  /** What must not happen and did, in words: the benchmark then fails. */
+  /** Violations, in words: the benchmark then fails. */
   failures: string[];
-  /** What a reader must know to judge the figures. */
+  /** Facts that a reader needs to judge the figures. */
   notes: string[];
 }
 

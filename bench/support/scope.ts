@@ -2,7 +2,7 @@ import type { Cleanup } from "../../test/support/agent";
 
 type Work = () => unknown;
 
-/** What a benchmark has to undo at its end, also where it fails: the newest first, each whatever the others do. */
+/** Cleanups of a benchmark, run at its end and also when it fails: the newest first, each whatever the others do. */
 export class Scope implements Cleanup {
   private readonly works: Work[] = [];
 

@@ -11,12 +11,12 @@ import type { Scope } from "../support/scope";
 import { PROBE_INTERVAL_MS, REPLICAS, type Side } from "./side";
 
 const run = promisify(execFile);
-/** What such scripts leave the old release after the reload, in milliseconds. */
+/** Time that such scripts give the old release after the reload, in milliseconds. */
 const GRACE_MS = 500;
 
 /**
- * What people do today: a script starts the new release, asks it until it answers, writes HAProxy's config anew, lets
- * HAProxy check it, reloads by SIGUSR2 (as systemd's unit does), and stops the old release a moment later.
+ * Switches as people do today: a script starts the new release, asks it until it answers, writes HAProxy's config anew,
+ * lets HAProxy check it, reloads by SIGUSR2 (as systemd's unit does), and stops the old release a moment later.
  */
 export async function byHandSide(scope: Scope): Promise<Side> {
   const folder = await temporaryFolder(scope);

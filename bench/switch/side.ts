@@ -1,7 +1,7 @@
 /** One way to switch traffic from a release to the next. */
 export interface Side {
   name: string;
-  /** Where the load goes. */
+  /** Target of the load. */
   url: string;
   /** Brings a release into service; resolves with the time at which it was healthy, in ms since the epoch. */
   promote(release: string): Promise<number>;

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { agentOptions } from "../../model/agent";
 import { poolSpec } from "../../model/pool";
 import type { AgentEvent } from "../../model/transaction";
-import { promote } from "../../provider/resources/pool-walk";
+import { promote } from "../../provider/resources/pool-rollout";
 import type { Context } from "../../provider/server";
 import { startTestAgent } from "../../test/support/agent";
 import { freePorts, freeRange } from "../../test/support/ports";

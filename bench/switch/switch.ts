@@ -21,7 +21,7 @@ interface Switch {
   release: string;
   /** From the moment at which the new release was healthy to the head of the last answer of the old one. */
   ms: number;
-  /** What the whole promotion took, until its old release had stopped. */
+  /** Time of the whole promotion, until its old release had stopped. */
   totalMs: number;
 }
 

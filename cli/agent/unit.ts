@@ -1,4 +1,4 @@
-/** What a systemd unit of an agent is made of. */
+/** Parts of an agent's systemd unit. */
 export interface UnitParts {
   /** Path of Node.js, as long as that is there. */
   node: string;

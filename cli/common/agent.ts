@@ -8,7 +8,7 @@ import { lastLine, openTunnel } from "./ssh";
 /** An agent that a verb talks to. */
 export interface Reached {
   client: AgentClient;
-  /** What people call it: its socket, with the host where that is another one. */
+  /** Name for people: its socket, with the host if that is another one. */
   where: string;
 }
 
@@ -36,8 +36,8 @@ async function overSsh<T>(
   const where = socket === undefined ? host : `${host}:${socket}`;
   try {
     return await using(tunnel.socket, where, work, async () => {
-      const said = lastLine(tunnel.said());
-      return `no agent answers on ${where}${said === "" ? "" : ` (${said})`}: check that it runs there, and that this user may use its socket`;
+      const printed = lastLine(tunnel.printed());
+      return `no agent answers on ${where}${printed === "" ? "" : ` (${printed})`}: check that it runs there, and that this user may use its socket`;
     });
   } finally {
     await tunnel.close();

@@ -3,26 +3,26 @@ import type { Terminal } from "../exit";
 /** Width up to which screens are laid out where the terminal does not tell its own, in columns. */
 const ASSUMED_WIDTH = 80;
 
-/** What a text means; how that looks is the terminal's matter. */
+/** Meaning of a text; the terminal decides how it looks. */
 export type Tone = "good" | "bad" | "warn" | "dim" | "strong" | "plain";
 
 const CODES: Record<Tone, string> = { good: "32", bad: "31;1", warn: "33", dim: "2", strong: "1", plain: "" };
 
 /** How a stream shows things. */
-export interface Look {
+export interface TextStyle {
   colour: boolean;
   /** Columns; infinite where the output is no terminal, so that nothing is lost to who reads on. */
   width: number;
 }
 
 /** Colour for terminals, unless NO_COLOR (of any value but the empty one) or a dumb terminal says no. */
-export function lookOf({ stdout, env }: Pick<Terminal, "stdout" | "env">): Look {
+export function textStyleOf({ stdout, env }: Pick<Terminal, "stdout" | "env">): TextStyle {
   const terminal = stdout.isTTY === true;
   const colour = terminal && !env.NO_COLOR && env.TERM !== "dumb";
   return { colour, width: terminal ? (stdout.columns ?? ASSUMED_WIDTH) : Number.POSITIVE_INFINITY };
 }
 
-export function toned(text: string, tone: Tone, { colour }: Pick<Look, "colour">): string {
+export function toned(text: string, tone: Tone, { colour }: Pick<TextStyle, "colour">): string {
   return !colour || tone === "plain" || text === "" ? text : `\u001b[${CODES[tone]}m${text}\u001b[0m`;
 }
 
@@ -46,17 +46,17 @@ const CUT = "…";
 export function table(
   columns: readonly Column[],
   rows: readonly (readonly Cell[])[],
-  look: Look,
+  style: TextStyle,
   indent = "",
 ): string[] {
   const used = columns
     .map((column, index) => ({ column, index }))
     .filter(({ index }) => rows.some((row) => textOf(row[index]) !== ""));
-  const shown = fitting(used, rows, look.width - indent.length);
+  const shown = fitting(used, rows, style.width - indent.length);
   const line = (cells: { cell: Cell; width: number; column: Column }[]) =>
     (
       indent +
-      cells.map(({ cell, width, column }, at) => padded(cell, width, column, look, at === cells.length - 1)).join(GAP)
+      cells.map(({ cell, width, column }, at) => padded(cell, width, column, style, at === cells.length - 1)).join(GAP)
     ).trimEnd();
   const heads = shown.map(({ column, width }) => ({
     cell: { text: column.title, tone: "dim" as Tone },
@@ -69,17 +69,17 @@ export function table(
   ];
 }
 
-interface Placed {
+interface PositionedColumn {
   column: Column;
   index: number;
 }
 
 /** Widths of the columns that fit: expendable ones go first, then those that can do with less are cut. */
 function fitting(
-  used: readonly Placed[],
+  used: readonly PositionedColumn[],
   rows: readonly (readonly Cell[])[],
   width: number,
-): (Placed & { width: number })[] {
+): (PositionedColumn & { width: number })[] {
   let left = used.map((placed) => ({
     ...placed,
     width: Math.max(lengthOf(placed.column.title), ...rows.map((row) => lengthOf(textOf(row[placed.index])))),
@@ -106,10 +106,10 @@ function fitting(
   return left;
 }
 
-function padded(cell: Cell, width: number, { align = "left" }: Column, look: Look, last: boolean): string {
+function padded(cell: Cell, width: number, { align = "left" }: Column, style: TextStyle, last: boolean): string {
   const text = clip(textOf(cell), width);
   const space = " ".repeat(width - lengthOf(text));
-  const inked = toned(text, toneOf(cell), look);
+  const inked = toned(text, toneOf(cell), style);
   if (align === "right") return space + inked;
   return last ? inked : inked + space;
 }

@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { NotReached, UsageError } from "../exit";
 
-/** Where an agent that systemd runs listens. */
+/** Socket of an agent that systemd runs. */
 export const SYSTEM_SOCKET = "/run/sluice/agent.sock";
 
 /** Socket of the agent that a verb is about: what is given, else the environment's, else the only one that is found. */
@@ -22,11 +22,11 @@ export async function chooseSocket(
 }
 
 /** The one socket of those found. @throws NotReached where there is none, UsageError where there are more */
-export function onlyOne(found: readonly string[], where: string, looked: string): string {
+export function onlyOne(found: readonly string[], where: string, searched: string): string {
   const [first, ...others] = found;
   if (first === undefined)
     throw new NotReached(
-      `no agent's socket was found ${where} (${looked}): start the agent (pulumi up, or systemctl start sluice-agent), or name its socket with --socket or SLUICE_SOCKET`,
+      `no agent's socket was found ${where} (${searched}): start the agent (pulumi up, or systemctl start sluice-agent), or name its socket with --socket or SLUICE_SOCKET`,
     );
   if (others.length > 0)
     throw new UsageError([`there are several agents ${where} (${found.join(", ")}): name one with --socket`]);

@@ -44,8 +44,8 @@ const FIND_SOCKETS = `for each in "$SLUICE_SOCKET" ${SYSTEM_SOCKET} "$HOME"/.slu
 export interface Tunnel {
   /** Local path that leads to the agent's socket; only this user can enter its folder. */
   socket: string;
-  /** What ssh has said so far. */
-  said(): string;
+  /** Output of ssh so far. */
+  printed(): string;
   close(): Promise<void>;
 }
 
@@ -69,7 +69,7 @@ export async function openTunnel(host: string, remoteSocket: string | undefined)
   };
   try {
     await untilForwarded(ssh, socket, host);
-    return { socket, said: ssh.said, close };
+    return { socket, printed: ssh.printed, close };
   } catch (error) {
     await close();
     throw error;
@@ -86,13 +86,13 @@ function assertHost(host: string): void {
 async function findRemoteSocket(host: string): Promise<string> {
   const ssh = start([...OPTIONS, "-T", "--", host, `sh -c '${FIND_SOCKETS}'`]);
   const code = await ssh.ended;
-  if (code !== 0) throw refused(host, ssh.said());
+  if (code !== 0) throw refused(host, ssh.printed());
   const found = [...new Set(ssh.output().split("\n").filter(Boolean))];
   return onlyOne(found, `on ${host}`, `looked for ${SYSTEM_SOCKET} and ~/.sluice/hosts/*/agent.sock there`);
 }
 
 interface Running {
-  said(): string;
+  printed(): string;
   output(): string;
   ended: Promise<number>;
   code(): number | undefined;
@@ -105,11 +105,11 @@ function start(args: readonly string[]): Running {
     // Ctrl-C is for the verb, which then ends ssh.
     detached: true,
   });
-  let said = "";
+  let printed = "";
   let output = "";
   let code: number | undefined;
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-    said = (said + text).slice(-KEPT_OUTPUT);
+    printed = (printed + text).slice(-KEPT_OUTPUT);
   });
   child.stdout?.setEncoding("utf8").on("data", (text: string) => {
     output = (output + text).slice(-KEPT_OUTPUT);
@@ -124,7 +124,7 @@ function start(args: readonly string[]): Running {
     });
   });
   return {
-    said: () => said,
+    printed: () => printed,
     output: () => output,
     ended,
     code: () => code,
@@ -137,7 +137,7 @@ function start(args: readonly string[]): Running {
 
 async function untilForwarded(ssh: Running, socket: string, host: string): Promise<void> {
   for (const giveUpAt = performance.now() + LOGIN_MS; performance.now() < giveUpAt; await sleep(POLL_MS)) {
-    if (ssh.code() !== undefined) throw refused(host, ssh.said());
+    if (ssh.code() !== undefined) throw refused(host, ssh.printed());
     // Bound only once ssh has logged in.
     const bound = await lstat(socket).then(
       () => true,
@@ -148,11 +148,11 @@ async function untilForwarded(ssh: Running, socket: string, host: string): Promi
   throw new NotReached(`${host} did not let ssh in within ${LOGIN_MS / 1000} s: try "ssh ${host}" by hand`);
 }
 
-function refused(host: string, said: string): NotReached {
-  if (/ssh: not found|ssh: No such file/.test(said))
+function refused(host: string, printed: string): NotReached {
+  if (/ssh: not found|ssh: No such file/.test(printed))
     return new NotReached("--host needs the ssh command, which is not installed: install openssh-client");
-  const why = lastLine(said);
-  if (/host key verification failed|no .* host key is known|identification has changed/i.test(said))
+  const why = lastLine(printed);
+  if (/host key verification failed|no .* host key is known|identification has changed/i.test(printed))
     return new NotReached(
       `the host key of ${host} is not known, or not the one that is (${why}): compare it with the host's own, and add it to ~/.ssh/known_hosts; Sluice never takes one on trust`,
     );

@@ -67,7 +67,7 @@ function listPage(): string {
   return `${[GENERATED, "# The rules for migrations", about, ...groups].join("\n\n")}\n`;
 }
 
-/** What the test looks for: after the unsafe one it is there, after the safe one it is not. */
+/** The condition that the test checks: it holds after the unsafe example, and not after the safe one. */
 function seen(proof: Proof): string {
   switch (proof.kind) {
     case "fails":
@@ -94,10 +94,10 @@ function seen(proof: Proof): string {
     case "halfway":
       return `A failure at the end of the unsafe one leaves something behind, as this query tells; the safe one leaves nothing:\n\n${sqlBlock(proof.see)}`;
     case "unforeseeable": {
-      const told = `as this query tells; the safe one always does the same:\n\n${sqlBlock(proof.see)}`;
+      const shown = `as this query tells; the safe one always does the same:\n\n${sqlBlock(proof.see)}`;
       return proof.other === undefined
-        ? `The unsafe one does something else another time, ${told}`
-        : `Take a database that has this in it as well:\n\n${sqlBlock(proof.other)}\n\nThe unsafe one does something else there, ${told}`;
+        ? `The unsafe one does something else another time, ${shown}`
+        : `Take a database that has this in it as well:\n\n${sqlBlock(proof.other)}\n\nThe unsafe one does something else there, ${shown}`;
     }
   }
 }

@@ -1,14 +1,14 @@
 import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { z } from "zod";
-import { explain, shown } from "../../model/explain";
+import { issueMessage, quoteValue } from "../../model/messages";
 import { baseUrlProblem } from "../../model/parity/base-url";
 import { MAX_PRECISION } from "../../model/parity/canonical";
 import { MAX_CONCURRENCY } from "../../model/parity/defaults";
 import { type Mapping, parseMapping } from "../../model/parity/mapping";
 import { templateProblem } from "../../model/parity/path-template";
 import { parsePointer } from "../../model/parity/pointer";
-import type { Side } from "../../model/parity/target";
+import type { ParitySide } from "../../model/parity/target";
 import { readHeaders } from "../../parity/headers";
 import { UsageError } from "../exit";
 
@@ -18,7 +18,7 @@ export const STDIN = "-";
 const MIB = 1024 * 1024;
 const MAX_TIMEOUT_SECONDS = 3600;
 
-/** What the command line gave, as texts. */
+/** Options as the command line gave them, as texts. */
 export interface GivenOptions {
   requests?: string;
   upstreamUrl?: string;
@@ -43,10 +43,10 @@ export interface GivenOptions {
   json?: boolean;
 }
 
-/** What the verb works with. */
+/** Options of the verb, parsed. */
 export interface ParityOptions {
   requests: string;
-  bases: Record<Side, URL>;
+  bases: Record<ParitySide, URL>;
   mapping: Mapping;
   report: string;
   env?: string | undefined;
@@ -62,21 +62,21 @@ export interface ParityOptions {
   stopAfter?: number | undefined;
   details: number;
   maxBody: number;
-  headers: Record<Side, Record<string, string>>;
+  headers: Record<ParitySide, Record<string, string>>;
   json: boolean;
 }
 
 const wholeNumber = (min: number, max = Number.MAX_SAFE_INTEGER) =>
   z
     .string()
-    .regex(/^\d+$/, { error: ({ input }) => `${shown(input)} is not a whole number: give one` })
+    .regex(/^\d+$/, { error: ({ input }) => `${quoteValue(input)} is not a whole number: give one` })
     .transform(Number)
     .pipe(z.number().min(min).max(max));
 
 const seconds = z
   .string()
   .regex(/^\d+(?:\.\d+)?$/, {
-    error: ({ input }) => `${shown(input)} is not a number of seconds: give one such as 10 or 0.5`,
+    error: ({ input }) => `${quoteValue(input)} is not a number of seconds: give one such as 10 or 0.5`,
   })
   .transform((text) => Math.round(Number(text) * 1000))
   .refine((ms) => ms >= 1 && ms <= MAX_TIMEOUT_SECONDS * 1000, {
@@ -85,7 +85,9 @@ const seconds = z
 
 const share = z
   .string()
-  .regex(/^\d+(?:\.\d+)?%$/, { error: ({ input }) => `${shown(input)} is not a share: write one such as 1% or 0.5%` })
+  .regex(/^\d+(?:\.\d+)?%$/, {
+    error: ({ input }) => `${quoteValue(input)} is not a share: write one such as 1% or 0.5%`,
+  })
   .transform((text) => Number(text.slice(0, -1)) / 100)
   .refine((part) => part > 0 && part <= 1, { error: "is out of range: use more than 0% and at most 100%" });
 
@@ -138,7 +140,7 @@ export async function resolveOptions(
   given: GivenOptions,
   env: Record<string, string | undefined>,
 ): Promise<ParityOptions> {
-  const parsed = schema.safeParse(given, { error: explain });
+  const parsed = schema.safeParse(given, { error: issueMessage });
   const problems = (parsed.error?.issues ?? []).map(({ path, message }) => `${flag(String(path[0]))}: ${message}`);
   const attempt = async <T>(name: keyof GivenOptions, work: () => Promise<T>): Promise<T | undefined> => {
     try {
@@ -156,7 +158,7 @@ export async function resolveOptions(
     const source = given[name];
     return source === undefined ? {} : attempt(name, () => readHeaders(source, env));
   };
-  // What is missing is among the problems already.
+  // A missing file is among the problems already.
   const mapping = given.mapping && (await attempt("mapping", () => readMapping(given.mapping ?? "")));
   if (given.requests) await attempt("requests", () => checkReadable(given.requests ?? ""));
   await attempt("report", () => checkWritable(given));
@@ -177,7 +179,9 @@ export async function resolveOptions(
 }
 
 function messageOf(error: NodeJS.ErrnoException): string {
-  return error.code === "ENOENT" ? `${shown(error.path)} does not exist: give a file that can be read` : error.message;
+  return error.code === "ENOENT"
+    ? `${quoteValue(error.path)} does not exist: give a file that can be read`
+    : error.message;
 }
 
 async function readMapping(file: string): Promise<Mapping> {
@@ -188,7 +192,7 @@ async function readMapping(file: string): Promise<Mapping> {
 
 async function checkReadable(file: string): Promise<void> {
   if (file !== STDIN && (await stat(file)).isDirectory())
-    throw new Error(`${shown(file)} is a folder: give a file, or "-"`);
+    throw new Error(`${quoteValue(file)} is a folder: give a file, or "-"`);
 }
 
 /** The report takes the place of whatever has its name, so that must be an older report. */
@@ -199,10 +203,10 @@ async function checkWritable({ report = "", ...given }: GivenOptions): Promise<v
     throw error;
   });
   if (found === undefined) return;
-  if (!found.isFile()) throw new Error(`${shown(report)} is not a file: give another name`);
+  if (!found.isFile()) throw new Error(`${quoteValue(report)} is not a file: give another name`);
   for (const input of inputs)
     if (input !== undefined && resolve(input) === resolve(report))
-      throw new Error(`${shown(report)} is an input as well, which the report would replace: give another name`);
+      throw new Error(`${quoteValue(report)} is an input as well, which the report would replace: give another name`);
 }
 
 /** `upstreamUrl` as it is written on the command line. */

@@ -37,7 +37,7 @@ export class Progress {
   }
 }
 
-/** What is known of a run under way, in one line. */
+/** Progress of a run, in one line. */
 export function progressText({ requests, problems, done }: Status, elapsedMs: number, bar: boolean): string {
   const parts = [
     `${requests.toLocaleString("en-US")} requests`,

@@ -1,10 +1,10 @@
 import type { EdgeAnswer } from "../../agent/api";
 import { isOut, outageText } from "../../model/backend-health";
 import { WAITING } from "../../model/takeover";
-import type { Problem } from "./schema";
+import type { StatusProblem } from "./schema";
 
 /** Backends of an edge that answer with 503. */
-export function outages({ name, live, backends }: EdgeAnswer): Problem[] {
+export function outages({ name, live, backends }: EdgeAnswer): StatusProblem[] {
   const subject = `edge ${name}`;
   // One that does not listen yet gets no requests.
   if (live.haproxy !== "running" || Object.values(live.frontends).every((status) => status === WAITING)) return [];
@@ -21,17 +21,17 @@ export function outages({ name, live, backends }: EdgeAnswer): Problem[] {
  * Servers of an edge that take no requests although they should, or differ from what is declared. Of a pool's server that is
  * down its process tells.
  *
- * @param o.poolOf the pool that serves a backend; nothing where none does
+ * @param o.poolOf the pool that serves a backend; undefined if none does
  */
 export function serverProblems(
   { name, live, backends = {} }: EdgeAnswer,
   { poolOf, isChanging }: { poolOf: (backend: string) => string | undefined; isChanging: (backend: string) => boolean },
-): Problem[] {
+): StatusProblem[] {
   if (live.haproxy !== "running") return [];
   return Object.entries(backends).flatMap(([backend, health]) => {
     if (isChanging(backend)) return [];
     const pool = poolOf(backend);
-    return health.servers.flatMap(({ name: server, out, differs }): Problem[] => {
+    return health.servers.flatMap(({ name: server, out, differs }): StatusProblem[] => {
       const subject =
         pool === undefined ? `server ${server} of backend ${backend} on edge ${name}` : `${server} of pool ${pool}`;
       const its = pool === undefined ? "" : "its server in HAProxy ";

@@ -7,7 +7,7 @@ import { observed } from "./observed";
 import { problemsOf } from "./problems";
 import type { BackendStatus, EdgeStatus, PoolStatus, ProcessStatus, RouteStatus, StatusDocument } from "./schema";
 
-/** What an agent answered, in the form that `sluice status` shows and prints. */
+/** Turns an agent's answer into the document that `sluice status` shows and prints. */
 export function statusOf(answer: AgentStatus, where: string, now: Date): StatusDocument {
   const edges = observed(answer.edges);
   const { version, pid, since, directory, socket, guarded } = answer.agent;
@@ -91,7 +91,7 @@ function poolOf(pool: PoolObservation, on?: EdgeAnswer): PoolStatus {
   };
 }
 
-/** What serves first, then by key; what leaves last. */
+/** Serving processes first, then by key; leaving ones last. */
 function byImportance(a: PoolObservation["processes"][number], b: PoolObservation["processes"][number]): number {
   const order = ["proxied", "companion", "singleton", "service"];
   return (

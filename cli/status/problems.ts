@@ -7,15 +7,15 @@ import { counted, span } from "../common/units";
 import { outages, serverProblems } from "./backend-problems";
 import { exitText } from "./exit-text";
 import { observed } from "./observed";
-import type { Problem } from "./schema";
+import type { StatusProblem } from "./schema";
 
 /** Everything on an agent that is not as it should be, what cuts traffic first. */
-export function problemsOf(status: AgentStatus, now: Date): Problem[] {
+export function problemsOf(status: AgentStatus, now: Date): StatusProblem[] {
   const all = allProblems(status, now);
   return [...all.filter(({ outage }) => outage), ...all.filter(({ outage }) => !outage)];
 }
 
-function allProblems({ agent, edges, pools, backends, routes, transactions }: AgentStatus, now: Date): Problem[] {
+function allProblems({ agent, edges, pools, backends, routes, transactions }: AgentStatus, now: Date): StatusProblem[] {
   const changing = new Set<string>(transactions.map(({ target }) => target));
   const all: [kind: string, answers: Record<string, { name: string } | NotObserved<unknown>>][] = [
     ["edge", edges],
@@ -55,7 +55,7 @@ function allProblems({ agent, edges, pools, backends, routes, transactions }: Ag
   ];
 }
 
-function unseen(kind: string, all: Record<string, { name: string } | NotObserved<unknown>>): Problem[] {
+function unseen(kind: string, all: Record<string, { name: string } | NotObserved<unknown>>): StatusProblem[] {
   return Object.entries(all).flatMap(([name, each]) =>
     "error" in each
       ? [
@@ -69,13 +69,13 @@ function unseen(kind: string, all: Record<string, { name: string } | NotObserved
   );
 }
 
-function edgeProblems({ name, live }: EdgeAnswer): Problem[] {
+function edgeProblems({ name, live }: EdgeAnswer): StatusProblem[] {
   const subject = `edge ${name}`;
   if (live.haproxy !== "running")
     return [
       { subject, message: "its HAProxy does not run: the agent tries to start it, see sluice events", outage: true },
     ];
-  const config: Problem[] =
+  const config: StatusProblem[] =
     live.config === "as declared"
       ? []
       : [{ subject, message: `its config is ${live.config}: pulumi up puts the declared one back` }];
@@ -90,19 +90,19 @@ function edgeProblems({ name, live }: EdgeAnswer): Problem[] {
       },
     ];
   });
-  return [...config, ...closed, ...oldWorld(subject, live.takeover)];
+  return [...config, ...closed, ...existingProcesses(subject, live.takeover)];
 }
 
-/** What should have been taken over from the world before Sluice, and runs. */
-function oldWorld(subject: string, takeover: Record<string, string> = {}): Problem[] {
+/** Existing processes that should have been taken over, and run. */
+function existingProcesses(subject: string, takeover: Record<string, string> = {}): StatusProblem[] {
   return Object.entries(takeover).flatMap(([title, now]) =>
     now === TAKEN_OVER ? [] : [{ subject, message: `${title} is not taken over: ${now}` }],
   );
 }
 
-function poolProblems(pool: PoolObservation, changing: boolean, now: Date): Problem[] {
+function poolProblems(pool: PoolObservation, changing: boolean, now: Date): StatusProblem[] {
   const { name, live, processes, canary } = pool;
-  const bad = processes.flatMap((process): Problem[] => {
+  const bad = processes.flatMap((process): StatusProblem[] => {
     const { key, release, current, state, startedAt, suspended, pid } = process;
     const subject = `${key} of pool ${name}`;
     if (process.startsFrom !== undefined)
@@ -131,18 +131,18 @@ function poolProblems(pool: PoolObservation, changing: boolean, now: Date): Prob
       ];
     return [];
   });
-  const told = new Set(bad.map(({ subject }) => subject));
+  const reported = new Set(bad.map(({ subject }) => subject));
   const wantedNow = { ...live.processes, ...live.candidate?.processes };
-  const missing = Object.entries(wantedNow).flatMap(([key, state]): Problem[] => {
+  const missing = Object.entries(wantedNow).flatMap(([key, state]): StatusProblem[] => {
     const subject = `${key} of pool ${name}`;
-    return state === "missing" && !told.has(subject) && !changing
+    return state === "missing" && !reported.has(subject) && !changing
       ? [{ subject, message: "is not there: pulumi up starts it" }]
       : [];
   });
   const folders = folderProblems(pool);
   const share = live.candidate?.split;
   const wanted = formatSplit(canary?.share?.split ?? 0);
-  const splits: Problem[] =
+  const splits: StatusProblem[] =
     share === undefined || share === "none" || share === wanted || changing
       ? []
       : [
@@ -151,11 +151,17 @@ function poolProblems(pool: PoolObservation, changing: boolean, now: Date): Prob
             message: `its edge gives the candidate ${share} instead of ${wanted}: pulumi up puts it right`,
           },
         ];
-  return [...bad, ...missing, ...splits, ...folders, ...(changing ? [] : oldWorld(`pool ${name}`, live.takeover))];
+  return [
+    ...bad,
+    ...missing,
+    ...splits,
+    ...folders,
+    ...(changing ? [] : existingProcesses(`pool ${name}`, live.takeover)),
+  ];
 }
 
 /** Releases of a pool whose folders are gone: what runs of them can't be started again, and nothing can be rolled back to them. */
-function folderProblems({ name, live, retained, folderGone = false }: PoolObservation): Problem[] {
+function folderProblems({ name, live, retained, folderGone = false }: PoolObservation): StatusProblem[] {
   const subject = `pool ${name}`;
   const lost = retained
     .filter(({ gone }) => gone)
@@ -183,7 +189,10 @@ function endOf({ restarts, restartsInWindow, maxRestarts, lastExit }: PoolObserv
   return lastExit === undefined ? times : `${times}, last ended by ${exitText(lastExit)}`;
 }
 
-function routeProblems({ name, spec, splits, mirrors = {} }: RouteAnswer, edges: AgentStatus["edges"]): Problem[] {
+function routeProblems(
+  { name, spec, splits, mirrors = {} }: RouteAnswer,
+  edges: AgentStatus["edges"],
+): StatusProblem[] {
   const subject = `route ${name}`;
   const gone = spec.edges
     .filter((edge) => edges[edge] === undefined)

@@ -7,7 +7,7 @@ const problem = z.strictObject({
   message: z.string(),
   outage: z.boolean().optional().describe("true where requests fail because of it, or nobody can tell whether they do"),
 });
-export type Problem = z.output<typeof problem>;
+export type StatusProblem = z.output<typeof problem>;
 
 const processStatus = z.strictObject({
   key: z.string().describe("inside its pool, such as `web#0`"),
@@ -45,14 +45,14 @@ const poolStatus = z.strictObject({
     .strictObject({
       release: z.string(),
       split: z.string().describe("its share of the pool's requests as it should be now, such as `10%`"),
-      committed: z.string().describe("the share that was committed; another one than `split` while it is walked"),
+      committed: z.string().describe("the share that was committed; another one than `split` during a rollout"),
     })
     .optional()
-    .describe("release that is tried beside the one that serves"),
+    .describe("candidate beside the release that serves"),
   withdrawn: z
     .strictObject({ release: z.string(), why: z.string(), at: time })
     .optional()
-    .describe('release whose trial ended in a breach with `onBreach: "stable"`, until another one is tried'),
+    .describe('candidate that a breach ended with `onBreach: "stable"`, until there is another one'),
   retained: z
     .array(z.strictObject({ release: z.string(), retiredAt: time }))
     .describe("targets for a rollback, newest first"),
@@ -99,7 +99,7 @@ const backendStatus = z.strictObject({
 });
 export type BackendStatus = z.output<typeof backendStatus>;
 
-/** What `sluice status --json` prints. */
+/** Document of `sluice status --json`. */
 export const statusDocument = z.strictObject({
   at: time,
   where: z.string().describe("socket or host of the agent"),

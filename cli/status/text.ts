@@ -1,53 +1,53 @@
-import { type Cell, type Column, clip, type Look, type Tone, table, toned, wrapped } from "../common/screen";
+import { type Cell, type Column, clip, type TextStyle, type Tone, table, toned, wrapped } from "../common/screen";
 import { bytes, counted, span } from "../common/units";
-import type { EdgeStatus, PoolStatus, Problem, ProcessStatus, StatusDocument } from "./schema";
+import type { EdgeStatus, PoolStatus, ProcessStatus, StatusDocument, StatusProblem } from "./schema";
 
 const INDENT = "  ";
 
 /** One screen: problems first, then edges, routes, backends, and each pool with its processes. */
-export function statusText(status: StatusDocument, look: Look): string {
+export function statusText(status: StatusDocument, style: TextStyle): string {
   const now = Date.parse(status.at);
   const sections = [
-    [...outages(status, look), head(status, look, now)],
-    problems(status, look),
-    transactions(status, look, now),
-    edges(status.edges, look),
-    routes(status, look),
-    backends(status, look),
-    ...status.pools.map((pool) => poolLines(pool, look, now)),
+    [...outages(status, style), head(status, style, now)],
+    problems(status, style),
+    transactions(status, style, now),
+    edges(status.edges, style),
+    routes(status, style),
+    backends(status, style),
+    ...status.pools.map((pool) => poolLines(pool, style, now)),
   ].filter((lines) => lines.length > 0);
   const empty = status.edges.length + status.pools.length === 0 ? [["Nothing is declared on this agent yet."]] : [];
   return `${[...sections, ...empty].map((lines) => lines.join("\n")).join("\n\n")}\n`;
 }
 
 /** Requests fail: nothing is worth saying before that. */
-function outages({ problems: found }: StatusDocument, look: Look): string[] {
+function outages({ problems: found }: StatusDocument, style: TextStyle): string[] {
   return found
     .filter(({ outage }) => outage)
-    .flatMap((each) => problemLines(each, look.width).map((line) => toned(line, "bad", look)));
+    .flatMap((each) => problemLines(each, style.width).map((line) => toned(line, "bad", style)));
 }
 
-function problemLines({ subject, message }: Problem, width: number): string[] {
+function problemLines({ subject, message }: StatusProblem, width: number): string[] {
   return wrapped(`${subject}: ${message}`, width, INDENT);
 }
 
-function head({ agent, where, problems: found, transactions }: StatusDocument, look: Look, now: number): string {
+function head({ agent, where, problems: found, transactions }: StatusDocument, style: TextStyle, now: number): string {
   const changes = transactions.length === 0 ? "" : `, ${counted(transactions.length, "change")} under way`;
   const verdict: [string, Tone] =
     found.length === 0 ? [`all good${changes}`, "good"] : [counted(found.length, "problem"), "bad"];
   const facts = [`up ${span(now - Date.parse(agent.since))}`, `pid ${agent.pid}`, `sluice ${agent.version}`];
-  const rest = clip(`  ${where}  ${facts.join("  ")}`, look.width - verdict[0].length);
-  return toned(verdict[0], verdict[1], look) + toned(rest, "dim", look);
+  const rest = clip(`  ${where}  ${facts.join("  ")}`, style.width - verdict[0].length);
+  return toned(verdict[0], verdict[1], style) + toned(rest, "dim", style);
 }
 
-function problems({ problems: found }: StatusDocument, look: Look): string[] {
+function problems({ problems: found }: StatusDocument, style: TextStyle): string[] {
   const others = found.filter(({ outage }) => !outage);
   if (others.length === 0) return [];
-  const lines = others.flatMap((each) => problemLines(each, look.width - INDENT.length));
-  return [toned("PROBLEMS", "bad", look), ...lines.map((line) => INDENT + line)];
+  const lines = others.flatMap((each) => problemLines(each, style.width - INDENT.length));
+  return [toned("PROBLEMS", "bad", style), ...lines.map((line) => INDENT + line)];
 }
 
-function transactions({ transactions: open }: StatusDocument, look: Look, now: number): string[] {
+function transactions({ transactions: open }: StatusDocument, style: TextStyle, now: number): string[] {
   if (open.length === 0) return [];
   const columns: Column[] = [
     { title: "UNDER WAY" },
@@ -61,10 +61,10 @@ function transactions({ transactions: open }: StatusDocument, look: Look, now: n
     span(now - Date.parse(since)),
     `${who} (process ${pid})`,
   ]);
-  return table(columns, rows, look);
+  return table(columns, rows, style);
 }
 
-function edges(all: EdgeStatus[], look: Look): string[] {
+function edges(all: EdgeStatus[], style: TextStyle): string[] {
   if (all.length === 0) return [];
   const columns: Column[] = [
     { title: "EDGE", least: 8 },
@@ -89,10 +89,10 @@ function edges(all: EdgeStatus[], look: Look): string[] {
       },
     ],
   );
-  return table(columns, rows, look);
+  return table(columns, rows, style);
 }
 
-function routes({ routes: all }: StatusDocument, look: Look): string[] {
+function routes({ routes: all }: StatusDocument, style: TextStyle): string[] {
   if (all.length === 0) return [];
   const columns: Column[] = [
     { title: "ROUTE", least: 8 },
@@ -117,10 +117,10 @@ function routes({ routes: all }: StatusDocument, look: Look): string[] {
       tone: on.every((each) => each.split === split) ? "plain" : "bad",
     },
   ]);
-  return table(columns, rows, look);
+  return table(columns, rows, style);
 }
 
-function backends({ backends: all }: StatusDocument, look: Look): string[] {
+function backends({ backends: all }: StatusDocument, style: TextStyle): string[] {
   if (all.length === 0) return [];
   const columns: Column[] = [
     { title: "BACKEND", least: 8 },
@@ -140,7 +140,7 @@ function backends({ backends: all }: StatusDocument, look: Look): string[] {
       String(weight),
     ]),
   );
-  return table(columns, rows, look);
+  return table(columns, rows, style);
 }
 
 const PROCESS_COLUMNS: Column[] = [
@@ -157,11 +157,12 @@ const PROCESS_COLUMNS: Column[] = [
   { title: "LAST REASON", least: 6 },
 ];
 
-function poolLines(pool: PoolStatus, look: Look, now: number): string[] {
+function poolLines(pool: PoolStatus, style: TextStyle, now: number): string[] {
   const { name, edge, release, retained, processes } = pool;
   const kept = retained.map((each) => `${each.release} (${span(now - Date.parse(each.retiredAt))})`);
   const facts = `${edge === undefined ? " in place" : ` on ${edge}`}, release ${release || "none yet"}${kept.length === 0 ? "" : `, kept: ${kept.join(", ")}`}`;
-  const title = toned("POOL ", "dim", look) + toned(name, "strong", look) + clip(facts, look.width - 5 - name.length);
+  const title =
+    toned("POOL ", "dim", style) + toned(name, "strong", style) + clip(facts, style.width - 5 - name.length);
   const all = processes.every((each) => each.release === release);
   const rows = processes.map((process): Cell[] => [
     { text: process.key, tone: process.current ? "plain" : "dim" },
@@ -176,22 +177,22 @@ function poolLines(pool: PoolStatus, look: Look, now: number): string[] {
     process.pid === undefined ? "" : String(process.pid),
     { text: reasonOf(process), tone: "dim" },
   ]);
-  return [title, ...trialLines(pool, look, now), ...table(PROCESS_COLUMNS, rows, look, INDENT)];
+  return [title, ...trialLines(pool, style, now), ...table(PROCESS_COLUMNS, rows, style, INDENT)];
 }
 
-/** What is tried beside the release that serves, or why that has ended. */
-function trialLines({ candidate, withdrawn }: PoolStatus, look: Look, now: number): string[] {
+/** The candidate beside the release that serves, or why it was withdrawn. */
+function trialLines({ candidate, withdrawn }: PoolStatus, style: TextStyle, now: number): string[] {
   const lines: string[] = [];
   if (candidate !== undefined) {
     const { release, split, committed } = candidate;
     const share = split === committed ? split : `${committed} > ${split}`;
-    lines.push(clip(`${INDENT}candidate ${release}, ${share} of the requests`, look.width));
+    lines.push(clip(`${INDENT}candidate ${release}, ${share} of the requests`, style.width));
   }
   if (withdrawn !== undefined) {
     const { release, at, why } = withdrawn;
     const said = `candidate ${release} was withdrawn ${span(now - Date.parse(at))} ago: ${why}`;
-    const room = look.width - INDENT.length;
-    lines.push(...wrapped(said, room, INDENT).map((line) => toned(INDENT + line, "warn", look)));
+    const room = style.width - INDENT.length;
+    lines.push(...wrapped(said, room, INDENT).map((line) => toned(INDENT + line, "warn", style)));
   }
   return lines;
 }

@@ -25,7 +25,7 @@ export interface Breach {
 const RATIOS: readonly string[] = SLI_METRICS.filter((metric) => /^(?:errors|[45]xx)$/.test(metric));
 const BESIDE = "stable ";
 
-/** What ended a change, as its gate measured it; nothing where it was no gate. */
+/** The failed measurement that ended a change; undefined if no gate ended it. */
 export function breachOf({ gates, marks }: EvidenceRecord): Breach | undefined {
   const gate = gates.findLast(({ outcome }) => outcome === "breach");
   if (gate === undefined) return undefined;

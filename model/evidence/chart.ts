@@ -14,7 +14,7 @@ export interface Line {
 export interface Chart {
   id: string;
   title: string;
-  /** What one reads from it, for those who do not see it. */
+  /** Text that conveys the chart to those who do not see it. */
   description: string;
   unit: string;
   format: (value: number) => string;

@@ -106,7 +106,7 @@ function splitChart(
   };
 }
 
-/** What the candidate did get, of all that both sides got. */
+/** Share of all requests that the candidate actually received. */
 function sharesOf(measured: EvidenceRecord["series"]): Line["points"] {
   const of = (role: string) => measured.find((series) => series.role === role)?.points ?? [];
   const stable = new Map(of("stable").map((point) => [point.at, point]));

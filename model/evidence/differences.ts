@@ -33,7 +33,7 @@ export function clip(text: string): string {
   return text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}...` : text;
 }
 
-/** What differs between two sets of values, in the order of paths as they first come. */
+/** Differences between two sets of values, ordered by the first appearance of their paths. */
 export function differences(
   before: Values,
   after: Values,

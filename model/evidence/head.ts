@@ -24,7 +24,7 @@ const STAGE_SIGNS: Record<StageState, string> = {
 /** Most stages of which each is shown by itself, and how many of a long run are. */
 const SHOWN_STAGES = 10;
 const SHOWN_OF_RUN = 2;
-/** What is shown of the further lines of a reason, in characters: the timeline has all of it. */
+/** Length at which the further lines of a reason are cut, in characters: the timeline has all of it. */
 const SHOWN_REST = 400;
 
 /** `route/api: 0% → 10%` */
@@ -32,7 +32,7 @@ export function titleOf(record: EvidenceRecord): string {
   return `${record.target}: ${changeInWords(summaryOf(record, undefined))}`;
 }
 
-/** What happened, why, how far it came, when, and by whom: what has to be seen first. */
+/** Result, reason, progress, time and author: the facts to see first. */
 export function headOf(record: EvidenceRecord): Markup {
   const { verdict, begunAt, endedAt, owner, program } = record;
   const took = endedAt === undefined ? "has not ended" : `took ${formatMilliseconds(endedAt - begunAt)}`;
@@ -47,7 +47,7 @@ export function verdictLine(verdict: EvidenceRecord["verdict"], words: string = 
   return html`<p class="verdict"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d="${SIGNS[verdict]}"/></svg>${words.slice(0, 1).toUpperCase()}${words.slice(1)}</p>`;
 }
 
-/** What was measured beside what was allowed; the reason in words where no gate has measured anything. */
+/** The measured value beside its limit; the reason in words if no gate has measured anything. */
 function why(record: EvidenceRecord): Markup | false {
   const { reason, begunAt } = record;
   const breach = breachOf(record);

@@ -7,8 +7,8 @@ export type Content = Markup | string | number | undefined | false | readonly Co
 
 const ESCAPES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 /**
- * What has no place in a page: controls other than tabs and line ends, what turns the direction of text, halves of surrogate pairs, and
- * noncharacters.
+ * Characters that are unsafe in a page: controls other than tabs and line ends, characters that turn the direction of
+ * text, halves of surrogate pairs, and noncharacters.
  */
 const UNFIT = /[^\P{Cc}\t\n\r]|\p{Cs}|[\u202a-\u202e\u2066-\u2069\ufffe\uffff]/gu;
 

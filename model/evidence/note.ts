@@ -59,7 +59,7 @@ const bound = z.object({
 const stageGate = z.object({
   gate: short,
   kind: short,
-  /** What must hold, in words: `p95 < 500 ms`. */
+  /** Conditions in words: `p95 < 500 ms`. */
   limits: z.array(line).max(50).default([]),
   bounds: z.array(bound).max(50).default([]),
 });
@@ -86,7 +86,7 @@ const probeNote = z.object({
   values: z.record(z.string().max(100), z.number()).default({}),
 });
 
-/** What the deploying side tells an agent during a transaction, for its evidence. */
+/** Facts that the deploying side sends an agent during a transaction, for its evidence. */
 const note = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("program"), at, program }),
   z.object({ kind: z.literal("plan"), stages: z.array(plannedStage).max(MAX_PLANNED) }),

@@ -2,7 +2,7 @@ import { chartsOf } from "./charts";
 import { headOf, titleOf } from "./head";
 import { html, Markup } from "./html";
 import type { EvidenceRecord } from "./record";
-import { changesOf, factsOf, gatesOf, looksOf, stretchesOf, timelineOf } from "./sections";
+import { changesOf, factsOf, gatesOf, snapshotsOf, stretchesOf, timelineOf } from "./sections";
 import { STYLE } from "./style";
 
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
@@ -47,7 +47,7 @@ ${section(record.verdict === "undone" ? "What was to change" : "What changed", c
 ${section("Gates", gates)}
 ${section("Timeline", timelineOf(record))}
 ${!isMeasured && charts}
-${section("Diagnostics before and after", looksOf(record))}
+${section("Diagnostics before and after", snapshotsOf(record))}
 ${section("Facts", factsOf(record))}
 `;
 }

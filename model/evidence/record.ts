@@ -8,7 +8,7 @@ const EVIDENCE_VERSION = 1;
 /** Milliseconds since the epoch. */
 const at = z.int().min(0);
 
-/** What was counted of one side in some time. */
+/** Counts and latencies of one side over some time. */
 const figures = z.object({
   requests: z.number(),
   /** Of these: answered with 5xx, or cut off by the server. */
@@ -31,22 +31,22 @@ const point = figures.extend({
 });
 export type Point = z.output<typeof point>;
 
-/** Whose requests: those of the two sides of a change, all of them, or their copies for the shadow. */
+/** The counted requests: those of either side of a change, all of them, or their copies for the shadow. */
 const role = z.enum(["candidate", "stable", "all", "shadow"]);
 
-const side = z.object({
+const measuredSide = z.object({
   role,
   /** For people: `v2`, `green`. */
   label: z.string(),
   /** Metered edges of this agent that it is on. */
   edges: z.array(z.string()),
-  /** Which requests of these edges: as in the meter's queries. */
+  /** Selects requests of these edges, as in the meter's queries. */
   route: z.string().optional(),
   backend: z.string().optional(),
   server: z.string().optional(),
   release: z.string().optional(),
 });
-export type Side = z.output<typeof side>;
+export type MeasuredSide = z.output<typeof measuredSide>;
 
 const mark = z.object({
   at,
@@ -87,14 +87,14 @@ const stretch = z.object({
 });
 export type Stretch = z.output<typeof stretch>;
 
-/** What was seen at one time: values by path, such as `edges.main.config`. */
-const look = z.object({
+/** State observed at one time: values by path, such as `edges.main.config`. */
+const evidenceSnapshot = z.object({
   at,
   values: z.record(z.string(), z.string()),
-  /** What could not be seen, or is left out, and why. */
+  /** Parts that could not be observed or were left out, and why. */
   notes: z.array(z.string()).default([]),
 });
-export type Look = z.output<typeof look>;
+export type EvidenceSnapshot = z.output<typeof evidenceSnapshot>;
 
 const change = z.object({
   path: z.string(),
@@ -113,7 +113,7 @@ export const evidenceRecord = z.object({
   version: z.literal(EVIDENCE_VERSION),
   /** The transaction's. */
   id: z.string(),
-  /** What it changes: `pool/web`, `route/api`. */
+  /** The target of the transaction: `pool/web`, `route/api`. */
   target: z.string(),
   owner,
   agent: z.object({ version: z.string(), host: z.string() }),
@@ -124,7 +124,7 @@ export const evidenceRecord = z.object({
   ending: ending.optional(),
   /** Why it was undone. */
   reason: z.string().optional(),
-  /** What its undo started, and what was not up when that was done. */
+  /** Processes that its undo started, and those that were not up when that was done. */
   notUp: z.string().optional(),
   program: program.optional(),
   /** The change in two words each, such as release `v1` to `v2`; null for what is made anew or removed. */
@@ -132,20 +132,20 @@ export const evidenceRecord = z.object({
   /** Every difference between the desired states before and after. Values of environment variables are never in it. */
   changes: z.array(change),
   marks: z.array(mark),
-  /** The stages that were to be walked through, in order. */
+  /** The planned stages, in order. */
   plan: z.array(plannedStage).optional(),
   /** The candidate's share of the requests in 1/10,000, from a time on. */
   splits: z.array(z.object({ at, parts: z.int().min(0).max(10_000) })),
   gates: z.array(gateEvidence),
-  sides: z.array(side),
+  sides: z.array(measuredSide),
   /** Why there are no charts. */
   unmeasured: z.string().optional(),
   stretches: z.array(stretch),
   series: z.array(z.object({ role, points: z.array(point) })),
-  before: look.optional(),
+  before: evidenceSnapshot.optional(),
   /** As its undo began, where it was undone: what it puts back can't be seen afterwards. */
-  during: look.optional(),
-  after: look.optional(),
+  during: evidenceSnapshot.optional(),
+  after: evidenceSnapshot.optional(),
   /** Marks, notes and probes that were left out, since there were too many. */
   dropped: z.int(),
 });

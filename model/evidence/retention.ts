@@ -3,7 +3,7 @@ import { bytes, size } from "../size";
 
 const DAY_MS = 86_400_000;
 
-/** What is kept of the evidence on an agent; the oldest goes first, and the newest stays, whatever its size. */
+/** How much evidence an agent keeps; the oldest goes first, and the newest stays, whatever its size. */
 export const evidenceRetention = z.strictObject({
   /** Transactions, 1 to 10,000. @default 300. Change: live. */
   count: z.int().min(1).max(10_000).default(300),

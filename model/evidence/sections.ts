@@ -2,14 +2,14 @@ import { formatMilliseconds } from "../duration";
 import { figureCells, figureHeads, labelOf } from "./charts";
 import { differences } from "./differences";
 import { html, type Markup } from "./html";
-import type { Change, EvidenceRecord, GateEvidence, Look } from "./record";
+import type { Change, EvidenceRecord, EvidenceSnapshot, GateEvidence } from "./record";
 import { formatClock, formatOffset, formatTime } from "./words";
 
 /** Marks, and probes of a gate, that are shown at once; the rest can be opened. */
 const SHOWN_MARKS = 60;
 const SHOWN_PROBES = 200;
 
-/** Who, when, from what. */
+/** Author, times and origin. */
 export function factsOf({ owner, program, agent, id, begunAt, endedAt }: EvidenceRecord): Markup {
   const { git, ci, parts = [] } = program ?? {};
   const set = ci?.actor === undefined ? "" : `, set off by ${ci.actor}`;
@@ -112,7 +112,7 @@ function probes({ stage, gate, measurements }: GateEvidence, begunAt: number): M
   )}</tbody></table></details>`;
 }
 
-export function looksOf({ before, during, after, begunAt, splits, verdict }: EvidenceRecord): Markup {
+export function snapshotsOf({ before, during, after, begunAt, splits, verdict }: EvidenceRecord): Markup {
   if (before === undefined || after === undefined)
     return html`<p class="soft">${verdict === "running" ? "The look afterwards comes with the end." : `There is no look ${before === undefined ? "before" : "after"} the change: the agent ended before it was written.`}</p>`;
   const different = differences(before.values, after.values);
@@ -123,6 +123,6 @@ ${different.length === 0 ? html`<p class="lead">Nothing differs.</p>` : changeTa
 ${same.length > 0 && html`<details><summary>${same.length} observed values are the same</summary><table><tbody>${same.map(([path, value]) => html`<tr><td class="path">${path}</td><td class="value">${value}</td></tr>`)}</tbody></table></details>`}`;
 }
 
-function notes({ notes: all }: Look, when: string): Markup | false {
+function notes({ notes: all }: EvidenceSnapshot, when: string): Markup | false {
   return all.length > 0 && html`<p class="lead soft">Not seen ${when}: ${all.join("; ")}.</p>`;
 }

@@ -37,7 +37,7 @@ export function formatLatency(ms: number | null): string {
   return ms >= 10_000 ? `${Number((ms / 1000).toPrecision(3))} s` : `${Number(ms.toPrecision(3))} ms`;
 }
 
-/** What a transaction was about, however it ended: `v1 → v2`, `new (v1)`, `removal`, `change`. */
+/** The change of a transaction in words, however it ended: `v1 → v2`, `new (v1)`, `removal`, `change`. */
 export function changeInWords({ summary }: Pick<EvidenceSummary, "summary">): string {
   if (summary === undefined) return "no change was reached";
   const { from, to } = summary;

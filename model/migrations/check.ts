@@ -1,17 +1,17 @@
 import { judgeOtherDialect } from "./dialects";
 import type { CheckOptions, CheckResult, FileResult, Finding, MigrationFile } from "./finding";
 import { type Layout, type LayoutProblem, readLayout } from "./layout";
+import { Analyzer, rollsBack } from "./postgres/analyzer";
 import { unwrap } from "./postgres/ast";
 import { Catalogue } from "./postgres/catalogue";
-import type { FileStatement, Sent } from "./postgres/context";
+import type { Batch, FileStatement } from "./postgres/context";
 import { loadParser, type Parser } from "./postgres/parser";
-import { Run, rollsBack } from "./postgres/run";
-import { type Problem, readStatements } from "./postgres/statements";
+import { readStatements, type StatementProblem } from "./postgres/statements";
 import { SourceText } from "./text";
 
 /**
- * Judges migrations in the order given: each file as pending after the ones before it, which are folded into what is
- * known of the database. What an earlier file made is no longer exempt in a later one, as it may be live by then.
+ * Judges migrations in the order given: each file as pending after the ones before it, which are applied to the
+ * catalogue. Objects of an earlier file are no longer exempt in a later one, as they may be live by then.
  */
 export async function checkMigrations(
   files: readonly MigrationFile[],
@@ -70,14 +70,14 @@ class PostgresCheck {
     const source = new SourceText(layout.text);
     const { statements, problems } = readStatements(this.parser, source);
     const ownTransaction = layout.runner === "up-down" && isWrapped(statements);
-    const run = new Run(
+    const run = new Analyzer(
       this.catalogue,
       this.parser,
       { file: file.path, number, delivery: layout.delivery, silent, ownTransaction },
       () => ++this.transactions,
       rollsBack(statements),
     );
-    run.runFile(sentOf(layout, statements));
+    run.runFile(batchesOf(layout, statements));
     const more = [
       ...problems.map((problem) => problemFinding(file, problem)),
       ...layout.problems.map((problem) => layoutFinding(file, source, problem)),
@@ -95,9 +95,9 @@ function isWrapped(statements: readonly FileStatement[]): boolean {
   return /BEGIN|START/.test(kindAt(0)) && /COMMIT$/.test(kindAt(-1));
 }
 
-function sentOf({ delivery, groups }: Layout, statements: readonly FileStatement[]): Sent[] {
+function batchesOf({ delivery, groups }: Layout, statements: readonly FileStatement[]): Batch[] {
   if (delivery !== "each") return [{ statements }];
-  const sent: Sent[] = [];
+  const batches: Batch[] = [];
   const grouped = new Map<number, FileStatement[]>();
   for (const statement of statements) {
     const index = groups.findIndex(({ start, end }) => statement.start >= start && statement.start < end);
@@ -105,14 +105,14 @@ function sentOf({ delivery, groups }: Layout, statements: readonly FileStatement
     if (index >= 0 && group) group.push(statement);
     else {
       const own = [statement];
-      sent.push({ statements: own });
+      batches.push({ statements: own });
       if (index >= 0) grouped.set(index, own);
     }
   }
-  return sent;
+  return batches;
 }
 
-function problemFinding(file: MigrationFile, { kind, message, fix, place }: Problem): Finding {
+function problemFinding(file: MigrationFile, { kind, message, fix, place }: StatementProblem): Finding {
   return { ...unreadable(file, message), rule: kind, fix, ...place };
 }
 

@@ -1,4 +1,4 @@
-import { type DialectScene, type Judgement, judgeStatement, type Tree } from "./dialects/judge";
+import { type DialectContext, type Judgement, judgeStatement, type Tree } from "./dialects/judge";
 import { splitStatements } from "./dialects/split";
 import type { Dialect, FileResult, Finding, MigrationFile, TransactionMode } from "./finding";
 import { readLayout } from "./layout";
@@ -47,7 +47,7 @@ function judgeFile(
   const layout = readLayout(path, sql, transaction);
   if (layout.skipped !== undefined) return { path, verdict: "safe", findings: [], skipped: layout.skipped };
   const source = new SourceText(layout.text);
-  const scene: DialectScene = { dialect, transaction, born: new Set() };
+  const context: DialectContext = { dialect, transaction, born: new Set() };
   const findings: Finding[] = layout.problems.map(({ at, message, fix }) =>
     finding(path, source, at, { rule: "dynamic-sql", message: `This can't be judged: ${message}.`, fix }),
   );
@@ -58,14 +58,14 @@ function judgeFile(
     const written = layout.text.slice(start, end);
     const at = start + (BLANK.exec(written)?.[0].length ?? 0);
     if (at >= end && !HIDDEN.test(written)) continue;
-    for (const judgement of judgeText(parser, written, scene))
+    for (const judgement of judgeText(parser, written, context))
       findings.push(finding(path, source, Math.min(at, end), judgement));
   }
   const unsafe = findings.some(({ level }) => level === "error");
   return { path, verdict: unsafe ? "unsafe" : "safe", findings };
 }
 
-function judgeText(parser: DialectParser, written: string, scene: DialectScene): Judgement[] {
+function judgeText(parser: DialectParser, written: string, context: DialectContext): Judgement[] {
   const unread = (why: string): Judgement[] => [
     {
       rule: "syntax-error",
@@ -76,10 +76,10 @@ function judgeText(parser: DialectParser, written: string, scene: DialectScene):
   if (HIDDEN.test(written)) return unread("it holds what only a client or a certain version runs");
   try {
     const trees = [parser.astify(written)].flat() as Tree[];
-    return trees.length === 1 && trees[0] ? judgeStatement(trees[0], scene) : unread("it is not one statement");
+    return trees.length === 1 && trees[0] ? judgeStatement(trees[0], context) : unread("it is not one statement");
   } catch (error) {
     const [first = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
-    return unread(`the parser for ${scene.dialect} does not read it (${excerpt(first)})`);
+    return unread(`the parser for ${context.dialect} does not read it (${excerpt(first)})`);
   }
 }
 

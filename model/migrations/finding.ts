@@ -2,12 +2,12 @@
 export type Level = "error" | "warn" | "style";
 
 /**
- * What a finding is about: does the old release still work after it, can the old release be restored after it, does it
- * block the application (or fail half-way) while it runs. What can't be inspected counts as the last.
+ * The question that a finding answers: does the old release still work after it, can the old release be restored after
+ * it, does it block the application (or fail half-way) while it runs. What can't be inspected counts as the last.
  */
 export type Question = "compatibility" | "rollback" | "locks";
 
-/** What a statement takes away from, or changes for, releases that know the schema as it was. */
+/** A part of the schema that a statement takes away or changes for releases that know the earlier schema. */
 export interface Affected {
   kind: "table" | "column" | "object";
   /** `schema.table`, or the name of the object as written. */
@@ -32,11 +32,11 @@ export interface Finding {
   message: string;
   /** The locks that the statement takes, and what they block. */
   locks: string;
-  /** What to write instead of this very statement. */
+  /** Replacement for this very statement. */
   fix: string;
   /** A contract migration may do it, once no release needs what it takes away any more. */
   contractable: boolean;
-  /** What it is about, for a comparison with what releases declare that they use. */
+  /** Affected parts of the schema, to compare with the parts that releases declare to use. */
   affects: readonly Affected[];
 }
 

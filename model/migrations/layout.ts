@@ -107,8 +107,8 @@ function annotatedLayout(layout: Layout): Layout | undefined {
   );
   // goose sends each statement by itself, dbmate all of them as one string.
   const delivery = !alone ? layout.delivery : first.runner === "goose" ? "each" : "at-once";
-  const sent = first.runner === "dbmate" && delivery === "each" ? "at-once" : delivery;
-  return { ...layout, runner: first.runner, text, groups, delivery: sent, problems };
+  const batches = first.runner === "dbmate" && delivery === "each" ? "at-once" : delivery;
+  return { ...layout, runner: first.runner, text, groups, delivery: batches, problems };
 }
 
 /** Only a file that an annotation opens is one of that runner's: elsewhere the line is a mere comment. */

@@ -1,4 +1,7 @@
-/** What lies outside of the parser's view: comments, psql's commands, and the data of COPY. Places in UTF-16 units. */
+/**
+ * Parts of a file that the parser does not see: comments, psql's commands, and the data of COPY. Places in UTF-16
+ * units.
+ */
 export interface Lexed {
   /** Without the semicolon; blank and comment-only ones are left out. */
   statements: Range[];

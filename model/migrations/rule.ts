@@ -1,27 +1,30 @@
 import type { Affected, Level, Question } from "./finding";
 import type { Action } from "./postgres/actions";
-import type { Scene } from "./postgres/scene";
+import type { RuleContext } from "./postgres/rule-context";
 
-/** What a rule says of one action. */
-export interface Verdict {
+/** A rule's verdict on one action. */
+export interface RuleVerdict {
   /** One sentence, with the names of this statement. */
   message: string;
   /** Generated for this statement. */
   fix: string;
-  /** Where they are others than those that the action is known to take. */
+  /** Locks, if they differ from those that the action is known to take. */
   locks?: string;
-  /** Where it is another than the rule's. */
+  /** Level, if it differs from the rule's. */
   level?: Level;
   question?: Question;
   affects?: readonly Affected[];
 }
 
 type Judges = {
-  readonly [Kind in Action["kind"]]?: (action: Extract<Action, { kind: Kind }>, scene: Scene) => Verdict | undefined;
+  readonly [Kind in Action["kind"]]?: (
+    action: Extract<Action, { kind: Kind }>,
+    context: RuleContext,
+  ) => RuleVerdict | undefined;
 };
 
 export interface Example {
-  /** What is there before: SQL for a fresh database. */
+  /** The schema before: SQL for a fresh database. */
   before: string;
   unsafe: string;
   safe: string;
@@ -66,7 +69,7 @@ export interface OldStatement {
   prepared?: true;
   /** It comes from this role, which owns nothing. */
   role?: "app";
-  /** What the release that comes has done after the migration. */
+  /** SQL that the next release has run after the migration. */
   next?: string;
 }
 

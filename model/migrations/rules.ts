@@ -1,6 +1,6 @@
 import type { Action } from "./postgres/actions";
-import type { Scene } from "./postgres/scene";
-import type { Rule, Verdict } from "./rule";
+import type { RuleContext } from "./postgres/rule-context";
+import type { Rule, RuleVerdict } from "./rule";
 import { accessRules } from "./rules/access";
 import { columnRules } from "./rules/columns";
 import { constraintRules } from "./rules/constraints";
@@ -28,7 +28,7 @@ export const findRule = (id: string): Rule | undefined => RULES.find((rule) => r
 
 export interface Judging {
   rule: Rule;
-  judge: (action: Action, scene: Scene) => Verdict | undefined;
+  judge: (action: Action, context: RuleContext) => RuleVerdict | undefined;
 }
 
 let byKind: Map<string, Judging[]> | undefined;

@@ -2,7 +2,7 @@ import { Buffer, isUtf8 } from "node:buffer";
 import { clipText } from "./clip";
 import { type Json, JsonError, parseJson } from "./json";
 import { pointAt } from "./pointer";
-import type { Side } from "./target";
+import type { ParitySide } from "./target";
 
 /** Why a request could not be compared. */
 export const ERROR_KINDS = [
@@ -21,7 +21,7 @@ export type ErrorKind = (typeof ERROR_KINDS)[number];
 export interface ParityError {
   kind: ErrorKind;
   /** Absent where it is the request's own. */
-  side?: Side;
+  side?: ParitySide;
   message: string;
 }
 

@@ -14,7 +14,7 @@ export interface Rows {
   extra: number;
 }
 
-/** What came of comparing two answers. */
+/** Result of comparing two answers. */
 export type Judgement =
   | { outcome: "equal"; rows: Rows }
   | { outcome: Difference; rows: Rows; diff: RowDiff }

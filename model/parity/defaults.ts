@@ -1,6 +1,6 @@
 import { DEFAULT_PATH } from "./path-template";
 
-/** What the verb and the gate take where they are told nothing. */
+/** Defaults of the verb and of the gate. */
 export const DEFAULTS = {
   /** Decimals to which floats are rounded. */
   precision: 6,

@@ -34,7 +34,7 @@ const headerSource = z
     "is given by the name of a file, or by env:NAME, and never as it is",
   );
 
-/** What a parity gate compares, and how: as `sluice parity` does. */
+/** Inputs of a parity gate, which compares as `sluice parity` does. */
 export const parityFields = {
   /**
    * File of requests, one JSON object a line, read where the update runs. @default the sample that the route's edges keep

@@ -1,4 +1,4 @@
-import { shown } from "../explain";
+import { quoteValue } from "../messages";
 
 /**
  * A JSON value without loss: a whole number that no double holds is a bigint. Every other number is a double, since a
@@ -187,7 +187,7 @@ class Parser {
   }
 
   private fail(expected: string): never {
-    const found = this.at < this.text.length ? shown(this.text[this.at]) : "the end";
+    const found = this.at < this.text.length ? quoteValue(this.text[this.at]) : "the end";
     throw new JsonError(`is not JSON: ${found} at character ${this.at + 1}, where ${expected} should be`, this.at);
   }
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { explain, shown } from "../explain";
+import { issueMessage, quoteValue } from "../messages";
 import { type Json, JsonError, lineAt, parseExactly } from "./json";
 import { templateProblem } from "./path-template";
 
@@ -10,7 +10,7 @@ const path = z.string().superRefine((text, context) => {
     ? templateProblem(text)
     : SEGMENT.test(text)
       ? undefined
-      : `${shown(text)} is no endpoint: write a path from "/", or a name for {endpoint} in the candidate's path`;
+      : `${quoteValue(text)} is no endpoint: write a path from "/", or a name for {endpoint} in the candidate's path`;
   if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
 });
 
@@ -59,19 +59,19 @@ export function parseMapping(text: string): { mapping: Mapping } | { problems: M
         const line = lineAt(text, offset);
         const first = lines.get(key);
         if (first === undefined) lines.set(key, line);
-        else problems.push({ line, message: `${shown(key)} stands on line ${first} already: keep one of them` });
+        else problems.push({ line, message: `${quoteValue(key)} stands on line ${first} already: keep one of them` });
       },
     });
   } catch (error) {
     if (error instanceof JsonError) return { problems: [{ line: lineAt(text, error.offset), message: error.message }] };
     throw error;
   }
-  const parsed = mapping.safeParse(document, { error: explain });
+  const parsed = mapping.safeParse(document, { error: issueMessage });
   for (const issue of parsed.error?.issues ?? []) {
     const [key, ...rest] = issue.path.map(String);
     problems.push({
       line: lines.get(key ?? "") ?? 1,
-      message: [key && shown(key), ...rest, issue.message].filter(Boolean).join(": "),
+      message: [key && quoteValue(key), ...rest, issue.message].filter(Boolean).join(": "),
     });
   }
   if (problems.length > 0) return { problems: problems.sort((a, b) => a.line - b.line) };

@@ -3,7 +3,7 @@ import type { Json } from "./json";
 import { isSecretName, REDACTED, type Redactor } from "./redact";
 import type { ParityRequest } from "./request";
 
-/** What a report calls a request: without its headers and body, secrets hidden, clipped. */
+/** Name of a request in a report: without its headers and body, secrets hidden, clipped. */
 export type RequestName =
   | { game: string; query: string; params: Json; env?: string }
   | { method: string; path: string };

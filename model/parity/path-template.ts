@@ -1,7 +1,7 @@
-import { shown } from "../explain";
+import { quoteValue } from "../messages";
 import type { Param } from "./request";
 
-/** Where the read API answers queries, unless the user says otherwise. */
+/** Path on which the read API answers queries, unless the user gives another one. */
 export const DEFAULT_PATH = "/api/v1/query_objects/{env}/{game}/{query}";
 
 const PLACEHOLDER = /\{([^{}]*)\}/g;
@@ -20,7 +20,7 @@ export interface PathFacts {
 export function templateProblem(template: string): string | undefined {
   const rest = template.replace(PLACEHOLDER, "");
   if (!/^\/[!-"$-z|~]*$/.test(rest))
-    return `${shown(template)} is no path: start with "/", close every "{", and write spaces, "#" and letters beyond ASCII as %XX`;
+    return `${quoteValue(template)} is no path: start with "/", close every "{", and write spaces, "#" and letters beyond ASCII as %XX`;
   for (const [, name = ""] of template.matchAll(PLACEHOLDER)) {
     if (NAMES.includes(name) || /^params\../.test(name)) continue;
     return `{${name}} is no placeholder of a path: use one of {env}, {game}, {query}, {endpoint}, {params.NAME}`;
@@ -43,7 +43,9 @@ export function fillPath(
     const value = lookUp(name, facts, used);
     if (value !== undefined) return encodeURIComponent(value);
     problem ??=
-      name === "env" ? `${shown(template)} needs an environment: give --env` : `${shown(template)} needs {${name}}`;
+      name === "env"
+        ? `${quoteValue(template)} needs an environment: give --env`
+        : `${quoteValue(template)} needs {${name}}`;
     return "";
   });
   return problem === undefined ? { path, used } : { problem };

@@ -1,4 +1,4 @@
-import { shown } from "../explain";
+import { quoteValue } from "../messages";
 import type { Json } from "./json";
 
 const FORM = /^(?:\/(?:[^~/]|~[01])*)*$/;
@@ -10,14 +10,14 @@ const INDEX = /^(?:0|[1-9]\d*)$/;
  * @throws Error where the text is not one
  */
 export function parsePointer(text: string): string[] {
-  if (!FORM.test(text)) throw new Error(`${shown(text)} is not a JSON pointer: write one such as "/data/rows"`);
+  if (!FORM.test(text)) throw new Error(`${quoteValue(text)} is not a JSON pointer: write one such as "/data/rows"`);
   return text
     .split("/")
     .slice(1)
     .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
-/** What a pointer points at, or undefined where there is nothing. */
+/** The value that a pointer leads to; undefined if there is none. */
 export function pointAt(document: Json, parts: readonly string[]): Json | undefined {
   let value: Json | undefined = document;
   for (const part of parts) {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { explain, shown } from "../explain";
+import { issueMessage, quoteValue } from "../messages";
 import { type Json, JsonError, jsonText, parseJson } from "./json";
 
 /** A value of the query string: a list repeats its name, null leaves it out. */
@@ -30,7 +30,7 @@ export type ParityRequest = QueryRequest | GeneralRequest;
 /** Methods that are replayed: those that only read, and POST, which many query APIs read by. */
 const METHODS = ["GET", "POST"] as const;
 
-/** What the client decides by itself: they belong to the connection on which a request was recorded. */
+/** Headers that the client sets by itself: they belong to the connection on which a request was recorded. */
 const OWN_HEADERS = new Set(
   "connection keep-alive proxy-connection transfer-encoding content-length accept-encoding upgrade te trailer expect".split(
     " ",
@@ -40,13 +40,13 @@ const OWN_HEADERS = new Set(
 const scalar = z.union([z.string(), z.number(), z.bigint(), z.boolean()]);
 const param = z.union([scalar, z.null(), z.array(scalar)], {
   error: ({ input }) =>
-    `${shown(input)} can't stand in a query string: give a text, a number, true, false, null or a list of them`,
+    `${quoteValue(input)} can't stand in a query string: give a text, a number, true, false, null or a list of them`,
 });
 const segment = z
   .string()
   .min(1)
   .refine((text) => text !== "." && text !== "..", {
-    error: ({ input }) => `${shown(input)} is no part of a path: give a name`,
+    error: ({ input }) => `${quoteValue(input)} is no part of a path: give a name`,
   });
 
 /** A line of the form `{"game", "query", "params"}`. */
@@ -60,7 +60,7 @@ const queryLine = z.strictObject({
 /** Path of an HTTP request with its query string. */
 export const requestPath = z.string().regex(/^\/[!-"$-~]*$/, {
   error: ({ input }) =>
-    `${shown(input)} is not the path of a request: start with "/", and write spaces, "#" and letters beyond ASCII as %XX`,
+    `${quoteValue(input)} is not the path of a request: start with "/", and write spaces, "#" and letters beyond ASCII as %XX`,
 });
 
 /** A header's value: one line of Latin-1, as HTTP carries it. */
@@ -71,7 +71,7 @@ export const headers = z
   .record(
     z
       .string()
-      .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, { error: ({ input }) => `${shown(input)} is not a header's name` }),
+      .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, { error: ({ input }) => `${quoteValue(input)} is not a header's name` }),
     z
       .string({ error: "the value is not a text: give one" })
       .regex(HEADER_VALUE, { error: "the value holds a character that no header can carry: remove it" }),
@@ -97,19 +97,19 @@ export function parseRequest(text: string): { request: ParityRequest } | { probl
   }
   if (typeof line !== "object" || line === null || Array.isArray(line))
     return {
-      problem: `${shown(line)} is not a request: write {"game", "query", "params"} or {"method", "path", "headers", "body"}`,
+      problem: `${quoteValue(line)} is not a request: write {"game", "query", "params"} or {"method", "path", "headers", "body"}`,
     };
   if ("query" in line === "path" in line)
     return {
       problem: `has ${"query" in line ? "both" : "neither"} "query" ${"query" in line ? "and" : "nor"} "path": write {"game", "query", "params"} or {"method", "path", "headers", "body"}`,
     };
   if ("query" in line) {
-    const parsed = queryLine.safeParse(line, { error: explain });
+    const parsed = queryLine.safeParse(line, { error: issueMessage });
     if (!parsed.success) return { problem: problemsOf(parsed.error) };
     const { env, ...query } = parsed.data;
     return { request: { kind: "query", ...query, ...(env !== undefined && { env }) } };
   }
-  const parsed = generalLine.safeParse(line, { error: explain });
+  const parsed = generalLine.safeParse(line, { error: issueMessage });
   if (!parsed.success) return { problem: problemsOf(parsed.error) };
   return general(parsed.data);
 }

@@ -1,13 +1,13 @@
 import type { Judgement } from "./check";
 import type { RequestName } from "./name";
-import type { Side } from "./target";
+import type { ParitySide } from "./target";
 
-/** What came of one line. */
+/** Result of one line. */
 export type ParityResult = Judgement & {
   /** From 1. */
   line: number;
-  /** What was asked, where it was not equal; absent where the line is broken. */
+  /** The request, if the answers were not equal; absent if the line is broken. */
   request?: RequestName;
   /** Milliseconds until a side's answer was complete. */
-  ms: Partial<Record<Side, number>>;
+  ms: Partial<Record<ParitySide, number>>;
 };

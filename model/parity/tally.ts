@@ -2,7 +2,7 @@ import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
 import type { ErrorKind } from "./answer";
 import type { Rows } from "./check";
 import type { ParityResult } from "./result";
-import type { Side } from "./target";
+import type { ParitySide } from "./target";
 
 /** Times in milliseconds; undefined members of an empty set are left out. */
 export interface Timing {
@@ -32,7 +32,7 @@ export interface Summary {
   rows: Rows;
   /** Requests by why they could not be compared; where both sides failed, by each of them. */
   errors: Partial<Record<ErrorKind, number>>;
-  timing: Record<Side, Timing>;
+  timing: Record<ParitySide, Timing>;
 }
 
 const MICROSECONDS = 1000;
@@ -52,7 +52,7 @@ export class Tally {
   };
   private readonly rows: Rows = { upstream: 0, candidate: 0, equal: 0, missing: 0, extra: 0 };
   private readonly errors: Summary["errors"] = {};
-  private readonly times: Record<Side, RecordableHistogram> = { upstream: histogram(), candidate: histogram() };
+  private readonly times: Record<ParitySide, RecordableHistogram> = { upstream: histogram(), candidate: histogram() };
 
   add(result: ParityResult): void {
     this.requests.total++;

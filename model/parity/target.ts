@@ -3,10 +3,10 @@ import type { Mapping } from "./mapping";
 import { fillPath } from "./path-template";
 import type { GeneralRequest, Param, ParityRequest, QueryRequest } from "./request";
 
-export type Side = "upstream" | "candidate";
+export type ParitySide = "upstream" | "candidate";
 
-/** What is sent to one side. */
-export interface Target {
+/** The request that one side gets. */
+export interface SentRequest {
   method: string;
   /** With its query string, from "/". */
   path: string;
@@ -24,11 +24,11 @@ export interface Addressing {
   env?: string | undefined;
 }
 
-/** What is sent to both sides for a request, or why it can't be sent. */
+/** Requests for both sides, or why a request can't be sent. */
 export function targetsOf(
   request: ParityRequest,
   addressing: Addressing,
-): Record<Side, Target> | { problem: string; unmapped: boolean } {
+): Record<ParitySide, SentRequest> | { problem: string; unmapped: boolean } {
   return request.kind === "query" ? queryTargets(request, addressing) : generalTargets(request, addressing);
 }
 
@@ -81,7 +81,7 @@ function hasEndpoint(template: string): boolean {
   return template.includes("{endpoint}");
 }
 
-function get(path: string): Target {
+function get(path: string): SentRequest {
   return { method: "GET", path, headers: {} };
 }
 

@@ -1,13 +1,13 @@
 import type { PolicyConfigSchema, ResourceValidationPolicy, StackValidationPolicy } from "@pulumi/policy";
 import { z } from "zod";
-import { explain } from "../../model/explain";
+import { issueMessage } from "../../model/messages";
 import { type Judged, type Kind, kindOf, known, type Unsure } from "./judged";
 import type { Finding, Policy, Seen } from "./policy";
 import { stack } from "./stack";
 
 type Report = (violation: Violation) => void;
 
-/** What the SDK takes for a violation beside a text; without it, each would begin with the policy's description again. */
+/** Fields of a violation beside its text; without them the SDK would begin each with the policy's description. */
 interface Violation {
   message: string;
   enforcementLevel?: "advisory";
@@ -68,7 +68,7 @@ function configured(
   report: Report,
   judge: (config: Record<string, unknown>) => Finding[],
 ): void {
-  const config = policy.config.safeParse(given, { error: explain });
+  const config = policy.config.safeParse(given, { error: issueMessage });
   const findings = config.success
     ? judge(config.data)
     : config.error.issues.map(({ path, message }) => ({

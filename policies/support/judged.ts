@@ -3,11 +3,11 @@ import type { BackendSpec } from "../../model/backend";
 import type { ChangeKind, PoolChange, RouteChange } from "../../model/change";
 import type { BackendDeclarations, PoolDeclarations, RouteDeclarations } from "../../model/declared";
 import type { EdgeSpec } from "../../model/edge";
+import type { InPlaceWatch } from "../../model/in-place";
 import type { Migration, MigrationFinding, MigrationsSpec, ReleaseInUse } from "../../model/migration-set";
 import type { PoolSpec } from "../../model/pool";
 import type { PoolCanary } from "../../model/pool-share";
 import type { DeclaredRoute } from "../../model/route";
-import type { Watched } from "../../model/serving";
 
 interface OnAgent {
   agent: { directory: string; socket: string };
@@ -30,7 +30,7 @@ export interface Judged {
     OnAgent & {
       serves?: { edges: EdgeRef[] };
       canary?: PoolCanary;
-      watch: Watched;
+      watch: InPlaceWatch;
       change: PoolChange;
       secretNames: Record<string, string[]>;
       canarySecretNames?: Record<string, string[]>;

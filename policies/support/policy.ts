@@ -23,7 +23,7 @@ export interface Seen {
   inputs: Unsure<Judged[Kind]>;
 }
 
-/** What a policy judges a resource by. */
+/** Facts that a policy judges a resource by. */
 export interface Circumstances<Config> {
   config: Config;
   stack: Stack;
@@ -43,7 +43,7 @@ type AnyObject = z.ZodObject<any>;
 export interface Policy<Schema extends AnyObject = AnyObject> {
   /** Lower-case words with "-" between them. */
   name: string;
-  /** What it is for, in one sentence. */
+  /** Purpose, in one sentence. */
   description: string;
   level: Level;
   /** Its part of the policy pack's config, with descriptions and defaults. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { shown } from "../../model/explain";
+import { quoteValue } from "../../model/messages";
 import type { Stack } from "./stack";
 
 /** Stack config that says whether a stack is production, whatever its name is. */
@@ -10,7 +10,7 @@ export const PRODUCTION_NAME = "(?<!(?:pre|non|not)[-_.]?)(?<![a-z])prod(?:uctio
 /** Config of a policy that is stricter on production stacks. */
 export const production = z
   .string()
-  .refine(isExpression, { error: ({ input }) => `${shown(input)} is not a regular expression: correct it` })
+  .refine(isExpression, { error: ({ input }) => `${quoteValue(input)} is not a regular expression: correct it` })
   .default(PRODUCTION_NAME)
   .describe(`Regular expression of the names of production stacks; stack config ${PRODUCTION_KEY} goes before it`);
 

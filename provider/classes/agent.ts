@@ -15,7 +15,7 @@ export interface AgentArgs {
   group?: pulumi.Input<string> | undefined;
   /** File to which its events go as JSON lines; SIGHUP reopens it, for logrotate. @default none. Change: the agent restarts, apps do not. */
   log?: pulumi.Input<string> | undefined;
-  /** What is kept of the evidence of changes. @default 300 changes, 400 days, "200 MiB". Change: live. */
+  /** How much evidence of changes is kept. @default 300 changes, 400 days, "200 MiB". Change: live. */
   evidence?: pulumi.Input<EvidenceRetentionInput> | undefined;
 }
 

@@ -16,7 +16,7 @@ export class Migrations extends pulumi.CustomResource {
   declare readonly name: pulumi.Output<string>;
   /** Names of the migrations that an update applies. */
   declare readonly pending: pulumi.Output<string[]>;
-  /** What pools take, so that their releases come after the migrations. */
+  /** Connection for pools, so that their releases come after the migrations. */
   declare readonly connection: pulumi.Output<DatabaseConnection>;
 
   constructor(name: string, args: MigrationsArgs, options?: pulumi.CustomResourceOptions) {

@@ -1,15 +1,15 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { PoolDeclarations } from "../../model/declared";
+import type { InPlaceWatchInput } from "../../model/in-place";
 import type { PoolLive } from "../../model/live";
 import type { PoolInput } from "../../model/pool";
 import type { PoolCanaryInput } from "../../model/pool-share";
-import type { WatchedInput } from "../../model/serving";
 import type { AgentRef } from "../resources/agent-ref";
 import type { ServesInput } from "../resources/pool-inputs";
 import type { DeepInput } from "./input";
 
 /** A candidate, whose `path` is left out where its `artifact` brings it. */
-type TriedInput = Omit<PoolCanaryInput, "release"> & {
+type CanaryInput = Omit<PoolCanaryInput, "release"> & {
   release: Omit<PoolCanaryInput["release"], "path"> & { path?: string | undefined };
 };
 
@@ -33,9 +33,9 @@ export type PoolArgs = {
   /** In place only: the edges that lead to this pool, and the backend and server by which they know it. */
   serves?: DeepInput<ServesInput> | undefined;
   /** Side by side only: a release to try with a share of this pool's requests, and the stages in which it grows. @default none */
-  canary?: DeepInput<TriedInput> | undefined;
+  canary?: DeepInput<CanaryInput> | undefined;
   /** In place only: what must hold before, and through a window after the new release got its traffic. @default nothing */
-  watch?: DeepInput<WatchedInput> | undefined;
+  watch?: DeepInput<InPlaceWatchInput> | undefined;
 };
 
 /** The processes of a release on a host, and the backend that they serve. */

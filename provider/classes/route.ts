@@ -18,7 +18,7 @@ export type RouteArgs = { [Property in keyof DeclaredRouteInput]: DeepInput<Decl
   name: pulumi.Input<string>;
 };
 
-/** Which requests go to which backend, and the stages in which they go over to another one. */
+/** Routes requests to backends, and moves them to another backend in stages. */
 export class Route extends pulumi.CustomResource {
   declare readonly name: pulumi.Output<string>;
   /** Reality as it was last observed. */

@@ -2,9 +2,9 @@ import type { Program } from "../../model/evidence/note";
 
 /** Longest text that is kept. */
 const MAX_LENGTH = 200;
-/** Who has set a job off, as the systems that run jobs tell it in the environment. */
+/** Variables in which CI systems name the person who started a job. */
 const ACTORS = ["GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILDKITE_BUILD_CREATOR", "BUILD_USER_ID", "CIRCLE_USERNAME"];
-/** Where a job can be looked at. */
+/** Variables in which CI systems give the job's page. */
 const PAGES = ["CI_JOB_URL", "BUILDKITE_BUILD_URL", "BUILD_URL", "CIRCLE_BUILD_URL"];
 
 /** The job that runs the update, where it is one; nothing on somebody's own machine. */

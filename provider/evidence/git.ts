@@ -10,7 +10,7 @@ const REVISION = /^[0-9a-f]{40}(?:[0-9a-f]{24})?$/;
 
 export type Git = NonNullable<Program["git"]>;
 
-/** The commit that a folder is at; nothing where it is in no repository, or its repository can't be read. */
+/** The commit that a folder is at; undefined if it is in no repository, or its repository can't be read. */
 export async function gitOf(folder: string): Promise<Git | undefined> {
   try {
     const found = await repositoryOf(resolve(folder));
@@ -27,7 +27,7 @@ export async function gitOf(folder: string): Promise<Git | undefined> {
       ...(dirty === undefined ? {} : { dirty }),
     };
   } catch {
-    // What git itself would complain about is no reason to stop: the evidence then names no revision.
+    // A complaint of git's is no reason to stop: the evidence then names no revision.
     return undefined;
   }
 }
@@ -75,14 +75,14 @@ async function aboutCommit(folder: string, revision: string): Promise<Pick<Git, 
   return { ...(subject === "" ? {} : { subject: cut(subject) }), ...(author === "" ? {} : { author: cut(author) }) };
 }
 
-/** Whether tracked files differ from the commit; nothing where git is not installed, too slow, or refuses. */
+/** Whether tracked files differ from the commit; undefined if git is not installed, too slow, or refuses. */
 async function isDirty(folder: string): Promise<boolean | undefined> {
   // Only git itself knows what counts as a difference.
   const said = await ask(folder, ["status", "--porcelain", "--untracked-files=no"]);
   return said === undefined ? undefined : said !== "";
 }
 
-/** What git answers, or the begin of it where that is long; nothing where it answers nothing and fails. */
+/** Output of git, cut where it is long; undefined if git fails or prints nothing. */
 function ask(folder: string, args: string[]): Promise<string | undefined> {
   // It must neither lock the repository nor run what its config names.
   const all = ["--no-optional-locks", "-c", "core.fsmonitor=false", ...args];

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import type { CommandGate } from "../../model/gate";
 import type { Probe } from "../../model/verdict";
 import { endGroup } from "../end-group";
-import { found, type ProbeContext } from "./context";
+import { type ProbeContext, probeResult } from "./context";
 
 /** Output that is kept for the message, in characters from its end. */
 const KEPT = 300;
@@ -26,13 +26,15 @@ export function probeCommand({ command, cwd }: CommandGate, { signal }: ProbeCon
         output = (output + chunk.toString("utf8")).slice(-KEPT);
       });
     const said = () => (output.trim() === "" ? "" : `: ${output.trim().split("\n").at(-1)}`);
-    child.on("error", (error) => finish(found("unavailable", `${basename(program)} can't be run: ${error.message}`)));
+    child.on("error", (error) =>
+      finish(probeResult("unavailable", `${basename(program)} can't be run: ${error.message}`)),
+    );
     // Not "close": what it left behind in the background may keep its output open.
     child.on("exit", (code, ended) => {
       end();
-      if (code === 0) finish(found("pass", `${basename(program)} passed`, { code }));
-      else if (code === null) finish(found("unavailable", `${basename(program)} was ended by ${ended}${said()}`));
-      else finish(found("fail", `${basename(program)} exited with ${code}${said()}`, { code }));
+      if (code === 0) finish(probeResult("pass", `${basename(program)} passed`, { code }));
+      else if (code === null) finish(probeResult("unavailable", `${basename(program)} was ended by ${ended}${said()}`));
+      else finish(probeResult("fail", `${basename(program)} exited with ${code}${said()}`, { code }));
     });
   });
 }

@@ -5,7 +5,7 @@ import { mergeAnswers, type SliAnswer, type SliSelector } from "../../model/sli"
 import type { Probe, Verdict } from "../../model/verdict";
 
 /** The requests of one side of a change. */
-export type Side = Omit<SliSelector, "edge">;
+export type RequestSelector = Omit<SliSelector, "edge">;
 
 /** Time, which tests replace. */
 export interface Clock {
@@ -33,19 +33,19 @@ export interface Measurement extends Probe {
   at: number;
 }
 
-/** What gates need to know of the change that they watch. */
+/** The change that gates watch. */
 export interface GateContext {
   /** For messages, such as `stage 10 %`. */
   title: string;
   /** The edges that the change is on, each with its agent. */
   edges: { name: string; agent: Pick<AgentClient, "sli" | "edge" | "sample"> }[];
-  candidate: Side;
-  /** What the candidate is compared with. @default none: such gates have no verdict, and breach */
-  stable?: Side | undefined;
+  candidate: RequestSelector;
+  /** The side that the candidate is compared with. @default none: such gates have no verdict, and breach */
+  stable?: RequestSelector | undefined;
   /** Time through which gates are watched that do not say, in milliseconds; 0 for one good probe. */
   windowMs: number;
   /** Since when what a soak is about has been held, in milliseconds since the epoch. @default not held */
-  heldSince?: number | undefined;
+  unchangedSince?: number | undefined;
   /** Ends the watch from outside: the watch then rejects with its reason. */
   signal: AbortSignal;
   /** One line about how it goes, for the resource's row. */
@@ -63,26 +63,26 @@ export interface GateContext {
   clock?: Clock | undefined;
 }
 
-/** What a probe of a gate is given. */
+/** Input of a gate's probe. */
 export interface ProbeContext extends GateContext {
   /** When the watch began, and what time it is, in milliseconds since the epoch. */
   startedAt: number;
   now: number;
   /** Looks that the watch has in all, for tests that are repeated. */
-  looks: number;
+  probes: number;
 }
 
-export function found(verdict: Verdict, text: string, values: Record<string, number> = {}): Probe {
+export function probeResult(verdict: Verdict, text: string, values: Record<string, number> = {}): Probe {
   return { verdict, text, values };
 }
 
 /** How much an agent's clock may differ from this host's, in milliseconds: less than gates wait for the meter. */
 const MOST_SKEW_MS = 2000;
 
-/** What all edges' meters have recorded of a side. Rejects where one of them cannot tell. */
+/** Merges the measurements of all edges' meters for a side. Rejects where one of them cannot tell. */
 export async function measured(
   { edges, signal, clock = SYSTEM_CLOCK }: Pick<GateContext, "edges" | "signal" | "clock">,
-  side: Side,
+  side: RequestSelector,
   window: { from: number; to: number },
 ): Promise<SliAnswer> {
   const [first, ...rest] = await Promise.all(

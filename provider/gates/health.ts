@@ -1,10 +1,10 @@
 import type { Probe } from "../../model/verdict";
-import { found, type ProbeContext } from "./context";
+import { type ProbeContext, probeResult } from "./context";
 
 /** Asks every edge whether HAProxy has all servers of the candidate's backend up. */
 export async function probeHealth({ edges, candidate }: ProbeContext): Promise<Probe> {
   const { backend, server } = candidate;
-  if (backend === undefined) return found("insufficient", "no backend is named whose servers could be looked at");
+  if (backend === undefined) return probeResult("insufficient", "no backend is named whose servers could be looked at");
   const lists = await Promise.all(
     edges.map(async ({ name, agent }) => {
       const edge = await agent.edge(name);
@@ -19,8 +19,8 @@ export async function probeHealth({ edges, candidate }: ProbeContext): Promise<P
   const down = servers.filter(({ operational }) => operational !== "up");
   const values = { servers: servers.length, down: down.length };
   if (lists.some((list) => list.length === 0) || servers.length === 0)
-    return found("insufficient", `backend ${backend} has no server that takes requests`, values);
+    return probeResult("insufficient", `backend ${backend} has no server that takes requests`, values);
   if (down.length > 0)
-    return found("fail", down.map(({ path, operational }) => `${path} is ${operational}`).join(", "), values);
-  return found("pass", `${servers.length} servers up`, values);
+    return probeResult("fail", down.map(({ path, operational }) => `${path} is ${operational}`).join(", "), values);
+  return probeResult("pass", `${servers.length} servers up`, values);
 }

@@ -1,6 +1,6 @@
 import type { HttpGate } from "../../model/gate";
 import type { Probe } from "../../model/verdict";
-import { found, type ProbeContext } from "./context";
+import { type ProbeContext, probeResult } from "./context";
 import { get, withoutPassword } from "./fetch";
 
 /** Asks a URL. No answer at all is no verdict. */
@@ -9,8 +9,8 @@ export async function probeHttp({ url, statuses, contains }: HttpGate, { signal 
   const { status, text } = await get(url, signal);
   const values = { status, ms: Math.round(performance.now() - started) };
   const good = statuses === undefined ? status >= 200 && status < 300 : statuses.includes(status);
-  if (!good) return found("fail", `GET ${withoutPassword(url)} answered ${status}`, values);
+  if (!good) return probeResult("fail", `GET ${withoutPassword(url)} answered ${status}`, values);
   if (contains !== undefined && !text.includes(contains))
-    return found("fail", `GET ${withoutPassword(url)} answered without ${JSON.stringify(contains)}`, values);
-  return found("pass", `GET answered ${status} in ${values.ms} ms`, values);
+    return probeResult("fail", `GET ${withoutPassword(url)} answered without ${JSON.stringify(contains)}`, values);
+  return probeResult("pass", `GET answered ${status} in ${values.ms} ms`, values);
 }

@@ -4,7 +4,7 @@ import { bad, distribution, isRatio, measure, SHADOW, type SliAnswer, type SliMe
 import { compareProportions, compareQuantiles } from "../../model/statistics";
 import { formatMetric, formatThreshold, holds, thresholdOf } from "../../model/threshold";
 import type { Probe } from "../../model/verdict";
-import { found, measured, type ProbeContext, type Side } from "./context";
+import { measured, type ProbeContext, probeResult, type RequestSelector } from "./context";
 
 /** Share of a window that the meter must have run for, and of requests that it must have seen. */
 const LEAST_COVERED = 0.95;
@@ -16,8 +16,8 @@ const HOUR_MS = 3_600_000;
 /** Share of the copies that may not have come to the shadow. */
 const MOST_DROPPED = 0.01;
 
-/** Whose answers a gate judges. */
-function judged({ source }: MeterSliGate | SoakGate, { candidate }: ProbeContext): Side {
+/** Requests that a gate judges. */
+function judged({ source }: MeterSliGate | SoakGate, { candidate }: ProbeContext): RequestSelector {
   return source === "mirror" ? { route: candidate.route, backend: SHADOW } : candidate;
 }
 
@@ -28,15 +28,15 @@ export async function probeMeter(gate: MeterSliGate, context: ProbeContext): Pro
   const window = { from: Math.min(over === undefined ? startedAt : Math.max(startedAt, now - over), now - 1), to: now };
   const answer = await measured(context, judged(gate, context), window);
   const wrong = blind(answer, window) ?? (gate.source === "mirror" ? dropped(answer) : undefined);
-  if (wrong !== undefined) return found("unavailable", wrong);
+  if (wrong !== undefined) return probeResult("unavailable", wrong);
   if (answer.counts.requests < gate.minRequests) return tooFew(answer, gate.minRequests);
   const absolute = judge(gate.thresholds, answer);
   if (absolute.verdict !== "pass" || gate.notWorseThanStable === undefined) return absolute;
-  if (stable === undefined) return found("insufficient", "there is no stable side to compare with");
+  if (stable === undefined) return probeResult("insufficient", "there is no stable side to compare with");
   const other = await measured(context, stable, window);
   const blindOther = blind(other, window);
-  if (blindOther !== undefined) return found("unavailable", `of the stable side, ${blindOther}`);
-  const relative = compare(gate.notWorseThanStable, answer, other, context.looks);
+  if (blindOther !== undefined) return probeResult("unavailable", `of the stable side, ${blindOther}`);
+  const relative = compare(gate.notWorseThanStable, answer, other, context.probes);
   return {
     ...relative,
     text: [absolute.text, relative.text].filter(Boolean).join("  "),
@@ -46,14 +46,14 @@ export async function probeMeter(gate: MeterSliGate, context: ProbeContext): Pro
 
 /** Judges the time for which something was held, at once, from what was recorded. */
 export async function probeSoak(gate: SoakGate, context: ProbeContext): Promise<Probe> {
-  const { heldSince, now } = context;
+  const { unchangedSince, now } = context;
   const wanted = milliseconds(gate.duration);
-  if (heldSince === undefined) return found("insufficient", `not held yet: ${gate.duration} are missing`);
-  const missing = wanted - (now - heldSince);
+  if (unchangedSince === undefined) return probeResult("insufficient", `not held yet: ${gate.duration} are missing`);
+  const missing = wanted - (now - unchangedSince);
   if (missing > 0)
-    return found(
+    return probeResult(
       "insufficient",
-      `held for ${formatMilliseconds(now - heldSince)}: ${formatMilliseconds(missing)} are missing`,
+      `held for ${formatMilliseconds(now - unchangedSince)}: ${formatMilliseconds(missing)} are missing`,
       {
         missingMs: missing,
       },
@@ -61,7 +61,7 @@ export async function probeSoak(gate: SoakGate, context: ProbeContext): Promise<
   const window = { from: now - wanted, to: now };
   const answer = await measured(context, judged(gate, context), window);
   const wrong = blind(answer, window) ?? (gate.source === "mirror" ? dropped(answer) : undefined);
-  if (wrong !== undefined) return found("unavailable", wrong);
+  if (wrong !== undefined) return probeResult("unavailable", wrong);
   if (answer.counts.requests < gate.minRequests) return tooFew(answer, gate.minRequests);
   for (let from = window.from; from < now - HOUR_MS; from += HOUR_MS) {
     const hour = await measured(context, judged(gate, context), { from, to: from + HOUR_MS });
@@ -73,7 +73,7 @@ export async function probeSoak(gate: SoakGate, context: ProbeContext): Promise<
   return judge(gate.thresholds, answer);
 }
 
-/** Why an answer is no ground for a verdict; nothing where it is. */
+/** Why an answer is no ground for a verdict; undefined if it is. */
 function blind({ coveredMs, lost, counts }: SliAnswer, { from, to }: { from: number; to: number }): string | undefined {
   const due = to - from - LAG_MS;
   if (coveredMs < due * LEAST_COVERED)
@@ -91,7 +91,7 @@ function dropped({ counts: { requests, aborted } }: SliAnswer): string | undefin
 }
 
 function tooFew({ counts: { requests } }: SliAnswer, least: number): Probe {
-  return found("insufficient", `${requests} of ${least} requests`, { requests });
+  return probeResult("insufficient", `${requests} of ${least} requests`, { requests });
 }
 
 /** Whether all thresholds hold; a metric without a sample has no verdict. */
@@ -105,9 +105,9 @@ function judge(thresholds: readonly string[], answer: SliAnswer): Probe {
   ]);
   const text = (some: typeof read) => some.map(({ threshold, value }) => formatThreshold(threshold, value)).join("  ");
   const broken = read.filter(({ threshold, value }) => value !== undefined && !holds(threshold, value));
-  if (broken.length > 0) return found("fail", `${text(broken)} (${answer.counts.requests} requests)`, values);
+  if (broken.length > 0) return probeResult("fail", `${text(broken)} (${answer.counts.requests} requests)`, values);
   const empty = read.filter(({ value }) => value === undefined);
-  return found(empty.length > 0 ? "insufficient" : "pass", text(empty.length > 0 ? empty : read), values);
+  return probeResult(empty.length > 0 ? "insufficient" : "pass", text(empty.length > 0 ? empty : read), values);
 }
 
 /**
@@ -118,9 +118,9 @@ function compare(
   { metrics, confidence, tolerance }: NonNullable<MeterSliGate["notWorseThanStable"]>,
   candidate: SliAnswer,
   stable: SliAnswer,
-  looks: number,
+  probes: number,
 ): Probe {
-  const alpha = (1 - confidence) / Math.max(1, looks) / metrics.length;
+  const alpha = (1 - confidence) / Math.max(1, probes) / metrics.length;
   const read = metrics.map((metric) => {
     const [value, other] = [measure(candidate, metric), measure(stable, metric)];
     const result = compareOne(metric, candidate, stable, { alpha, tolerance });
@@ -135,15 +135,19 @@ function compare(
   );
   const worse = read.filter(({ result }) => result === "worse");
   if (worse.length > 0)
-    return found(
+    return probeResult(
       "fail",
       `worse than the stable side: ${worse.map(({ text }) => text).join(", ")} (${samples(candidate, "errors")} and ${samples(stable, "errors")} requests)`,
       values,
     );
   const few = read.filter(({ result }) => result === "too few");
   if (few.length > 0)
-    return found("insufficient", `too few requests to compare ${few.map(({ metric }) => metric).join(", ")}`, values);
-  return found("pass", read.map(({ text }) => text).join("  "), values);
+    return probeResult(
+      "insufficient",
+      `too few requests to compare ${few.map(({ metric }) => metric).join(", ")}`,
+      values,
+    );
+  return probeResult("pass", read.map(({ text }) => text).join("  "), values);
 }
 
 function compareOne(

@@ -15,7 +15,7 @@ import type { Probe } from "../../model/verdict";
 import { readHeaders } from "../../parity/headers";
 import { type Replay, type ReplayOptions, replay, reportHead } from "../../parity/replay";
 import { ReportWriter } from "../../parity/report";
-import { found, type ProbeContext } from "./context";
+import { type ProbeContext, probeResult } from "./context";
 
 /** Time between two lines of progress, in milliseconds. */
 const SHOW_MS = 1000;
@@ -47,7 +47,7 @@ export async function probeParity(gate: ParityGate, context: ProbeContext): Prom
 }
 
 /**
- * What speaks against a gate's files and environment, with the property that it is about.
+ * Problems of a gate's files and environment, each with its property.
  *
  * @param env environment of this process
  */
@@ -131,18 +131,18 @@ function judge(gate: ParityGate, { summary, problems }: Replay): Probe {
   const where = gate.report === undefined ? "" : ` (see ${gate.report})`;
   const first = problems[0] === undefined ? "" : `; first: ${problemText(problems[0])}`;
   if (compared === 0 && total > 0 && isSilent(summary))
-    return found("unavailable", `no answer to any of ${total} requests${first}`, values);
+    return probeResult("unavailable", `no answer to any of ${total} requests${first}`, values);
   if (total - equal > gate.maxProblems)
-    return found(
+    return probeResult(
       "fail",
       `of ${total} requests, ${compared - equal} differ and ${error} failed${where}${first}`,
       values,
     );
   if (compared < gate.minCompared)
-    return found("insufficient", `${compared} requests compared, of at least ${gate.minCompared}`, values);
+    return probeResult("insufficient", `${compared} requests compared, of at least ${gate.minCompared}`, values);
   if (summary.rows.upstream === 0)
-    return found("insufficient", `no rows in the answers to ${total} requests from either side`, values);
-  return found("pass", `${equal} of ${total} requests have the same answer`, values);
+    return probeResult("insufficient", `no rows in the answers to ${total} requests from either side`, values);
+  return probeResult("pass", `${equal} of ${total} requests have the same answer`, values);
 }
 
 function isSilent({ errors }: Summary): boolean {

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { PrometheusSliGate } from "../../model/gate";
 import { compares, comparisonOf, errorRatioQuery, quantileQuery } from "../../model/promql";
 import type { Probe } from "../../model/verdict";
-import { found, type ProbeContext } from "./context";
+import { type ProbeContext, probeResult } from "./context";
 import { get, withoutPassword } from "./fetch";
 
 const sample = z.tuple([z.number(), z.string()]);
@@ -85,7 +85,7 @@ function numberOf(text: string): number {
 export async function probePrometheus(gate: PrometheusSliGate, { signal }: ProbeContext): Promise<Probe> {
   const values = await queryPrometheus(gate.url, queryOf(gate), signal);
   if (values.length === 0)
-    return found("unavailable", "the query gives no series: is there data, and is the metric's name right?");
+    return probeResult("unavailable", "the query gives no series: is there data, and is the metric's name right?");
   const title = ({ labels }: Value) => {
     const pairs = Object.entries(labels).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
     return pairs.length === 0 ? "value" : pairs.join(",");
@@ -93,14 +93,19 @@ export async function probePrometheus(gate: PrometheusSliGate, { signal }: Probe
   const record = Object.fromEntries(values.map((one) => [title(one), one.value]));
   const bad = values.filter(({ value }) => !Number.isNaN(value) && !compares(comparisonOf(gate.must), value));
   const text = (one: Value) => `${title(one)} ${Number(one.value.toPrecision(4))}`;
-  if (bad.length > 0) return found("fail", `${bad.map(text).join(", ")} is not ${gate.must}`, record);
+  if (bad.length > 0) return probeResult("fail", `${bad.map(text).join(", ")} is not ${gate.must}`, record);
   const unknown = values.filter(({ value }) => !Number.isFinite(value));
   if (unknown.length > 0)
-    return found("unavailable", `${unknown.map(text).join(", ")} is no number: there is no data to compute it from`);
-  return found("pass", `${values.map(text).join(", ")} ${gate.must}`, record);
+    return probeResult(
+      "unavailable",
+      `${unknown.map(text).join(", ")} is no number: there is no data to compute it from`,
+    );
+  return probeResult("pass", `${values.map(text).join(", ")} ${gate.must}`, record);
 }
 
-/** What a preview says of a gate's query: a `problem` that no retry will mend, or a `warning`; nothing where it is right. */
+/**
+ * Checks a gate's query for a preview: a `problem` that no retry will fix, or a `warning`; undefined if it is right.
+ */
 export async function checkQuery(
   gate: PrometheusSliGate,
   signal: AbortSignal,

@@ -1,15 +1,15 @@
 import { setMaxListeners } from "node:events";
 import { formatMilliseconds, milliseconds } from "../../model/duration";
 import { type Gate, isJudgedBefore, nameOf } from "../../model/gate";
-import { decide, NEW_WATCH, type Probe } from "../../model/verdict";
+import { NEW_WATCH, nextDecision, type Probe } from "../../model/verdict";
 import { probeCommand } from "./command";
 import {
   type Clock,
-  found,
   type GateContext,
   KEPT_MEASUREMENTS,
   type Measurement,
   type ProbeContext,
+  probeResult,
   SYSTEM_CLOCK,
 } from "./context";
 import { probeHealth } from "./health";
@@ -21,7 +21,7 @@ import { probePrometheus } from "./prometheus";
 /** Time between two lines of progress that say how much of the window is over, in milliseconds. */
 const SHOW_MS = 1000;
 
-/** What a gate has seen. */
+/** Everything that a gate has measured. */
 export interface GateRecord {
   /** Its name, with a number where another one of the same watch has that too. */
   gate: string;
@@ -58,8 +58,8 @@ async function probe(gate: Gate, context: ProbeContext): Promise<Probe> {
     return await Promise.race([proberOf(gate, given), aborted]);
   } catch (error) {
     context.signal.throwIfAborted();
-    if (late.aborted) return found("unavailable", `no answer within ${formatMilliseconds(timeoutMs)}`);
-    return found("unavailable", error instanceof Error ? error.message : String(error));
+    if (late.aborted) return probeResult("unavailable", `no answer within ${formatMilliseconds(timeoutMs)}`);
+    return probeResult("unavailable", error instanceof Error ? error.message : String(error));
   }
 }
 
@@ -124,7 +124,7 @@ export async function watchGates(gates: readonly Gate[], context: GateContext): 
   } finally {
     clearInterval(ticker);
     rest.abort(new Error("another gate ended the watch"));
-    // What still runs (a command, a query) has ended before anything is undone.
+    // Let probes that still run (a command, a query) end before anything is undone.
     await Promise.allSettled(watching);
   }
 }
@@ -149,11 +149,11 @@ async function watch(
   const intervalMs = milliseconds(gate.interval);
   // A soak is judged from the past, and the command or URL of no stage is asked until it passes once.
   const windowMs = isJudgedBefore(gate) ? 0 : gate.window === undefined ? context.windowMs : milliseconds(gate.window);
-  const looks = 1 + Math.ceil(windowMs / intervalMs);
+  const probes = 1 + Math.ceil(windowMs / intervalMs);
   let state = NEW_WATCH;
   for (;;) {
     const now = clock.now();
-    const result = await probe(gate, { ...context, startedAt, now, looks });
+    const result = await probe(gate, { ...context, startedAt, now, probes });
     const measurement = { at: now, ...result };
     record.probes++;
     record.measurements.push(measurement);
@@ -161,7 +161,7 @@ async function watch(
     context.record?.(record.gate, measurement);
     show();
     const { failureLimit, unavailableLimit } = gate;
-    const { watch: next, decision } = decide(state, result, now - startedAt, {
+    const { watch: next, decision } = nextDecision(state, result, now - startedAt, {
       windowMs,
       failureLimit,
       unavailableLimit,

@@ -10,7 +10,7 @@ import type { Context, Failure } from "../server";
 export const agentRef = z.strictObject({ directory: absolutePath, socket: agentOptions.shape.socket });
 export type AgentRef = z.output<typeof agentRef>;
 
-/** What a resource stands for on an agent, see `Resource.targets`. */
+/** Target of a resource on an agent, see `Resource.targets`. */
 export function targetOn({ directory }: Pick<AgentRef, "directory">, target: Target): string {
   return `${directory} ${target}`;
 }

@@ -11,7 +11,7 @@ import { agentRef } from "./agent-ref";
 
 const GZIPPED = /\.(tar\.gz|tgz)$/;
 
-/** Why a folder or archive of the deployer can't be sent to hosts; nothing where it can. */
+/** Why a folder or archive of the deployer can't be sent to hosts; undefined if it can. */
 async function artifactProblem(path: string): Promise<string | undefined> {
   let facts: Awaited<ReturnType<typeof stat>>;
   try {
@@ -71,14 +71,14 @@ async function namesIn(folder: string): Promise<string[]> {
 /** A pool's inputs with the folders that its artifact and its candidate's will have on its host. */
 export async function withArtifact(news: Properties): Promise<{ news: Properties; failures: Failure[] }> {
   const { canary, agent } = news;
-  const own = await placed(news, agent, "");
+  const own = await copied(news, agent, "");
   if (typeof canary !== "object" || canary === null || Array.isArray(canary) || isUnknown(canary)) return own;
-  const tried = await placed(canary as Properties, agent, "canary.");
-  return { news: { ...own.news, canary: tried.news }, failures: [...own.failures, ...tried.failures] };
+  const canaryRelease = await copied(canary as Properties, agent, "canary.");
+  return { news: { ...own.news, canary: canaryRelease.news }, failures: [...own.failures, ...canaryRelease.failures] };
 }
 
 /** @param holder what has the artifact and its release @param at path of the holder */
-async function placed(
+async function copied(
   holder: Properties,
   agent: Properties[string],
   at: string,

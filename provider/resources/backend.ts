@@ -4,7 +4,6 @@ import { serverParts } from "../../model/live";
 import { name } from "../../model/names";
 import type { Claim } from "../../model/ownership";
 import { type Context, containsUnknown, isUnknown, type Properties, type Resource } from "../server";
-import { lookAtBackend } from "./agent-look";
 import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
 import { type Comparison, committedDifferences, comparison } from "./committed";
 import { checkedOnHost } from "./host-check";
@@ -21,7 +20,8 @@ import {
   removeClaim,
   stillOwns,
 } from "./ownership";
-import { sayPlan } from "./plan";
+import { logPlan } from "./plan";
+import { observeBackend } from "./shared-status";
 import { inTransaction } from "./transaction";
 
 interface Inputs extends BackendSpec {
@@ -54,7 +54,7 @@ export const backendResource: Resource = {
 
   async create(context, { inputs }) {
     if (context.preview) {
-      await sayPlan(inputs, setStep, context, { create: true });
+      await logPlan(inputs, setStep, context, { create: true });
       return { outputs: outputsOf(inputs) };
     }
     const claim = createClaim();
@@ -66,7 +66,7 @@ export const backendResource: Resource = {
   async read(context, { id, inputs, state }) {
     const { agent } = state as unknown as Partial<Inputs>;
     return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
-      const found = await lookAtBackend(client, id);
+      const found = await observeBackend(client, id);
       if (found === undefined || !stillOwns(found, state, { what: `backend ${id}`, log: context.log }))
         return undefined;
       return { id, inputs, outputs: { ...state, live: found.live, ...ownerSeen(found, state) } };
@@ -75,7 +75,7 @@ export const backendResource: Resource = {
 
   async update(context, { olds, news }) {
     if (context.preview) {
-      await sayPlan(news, setStep, context);
+      await logPlan(news, setStep, context);
       return { ...outputsOf(news), ...ownerInPreview(olds) };
     }
     const claim = changeClaim(olds);
@@ -120,7 +120,7 @@ async function sayOutage(context: Context, news: Properties): Promise<void> {
     agent,
     edge,
     concerns: (name) => name === backend,
-    mendedBy: (_, health) => {
+    repairedBy: (_, health) => {
       const down = new Set(health.servers.flatMap(({ name, out }) => (out?.startsWith("DOWN") ? [name] : [])));
       const taking = Object.entries(servers).flatMap(([name, { state, weight }]) =>
         state === "ready" && weight > 0 && !down.has(name) ? [name] : [],

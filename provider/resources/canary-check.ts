@@ -6,7 +6,7 @@ import { meterFailures } from "./metered";
 import { asDraft, leadsToUnknown } from "./partly-known";
 import type { PoolInputs } from "./pool-inputs";
 
-/** What is wrong with a candidate's release and processes beside those of its pool, so far as they are known. */
+/** Problems of a candidate's release and processes beside those of its pool, as far as they are known. */
 export function candidateFailures({ canary, ...pool }: Properties, secrets: SecretNames): Failure[] {
   if (typeof canary !== "object" || canary === null || isUnknown(canary)) return [];
   return candidateProblems(asDraft(pool), asDraft(canary), secrets)
@@ -14,7 +14,7 @@ export function candidateFailures({ canary, ...pool }: Properties, secrets: Secr
     .map(({ path, message }) => ({ property: renderPath(["canary", ...path]), reason: message }));
 }
 
-/** What speaks against the gates of a candidate's stages. */
+/** Problems of the gates of a candidate's stages. */
 export async function canaryGateFailures({ agent, edge, canary }: PoolInputs, context: Context): Promise<Failure[]> {
   if (canary === undefined) return [];
   const failures = [

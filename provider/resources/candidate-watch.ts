@@ -3,8 +3,8 @@ import type { PoolObservation } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import type { RunGates } from "./stage-gates";
 
-/** Between two looks at the candidate's processes, in milliseconds. */
-const LOOK_MS = 1000;
+/** Pause between two checks of the candidate's processes, in milliseconds. */
+const CHECK_MS = 1000;
 
 /**
  * Gates of a pool's stages, with one that every stage has: no process of the candidate ends by itself or is unhealthy. While
@@ -33,9 +33,9 @@ export function watchingProcesses(client: AgentClient, pool: string, runGates: R
 /** Looks again and again until it is told to stop; aborts what it is given where a process has ended. */
 async function watch(problem: () => Promise<string | undefined>, ended: AbortController, until: AbortSignal) {
   while (!until.aborted) {
-    await sleep(LOOK_MS, undefined, { signal: until }).catch(() => undefined);
+    await sleep(CHECK_MS, undefined, { signal: until }).catch(() => undefined);
     if (until.aborted) return;
-    // An agent that can't be asked now is one that restarts: the look at the end of the stage is what counts.
+    // An agent that can't be asked now is restarting: the check at the end of the stage is what counts.
     const found = await problem().catch(() => undefined);
     if (found !== undefined) ended.abort(new Error(found));
   }
@@ -43,7 +43,7 @@ async function watch(problem: () => Promise<string | undefined>, ended: AbortCon
 
 interface Ending {
   restarts: number;
-  /** What is wrong with it now; nothing where nothing is. */
+  /** Why it is down; undefined if it is not. */
   wrong: string | undefined;
 }
 

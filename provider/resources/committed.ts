@@ -16,10 +16,10 @@ import {
 } from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
 
-/** What an agent has committed of a resource beside what it is to have. */
+/** State of a resource that an agent has committed, beside the wanted one. */
 export interface Comparison {
   compare: () => Promise<CompareAnswer | undefined>;
-  /** The input that stands for a property of both; nothing where none does. @default the same one */
+  /** The input that stands for a property of both; undefined if none does. @default the same one */
   input?: (path: Path) => Path | undefined;
 }
 
@@ -28,7 +28,9 @@ export function comparison(agent: AgentRef, step: StepInput): Comparison {
   return { compare: () => committedOn(agent, step) };
 }
 
-/** What an agent has committed of a step's target beside what the step sets; nothing where it can't be asked. */
+/**
+ * Compares the state of a step's target that an agent has committed with the step's; undefined if it can't be asked.
+ */
 export function committedOn<T extends Compared>(
   agent: AgentRef,
   step: StepInput,

@@ -9,7 +9,7 @@ import { checkedOnHost } from "./host-check";
 import { differences, moveFailures, parseInputs, renameFailures } from "./inputs";
 import { eachWhenKnown, whenKnown } from "./known";
 import { noteMeter } from "./metered";
-import { mendedByConverging, warnOfOutages } from "./outage-warning";
+import { repairedByConverging, warnOfOutages } from "./outage-warning";
 import {
   changeClaim,
   createClaim,
@@ -20,7 +20,7 @@ import {
   removeClaim,
   stillOwns,
 } from "./ownership";
-import { sayPlan } from "./plan";
+import { logPlan } from "./plan";
 import { inTransaction } from "./transaction";
 
 interface Inputs extends EdgeSpec {
@@ -41,14 +41,14 @@ export const edgeResource: Resource = {
   },
 
   async diff(context, request) {
-    await sayOutages(context, request.news);
+    await logOutages(context, request.news);
     const entries = differences(request, { ignored: ["agent.socket"], expected: expectedLive });
     return { entries: [...entries, ...(await committedDifferences(context, request, entries, comparisons))] };
   },
 
   async create(context, { inputs }) {
     if (context.preview) {
-      await sayPlan(inputs, setStep, context, { create: true });
+      await logPlan(inputs, setStep, context, { create: true });
       return { outputs: outputsOf(inputs) };
     }
     const claim = createClaim();
@@ -67,7 +67,7 @@ export const edgeResource: Resource = {
 
   async update(context, { olds, news }) {
     if (context.preview) {
-      await sayPlan(news, setStep, context);
+      await logPlan(news, setStep, context);
       return { ...outputsOf(news), ...ownerInPreview(olds) };
     }
     const claim = changeClaim(olds);
@@ -104,16 +104,16 @@ export const edgeResource: Resource = {
 };
 
 /** Warns of requests that a frontend leads to a backend which can't take them. */
-async function sayOutages(context: Context, news: Properties): Promise<void> {
+async function logOutages(context: Context, news: Properties): Promise<void> {
   if (containsUnknown(news)) return;
   const { agent, name: edge, frontends } = news as unknown as Inputs;
   const leads = (to: string) => Object.values(frontends).some(({ defaultBackend }) => defaultBackend === to);
   await warnOfOutages(context, {
     agent,
     edge,
-    concerns: (_, { from }) => from.some((way) => way.startsWith("frontend ")),
-    mendedBy: (backend, health) =>
-      leads(backend) ? mendedByConverging(health) : "leads the requests of its frontends elsewhere",
+    concerns: (_, { from }) => from.some((method) => method.startsWith("frontend ")),
+    repairedBy: (backend, health) =>
+      leads(backend) ? repairedByConverging(health) : "leads the requests of its frontends elsewhere",
   });
 }
 

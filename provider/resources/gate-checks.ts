@@ -8,8 +8,8 @@ import type { Context, Failure } from "../server";
 const PATIENCE_MS = 5000;
 
 /**
- * What can be known of some stages' gates before they are watched: whether the files of a parity gate can be read, and what
- * each Prometheus server thinks of its queries. What no retry will mend is a failure; a server that can't be reached from
+ * Checks gates of some stages before they are watched: whether the files of a parity gate can be read, and what each
+ * Prometheus server says of its queries. What no retry will mend is a failure; a server that can't be reached from
  * here, or has no data now, is only warned about.
  */
 export async function gateFailures(stages: readonly Stage[], { log, signal }: Context): Promise<Failure[]> {

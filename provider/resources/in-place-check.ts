@@ -6,7 +6,7 @@ import { gateFailures } from "./gate-checks";
 import { meterFailures } from "./metered";
 import type { PoolInputs } from "./pool-inputs";
 
-/** What speaks against replacing a pool in place, as far as a preview can tell: its edges, its gates and their sources. */
+/** Problems of replacing a pool in place, as far as a preview can tell: of its edges, its gates and their sources. */
 export async function inPlaceFailures(
   { serves, watch, drainDeadline }: PoolInputs,
   context: Context,

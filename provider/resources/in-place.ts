@@ -4,15 +4,15 @@ import { UnreachableError } from "../../agent/client/connection";
 import type { Duration } from "../../model/duration";
 import { formatMilliseconds, milliseconds } from "../../model/duration";
 import type { Gate } from "../../model/gate";
+import { restoreMs } from "../../model/in-place";
 import type { Claim } from "../../model/ownership";
-import { putBackMs } from "../../model/serving";
 import type { StepInput, Target } from "../../model/transaction";
-import type { Tell } from "../evidence/teller";
-import { watchAndTell } from "../evidence/told-gates";
+import type { SendNote } from "../evidence/note-sender";
+import { watchAndRecord } from "../evidence/recorded-gates";
 import type { GateContext } from "../gates";
 import type { Context } from "../server";
+import { assertAccepted } from "./all-agents";
 import { placeArtifact } from "./artifact";
-import { agreed } from "./on-all";
 import type { PoolInputs, Serves } from "./pool-inputs";
 import { inTransactions, type OpenPart, type Part } from "./transaction";
 
@@ -25,7 +25,7 @@ const DEFAULT_ENABLE: Duration = "1 minute";
 
 export type StartStep = StepInput & { verb: "pool.start" };
 
-interface PlacePart extends Part {
+interface InPlacePart extends Part {
   target: Target;
   /** The edge that leads to the host; nothing for the host itself. */
   edge?: string;
@@ -49,22 +49,27 @@ export async function replaceInPlace(
   const edges = serves.edges.map(({ agent: { socket }, edge }) => ({ client: new AgentClient(socket), edge }));
   try {
     const [{ how }, before] = await Promise.all([host.plan(start), host.pool(name)]);
-    const own: PlacePart = { client: host, target: `pool/${name}`, claim };
+    const own: InPlacePart = { client: host, target: `pool/${name}`, claim };
     if (how !== "restart") {
       await inTransactions([own], context, ([part]) => (part as OpenPart).run(start).then(() => undefined));
       return;
     }
-    const leading = edges.map(
-      ({ client, edge }): PlacePart => ({ client, edge, target: `backend/${edge}/${serves.backend}`, passing: true }),
+    const edgeParts = edges.map(
+      ({ client, edge }): InPlacePart => ({
+        client,
+        edge,
+        target: `backend/${edge}/${serves.backend}`,
+        temporary: true,
+      }),
     );
     const replacement = new Replacement(inputs, serves, start, context, before === undefined);
-    await replacement.run([{ ...own, leaseMs: HOST_LEASE_MS }, ...leading]);
+    await replacement.run([{ ...own, leaseMs: HOST_LEASE_MS }, ...edgeParts]);
   } finally {
     for (const client of [host, ...edges.map((edge) => edge.client)]) client.close();
   }
 }
 
-/** Between two looks at whether a host is back, in milliseconds. */
+/** Pause between two checks whether a host is back, in milliseconds. */
 const BACK_POLL_MS = 250;
 
 /** Time that a host needs, once no edge uses it any more, to put back what ran: its longer lease, the stop, and a start. */
@@ -86,44 +91,48 @@ class Replacement {
     private readonly isFirst: boolean,
   ) {}
 
-  run(parts: PlacePart[]): Promise<void> {
-    return inTransactions(parts, this.context, (open, signal, tell) => this.replace(open, signal, tell), {
-      undoDeadlineMs: putBackMs(this.inputs),
-      retreat: async ([, ...edges]) => {
+  run(parts: InPlacePart[]): Promise<void> {
+    return inTransactions(parts, this.context, (open, signal, sendNote) => this.replace(open, signal, sendNote), {
+      undoDeadlineMs: restoreMs(this.inputs),
+      beforeUndo: async ([, ...edges]) => {
         if (this.touched) await this.drain(edges);
       },
       restored: async () => {
-        if (this.touched) await this.untilBack((parts[0] as PlacePart).client);
+        if (this.touched) await this.untilBack((parts[0] as InPlacePart).client);
       },
     });
   }
 
-  private async replace([host, ...edges]: OpenPart<PlacePart>[], signal: AbortSignal, tell: Tell): Promise<void> {
+  private async replace(
+    [host, ...edges]: OpenPart<InPlacePart>[],
+    signal: AbortSignal,
+    sendNote: SendNote,
+  ): Promise<void> {
     const { watch, release, name } = this.inputs;
     const { before = [], gates = [], window = "0 seconds" } = watch ?? {};
-    await agreed(edges, (part) => this.drainStep(part));
+    await assertAccepted(edges, (part) => this.drainStep(part));
     if (!this.isFirst) await this.assertMetered(edges, gates);
-    await this.watch({ gates: before, window: "0 seconds", title: `before ${release.id}` }, edges, signal, tell);
+    await this.watch({ gates: before, window: "0 seconds", title: `before ${release.id}` }, edges, signal, sendNote);
     // Before the traffic leaves, so that the host is without it no longer than it must be.
-    await placeArtifact((host as PlacePart).client, this.inputs, { log: this.context.log, signal });
-    await agreed([host as PlacePart], () => this.start);
+    await placeArtifact((host as InPlacePart).client, this.inputs, { log: this.context.log, signal });
+    await assertAccepted([host as InPlacePart], () => this.start);
     this.touched = true;
     await this.drain(edges);
     await (host as OpenPart).run(this.start);
     await Promise.all(edges.map(({ run, edge }) => run(this.enableStep(edge))));
     this.context.log.progress(`release ${release.id} of ${name} takes requests`);
-    // Where nothing ran before there is nothing to go back to, and nobody asks for it yet.
+    // A first release has nothing to go back to, and no traffic yet.
     if (this.isFirst) return;
     const title = `release ${release.id}`;
-    tell({ kind: "stage", at: Date.now(), stage: title, windowMs: milliseconds(window) });
-    await this.watch({ gates, window, title }, edges, signal, tell);
+    sendNote({ kind: "stage", at: Date.now(), stage: title, windowMs: milliseconds(window) });
+    await this.watch({ gates, window, title }, edges, signal, sendNote);
   }
 
   /** Waits until what ran before runs again, so that the edges lead traffic there no sooner; but not for ever. */
   private async untilBack(host: AgentClient): Promise<void> {
     const { name } = this.inputs;
     const { log } = this.context;
-    const giveUpAt = performance.now() + putBackMs(this.inputs);
+    const giveUpAt = performance.now() + restoreMs(this.inputs);
     let why = "";
     do {
       try {
@@ -142,11 +151,11 @@ class Replacement {
     log.warn(`pool ${name} is put back, but ${why}: the edges lead traffic there as soon as it answers their checks`);
   }
 
-  private async drain(edges: OpenPart<PlacePart>[]): Promise<void> {
+  private async drain(edges: OpenPart<InPlacePart>[]): Promise<void> {
     await Promise.all(edges.map((part) => part.run(this.drainStep(part))));
   }
 
-  private drainStep({ edge = "" }: Pick<PlacePart, "edge">): StepInput {
+  private drainStep({ edge = "" }: Pick<InPlacePart, "edge">): StepInput {
     const { backend, server } = this.serves;
     return {
       verb: "server.drain",
@@ -166,7 +175,7 @@ class Replacement {
   }
 
   /** A gate whose meter is off would be found out once traffic has moved; that is told before. */
-  private async assertMetered(edges: OpenPart<PlacePart>[], gates: readonly Gate[]): Promise<void> {
+  private async assertMetered(edges: OpenPart<InPlacePart>[], gates: readonly Gate[]): Promise<void> {
     if (!gates.some((gate) => gate.kind === "sli" && gate.source !== "prometheus")) return;
     const now = Date.now();
     await Promise.all(edges.map(({ client, edge = "" }) => client.sli({ edge, from: now - 1, to: now })));
@@ -174,9 +183,9 @@ class Replacement {
 
   private async watch(
     { gates, window, title }: { gates: readonly Gate[]; window: Duration; title: string },
-    edges: OpenPart<PlacePart>[],
+    edges: OpenPart<InPlacePart>[],
     signal: AbortSignal,
-    tell: Tell,
+    sendNote: SendNote,
   ): Promise<void> {
     const windowMs = milliseconds(window);
     if (gates.length === 0 && windowMs === 0) return;
@@ -191,7 +200,7 @@ class Replacement {
       progress: (message) => log.progress(message),
     };
     try {
-      await watchAndTell(gates, context, { stage: title, tell });
+      await watchAndRecord(gates, context, { stage: title, sendNote });
     } catch (error) {
       signal.throwIfAborted();
       const when = windowMs === 0 ? title : `${title} in its window of ${formatMilliseconds(windowMs)}`;

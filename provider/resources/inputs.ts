@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { explain } from "../../model/explain";
+import { issueMessage } from "../../model/messages";
 import {
   containsUnknown,
   type DiffEntry,
@@ -41,7 +41,7 @@ export function parseInputs(news: Properties, { own, spec }: Parts): ParsedInput
   const rest = Object.fromEntries(Object.entries(given).filter(([key]) => own[key] === undefined));
   const known = !containsUnknown(given);
   const parse = <T extends z.ZodType>(schema: T, value: unknown) =>
-    (known ? schema : partlyKnown(schema)).safeParse(value, { error: explain });
+    (known ? schema : partlyKnown(schema)).safeParse(value, { error: issueMessage });
   const failures: Failure[] = [];
   const values: Properties = {};
   for (const [key, schema] of Object.entries(own)) {
@@ -122,8 +122,8 @@ export function renameFailures(olds: object | undefined, news: Properties): Fail
 }
 
 /**
- * What runs on one host, or on one edge, can't go to another one while it serves: the new one can't start beside it under its
- * name before the old one has stopped.
+ * A resource of one host, or of one edge, can't move to another while it serves: the new one can't start beside it
+ * under its name before the old one has stopped.
  *
  * @param keys properties that say where it is: `edge`, `agent.directory`
  */

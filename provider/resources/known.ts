@@ -24,7 +24,7 @@ export function watchReads<T>(value: T): Watched<T> {
   return { value: watch(value), touched: () => touched };
 }
 
-/** What a pure function makes of inputs; `UNKNOWN` where that depends on something which is not known. */
+/** Computes a pure function of inputs; `UNKNOWN` if it reads something that is not known. */
 export function whenKnown<I, T>(inputs: I, compute: (inputs: I) => T): T | Unknown {
   if (!containsUnknown(inputs)) return compute(inputs);
   const { value, touched } = watchReads(inputs);

@@ -2,7 +2,7 @@ import type { AgentClient } from "../../agent/client/client";
 import { AgentError, UnreachableError } from "../../agent/client/connection";
 import type { Gate } from "../../model/gate";
 import { isMetered, nameOf } from "../../model/gate";
-import type { Stage, Walk } from "../../model/stages";
+import type { Rollout, Stage } from "../../model/stages";
 import type { Failure, Unknown } from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
 
@@ -33,13 +33,13 @@ export async function meterFailures(
   return off.length === 0 ? [] : needing.map((property) => ({ property, reason: remedy(off) }));
 }
 
-/** Says which edges of a walk lack the meter that a gate on the way judges by. */
+/** Says which edges of a rollout lack the meter that one of its gates judges by. */
 export async function unmeteredProblem(
   client: AgentClient,
   edges: readonly string[],
-  { legs }: Pick<Walk, "legs">,
+  { steps }: Pick<Rollout, "steps">,
 ): Promise<string | undefined> {
-  const gate = legs.flatMap(({ stage }) => stage.gates).find(needsMeter);
+  const gate = steps.flatMap(({ stage }) => stage.gates).find(needsMeter);
   if (gate === undefined) return undefined;
   const off = await withoutMeter(client, edges);
   return off.length === 0 ? undefined : `gate ${nameOf(gate)} ${remedy(off)}`;
@@ -63,7 +63,7 @@ async function withoutMeter(
   return edges.filter((_, index) => metered[index] === false);
 }
 
-/** Whether an edge of an agent is metered; nothing where the agent can't be asked, or has no such edge (yet). */
+/** Whether an edge of an agent is metered; undefined if the agent can't be asked, or has no such edge (yet). */
 async function hasMeter(client: AgentClient, edge: string): Promise<boolean | undefined> {
   const now = Date.now();
   try {

@@ -7,7 +7,7 @@ import { CommandError, runCommand } from "./run-command";
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 60_000;
 
-/** What databases say when a lock could not be had in time, or two transactions waited for each other. */
+/** Messages of databases about a lock that could not be had in time, or about a deadlock. */
 const LOCKED =
   /lock timeout|55P03|could not obtain lock|deadlock detected|40P01|Lock wait timeout exceeded|database is locked|SQLITE_BUSY/i;
 

@@ -46,7 +46,7 @@ interface Inputs extends MigrationsSpec {
 }
 
 interface State extends Inputs {
-  /** What pools take, so that their releases come after the migrations. */
+  /** Connection for pools, so that their releases come after the migrations. */
   connection: DatabaseConnection;
   /** The last time that migrations were applied. */
   last?: { migrations: string[]; at: string; attempts: number };
@@ -104,7 +104,7 @@ export const migrationsResource: Resource = {
   },
 
   async delete() {
-    // What is applied stays applied: the database is not this resource's to change back.
+    // Applied migrations stay applied: the database is not this resource's to change back.
   },
 };
 
@@ -116,7 +116,7 @@ function idsOf(migrations: readonly Migration[], state: Migration["state"]): str
   return migrations.filter((one) => one.state === state).map(({ id }) => id);
 }
 
-/** What speaks against the folder and what is said of its files. */
+/** Problems of the folder and of the declarations about its files. */
 function folderFailures(spec: Inputs, migrations: readonly Migration[], recorded: readonly Migration[]): Failure[] {
   const ids = migrations.map(({ id }) => id);
   const named = (property: string, given: string | undefined): Failure[] =>
@@ -160,7 +160,7 @@ async function standing(
   }));
 }
 
-/** What the checker finds in the pending files, after all of those that are applied. */
+/** Findings of the checker in the pending files, after all applied ones. */
 async function judge(
   spec: Inputs,
   texts: readonly MigrationText[],

@@ -3,21 +3,21 @@ import { AgentError } from "../../agent/client/connection";
 import { UNGUARDED } from "../../model/agent";
 import { type BackendHealth, isOut, outageText } from "../../model/backend-health";
 import type { Context } from "../server";
-import { lookAtEdge } from "./agent-look";
 import { type AgentRef, withAgent } from "./agent-ref";
+import { observeEdge } from "./shared-status";
 
 interface Subject {
   agent: AgentRef;
   edge: string;
   /** Whether a backend concerns the resource. */
   concerns: (backend: string, health: BackendHealth) => boolean;
-  /** How the declared inputs end an outage, such as `leads its requests elsewhere`; nothing where they do not. */
-  mendedBy: (backend: string, health: BackendHealth) => string | undefined;
+  /** How the declared inputs end an outage, such as `leads its requests elsewhere`; undefined if they do not. */
+  repairedBy: (backend: string, health: BackendHealth) => string | undefined;
 }
 
 /** Warns where requests are answered with 503 now, and says whether the update ends that. Silent where the agent can't be asked. */
-export async function warnOfOutages(context: Context, { agent, edge, concerns, mendedBy }: Subject): Promise<void> {
-  const answer = await withAgent(agent, (client) => lookAtEdge(client, edge)).catch((error: unknown) => {
+export async function warnOfOutages(context: Context, { agent, edge, concerns, repairedBy }: Subject): Promise<void> {
+  const answer = await withAgent(agent, (client) => observeEdge(client, edge)).catch((error: unknown) => {
     // It has been told why by the read of before.
     if (error instanceof AgentError) return undefined;
     throw error;
@@ -26,7 +26,7 @@ export async function warnOfOutages(context: Context, { agent, edge, concerns, m
   for (const [backend, health] of Object.entries(answer.backends ?? {})) {
     if (!isOut(health) || !concerns(backend, health)) continue;
     warn(context, `edge ${edge}: ${outageText(backend, health)}`, {
-      mended: mendedBy(backend, health),
+      mended: repairedBy(backend, health),
       remedy: remedyOf(health),
     });
   }
@@ -41,18 +41,18 @@ export function warnOfAgent(context: Context, { directory, notes, guarded }: Abo
 }
 
 interface Ways {
-  /** How the update ends it; nothing where it does not. */
+  /** How the update ends it; undefined if it does not. */
   mended: string | undefined;
   /** Given where the update does not end it. */
   remedy?: string;
 }
 
-function warn({ log, type }: Context, now: string, { mended, remedy }: Ways): void {
+function warn({ log, type }: Context, now: string, { mended: repaired, remedy }: Ways): void {
   const kind = (type.split(":").at(-1) ?? "").toLowerCase();
   log.warn(
-    mended === undefined
+    repaired === undefined
       ? `${now}. The update of this ${kind} does not mend that: ${remedy}`
-      : `${now}. The update of this ${kind} mends that: it ${mended}`,
+      : `${now}. The update of this ${kind} mends that: it ${repaired}`,
   );
 }
 
@@ -64,6 +64,6 @@ function remedyOf({ declared, servers }: BackendHealth): string {
 }
 
 /** How bringing HAProxy to what is declared ends an outage. */
-export function mendedByConverging({ mendable }: BackendHealth): string | undefined {
+export function repairedByConverging({ mendable }: BackendHealth): string | undefined {
   return mendable ? "puts right in HAProxy what was changed by hand" : undefined;
 }

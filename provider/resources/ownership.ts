@@ -3,7 +3,7 @@ import type { PlanAnswer } from "../../agent/api";
 import { type Claim, claimProblem, type Ownership, owns } from "../../model/ownership";
 import type { Context } from "../server";
 
-/** What a resource's outputs say of its ownership: the inputs that Check computes have its URN alone. */
+/** Ownership in a resource's outputs: the inputs that Check computes have its URN alone. */
 export interface Declared {
   declaredBy?: Ownership;
 }
@@ -31,7 +31,7 @@ export function tokenOf(state: object): string | undefined {
   return (state as Declared).declaredBy?.token;
 }
 
-/** What the outputs of a resource keep of its claim. */
+/** Claim as a resource's outputs keep it. */
 export function ownerAfter({ urn }: Context, { token }: Pick<Claim, "token">): Required<Declared> {
   return { declaredBy: { urn, token } };
 }
@@ -42,7 +42,7 @@ export function ownerInPreview(state: object): Declared {
   return declaredBy === undefined ? {} : { declaredBy };
 }
 
-/** What is recorded of an observed target's owner. */
+/** Owner of an observed target, as it is recorded. */
 export function ownerSeen({ owner }: { owner?: Ownership | undefined }, state: object): Declared {
   return owner === undefined ? {} : { declaredBy: { urn: owner.urn, token: tokenOf(state) } };
 }
@@ -70,7 +70,7 @@ export function assertClaim(
 }
 
 /** Says in a preview that an update takes a target over, and what that means for what runs. */
-export function sayTaken(
+export function logTakenOver(
   { taken }: Pick<PlanAnswer, "taken">,
   { what, create }: { what: string; create: boolean },
   { urn, log }: Context,

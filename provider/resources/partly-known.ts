@@ -71,8 +71,8 @@ function chooser(union: z.core.$ZodType): Run {
   const { discriminator } = def as { discriminator?: string };
   return (payload, context) => {
     const { value } = payload;
-    const told = discriminator !== undefined && !isUnknown(getAt(value, [discriminator]));
-    if (told || !containsUnknown(value)) return run(payload, context);
+    const isKnown = discriminator !== undefined && !isUnknown(getAt(value, [discriminator]));
+    if (isKnown || !containsUnknown(value)) return run(payload, context);
     const fitting = def.options.flatMap((option) => {
       const result = option._zod.run({ value, issues: [] }, context);
       return result instanceof Promise || result.issues.length > 0 ? [] : [result.value];
@@ -117,7 +117,7 @@ function cautious(check: z.core.$ZodCheck<never>): z.core.$ZodCheck<never> {
 type Payload = z.core.ParsePayload;
 type Judge = (payload: Payload) => z.core.util.MaybeAsync<void>;
 
-/** What is found before anything unknown is looked at. */
+/** Issues that are found before anything unknown is read. */
 function judgeUntilUnknown({ value, issues }: Payload, judge: Judge): z.core.$ZodRawIssue[] {
   const watched = watchReads(value);
   const found = [...issues];
@@ -130,7 +130,9 @@ function judgeUntilUnknown({ value, issues }: Payload, judge: Judge): z.core.$Zo
   return found.slice(issues.length);
 }
 
-/** What is found of a value in which something of no type stands for whatever is unknown; but nothing about that itself. */
+/**
+ * Issues of a value whose unknown parts are replaced by a placeholder of no type; none about the placeholder itself.
+ */
 function judgeDraft({ value, issues }: Payload, judge: Judge): z.core.$ZodRawIssue[] {
   const draft = asDraft(value);
   const found = [...issues];

@@ -3,7 +3,7 @@ import { type StepInput, targetOf, titleOf } from "../../model/transaction";
 import { type Context, type Properties, renderPath, unknownPaths } from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
 import { declaredKeys } from "./inputs";
-import { sayTaken } from "./ownership";
+import { logTakenOver } from "./ownership";
 
 const HOW = {
   nothing: "HAProxy already has it so",
@@ -24,24 +24,24 @@ export function unknownNames(inputs: Properties): string {
 }
 
 /** Says in a preview that it can't tell how an update goes, and why. */
-export function sayUnknown(inputs: Properties, { log }: Pick<Context, "log">): void {
+export function logUnknown(inputs: Properties, { log }: Pick<Context, "log">): void {
   log.info(`how this reaches HAProxy can't be told before the update, which first knows ${unknownNames(inputs)}`);
 }
 
 /** Says in a preview how a change will reach HAProxy. Silent where the agent does not run yet. */
-export async function sayPlan(
+export async function logPlan(
   inputs: Properties,
   toStep: (inputs: Properties) => StepInput,
   context: Context,
   { create = false }: { create?: boolean } = {},
 ): Promise<void> {
   const { log } = context;
-  if (unknownNames(inputs) !== "") return sayUnknown(inputs, context);
+  if (unknownNames(inputs) !== "") return logUnknown(inputs, context);
   try {
     const step = toStep(inputs);
     const answer = await withAgent(inputs.agent as AgentRef, (client) => client.plan(step));
     const { how, reasons, needs = [], takeover = [] } = answer;
-    sayTaken(answer, { what: titleOf(targetOf(step)), create }, context);
+    logTakenOver(answer, { what: titleOf(targetOf(step)), create }, context);
     log.info([HOW[how], ...[...reasons, ...takeover].map((reason) => `  ${reason}`)].join("\n"));
     for (const need of needs) log.warn(`${need}; the update is refused where it has not made that by then`);
   } catch (error) {

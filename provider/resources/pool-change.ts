@@ -9,7 +9,7 @@ import { whenKnown } from "./known";
 import type { PoolInputs } from "./pool-inputs";
 
 /**
- * What an update changes of a pool, as policies are told: of what its agent has committed, since a Check is not told what is
+ * The change of a pool for policies, compared with what its agent has committed, since a Check is not told what is
  * recorded where a resource is replaced or gets another URN; of what is recorded, where the agent can't be asked.
  */
 export async function changeOf(

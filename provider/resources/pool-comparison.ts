@@ -5,7 +5,7 @@ import { type Comparison, committedOn } from "./committed";
 import type { StartStep } from "./in-place";
 import type { PoolInputs } from "./pool-inputs";
 
-/** What a pool's agent has committed beside what is declared. */
+/** Compares the committed state of a pool with its declaration. */
 export function poolComparison({ agent, canary }: PoolInputs, step: StartStep): Comparison {
   return {
     compare: async () => {
@@ -16,7 +16,7 @@ export function poolComparison({ agent, canary }: PoolInputs, step: StartStep): 
   };
 }
 
-/** Where only one side has a candidate, what is live shows that. */
+/** If only one side has a candidate, the live state shows that. */
 function withCandidate(
   { committed, wanted }: CompareAnswer<ComparedPool>,
   declared: PoolInputs["canary"],

@@ -1,16 +1,16 @@
 import { z } from "zod";
 import type { PoolChange } from "../../model/change";
 import { poolDeclarations } from "../../model/declared";
+import { type InPlaceWatch, inPlaceServer, inPlaceWatch, MAX_EDGES } from "../../model/in-place";
 import type { PoolLive } from "../../model/live";
 import { absolutePath, name } from "../../model/names";
 import type { PoolSpec } from "../../model/pool";
 import { checkedCanary, type PoolCanary } from "../../model/pool-share";
-import { MAX_EDGES, serving, type Watched, watched } from "../../model/serving";
 import { type Failure, isUnknown, type Properties } from "../server";
 import { type AgentRef, agentRef } from "./agent-ref";
 
 /** The edges that lead to a pool which is replaced in place. */
-const serves = serving.extend({
+const serves = inPlaceServer.extend({
   edges: z
     .array(z.strictObject({ agent: agentRef, edge: name }))
     .min(1)
@@ -26,10 +26,10 @@ export interface PoolInputs extends PoolSpec {
   artifact?: string;
   /** In place only. */
   serves?: Serves;
-  watch?: Watched;
+  watch?: InPlaceWatch;
   /** Side by side only. */
   canary?: PoolCanary;
-  /** What changes, for policies: they see new inputs only. */
+  /** The change, for policies: they see new inputs only. */
   change: PoolChange;
   /** Environment variables by process whose values are secret, for policies: they can't tell. */
   secretNames?: Record<string, string[]>;
@@ -44,28 +44,28 @@ export const poolOwn = {
   name,
   artifact: absolutePath.optional(),
   serves: serves.optional(),
-  watch: watched.optional(),
+  watch: inPlaceWatch.optional(),
   canary: checkedCanary.optional(),
   ...poolDeclarations,
 };
 
-/** What a pool says of its strategy beside its spec. */
+/** Problems of a pool's strategy beside its spec. */
 export function strategyFailures({ strategy, serves: edges, watch, canary }: Properties): Failure[] {
   if (isUnknown(strategy)) return [];
   if (strategy === "in-place") {
-    const tried =
+    const declared =
       canary === undefined
         ? []
         : [{ property: "canary", reason: 'goes with strategy: "side-by-side": use watch, or a Route over two pools' }];
     return edges === undefined
       ? [
-          ...tried,
+          ...declared,
           {
             property: "serves",
             reason: "is missing: name the edges, the backend and the server by which they know this pool",
           },
         ]
-      : tried;
+      : declared;
   }
   return Object.entries({ serves: edges, watch }).flatMap(([property, value]) =>
     value === undefined

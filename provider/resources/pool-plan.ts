@@ -2,39 +2,39 @@ import type { PlanAnswer, PoolObservation } from "../../agent/api";
 import type { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
 import { beforeChange } from "../../model/change";
-import { canaryPlan, downLines, promotionPlan } from "../../model/promotion-plan";
-import { inPlacePlan } from "../../model/serving";
-import { soakWarning, walkProblem } from "../../model/stages";
+import { inPlacePlan } from "../../model/in-place";
+import { candidatePlan, downLines, promotionPlan } from "../../model/promotion-plan";
+import { rolloutProblem, soakWarning } from "../../model/stages";
 import { type Context, containsUnknown, getAt, isUnknown, type Properties } from "../server";
 import { withAgent } from "./agent-ref";
 import type { StartStep } from "./in-place";
 import { whenKnown } from "./known";
-import { sayTaken } from "./ownership";
+import { logTakenOver } from "./ownership";
 import { unknownNames } from "./plan";
 import type { PoolInputs } from "./pool-inputs";
-import { look, walkOf } from "./pool-walk";
+import { readPool, rolloutOf } from "./pool-rollout";
 
 /**
  * Says in a preview what the update of a pool will do; where parts of it are not known, as far as the rest tells.
  *
  * @param toStep makes the step that will start what is declared
  */
-export async function sayPoolPlan(
+export async function logPoolPlan(
   before: Properties | undefined,
   after: Properties,
   toStep: (inputs: Properties) => StartStep,
   context: Context,
 ): Promise<void> {
   const unknown = unknownNames(after);
-  if (unknown !== "") return sayKnownPlan(before, after, unknown, context);
+  if (unknown !== "") return logKnownPlan(before, after, unknown, context);
   const pool = after as unknown as PoolInputs;
   const old = before && beforeChange(before as unknown as PoolInputs, pool);
   const start = toStep(after);
   const answer = await asked(pool, (client) => client.plan(start));
   const running = old === undefined ? await asked(pool, (client) => client.pool(pool.name)) : undefined;
-  if (answer !== undefined) sayTaken(answer, { what: `pool ${pool.name}`, create: false }, context);
+  if (answer !== undefined) logTakenOver(answer, { what: `pool ${pool.name}`, create: false }, context);
   context.log.info([...planOf(old, pool, answer, running), ...(answer?.takeover ?? [])].join("\n  "));
-  if (pool.canary !== undefined || old?.canary !== undefined) await sayWalk(pool, start, context);
+  if (pool.canary !== undefined || old?.canary !== undefined) await logRollout(pool, start, context);
 }
 
 /** @param running the pool where it runs, although nothing is recorded of it */
@@ -57,7 +57,7 @@ function planOf(
   return running === undefined ? promotionPlan(old, pool, answer?.down) : takingOver(running, pool);
 }
 
-/** What the create of a pool does that runs already, as by `--replace` or after its record was deleted. */
+/** Describes the create of a pool that runs already, as by `--replace` or after its record was deleted. */
 function takingOver({ live: { release } }: PoolObservation, pool: PoolInputs): string[] {
   const title = `takes pool ${pool.name} over as it runs, with release ${release}: only what is declared otherwise changes; to restart its processes, use sluice restart ${pool.name}`;
   const other = release === pool.release.id ? [] : promotionPlan({ ...pool, release: { id: release, path: "" } }, pool);
@@ -65,7 +65,7 @@ function takingOver({ live: { release } }: PoolObservation, pool: PoolInputs): s
 }
 
 /** Says what is known of a plan: its agent can't be asked, since a step is taken or judged as a whole. */
-function sayKnownPlan(before: Properties | undefined, after: Properties, unknown: string, { log }: Context): void {
+function logKnownPlan(before: Properties | undefined, after: Properties, unknown: string, { log }: Context): void {
   const [old, pool] = [before as unknown as PoolInputs | undefined, after as unknown as PoolInputs];
   const plan =
     old === undefined ? whenKnown(pool, (known) => planOf(undefined, known)) : planOf(old, assumed(old, pool));
@@ -90,21 +90,29 @@ function assume(before: unknown, after: unknown): unknown {
   return Object.fromEntries(Object.entries(after).map(([key, item]) => [key, assume(getAt(before, [key]), item)]));
 }
 
-/** Says which stages a candidate walks through, from where it is now. */
-async function sayWalk(pool: PoolInputs, start: StartStep, { log }: Context): Promise<void> {
+/** Logs the stages that a candidate goes through from its current position. */
+async function logRollout(pool: PoolInputs, start: StartStep, { log }: Context): Promise<void> {
   const { name, canary, change } = pool;
-  const now = await asked(pool, (client) => look(client, name, canary, start));
-  const { before, fate, walk } = now ?? { before: undefined, fate: undefined, walk: walkOf(undefined, canary) };
-  const problem = walkProblem(walk);
+  const now = await asked(pool, (client) => readPool(client, name, canary, start));
+  const { before, outcome, rollout } = now ?? {
+    before: undefined,
+    outcome: undefined,
+    rollout: rolloutOf(undefined, canary),
+  };
+  const problem = rolloutProblem(rollout);
   if (problem !== undefined) throw new Error(`pool ${name}: ${problem}`);
   const release = before?.canary?.release.id;
-  const lines = canaryPlan(release === undefined || fate === undefined ? undefined : { release, fate }, pool, walk);
-  if (before?.withdrawn !== undefined && walk.legs.length > 0)
+  const lines = candidatePlan(
+    release === undefined || outcome === undefined ? undefined : { release, outcome },
+    pool,
+    rollout,
+  );
+  if (before?.withdrawn !== undefined && rollout.steps.length > 0)
     lines.unshift(`${before.withdrawn.release} was withdrawn at ${before.withdrawn.at}, since ${before.withdrawn.why}`);
   if (lines.length > 0) log.info(lines.join("\n  "));
   if (now === undefined && change.candidate !== undefined && change.candidate.from !== "0%")
     log.warn(`the agent can't be asked where the candidate is: it had ${change.candidate.from} after the last update`);
-  const early = soakWarning(walk, fate === "stays" ? before?.canary?.since : undefined, Date.now());
+  const early = soakWarning(rollout, outcome === "stays" ? before?.canary?.since : undefined, Date.now());
   if (early !== undefined && now !== undefined) log.warn(early);
 }
 
@@ -113,7 +121,7 @@ function restarts(before: PoolInputs | undefined, after: PoolInputs, answer: Pla
   return answer === undefined ? before?.release.id !== after.release.id : answer.how === "restart";
 }
 
-/** What a pool's agent answers; nothing where it can't be reached. */
+/** Answer of a pool's agent; undefined if it can't be reached. */
 function asked<T>({ agent }: PoolInputs, ask: (client: AgentClient) => Promise<T>): Promise<T | undefined> {
   return withAgent(agent, ask).catch((error: unknown) => {
     if (error instanceof UnreachableError) return undefined;

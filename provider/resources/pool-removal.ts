@@ -56,7 +56,7 @@ async function leadingEdges(serves: PoolInputs["serves"], { log }: Context): Pro
     try {
       const observed = await client.backend(edge, backend);
       if (observed?.live.servers[server]?.state === "ready")
-        return [{ client, edge, target: `backend/${edge}/${backend}`, passing: true }];
+        return [{ client, edge, target: `backend/${edge}/${backend}`, temporary: true }];
     } catch (error) {
       if (!(error instanceof UnreachableError)) {
         client.close();

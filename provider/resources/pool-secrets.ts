@@ -12,7 +12,7 @@ import {
 } from "../server";
 import type { PoolInputs } from "./pool-inputs";
 
-/** Where a pool's inputs hold processes: its own, and those that its candidate has instead. */
+/** Paths of processes in a pool's inputs: its own, and those that its candidate has instead. */
 const PLACES = { pool: ["processes"], candidate: ["canary", "processes"] } as const;
 
 export interface PoolSecrets {

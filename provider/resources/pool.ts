@@ -1,9 +1,9 @@
 import { forAgent, poolDeclarations } from "../../model/declared";
+import { inPlaceWatch } from "../../model/in-place";
 import { poolParts } from "../../model/live";
 import type { Claim } from "../../model/ownership";
 import { poolSpecWith } from "../../model/pool";
 import { candidateOf, candidateShare } from "../../model/pool-share";
-import { watched } from "../../model/serving";
 import { type Context, type Failure, type Properties, type Resource, UNKNOWN } from "../server";
 import { askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
 import { withArtifact } from "./artifact";
@@ -26,10 +26,10 @@ import {
 import { changeOf } from "./pool-change";
 import { poolComparison } from "./pool-comparison";
 import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
-import { sayPoolPlan } from "./pool-plan";
+import { logPoolPlan } from "./pool-plan";
 import { removePool } from "./pool-removal";
+import { promote } from "./pool-rollout";
 import { secretFailures, secretInputs, secretNames } from "./pool-secrets";
-import { promote } from "./pool-walk";
 
 /** The processes of a release on a host, and the backends that they serve. A new release is promoted side by side, or in place. */
 export const poolResource: Resource = {
@@ -42,7 +42,7 @@ export const poolResource: Resource = {
       spec: poolSpecWith(secretNames(news, context).pool),
     });
     const inPlace = values.strategy === "in-place";
-    if (inPlace) values.watch ??= watched.parse({});
+    if (inPlace) values.watch ??= inPlaceWatch.parse({});
     const secrets = secretNames(values, context);
     failures.push(
       ...artifactFailures,
@@ -74,7 +74,7 @@ export const poolResource: Resource = {
 
   async diff(context, request) {
     const entries = differences(request, {
-      // Where an artifact lies on who deploys says nothing: its digest is part of the release's path.
+      // The artifact's path on the deploying machine says nothing: its digest is part of the release's path.
       ignored: ["agent.socket", "artifact", "canary.artifact", ...Object.keys(poolDeclarations)],
       expected: expectedLive,
     });
@@ -87,7 +87,7 @@ export const poolResource: Resource = {
   async create(context, { inputs }) {
     const id = String(inputs.name);
     if (context.preview) {
-      await sayPoolPlan(undefined, inputs, (given) => startStep(given, context), context);
+      await logPoolPlan(undefined, inputs, (given) => startStep(given, context), context);
       return { id, outputs: outputsOf(inputs) };
     }
     const claim = createClaim();
@@ -106,7 +106,7 @@ export const poolResource: Resource = {
 
   async update(context, { olds, oldInputs, news }) {
     if (context.preview) {
-      await sayPoolPlan(oldInputs, news, (given) => startStep(given, context), context);
+      await logPoolPlan(oldInputs, news, (given) => startStep(given, context), context);
       return { ...outputsOf(news), ...ownerInPreview(olds) };
     }
     const claim = changeClaim(olds);
@@ -136,7 +136,7 @@ export const poolResource: Resource = {
   },
 };
 
-/** What the host has against a release, but that it is not there yet where the update brings it. */
+/** The host's objections to a release, except that it is missing if the update brings it. */
 async function hostFailures(
   { agent, artifact, canary }: PoolInputs,
   start: StartStep,
@@ -184,12 +184,12 @@ function startStep(inputs: Properties, context: Context): StartStep {
     ...declared
   } = inputs as unknown as PoolInputs & Declared;
   const secrets = secretNames(inputs, context);
-  const tried = candidateShare(canary) > 0 ? candidateOf({ ...declared, canary }) : undefined;
+  const candidate = candidateShare(canary) > 0 ? candidateOf({ ...declared, canary }) : undefined;
   return {
     verb: "pool.start",
     pool,
     spec: forAgent(declared, poolDeclarations),
     secrets: secrets.pool,
-    ...(tried === undefined ? {} : { canary: { ...tried, secrets: secrets.candidate } }),
+    ...(candidate === undefined ? {} : { canary: { ...candidate, secrets: secrets.candidate } }),
   };
 }

@@ -8,7 +8,7 @@ import { whenKnown } from "./known";
 
 type Route = DeclaredRoute & { change?: RouteChange };
 
-/** What an update changes of a route, as policies are told, likewise: of its agents, the one with the least for the candidate. */
+/** The change of a route for policies, likewise: of its agents, the one with the least for the candidate. */
 export async function changeOf(
   olds: Route | undefined,
   after: Route,
@@ -20,5 +20,5 @@ export async function changeOf(
   if (now === undefined) return whenKnown({ before: olds, after }, ({ before, after }) => routeChange(before, after));
   const { stable, candidate, mirror, split, stage = "" } = now;
   const place = { split, stage: now.stage };
-  return routeChange({ stable, candidate, mirror, stages: [], stage, place, change: olds?.change }, after);
+  return routeChange({ stable, candidate, mirror, stages: [], stage, position: place, change: olds?.change }, after);
 }

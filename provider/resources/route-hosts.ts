@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { AgentClient } from "../../agent/client/client";
 import { type DeclaredRoute, declaredRoute, routeAt } from "../../model/route";
-import type { Place } from "../../model/stages";
+import type { StagePosition } from "../../model/stages";
 import { type AgentRef, agentRef } from "./agent-ref";
 
 /** Edges of one agent. */
@@ -39,7 +39,7 @@ export function hostsOf({
   return [{ agent, edges }, ...others];
 }
 
-/** What each edge is called where all of them are listed: its name, with its agent where others have an edge of that name. */
+/** Name of each edge in a list of all: its own, with its agent if another host has an edge of that name. */
 export function edgeKeys(hosts: readonly RouteHost[]): { host: RouteHost; edge: string; key: string }[] {
   const all = hosts.flatMap((host) => host.edges.map((edge) => ({ host, edge })));
   return all.map(({ host, edge }) => {
@@ -49,8 +49,8 @@ export function edgeKeys(hosts: readonly RouteHost[]): { host: RouteHost; edge: 
 }
 
 /** The step that brings a route on one agent's edges to a place. */
-export function setStep(route: string, declared: DeclaredRoute, edges: string[], place: Place) {
-  return { verb: "route.set" as const, route, spec: { ...routeAt(declared, place), edges } };
+export function setStep(route: string, declared: DeclaredRoute, edges: string[], position: StagePosition) {
+  return { verb: "route.set" as const, route, spec: { ...routeAt(declared, position), edges } };
 }
 
 /** Runs work with clients of all agents, and closes them. */

@@ -8,7 +8,7 @@ import { name } from "../../model/names";
 import { type Claim, owns } from "../../model/ownership";
 import { type DeclaredRoute, declaredRoute } from "../../model/route";
 import { formatSplit, type Percent, SPLIT_PARTS } from "../../model/split";
-import { explainWalk, type Place, placeOf, soakWarning, walkProblem } from "../../model/stages";
+import { describeRollout, positionOf, rolloutProblem, type StagePosition, soakWarning } from "../../model/stages";
 import {
   type Context,
   containsUnknown,
@@ -19,13 +19,13 @@ import {
   UNKNOWN,
 } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
+import { runOnAll } from "./all-agents";
 import { type Comparison, committedDifferences, comparison } from "./committed";
 import { gateFailures } from "./gate-checks";
 import { asRecorded, differences, parseInputs, renameFailures, withLive } from "./inputs";
 import { eachWhenKnown, whenKnown } from "./known";
 import { meterFailures } from "./metered";
-import { onAll } from "./on-all";
-import { mendedByConverging, warnOfOutages } from "./outage-warning";
+import { repairedByConverging, warnOfOutages } from "./outage-warning";
 import {
   changeClaim,
   createClaim,
@@ -37,13 +37,13 @@ import {
   stillOwns,
   tokenOf,
 } from "./ownership";
-import { sayPlan, sayUnknown } from "./plan";
+import { logPlan, logUnknown } from "./plan";
 import { changeOf } from "./route-change";
 import { edgeKeys, hostsOf, otherHosts, type RouteHost, setStep, withHosts } from "./route-hosts";
-import { heldBy, replacementProblem, walkFrom } from "./route-place";
+import { replacementProblem, rolloutFrom, unchangedSince } from "./route-position";
+import { rollOutRoute } from "./route-rollout";
 import { runGates } from "./stage-gates";
 import { inTransactions } from "./transaction";
-import { walkRoute } from "./walk";
 
 interface Inputs extends DeclaredRoute {
   /** The agent of `edges`. */
@@ -51,7 +51,7 @@ interface Inputs extends DeclaredRoute {
   /** Edges of further agents. */
   others?: RouteHost[];
   name: string;
-  /** What changes, for policies: they see new inputs only. */
+  /** The change, for policies: they see new inputs only. */
   change: RouteChange;
   live: RouteLive;
 }
@@ -62,7 +62,7 @@ interface Seen {
   live: RouteLive;
 }
 
-/** Which requests go to which backend, and the stages in which they go over to another one. */
+/** Routes requests to backends, and moves them to another backend in stages. */
 export const routeResource: Resource = {
   type: "sluice:index:Route",
 
@@ -93,7 +93,7 @@ export const routeResource: Resource = {
   },
 
   async diff(context, request) {
-    await sayOutages(context, request.news);
+    await logOutages(context, request.news);
     const entries = differences(request, {
       ignored: ["agent.socket", ...Object.keys(routeDeclarations)],
       expected: (inputs) => expectedLive(inputs as unknown as Inputs),
@@ -103,7 +103,7 @@ export const routeResource: Resource = {
 
   async create(context, { inputs }) {
     if (context.preview) {
-      await sayWalk(inputs, context, { create: true });
+      await logRollout(inputs, context, { create: true });
       return { outputs: outputsOf(inputs) };
     }
     const claim = createClaim();
@@ -115,10 +115,10 @@ export const routeResource: Resource = {
     const known = state as unknown as Inputs;
     if (known.agent === undefined) return askAgent(undefined, context, undefined, async () => undefined);
     const hosts = hostsOf(known);
-    // Where one agent can't be asked, what was last seen of its edges is shown.
-    const looks = await Promise.all(hosts.map((host) => liveOn(host, id, context)));
-    const reached = looks.flatMap((seen) => (seen === undefined || seen === "unreachable" ? [] : [seen]));
-    if (!looks.includes("unreachable") && !reached.some(({ found }) => owns(found.owner, tokenOf(state)))) {
+    // For an agent that can't be asked, show the last known state of its edges.
+    const observed = await Promise.all(hosts.map((host) => liveOn(host, id, context)));
+    const reached = observed.flatMap((seen) => (seen === undefined || seen === "unreachable" ? [] : [seen]));
+    if (!observed.includes("unreachable") && !reached.some(({ found }) => owns(found.owner, tokenOf(state)))) {
       const [first] = reached;
       if (first !== undefined) stillOwns(first.found, state, { what: `route ${id}`, log: context.log });
       return undefined;
@@ -126,11 +126,11 @@ export const routeResource: Resource = {
     const all = (part: keyof RouteLive) =>
       Object.fromEntries(
         edgeKeys(hosts).map(({ host, edge, key }) => {
-          const seen = looks[hosts.indexOf(host)];
+          const seen = observed[hosts.indexOf(host)];
           return [key, seen === "unreachable" ? known.live?.[part]?.[key] : (seen?.live[part]?.[edge] ?? "none")];
         }),
       );
-    const mirrored = looks.some((seen) => (seen === "unreachable" ? known.live : seen?.live)?.mirrors !== undefined);
+    const mirrored = observed.some((seen) => (seen === "unreachable" ? known.live : seen?.live)?.mirrors !== undefined);
     const live = { splits: all("splits"), ...(mirrored && { mirrors: all("mirrors") }) };
     // An update that died between two agents' commits may have taken it over on one of them.
     const odd = reached.find(({ found }) => !owns(found.owner, tokenOf(state))) ?? reached[0];
@@ -139,7 +139,7 @@ export const routeResource: Resource = {
 
   async update(context, { olds, news }) {
     if (context.preview) {
-      await sayWalk(news, context);
+      await logRollout(news, context);
       return { ...outputsOf(news), ...ownerInPreview(olds) };
     }
     const claim = changeClaim(olds);
@@ -167,13 +167,13 @@ export const routeResource: Resource = {
         .filter((_, index) => here[index])
         .map(({ client }) => ({ client, target: `route/${id}` as const, claim }));
       if (parts.length > 0)
-        await inTransactions(parts, context, (open) => onAll(open, () => ({ verb: "route.remove", route: id })));
+        await inTransactions(parts, context, (open) => runOnAll(open, () => ({ verb: "route.remove", route: id })));
     });
   },
 };
 
 /** Warns of requests that the route leads to a backend which can't take them. */
-async function sayOutages(context: Context, news: Properties): Promise<void> {
+async function logOutages(context: Context, news: Properties): Promise<void> {
   if (containsUnknown(news)) return;
   const inputs = news as unknown as Inputs;
   const { split } = target(inputs);
@@ -184,8 +184,8 @@ async function sayOutages(context: Context, news: Properties): Promise<void> {
         agent,
         edge,
         concerns: (_, { from }) => from.includes(`route ${inputs.name}`),
-        mendedBy: (backend, health) =>
-          leads(backend) ? mendedByConverging(health) : "leads the requests of the route elsewhere",
+        repairedBy: (backend, health) =>
+          leads(backend) ? repairedByConverging(health) : "leads the requests of the route elsewhere",
       });
 }
 
@@ -222,9 +222,9 @@ function declaredOf(inputs: Properties): DeclaredRoute {
   return forAgent(declared, routeDeclarations) as DeclaredRoute;
 }
 
-/** Where the route is to be. */
-function target({ stages, stage }: Pick<DeclaredRoute, "stages" | "stage">): Place {
-  return placeOf(stages, stage) ?? { split: 0 };
+/** Position that the route should reach. */
+function target({ stages, stage }: Pick<DeclaredRoute, "stages" | "stage">): StagePosition {
+  return positionOf(stages, stage) ?? { split: 0 };
 }
 
 const liveParts: Parts<Inputs, RouteLive> = {
@@ -241,7 +241,7 @@ function expectedLive(inputs: Inputs) {
   return eachWhenKnown(inputs, liveParts);
 }
 
-/** What the agents find with the route, each with the property that names the edge. */
+/** Problems that the agents find with the route, each with the property that names the edge. */
 async function hostFailures(inputs: Inputs, olds: Inputs | undefined, urn: string): Promise<Failure[]> {
   const declared = declaredOf(inputs as unknown as Properties);
   const each = hostsOf(inputs).map(async ({ agent, edges }, index) => {
@@ -268,7 +268,7 @@ async function isOwnOn(client: AgentClient, route: string, state: object, { log 
   return found !== undefined && stillOwns(found, state, { what: `route ${route}`, log });
 }
 
-/** What an agent has of a route, and the shares on each edge; nothing where the route is not there. */
+/** An agent's route and the shares on each edge; undefined if the route is not there. */
 function liveOn({ agent }: RouteHost, route: string, context: Context) {
   return askAgent<Seen | "unreachable" | undefined>(agent, context, "unreachable", async (client) => {
     const found = await client.route(route);
@@ -287,14 +287,14 @@ function outputsOf(inputs: Properties): Properties {
   return { ...inputs, live: expectedLive(inputs as unknown as Inputs) };
 }
 
-/** Says in a preview which stages an update walks through, and how it reaches HAProxy. */
-async function sayWalk(inputs: Properties, context: Context, { create = false } = {}): Promise<void> {
+/** Logs in a preview which stages an update goes through, and how it reaches HAProxy. */
+async function logRollout(inputs: Properties, context: Context, { create = false } = {}): Promise<void> {
   const wanted = inputs as unknown as Inputs;
   const { name: route, change: recorded } = wanted;
   const declared = declaredOf(inputs);
   const hosts = whenKnown(wanted, (known) => hostsOf(known));
-  if (isUnknown(hosts) || isUnknown(route)) return sayUnknown(inputs, context);
-  // Where an agent can't be asked, the change since the last update is what is known.
+  if (isUnknown(hosts) || isUnknown(route)) return logUnknown(inputs, context);
+  // For an agent that can't be asked, only the change since the last update is known.
   const now = await Promise.all(
     hosts.map(({ agent }) =>
       withAgent(agent, (client) => client.route(route)).catch((error: unknown) => {
@@ -303,27 +303,30 @@ async function sayWalk(inputs: Properties, context: Context, { create = false } 
       }),
     ),
   );
-  const walk = whenKnown(declared, (known) => walkFrom(now, known));
-  const plan = whenKnown({ walk, declared }, ({ walk, declared }) => isUnknown(walk) || explainWalk(walk, declared));
-  if (isUnknown(walk) || !Array.isArray(plan)) return sayUnknown(inputs, context);
-  const problem = whenKnown(declared, (known) => replacementProblem(now, known)) ?? walkProblem(walk);
+  const rollout = whenKnown(declared, (known) => rolloutFrom(now, known));
+  const plan = whenKnown(
+    { walk: rollout, declared },
+    ({ walk: rollout, declared }) => isUnknown(rollout) || describeRollout(rollout, declared),
+  );
+  if (isUnknown(rollout) || !Array.isArray(plan)) return logUnknown(inputs, context);
+  const problem = whenKnown(declared, (known) => replacementProblem(now, known)) ?? rolloutProblem(rollout);
   if (typeof problem === "string") throw new Error(`route ${route}: ${problem}`);
   context.log.info(plan.join("\n  "));
   const since = whenKnown(declared, (known) =>
-    heldBy(
+    unchangedSince(
       now,
       known,
       hosts.map(({ edges }) => edges),
     ),
   );
-  const early = isUnknown(since) ? undefined : soakWarning(walk, since, Date.now());
+  const early = isUnknown(since) ? undefined : soakWarning(rollout, since, Date.now());
   if (early !== undefined && !now.includes(undefined)) context.log.warn(early);
-  if (now.includes(undefined) && !isUnknown(recorded) && recorded.from !== formatSplit(walk.from.split))
+  if (now.includes(undefined) && !isUnknown(recorded) && recorded.from !== formatSplit(rollout.from.split))
     context.log.warn(
       `the agent can't be asked where route ${route} is: it was at ${recorded.from} after the last update`,
     );
   for (const { agent, edges } of hosts)
-    await sayPlan({ ...inputs, agent }, () => setStep(route, declared, edges, target(declared)), context, { create });
+    await logPlan({ ...inputs, agent }, () => setStep(route, declared, edges, target(declared)), context, { create });
 }
 
 async function apply(
@@ -345,6 +348,6 @@ async function apply(
       .map(({ client }) => ({ client, claim: { ...claim, kind: "remove" as const } }));
     const own = await Promise.all(gone.map(({ client }) => isOwnOn(client, wanted.name, olds ?? {}, context)));
     const leaving = gone.filter((_, index) => own[index]);
-    await walkRoute(agents, wanted.name, declaredOf(inputs), context, { leaving, runGates });
+    await rollOutRoute(agents, wanted.name, declaredOf(inputs), context, { leaving, runGates });
   });
 }

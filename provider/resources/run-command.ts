@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { basename } from "node:path";
 import { endGroup } from "../end-group";
-import { onLeash } from "../leash";
+import { killOnParentExit } from "../kill-on-parent-exit";
 
 /** Output that is kept, in characters from its end. */
 const KEPT = 64 * 1024;
@@ -21,7 +21,7 @@ export interface CommandRun {
 export class CommandError extends Error {
   constructor(
     message: string,
-    /** What it printed, from its end. */
+    /** The end of its output. */
     readonly output: string,
   ) {
     super(message);
@@ -48,7 +48,9 @@ export function runCommand({ command, cwd, env, timeoutMs, signal, line }: Comma
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });
-    const letGo = onLeash(child, ({ message }) => line?.(`${title} would go on if this process died: ${message}`));
+    const letGo = killOnParentExit(child, ({ message }) =>
+      line?.(`${title} would go on if this process died: ${message}`),
+    );
     const end = () => endGroup(child);
     if (stop.aborted) end();
     stop.addEventListener("abort", end, { once: true });
@@ -75,7 +77,7 @@ export function runCommand({ command, cwd, env, timeoutMs, signal, line }: Comma
         else if (code === 0) resolve(kept.out);
         else fail(code === null ? `was ended by ${ended}` : `exited with ${code}`);
       };
-      // What it left behind may hold its output open: that ends with it, and then all output is here.
+      // A child that it left behind may hold its output open: that ends with it, and then all output is here.
       end();
       // Unless it has left the group as well: nobody waits for that.
       const late = setTimeout(() => {

@@ -3,7 +3,7 @@ import { hostname, userInfo } from "node:os";
 import type { AgentClient } from "../../agent/client/client";
 import type { Claim } from "../../model/ownership";
 import { DEFAULT_LEASE_MS, type StepInput, type Target } from "../../model/transaction";
-import { remark, type Tell, tellAgents } from "../evidence/teller";
+import { note, openNoteSenders, type SendNote } from "../evidence/note-sender";
 import type { Context } from "../server";
 import { keepLease } from "./lease";
 import { commit, type Held, UNDO_DEADLINE_MS, type Undone, undo } from "./undo";
@@ -18,7 +18,7 @@ export interface Part {
   /** Of the resource that declares the target; left out by those who only change something about it. */
   claim?: Claim | undefined;
   /** Whether nothing of it lasts: how its commit ends decides nothing. @default false */
-  passing?: boolean | undefined;
+  temporary?: boolean | undefined;
   /** Time without a renewal after which its agent undoes it, in milliseconds. @default 5000 */
   leaseMs?: number | undefined;
 }
@@ -29,11 +29,17 @@ export type OpenPart<P extends Part = Part> = P & { run: RunStep };
 export interface TransactionOptions<P extends Part = Part> {
   /** Time to wait for an undo, in milliseconds; agents go on by themselves. @default 30 seconds */
   undoDeadlineMs?: number | undefined;
-  /** What is done before an undo, while all leases are still renewed: leads traffic away from what will stop. */
-  retreat?: (parts: OpenPart<P>[]) => Promise<void>;
-  /** What is done after the commit of what lasts, before that of what does not; its failure is told, and undoes nothing. */
+  /** Runs before an undo, while all leases are still renewed, to lead traffic away from processes that will stop. */
+  beforeUndo?: (parts: OpenPart<P>[]) => Promise<void>;
+  /**
+   * Runs after the commit of the permanent parts, before that of the temporary ones; a failure of it is logged, and
+   * undoes nothing.
+   */
   committed?: () => Promise<void>;
-  /** What is waited for after the undo of what lasts, before that of what does not: traffic must not come back too early. */
+  /**
+   * Runs after the undo of the permanent parts, before that of the temporary ones: traffic must not come back too
+   * early.
+   */
   restored?: () => Promise<void>;
   /**
    * Puts back what a part had committed before the commit of another one failed; it throws where it can't.
@@ -47,13 +53,18 @@ export async function inTransaction(
   client: AgentClient,
   target: Target,
   context: Context,
-  work: (run: RunStep, signal: AbortSignal, tell: Tell) => Promise<void>,
+  work: (run: RunStep, signal: AbortSignal, sendNote: SendNote) => Promise<void>,
   { claim, undoDeadlineMs }: { claim?: Claim | undefined; undoDeadlineMs?: number } = {},
 ): Promise<void> {
   const part: Part = { client, target, claim };
-  await inTransactions([part], context, async ([open], signal, tell) => work((open as OpenPart).run, signal, tell), {
-    undoDeadlineMs,
-  });
+  await inTransactions(
+    [part],
+    context,
+    async ([open], signal, sendNote) => work((open as OpenPart).run, signal, sendNote),
+    {
+      undoDeadlineMs,
+    },
+  );
 }
 
 /**
@@ -71,7 +82,7 @@ export async function inTransaction(
 export async function inTransactions<P extends Part>(
   parts: readonly P[],
   context: Context,
-  work: (parts: OpenPart<P>[], signal: AbortSignal, tell: Tell) => Promise<void>,
+  work: (parts: OpenPart<P>[], signal: AbortSignal, sendNote: SendNote) => Promise<void>,
   options: TransactionOptions<P> = {},
 ): Promise<void> {
   context.signal.throwIfAborted();
@@ -84,7 +95,7 @@ export async function inTransactions<P extends Part>(
     ({ client, id }: Held, within?: AbortSignal): RunStep =>
     (step) =>
       client.step(id, step, ({ message }) => context.log.progress(message), within);
-  const { tell, told } = tellAgents(
+  const { sendNote, sent: notesSent } = openNoteSenders(
     holds.map(({ client, id, part: { target } }) => ({ client, id, target })),
     context,
   );
@@ -93,12 +104,12 @@ export async function inTransactions<P extends Part>(
     await work(
       holds.map((hold) => ({ ...hold.part, run: runner(hold, signal) })),
       signal,
-      tell,
+      sendNote,
     );
     signal.throwIfAborted();
     let follow = options.committed;
-    for (const hold of lastingFirst(holds)) {
-      if (hold.part.passing) {
+    for (const hold of permanentFirst(holds)) {
+      if (hold.part.temporary) {
         await follow?.().catch((failed: unknown) => context.log.warn(messageOf(failed)));
         follow = undefined;
       }
@@ -108,15 +119,15 @@ export async function inTransactions<P extends Part>(
     }
   } catch (error) {
     // Reasons of undos are one line; what an app printed as it failed is here.
-    tell(remark(messageOf(error)));
-    if (committing === undefined && options.retreat !== undefined)
-      await options.retreat(holds.map((hold) => ({ ...hold.part, run: runner(hold) }))).catch((failed: unknown) => {
+    sendNote(note(messageOf(error)));
+    if (committing === undefined && options.beforeUndo !== undefined)
+      await options.beforeUndo(holds.map((hold) => ({ ...hold.part, run: runner(hold) }))).catch((failed: unknown) => {
         context.log.warn(`before the undo, ${messageOf(failed)}`);
       });
     await settle(holds, error, { committing, options, context });
   } finally {
     for (const { release } of holds) release();
-    await told();
+    await notesSent();
   }
 }
 
@@ -144,21 +155,21 @@ async function openAll<P extends Part>(
       open.set(part, { part, client, id, title, committed: false, release: keepLease(client, id, leaseMs, lost) });
     }
   } catch (error) {
-    await Promise.all([...open.values()].map((hold) => giveUp(hold, messageOf(error), context)));
+    await Promise.all([...open.values()].map((hold) => abandon(hold, messageOf(error), context)));
     throw parts.length === 1 ? error : new Error(`${messageOf(error)}\nNothing was changed.`, { cause: error });
   }
   return parts.map((part) => open.get(part) as Hold<P>);
 }
 
-async function giveUp({ client, id, title, release }: Hold<Part>, reason: string, { log }: Context): Promise<void> {
+async function abandon({ client, id, title, release }: Hold<Part>, reason: string, { log }: Context): Promise<void> {
   release();
   await client.abort(id, reason).catch((error: unknown) => {
     log.warn(`${title} is given up by its agent once its lease has run out: ${messageOf(error)}`);
   });
 }
 
-function lastingFirst<P extends Part>(holds: readonly Hold<P>[]): Hold<P>[] {
-  return holds.toSorted((a, b) => Number(a.part.passing ?? false) - Number(b.part.passing ?? false));
+function permanentFirst<P extends Part>(holds: readonly Hold<P>[]): Hold<P>[] {
+  return holds.toSorted((a, b) => Number(a.part.temporary ?? false) - Number(b.part.temporary ?? false));
 }
 
 /** After a failure: everything as it was before, or committed on all after all. */
@@ -173,8 +184,8 @@ async function settle<P extends Part>(
 ): Promise<void> {
   const { undoDeadlineMs: deadlineMs = UNDO_DEADLINE_MS, revert, restored } = options;
   const reason = messageOf(error);
-  const lasting = holds.filter(({ part }) => part.passing !== true);
-  const passing = holds.filter(({ part }) => part.passing === true);
+  const permanent = holds.filter(({ part }) => part.temporary !== true);
+  const temporary = holds.filter(({ part }) => part.temporary === true);
   const undoAll = async (some: readonly Hold<P>[]): Promise<Undone[]> => {
     const outcomes = await Promise.all(
       some.map(async (hold) => {
@@ -186,20 +197,20 @@ async function settle<P extends Part>(
     );
     return outcomes.filter((outcome) => outcome !== undefined);
   };
-  // What only leads traffic past the others goes last.
-  const left = await undoAll(lasting);
+  // Parts that only lead traffic past the others are undone last.
+  const left = await undoAll(permanent);
   if (left.length > 0) await restored?.();
-  const rest = (await undoAll(passing)).filter(({ state }) => state !== "undone");
+  const rest = (await undoAll(temporary)).filter(({ state }) => state !== "undone");
   if (left.length === 0) {
-    const what = lasting.map(({ title }) => title).join(" and ");
+    const what = permanent.map(({ title }) => title).join(" and ");
     context.log.warn(`${what} is committed, although its agent did not say so at once: ${reason}`);
     return;
   }
-  const reverted = await Promise.all(lasting.flatMap((hold) => (hold.committed ? [putBack(hold, revert)] : [])));
+  const reverted = await Promise.all(permanent.flatMap((hold) => (hold.committed ? [revertPart(hold, revert)] : [])));
   throw new Error([reason, ...left.map(({ text }) => text), ...reverted, ...rest.map(({ text }) => text)].join("\n"));
 }
 
-async function putBack<P extends Part>(
+async function revertPart<P extends Part>(
   { part, title }: Hold<P>,
   revert: TransactionOptions<P>["revert"],
 ): Promise<string> {

@@ -16,7 +16,7 @@ const OUTCOME_POLL_MS = 200;
 export interface Held {
   client: AgentClient;
   id: string;
-  /** What people call its target. */
+  /** Name of its target, for people. */
   title: string;
 }
 

@@ -7,7 +7,7 @@ import {
 } from "@pulumi/pulumi/proto/provider_pb";
 import { marshal, type Properties, unmarshal } from "./value";
 
-/** What the engine itself puts among a provider's inputs. */
+/** Keys that the engine itself puts among a provider's inputs. */
 const ENGINE_KEYS = new Set(["version", "pluginDownloadURL", "pluginChecksums", "parameterization", "__internal"]);
 
 /**

@@ -1,7 +1,7 @@
 import type { Failure } from "./failures";
 import type { Properties } from "./value";
 
-/** What a handler writes shows under its resource in the CLI; secrets are masked on the way. */
+/** Log of a handler: it shows under its resource in the CLI; secrets are masked on the way. */
 export interface Log {
   debug(message: string): void;
   info(message: string): void;
@@ -69,14 +69,14 @@ export interface Resource<I extends object = Properties, S extends object = Prop
   read(context: Context, request: { id: string; inputs: I; state: S }): Promise<Observed<I, S> | undefined>;
   update(context: Context, request: UpdateRequest<I, S>): Promise<S>;
   /**
-   * What of reality a resource stands for, by its inputs or state: `/srv/agent pool/web`. A delete of what the program still
-   * declares (`--replace`, a taint, another logical name) leaves it alone, since the create that goes with it takes
-   * it over as it runs. @default nothing, so that every delete is one
+   * Targets that a resource owns, by its inputs or state: `/srv/agent pool/web`. A delete of what the program still
+   * declares (`--replace`, a taint, another logical name) leaves it alone, since the create that goes with it takes it
+   * over as it runs. @default nothing, so that every delete is one
    */
   targets?(properties: I | S): string[];
-  /** What is left to do where a delete leaves all targets alone. */
+  /** Cleans up after a delete that leaves all targets alone. */
   disown?(context: Context, request: { id: string; state: S }): Promise<void>;
-  /** What its removal means, such as `stops web: 2 processes, traffic ends`: a preview says so. */
+  /** Effect of its removal, such as `stops web: 2 processes, traffic ends`: a preview says so. */
   removal?(state: S): string;
   delete(context: Context, request: DeleteRequest<I, S>): Promise<void>;
 }

@@ -9,13 +9,13 @@ const REFRESH = "refresh";
 interface Known {
   urn: string;
   targets: readonly string[];
-  /** What its removal means, in words. */
+  /** Effect of its removal, in words. */
   removal: string;
 }
 
 /**
- * What the engine asks for in one run. It reads every resource that the stack has before anything else, and a provider hears
- * nothing of those that only a delete is left for until they are deleted, which a preview does not do.
+ * Requests of the engine in one run. It reads every resource that the stack has before anything else, and a provider
+ * hears nothing of those that only a delete is left for until they are deleted, which a preview does not do.
  */
 export class Run {
   /** The URN by which the program has declared each target. */
@@ -48,7 +48,7 @@ export class Run {
     this.#silent = true;
   }
 
-  /** What a preview that has ended would remove. */
+  /** Resources that a preview would remove, once it has ended. */
   removed(command = engineCommand()): Known[] {
     if (this.#silent || (this.#declared.size === 0 && !removes(command))) return [];
     return [...this.#known.values()].filter(({ targets }) => targets.length > 0 && !targets.some(this.declares));

@@ -40,7 +40,7 @@ export interface ProviderDefinition {
   resources: readonly AnyResource[] | (() => Promise<readonly AnyResource[]>);
 }
 
-/** What a request about a resource says; older engines send the URN alone. */
+/** Resource that a request is about; older engines send the URN alone. */
 interface Subject {
   getUrn(): string;
   getName(): string;
@@ -349,7 +349,7 @@ function knownAs(news: Properties, inputs: object): Properties {
   return Object.fromEntries(kept);
 }
 
-/** What checked inputs or a state stand for; nothing while that is not known. */
+/** Targets of checked inputs or of a state; none while they are not known. */
 function targetsOf(resource: AnyResource, properties: object): string[] {
   return containsUnknown(properties) ? [] : (resource.targets?.(properties) ?? []);
 }

@@ -19,7 +19,7 @@ export function isUnknown(value: unknown): value is Unknown {
   return value instanceof Unknown;
 }
 
-/** Where a value at a path holds something that is not known yet. */
+/** Paths of unknown values within a value. */
 export function unknownPaths(value: unknown, at: Path = []): Path[] {
   if (isUnknown(value)) return [at];
   if (Array.isArray(value)) return value.flatMap((item, index) => unknownPaths(item, [...at, index]));

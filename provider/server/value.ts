@@ -91,7 +91,7 @@ function readSpecial(signature: string, struct: Struct, path: Path, secretPaths:
 
 function readSecret(inner: Value | undefined, path: Path, secretPaths: Path[]): unknown {
   secretPaths.push(path);
-  // What is inside a secret is secret as a whole: paths below it would only repeat that.
+  // A secret's contents are secret as a whole: paths below it would only repeat that.
   return inner ? readValue(inner, path, []) : UNKNOWN;
 }
 

@@ -93,7 +93,7 @@ function declaredTwice({ targets }: (typeof resources)[number], title: string, i
 
 const SILENT = new Proxy({} as Context["log"], { get: () => () => undefined });
 
-/** What others may need of a resource that has not been made. */
+/** Outputs that others may read of a resource that has not been made. */
 function outputsOf(type: string, inputs: Record<string, unknown>): Record<string, unknown> {
   if (type === "sluice:index:Agent")
     return {

@@ -16,7 +16,7 @@ const host = new LocalHost("local", { directory: config.get("directory") });
 const edge = new HaproxyEdge("main", {
   host,
   frontends: { http: { binds: [{ port: config.requireNumber("port") }], defaultBackend: "old" } },
-  // What the gates judge by.
+  // The gates judge by the meter.
   meter: true,
 });
 

@@ -5,7 +5,7 @@ import { HaproxyEdge, LocalHost, ProcessPool } from "../../components";
 const config = new pulumi.Config();
 const release = config.require("release");
 const port = config.requireNumber("port");
-/** Where the broker keeps its journal: outside of the releases, which come and go. */
+/** Keep the broker's journal outside of the releases, which come and go. */
 const data = config.get("data") ?? join(__dirname, "..", "..", ".sluice", "webapp");
 
 const host = new LocalHost("webapp", { directory: config.get("directory") });

@@ -63,7 +63,7 @@ test("a target belongs to whom the last commit says", async (t) => {
     assert.deepEqual((await client.plan(step)).taken, { from: MAIN, asItRuns: true });
   });
 
-  await t.test("a takeover restarts nothing, and who had it before can't remove it", async () => {
+  await t.test("a takeover restarts nothing, and the former owner can't remove it", async () => {
     const before = await processes();
     const id = await begin(FRONT, { kind: "create", token: TWO });
     await run(id);
@@ -93,7 +93,7 @@ test("a target belongs to whom the last commit says", async (t) => {
   });
 });
 
-test("an agent knows all who declare it", async (t) => {
+test("an agent knows all resources that declare it", async (t) => {
   const { client } = await startTestAgent(t);
   const declarers = async () => (await client.about()).declarers;
   await client.declare({ urn: MAIN, token: ONE, gone: false });

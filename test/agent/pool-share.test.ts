@@ -32,10 +32,10 @@ async function world(t: TestContext) {
   await change(client, "edge/main", [edgeStep(from)]);
   await promote(client, app);
   const url = `http://127.0.0.1:${from}/`;
-  /** Steps that declare the stable release and the one that is tried beside it. */
-  const declare = (release: string, tried?: string): StepInput[] => {
+  /** Steps that declare the stable release and the candidate beside it. */
+  const declare = (release: string, candidate?: string): StepInput[] => {
     const { processes } = startStep(app).spec;
-    const canary = tried === undefined ? {} : { canary: { release: { id: tried, path: app.path }, processes } };
+    const canary = candidate === undefined ? {} : { canary: { release: { id: candidate, path: app.path }, processes } };
     return [
       { ...startStep({ ...app, release }), ...canary },
       { verb: "pool.switch", pool: "web" },
@@ -89,7 +89,7 @@ function asking(url: string) {
   };
 }
 
-test("a release is tried with a share, and becomes the stable one with the processes that it has", async (t) => {
+test("a candidate gets a share, and becomes the stable release with the processes that it has", async (t) => {
   const { agent, client, url, declare, counts, pids } = await world(t);
 
   await t.test("both releases run, and the candidate gets its share", async () => {
@@ -162,7 +162,7 @@ test("a release is tried with a share, and becomes the stable one with the proce
   });
 });
 
-test("what ends before its commit leaves the release that is tried as it was", async (t) => {
+test("a change that ends before its commit leaves the candidate as it was", async (t) => {
   const { agent, client, url, declare, counts, pids } = await world(t);
   await change(client, "pool/web", [...declare("v1", "v2"), share(5000)]);
   const before = await pids();
@@ -211,7 +211,7 @@ test("what ends before its commit leaves the release that is tried as it was", a
   });
 });
 
-test("another environment, with a secret, is tried of the release that serves, and becomes the pool's", async (t) => {
+test("a candidate with another environment, and a secret, of the serving release becomes the pool's", async (t) => {
   const { agent, client, app, url, counts } = await world(t);
   const env = { ANSWER: "a secret answer" };
   const secrets = { web: ["ANSWER"] };
@@ -286,16 +286,16 @@ test("clients of a candidate that is gone are served by the stable release", asy
     }
   });
 
-  await t.test("after its trial has ended in a breach, which is told until the next one", async () => {
+  await t.test("after a breach has ended the candidate, which is reported until the next one", async () => {
     const stop = asking(url);
     await change(client, "pool/web", [{ verb: "pool.withdraw", pool: "web", breach: "5xx 2 % >= 1 %" }]);
     assert.deepEqual(await counts(40, { cookie }), { v1: 40 });
     await client.settle("web");
     assert.deepEqual((await stop()).wrong, []);
     assert.deepEqual(Object.keys(await pids()), ["v1"]);
-    const { withdrawn, canary: tried, live } = (await client.pool("web")) ?? {};
+    const { withdrawn, canary: candidate, live } = (await client.pool("web")) ?? {};
     assert.deepEqual([withdrawn?.release, withdrawn?.why], ["v2", "5xx 2 % >= 1 %"]);
-    assert.deepEqual([tried, live?.candidate], [undefined, undefined]);
+    assert.deepEqual([candidate, live?.candidate], [undefined, undefined]);
     await change(client, "pool/web", [...declare("v1", "v3"), share(10_000, { sticky })]);
     // A worker of before knows nothing of it, and answers once more on each connection.
     await until("the next candidate to answer", async () => (await counts(1, { cookie })).v3 === 1);

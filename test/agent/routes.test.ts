@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
-import { ask } from "../../agent/haproxy/cli";
+import { ask } from "../../agent/haproxy/runtime-api";
 import { send } from "../../agent/processes/identity";
 import { backendSpec } from "../../model/backend";
 import { edgeSpec } from "../../model/edge";
@@ -140,7 +140,7 @@ async function breakEdge(agent: TestAgent, edge: string): Promise<() => Promise<
   return () => rmdir(path);
 }
 
-test("a dead edge refuses a walk up before anything changes, and holds up neither an undo nor a rollback on the others", async (t) => {
+test("a dead edge refuses a rollout before anything changes, and holds up neither an undo nor a rollback on the others", async (t) => {
   const { agent, change, splits } = await world(t);
   const { client } = agent;
   await change("route/api", route(5000));

@@ -109,7 +109,7 @@ test("what is installed runs as its unit says: under a supervisor, with its even
     PATIENT,
   );
 
-  // What an update asks for: the version that is installed now.
+  // Ask as an update does for the version that is installed now.
   await client.shutdown({ restart: true });
   const [restartCode] = await once(first.child, "exit");
   assert.equal(restartCode, 75);

@@ -43,7 +43,7 @@ test("whatever is broken is said by status and doctor, first where requests fail
   for (const { name, breaks, says, outage = false, event } of ROWS)
     await t.test(name, async () => {
       const since = new Date().toISOString();
-      const mend = await breaks(host);
+      const repair = await breaks(host);
       try {
         await until(
           "it to be said",
@@ -65,7 +65,7 @@ test("whatever is broken is said by status and doctor, first where requests fail
         if (event !== undefined) await told(event, since);
         if (!outage) assert.match(doctor.stdout.replaceAll(/\s+/g, " "), /PROBLEM (reality|state) /);
       } finally {
-        await mend();
+        await repair();
       }
       await allGood();
       if (event !== undefined)

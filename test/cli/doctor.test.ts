@@ -8,7 +8,7 @@ import { world } from "./support/world";
 
 const verdicts = ({ checks }: DoctorDocument) => Object.fromEntries(checks.map(({ name, verdict }) => [name, verdict]));
 
-test("doctor finds a good host good, and tells what is wrong with one that is not", async (t) => {
+test("doctor finds a good host good, and reports the problems of a bad one", async (t) => {
   const { sluice, client, socket, directory } = await world(t);
   const examine = async () => {
     const outcome = await sluice(["doctor", "--json"]);

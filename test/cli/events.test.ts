@@ -38,7 +38,7 @@ test("events shows the past, filtered by what they are about and since when, als
     all.map(({ at }) => at),
     all.map(({ at }) => at).toSorted(),
   );
-  // What both the file and the new agent's memory hold is shown once.
+  // An event in both the file and the new agent's memory is shown once.
   const starts = all.filter(({ message }) => /^the agent .* listens on/.test(message));
   assert.equal(starts.length, 2);
 

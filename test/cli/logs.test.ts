@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { appendFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
-import { type FoundLine, linesOf, type Place, startOfLast } from "../../agent/processes/output-stream";
+import { type FoundLine, linesOf, type OutputPosition, startOfLast } from "../../agent/processes/output-stream";
 import { OutputTimes } from "../../agent/processes/output-times";
 import { rotate } from "../../agent/processes/rotation";
 import { Rotations } from "../../agent/processes/rotations";
@@ -239,7 +239,7 @@ test("output is read across its rotations: the last lines, from a place on, and 
     for (let done = 0; done < count; done++) await appendFile(path, `line ${written++}\n`);
   };
   const turn = () => rotations.during(path, async () => rotate(path, { ...limits, maxBytes: (await stat(path)).size }));
-  const read = async (from: Place) => {
+  const read = async (from: OutputPosition) => {
     const found: FoundLine[] = [];
     for await (const line of linesOf(path, from, { follow: false, signal: stop.signal, rotations })) found.push(line);
     return found;

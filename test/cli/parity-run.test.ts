@@ -199,6 +199,6 @@ test("a hundred thousand requests take no more memory than two thousand", async 
   };
   const small = await run(2000);
   const large = await run(100_000);
-  // What the collector leaves lying about for a while is allowed for; 100,000 results of 2 KB each are not.
+  // Allow for garbage that is not collected yet, but not for 100,000 results of 2 KB each.
   assert.ok(large - small < 150 * 1024 * 1024, `${small} -> ${large} bytes`);
 });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { nearest, unknownName } from "../../cli/common/nearest";
-import { lookOf } from "../../cli/common/screen";
+import { textStyleOf } from "../../cli/common/screen";
 import { endEverything, startTestAgent, temporaryFolder } from "../support/agent";
 import { sluice } from "./support/sluice";
 
@@ -110,8 +110,8 @@ test("names that are not known lead to the nearest ones", () => {
 
 test("colour is for terminals that want it, and width is theirs", () => {
   const terminal = { isTTY: true, columns: 100 } as never;
-  assert.deepEqual(lookOf({ stdout: terminal, env: {} }), { colour: true, width: 100 });
-  assert.deepEqual(lookOf({ stdout: terminal, env: { NO_COLOR: "1" } }), { colour: false, width: 100 });
-  assert.deepEqual(lookOf({ stdout: terminal, env: { TERM: "dumb" } }), { colour: false, width: 100 });
-  assert.deepEqual(lookOf({ stdout: {} as never, env: {} }), { colour: false, width: Number.POSITIVE_INFINITY });
+  assert.deepEqual(textStyleOf({ stdout: terminal, env: {} }), { colour: true, width: 100 });
+  assert.deepEqual(textStyleOf({ stdout: terminal, env: { NO_COLOR: "1" } }), { colour: false, width: 100 });
+  assert.deepEqual(textStyleOf({ stdout: terminal, env: { TERM: "dumb" } }), { colour: false, width: 100 });
+  assert.deepEqual(textStyleOf({ stdout: {} as never, env: {} }), { colour: false, width: Number.POSITIVE_INFINITY });
 });

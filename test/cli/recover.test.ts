@@ -72,7 +72,7 @@ test("recover lists what can't be adopted, and with --force stops only what is p
   const expected = kinds(listed.items);
   assert.ok(expected.includes(`corrupt-record ${daemon.id} true`), expected.join("\n"));
   assert.ok(expected.includes("orphan web.0.gone.0 true"), expected.join("\n"));
-  // What the spoilt record has left does not run beside what was started in its place.
+  // The process of the spoilt record does not run beside its successor.
   assert.equal(isAlive({ pid: daemon.pid ?? 0, startTime: daemonStart }), false);
   assert.ok(expected.includes(`half-dead ${web.id} false`), expected.join("\n"));
   assert.ok(expected.includes(`pid-reused ${worker.id} false`), expected.join("\n"));
@@ -99,7 +99,7 @@ test("recover lists what can't be adopted, and with --force stops only what is p
     (await readdir(join(records, daemon.id))).filter((file) => file.includes("corrupt")),
     [],
   );
-  // What should run, runs.
+  // All wanted processes run.
   await until(
     "everything to run",
     async () => (await client.pool("web"))?.processes.every(({ state }) => state === "running"),

@@ -12,7 +12,7 @@ import { world } from "./support/world";
 
 const PATIENT = { deadlineMs: 60_000, intervalMs: 100 };
 
-test("status shows what an agent looks after, exits 0, and prints the same as JSON by its schema", async (t) => {
+test("status shows everything that an agent runs, exits 0, and prints the same as JSON by its schema", async (t) => {
   const { sluice, client, socket, about } = await world(t, {
     worker: { policy: "companion", command: ["sleep", "10000"] },
   });

@@ -79,7 +79,7 @@ ${programs.join("")}  good: () => { host(); if (new pulumi.Config().require("zon
     });
 });
 
-test("validate tells what is wrong in a program's declarations, with paths, and a program that fails", async (t) => {
+test("validate reports the problems of a program's declarations, with paths, and a program that fails", async (t) => {
   const project = await temporaryFolder(t);
   await mkdir(join(project, "stacks"));
   for (const folder of ["node_modules", "components"]) await symlink(resolve(folder), join(project, folder));

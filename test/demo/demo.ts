@@ -23,7 +23,7 @@ const LOAD_PATIENCE = 60;
 /** A step ends with the command that it was about; the last one has the load's totals. */
 export type Done = Pick<Outcome, "command" | "exit"> & { load?: LoadReport };
 
-/** What the steps of a story share: the project, the hosts' agents, the load. */
+/** State that the steps of a story share: the project, the hosts' agents, the load. */
 export class Demo {
   readonly #agents = new Map<string, AgentClient>();
   #load: SpawnedLoad | undefined;

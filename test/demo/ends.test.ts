@@ -7,7 +7,7 @@ import { commandOf, type Identity, isAlive, send } from "../../agent/processes/i
 import { temporaryFolder } from "../support/agent";
 import { until } from "../support/until";
 import { endLeftovers, processesLeft } from "./leftovers";
-import { FOLDER_VARIABLE, MAIN_STORY, type Place, placeOf, ROOT } from "./project";
+import { FOLDER_VARIABLE, foldersOf, MAIN_STORY, ROOT, type StoryFolders } from "./project";
 
 /** For what a whole demo does, on a machine where everything else runs at the same time. */
 const DEADLINE = { deadlineMs: 120_000, intervalMs: 100 };
@@ -32,7 +32,7 @@ function start(t: TestContext): Started {
 }
 
 /** A demo with an agent, HAProxy and apps, whose pool is up. */
-async function running(t: TestContext, place: Place): Promise<Started & { demo: Identity; watchdog: Identity }> {
+async function running(t: TestContext, place: StoryFolders): Promise<Started & { demo: Identity; watchdog: Identity }> {
   const started = start(t);
   await until(
     "the demo's pool to be up",
@@ -45,7 +45,7 @@ async function running(t: TestContext, place: Place): Promise<Started & { demo: 
   return { ...started, ...(JSON.parse(readFileSync(place.lock, "utf8")) as { demo: Identity; watchdog: Identity }) };
 }
 
-async function nothingLeft(place: Place): Promise<void> {
+async function nothingLeft(place: StoryFolders): Promise<void> {
   await until(
     "nothing of the demo to be left",
     async () => {
@@ -60,7 +60,7 @@ async function nothingLeft(place: Place): Promise<void> {
 test("a demo leaves nothing running, however it ends", async (t) => {
   const folder = await temporaryFolder(t);
   process.env[FOLDER_VARIABLE] = folder;
-  const place = placeOf(MAIN_STORY);
+  const place = foldersOf(MAIN_STORY);
   t.after(async () => {
     await endLeftovers(place);
     await rm(place.hosts, { recursive: true, force: true });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Identity, isAlive, readStat, signalProcess } from "../../agent/processes/identity";
 import { until } from "../support/until";
 import { endLeftovers } from "./leftovers";
-import { clear, type Place, placeOf, ROOT } from "./project";
+import { clear, foldersOf, ROOT, type StoryFolders } from "./project";
 import { say } from "./screen";
 
 /** Demo and watchdog of a place. */
@@ -18,7 +18,7 @@ interface Lock {
  * files go. Nothing of the work is left running, however it ends; should this process be killed, a watchdog sees to that.
  */
 export async function guarded<T>(name: string, work: () => Promise<T>): Promise<T> {
-  const place = placeOf(name);
+  const place = foldersOf(name);
   const before = lockOf(place);
   if (before !== undefined && isAlive(before.demo))
     throw new Error(`another demo runs in ${place.folder} (process ${before.demo.pid}): wait for it, or end it`);
@@ -38,7 +38,7 @@ export async function guarded<T>(name: string, work: () => Promise<T>): Promise<
   }
 }
 
-function lockOf({ lock }: Place): Lock | undefined {
+function lockOf({ lock }: StoryFolders): Lock | undefined {
   try {
     return JSON.parse(readFileSync(lock, "utf8")) as Lock;
   } catch (error) {
@@ -47,7 +47,7 @@ function lockOf({ lock }: Place): Lock | undefined {
   }
 }
 
-async function startWatchdog(name: string, { lock }: Place): Promise<Identity> {
+async function startWatchdog(name: string, { lock }: StoryFolders): Promise<Identity> {
   const demo = identityOf(process.pid);
   const watched = JSON.stringify([demo, ...parents()]);
   // In a session of its own, so that what ends the demo's process group does not end it.

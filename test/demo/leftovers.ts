@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { allStats, type Identity, MARKER_VARIABLE, signalProcess } from "../../agent/processes/identity";
 import { read } from "../../tools/processes.mjs";
 import { until } from "../support/until";
-import { MARKER, type Place } from "./project";
+import { MARKER, type StoryFolders } from "./project";
 
 /** Programs of a host that do not carry its marker: the guard, the agent, and what keeps output short without an agent. */
 const UNMARKED = ["bin/guard.sh", "bin/agent.cjs", "processes"];
@@ -13,7 +13,7 @@ const UNMARKED = ["bin/guard.sh", "bin/agent.cjs", "processes"];
  * the marker in the environment that the demo gave them), agents and their guards (by the state folder in their command
  * line: an agent is not given the environment of the update that starts it), and all that agents started (by their marker).
  */
-export async function processesLeft({ folder, hosts }: Pick<Place, "folder" | "hosts">): Promise<Identity[]> {
+export async function processesLeft({ folder, hosts }: Pick<StoryFolders, "folder" | "hosts">): Promise<Identity[]> {
   const all = (await allStats()).flatMap((identity) => {
     if (identity.pid === process.pid) return [];
     const [environment, command] = ["environ", "cmdline"].map((file) =>
@@ -23,7 +23,7 @@ export async function processesLeft({ folder, hosts }: Pick<Place, "folder" | "h
   });
   const inHosts = (argument: string) => argument.startsWith(`${hosts}/`);
   const agentOf = (environment: string[]) => environment.find((line) => line.startsWith(`${MARKER_VARIABLE}=`));
-  // What an edge runs has its folder in its command line, so that agents are known even where their state is gone.
+  // An edge's processes have its folder in their command lines, so agents are found even if their state is gone.
   const agents = new Set([
     ...agentsIn(hosts),
     ...all.flatMap(({ environment, command }) => (command.some(inHosts) ? (agentOf(environment) ?? []) : [])),
@@ -39,7 +39,7 @@ export async function processesLeft({ folder, hosts }: Pick<Place, "folder" | "h
 }
 
 /** Ends all of them at once, and gives their count. */
-export async function endLeftovers(place: Pick<Place, "folder" | "hosts">): Promise<number> {
+export async function endLeftovers(place: Pick<StoryFolders, "folder" | "hosts">): Promise<number> {
   const ended = new Set<string>();
   await until("the demo's processes to be gone", async () => {
     const left = await processesLeft(place);

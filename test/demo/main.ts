@@ -13,7 +13,7 @@ import { summarize } from "../load/report";
 import { Demo } from "./demo";
 import { guarded } from "./guarded";
 import { lossOf } from "./loss";
-import { createProject, MAIN_STORY, MARKER, placeOf } from "./project";
+import { createProject, foldersOf, MAIN_STORY, MARKER } from "./project";
 import { elapsed, say, table, title } from "./screen";
 import { loadStory, type Story } from "./story";
 
@@ -95,7 +95,7 @@ function finish(name: string, { steps, load, problem, page }: Told): void {
   const engine = firstLine("pulumi", "version");
   const haproxy = /version (\S+)/.exec(firstLine("haproxy", "-v"))?.[1] ?? "unknown";
   const report = { ok: problem === undefined, seconds, engine, haproxy, load, steps, evidence: page, problem };
-  const { report: path, output } = placeOf(name);
+  const { report: path, output } = foldersOf(name);
   writeFileSync(path, `${JSON.stringify(report, null, 2)}\n`);
   title(`Pulumi ${engine}, HAProxy ${haproxy}`);
   table([

@@ -15,8 +15,8 @@ export const MARKER = "SLUICE_DEMO";
 /** Sockets of a host's HAProxy must fit into 107 bytes; this leaves room for a host's name and what they add to its folder. */
 const LONGEST_HOSTS_FOLDER = 56;
 
-/** Where a story keeps what it writes. */
-export interface Place {
+/** Folders of a story. */
+export interface StoryFolders {
   folder: string;
   /** Below it are the state folders of the story's agents. */
   hosts: string;
@@ -29,7 +29,7 @@ export interface Place {
   lock: string;
 }
 
-export interface Project extends Place {
+export interface Project extends StoryFolders {
   name: string;
   /** Of the first edge. */
   port: number;
@@ -37,7 +37,7 @@ export interface Project extends Place {
   env: NodeJS.ProcessEnv;
 }
 
-/** What a story needs of its project. */
+/** Requirements of a story for its project. */
 export interface ProjectSpec {
   /** Ports in a row that the stack takes, from `port` of its config on, and the story's own systems. */
   ports: number;
@@ -45,7 +45,7 @@ export interface ProjectSpec {
   config: (project: Pick<Project, "folder" | "hosts" | "port">) => Record<string, string>;
 }
 
-export function placeOf(name: string): Place {
+export function foldersOf(name: string): StoryFolders {
   const all = process.env[FOLDER_VARIABLE] ?? join(ROOT, ".sluice", "demo");
   const folder = join(all, name);
   return {
@@ -66,14 +66,14 @@ function hostsFolder(folder: string): string {
 }
 
 /** Removes what an earlier demo wrote, and makes the story's empty folder. */
-export function clear({ folder, hosts, report }: Place): void {
+export function clear({ folder, hosts, report }: StoryFolders): void {
   for (const path of [folder, hosts, report]) rmSync(path, { recursive: true, force: true });
   mkdirSync(join(folder, "backend"), { recursive: true });
 }
 
 /** Writes a Pulumi project that runs the stack of a story. */
 export async function createProject(name: string, story: ProjectSpec): Promise<Project> {
-  const place = placeOf(name);
+  const place = foldersOf(name);
   const { folder, hosts } = place;
   const port = await freePorts(story.ports);
   // The repository's own project file, seen from here; YAML contains JSON.

@@ -1,4 +1,4 @@
-/** What the demo prints. */
+/** Output of the demo. */
 
 const startedAt = performance.now();
 
@@ -15,7 +15,10 @@ export function title(text: string): void {
   console.log(`\n[${elapsed().toFixed(1).padStart(5)} s] ${text}`);
 }
 
-/** What Pulumi prints around the news: headings, addresses, resources that stay as they are, components (they only group). */
+/**
+ * Lines of Pulumi's that are no news: headings, addresses, resources that stay as they are, components (they only
+ * group).
+ */
 const NOISE = [
   /^\s*$/,
   /^(Updating|Previewing update|Destroying|Duration:)/,

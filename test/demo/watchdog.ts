@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Identity, isAlive, signalProcess } from "../../agent/processes/identity";
 import { endLeftovers } from "./leftovers";
-import { placeOf } from "./project";
+import { foldersOf } from "./project";
 
 const LOOK_MS = 200;
 
@@ -15,7 +15,7 @@ async function watch(name: string, [demo, ...parents]: readonly [Identity, ...Id
     if (!told && !parents.every(isAlive)) told = signalProcess(demo, "SIGTERM");
     await sleep(LOOK_MS);
   }
-  const place = placeOf(name);
+  const place = foldersOf(name);
   const ended = await endLeftovers(place);
   console.log(`\nthe demo was killed: its ${ended} processes were ended; its output: ${place.output}`);
 }

@@ -41,7 +41,7 @@ interface Stack {
   declare(id: string, args?: object): Promise<void>;
   /** The app's process, which is not healthy on one node until that is mended. */
   breaking(node: (typeof NODES)[number]): Promise<object>;
-  mend(): Promise<void>;
+  repair(): Promise<void>;
   /** Releases by node that are committed. */
   releases(): Promise<Record<string, string | undefined>>;
 }
@@ -107,7 +107,7 @@ async function start(t: TestContext): Promise<Stack> {
         health: { path: "/healthz", interval: "50 milliseconds", deadline: "3 seconds" },
       };
     },
-    async mend() {
+    async repair() {
       for (const node of NODES) await rm(path.join(folder, `${nodes[node]}.broken`), { force: true });
     },
     async releases() {
@@ -121,7 +121,7 @@ async function start(t: TestContext): Promise<Stack> {
 }
 
 test("canary releases, node by node, on two edges and three nodes of five agents", async (t) => {
-  const { stack, edgePorts, clients, build, declare, releases, breaking, mend } = await start(t);
+  const { stack, edgePorts, clients, build, declare, releases, breaking, repair } = await start(t);
   const all = (id: string) => ({ one: id, two: id, three: id });
   for (const id of ["v1", "v2"]) await build(id);
   await declare("v1", { window: "1 hour" });
@@ -202,7 +202,7 @@ test("canary releases, node by node, on two edges and three nodes of five agents
     assert.match(stdout, /web#0 of pool web-two \(release v4\) not healthy/);
     assert.match(stdout, /pool\/web-two of the agent at \S+ is as it was before/);
     assert.deepEqual(await releases(), { one: "v4", two: "v3", three: "v3" });
-    await mend();
+    await repair();
     const again = await stack.up();
     assert.equal(again.exit, 0, again.stdout);
     const steps = stepsOf(again, "sluice:index:Pool").filter(({ op }) => op === "update");

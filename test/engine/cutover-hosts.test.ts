@@ -12,7 +12,7 @@ import { until } from "../support/until";
 import { REPOSITORY, Workspace } from "./support/engine";
 
 const BACK = { deadlineMs: 60_000, intervalMs: 100 };
-/** What only a parity gate asks for. */
+/** A path that only a parity gate asks for. */
 const RECORDED = "/recorded";
 
 const PROGRAM = `
@@ -124,7 +124,7 @@ test("a cutover on edges of two hosts moves in step, and back whoever dies", asy
   const places = (name?: string) => Promise.all([place(one, name), place(two, name)]);
   const are = async (...wanted: unknown[]) => JSON.stringify(await places()) === JSON.stringify([wanted, wanted]);
   const both = (...wanted: unknown[]) => [wanted, wanted];
-  /** Kills the deployer once its walk is somewhere, and waits until all agents have put their parts back. */
+  /** Kills the deployer once its rollout is somewhere, and waits until all agents have put their parts back. */
   const dieAt = async (what: string, probe: () => Promise<boolean> | boolean) => {
     const started = stack.start("up");
     await until(what, probe, BACK);
@@ -189,7 +189,7 @@ test("a cutover on edges of two hosts moves in step, and back whoever dies", asy
     assert.deepEqual(await places("soaked"), both("100%", 10_000, 0));
   });
 
-  await t.test("a host that dies in the middle of a walk takes the other one back", async () => {
+  await t.test("a host that dies in the middle of a rollout takes the other one back", async () => {
     await reach("10%");
     await declare("50%", { "50%": "1 hour" });
     const started = stack.start("up");

@@ -27,7 +27,7 @@ async function system(t: TestContext, name: string) {
   return state;
 }
 
-test("a cutover walks from one system to another through parity and shadow, and back at any time", async (t) => {
+test("a cutover goes from one system to another through parity and shadow, and back at any time", async (t) => {
   const hosted = await HostedStack.create(t);
   const { stack, client, port } = hosted;
   const old = await system(t, "old");
@@ -133,7 +133,7 @@ test("a cutover walks from one system to another through parity and shadow, and 
     await reach("decommissioned");
     assert.deepEqual(await place(), ["fresh", "stable", 0, undefined]);
     assert.match((await hosted.ask("/")).text, /"by":"fresh"/);
-    // What is wrong with the new system must not hold up the way back.
+    // A fault of the new system must not hold up the rollback.
     fresh.rows = 2;
     await reach("50%");
     assert.deepEqual(await place(), ["old", "50%", 5000, 0]);

@@ -57,8 +57,8 @@ test("a service that is down is mended by the release that does, and by a rollba
   assert.equal((await hosted.ask()).release, "v1");
 
   await stack.write(sound("v2"), "");
-  const mended = await said("up");
-  assert.equal(mended.exit, 0, mended.text);
+  const repaired = await said("up");
+  assert.equal(repaired.exit, 0, repaired.text);
   assert.deepEqual([(await brokerNow())?.state, (await brokerNow())?.release], ["running", "v2"]);
   assert.equal((await hosted.ask()).release, "v2");
 

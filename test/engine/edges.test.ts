@@ -7,7 +7,7 @@ import { until } from "../support/until";
 import { stepsOf } from "./support/engine";
 import { HostedStack } from "./support/hosted";
 
-/** What something else runs: an HTTP server that takes its time for `/slow` and tells when it was asked. */
+/** A server that Sluice does not run: it takes its time for `/slow` and tells when it was asked. */
 async function externalServer(t: TestContext) {
   const asked: string[] = [];
   const server = createServer({ keepAliveTimeout: 75_000 }, (request, response) => {

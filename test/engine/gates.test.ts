@@ -17,7 +17,7 @@ test("gates decide how a promotion under load ends", async (t) => {
   // Enough for a stage of 1 %.
   const much = startTraffic(200);
 
-  await t.test("a clean candidate walks 1% -> 10% -> 50% -> 100% through its gates", async () => {
+  await t.test("a clean candidate goes 1% -> 10% -> 50% -> 100% through its gates", async () => {
     const gates: GateInput[] = [
       { ...errors, thresholds: ["5xx < 0.5 %", "p95 < 5 s"], minRequests: 1 },
       { kind: "health", interval },

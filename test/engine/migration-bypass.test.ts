@@ -12,7 +12,7 @@ import { HostedStack } from "./support/hosted";
 const RUNNER = path.join(REPOSITORY, "test", "fixtures", "migrations", "runner.mjs");
 const PACK = ["--policy-pack", path.join(REPOSITORY, "policies")];
 
-/** What policies said of migrations. */
+/** Messages of policies about migrations. */
 function said(outcome: Outcome, level: "mandatory" | "advisory"): string {
   const found = violationsOf(outcome).filter(({ title }) => title.startsWith(`${level} migrations `));
   return found.map(({ message }) => message).join("\n");

@@ -10,7 +10,7 @@ const FIXTURES = path.join(REPOSITORY, "test", "fixtures", "migrations");
 const PACK = ["--policy-pack", path.join(REPOSITORY, "policies")];
 const DROP = "0002_drop_legacy.sql";
 
-/** What refused an update, a line each. */
+/** Refusals of an update, a line each. */
 function refusals(outcome: Outcome): string[] {
   return violationsOf(outcome)
     .filter(({ title }) => title.startsWith("mandatory migrations "))

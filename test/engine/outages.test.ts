@@ -67,12 +67,12 @@ test("a preview warns of backends that answer with 503, and says whether the upd
     const said = await preview();
     const now =
       "warning: edge main: backend api answers every request with 503: its only server takes none (one in maintenance by hand). ";
-    for (const mended of [
+    for (const repaired of [
       "The update of this backend mends that: it has one take requests",
       "The update of this edge mends that: it puts right in HAProxy what was changed by hand",
       "The update of this route mends that: it puts right in HAProxy what was changed by hand",
     ])
-      assert.ok(said.includes(now + mended), `${mended}\n${said}`);
+      assert.ok(said.includes(now + repaired), `${repaired}\n${said}`);
     assert.equal((await stack.up()).exit, 0);
     assert.equal((await hosted.ask()).status, 200);
     assert.doesNotMatch(await preview(), /503/);

@@ -5,7 +5,7 @@ import { read } from "../../tools/processes.mjs";
 import { until } from "../support/until";
 import { KINDS, type Kind, type Placing, Site, said, succeeded } from "./support/site";
 
-/** What previews call everything but the agent. */
+/** Titles of everything but the agent in previews. */
 const TITLES: Partial<Record<Kind, string>> = {
   edge: "edge main",
   backend: "backend main/api",

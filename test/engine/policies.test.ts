@@ -12,7 +12,7 @@ const GATE = { kind: "sli", thresholds: ["5xx < 1 %"], minRequests: 20, interval
 /** A window in which the meter sees requests even where the machine is busy. */
 const WINDOW = "10 seconds";
 
-/** What refused an update: policies and resources, in alphabetical order. */
+/** Refusals of an update: policies and resources, in alphabetical order. */
 function refusals(outcome: Outcome): string[] {
   const titles = violationsOf(outcome).map(({ title }) => title);
   return titles
@@ -159,7 +159,7 @@ test("the policy pack lets careful promotions through, and refuses careless ones
     },
   );
 
-  await t.test("a careful walk and a new release pass", async () => {
+  await t.test("a careful rollout and a new release pass", async () => {
     const mix = { rate: 60, postShare: 0, slow: 0, websockets: 0, streams: 0 };
     const load = startLoad({ host: "127.0.0.1", port, mix });
     t.after(() => load.stop());

@@ -8,10 +8,10 @@ const interval = "300 milliseconds";
 const SECRET = "not-to-be-seen-anywhere";
 const errors: GateInput = { kind: "sli", name: "errors", interval, thresholds: ["5xx < 0.5 %"], minRequests: 5 };
 
-test("a pool's candidate walks up its stages, breaches, and becomes the stable release without a restart", async (t) => {
+test("a pool's candidate goes through its stages, breaches, and becomes the stable release without a restart", async (t) => {
   const hosted = await HostedStack.create(t);
   const { stack, client } = hosted;
-  /** What the candidate has of its own: an artifact, and a secret in its environment. */
+  /** Parts that are the candidate's own: an artifact, and a secret in its environment. */
   const next = {
     artifact: hosted.release("v2").path,
     release: { id: "v2" },
@@ -54,7 +54,7 @@ test("a pool's candidate walks up its stages, breaches, and becomes the stable r
     assert.deepEqual([Object.keys(await pids()), await now()], [["v1"], undefined]);
   });
 
-  await t.test("a preview says the stages, and an update walks them", async () => {
+  await t.test("a preview says the stages, and an update goes through them", async () => {
     await declare("50%");
     const { stdout, stderr } = await stack.preview();
     assert.match(stdout + stderr, /starts release v2 beside it as its candidate, with its own web/);

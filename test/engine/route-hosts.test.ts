@@ -24,7 +24,7 @@ const stages = ["1%", "10%"].map((split) => ({ split, window: "200 milliseconds"
 new Route(name, { name: "api", edges: on.map((index: number) => edges[index]), stable: "blue", candidate: "green", stages, stage }, { dependsOn: backends });
 `;
 
-test("a route on edges of two hosts is one resource: refused, walked, shown and removed as one", async (t) => {
+test("a route on edges of two hosts is one resource: refused, rolled out, shown and removed as one", async (t) => {
   const hosts = [await temporaryFolder(t), await temporaryFolder(t)];
   const stack = await Workspace.create({
     program: PROGRAM,

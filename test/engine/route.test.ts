@@ -24,7 +24,7 @@ function stages(window: string, windows: Record<string, string> = {}) {
   return ["1%", "10%", "100%"].map((split) => ({ split, window: windows[split] ?? window }));
 }
 
-/** The stages that a walk has entered. */
+/** The stages that a rollout has entered. */
 function stagesOf(record: EvidenceRecord | undefined): string[] {
   const stages = record?.marks.filter(({ kind }) => kind === "stage") ?? [];
   return stages.map(({ text }) => text.split(",")[0] ?? "");
@@ -59,7 +59,7 @@ async function splitsSince(hosted: HostedStack, from: string): Promise<number[]>
   return splits;
 }
 
-test("a route walks up through every stage, goes down at once, and survives whoever changes it", async (t) => {
+test("a route goes up through every stage, down at once, and survives changes by others", async (t) => {
   const hosted = await HostedStack.create(t);
   const { stack, client } = hosted;
   const revision = commitAll(stack.folder);
@@ -93,7 +93,7 @@ test("a route walks up through every stage, goes down at once, and survives whoe
     assert.equal((await hosted.ask()).release, "blue");
   });
 
-  await t.test("the preview prints the plan, and the update walks it", async () => {
+  await t.test("the preview prints the plan, and the update carries it out", async () => {
     await declare("100%");
     const preview = await stack.preview("--diff");
     const said = preview.stdout + preview.stderr;

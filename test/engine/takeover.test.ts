@@ -2,19 +2,19 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { answers, oldWorld } from "../agent/takeover/old-world";
+import { answers, existingApp } from "../agent/takeover/existing-app";
 import { sendRequests } from "../support/requests";
 import { until } from "../support/until";
 import { REPOSITORY } from "./support/engine";
 import { HostedStack } from "./support/hosted";
 
-/** What a client meets while nobody listens; everything else is a failure of the takeover. */
+/** Errors that a client may meet while nobody listens; everything else is a failure of the takeover. */
 const IN_THE_GAP = /ECONNREFUSED|ECONNRESET|socket hang up/;
 
 test("a port is taken over from an app under load by a first release, which may fail before", async (t) => {
   const hosted = await HostedStack.create(t);
   const { stack, port, host } = hosted;
-  const old = await oldWorld(t);
+  const old = await existingApp(t);
   const command = ["node", path.join(REPOSITORY, "test", "fixtures", "engine", "app.mjs"), String(port), "old"];
   const pid = await old.start(command);
   await answers(port, "old");

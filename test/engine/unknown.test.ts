@@ -9,7 +9,10 @@ const PLAN = "plan.json";
 /** A value of another resource, which a preview does not know where it changes. */
 const made = (value: unknown) => ({ $made: value });
 
-/** What the engine does to the resources of a type, reads left out; the same step again where an update follows its preview. */
+/**
+ * Operations of the engine on the resources of a type, reads left out; the same step again if an update follows its
+ * preview.
+ */
 function operations(outcome: Outcome, type: string): string[] {
   return stepsOf(outcome, `sluice:index:${type}`)
     .map(({ op }) => op)

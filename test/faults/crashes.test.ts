@@ -121,7 +121,7 @@ interface Running {
 async function takers(world: World, wanted: number): Promise<Running[] | undefined> {
   const { processes } = (await world.client.pool(POOL).catch(() => undefined)) ?? { processes: [] };
   const running = processes.flatMap(({ key, pid, port, policy, state, health }) =>
-    pid !== undefined && state === "running" && health !== "unhealthy" && lives(pid)
+    pid !== undefined && state === "running" && health !== "unhealthy" && stateFiles(pid)
       ? [{ key, pid, port, policy }]
       : [],
   );
@@ -129,7 +129,7 @@ async function takers(world: World, wanted: number): Promise<Running[] | undefin
 }
 
 /** The agent may not have seen a crash of just now. */
-function lives(pid: number): boolean {
+function stateFiles(pid: number): boolean {
   const stat = readStat(pid);
   return stat !== undefined && isAlive(stat);
 }

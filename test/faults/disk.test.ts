@@ -19,7 +19,7 @@ faultTests({
   options: { folder: smallDisk },
   aim: async ({ directory }) => ({
     hit: () => fillDisk(join(directory, FILLER)),
-    mend: () => rm(join(directory, FILLER)),
+    repair: () => rm(join(directory, FILLER)),
   }),
 });
 

@@ -21,7 +21,7 @@ const RELEASES = ["v1", "v2"] as const;
 
 type Hit = (up: Started) => Promise<void> | void;
 
-interface Fault {
+interface FaultKind {
   name: string;
   hitless: boolean;
   /** Whether the engine's lock stays behind. */
@@ -30,13 +30,13 @@ interface Fault {
   agentless?: boolean;
   /** Finds out what to hit, before the update begins. */
   aim(hosted: HostedStack): Promise<Hit>;
-  mend?(hosted: HostedStack): Promise<void>;
+  repair?(hosted: HostedStack): Promise<void>;
   skip?: string | undefined;
 }
 
 const noDisk = diskProblem();
 
-const FAULTS: Fault[] = [
+const FAULTS: FaultKind[] = [
   { name: "Ctrl-C", hitless: true, aim: async () => (up) => up.signal("SIGINT") },
   {
     name: "SIGKILL of the CLI, its language host and the provider at once",
@@ -87,7 +87,7 @@ const FAULTS: Fault[] = [
       async ({ host }) =>
       () =>
         fillDisk(join(host, FILLER)),
-    mend: ({ host }) => rm(join(host, FILLER)),
+    repair: ({ host }) => rm(join(host, FILLER)),
   },
   {
     name: "reboot, after which an update starts the agent",
@@ -132,7 +132,7 @@ test("pulumi up, faulted in the middle of a promotion", async (t) => {
   assert.equal(first.exit, 0, first.stdout + first.stderr);
   await assertWhole(subject, RELEASES[0]);
 
-  for (const { name, hitless, locked = false, agentless = false, aim, mend, skip } of FAULTS) {
+  for (const { name, hitless, locked = false, agentless = false, aim, repair, skip } of FAULTS) {
     await t.test(name, { skip: skip ?? false }, async () => {
       const before = await committedRelease(subject);
       const after = RELEASES.find((release) => release !== before) ?? "";
@@ -156,12 +156,12 @@ test("pulumi up, faulted in the middle of a promotion", async (t) => {
         await subject.quiet();
         const outcome = await committedRelease(subject);
         await assertWhole(subject, outcome);
-        // Where the engine lived to hear of it, it has recorded the same.
+        // An engine that lived to hear of it has recorded the same.
         assert.equal(outcome, exit === 0 ? after : before, told);
       }
       const recorded = (await hosted.recorded("Pool"))[0]?.inputs?.release;
       assert.deepEqual(recorded, hosted.release(exit === 0 ? after : before), told);
-      await mend?.(hosted);
+      await repair?.(hosted);
       const again = await stack.up();
       assert.equal(again.exit, 0, `the update after ${told}\n\n${again.stdout}${again.stderr}`);
       await assertWhole(subject, after);

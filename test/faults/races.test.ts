@@ -4,9 +4,9 @@ import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { Events } from "../../agent/events";
-import { Lives } from "../../agent/pools/lives";
+import { ProcessStates } from "../../agent/pools/process-states";
 import { Supervisor } from "../../agent/pools/supervisor";
-import { ProcessHost } from "../../agent/processes/host";
+import { ProcessManager } from "../../agent/processes/process-manager";
 import { Secrets } from "../../agent/secrets";
 import { agentOptions } from "../../model/agent";
 import { poolSpec } from "../../model/pool";
@@ -53,18 +53,18 @@ suite("at the same moment", { concurrency: 3 }, () => {
   test("a process that background work starts does not count as up for a promotion that waits for it", async (t) => {
     const directory = await temporaryFolder(t);
     const from = await freePorts(4);
-    const processes = await ProcessHost.open({ directory: join(directory, "processes"), marker: "races" });
+    const processes = await ProcessManager.open({ directory: join(directory, "processes"), marker: "races" });
     const events = new Events(directory);
     const supervisor = new Supervisor({
       processes,
       events,
-      lives: new Lives(join(directory, "processes"), events),
+      processStates: new ProcessStates(join(directory, "processes"), events),
       traffic: {
-        usage: async () => ({ connections: 0, mayReceive: false }),
+        connections: async () => ({ connections: 0, mayReceive: false }),
         cut: async () => undefined,
         converge: async () => undefined,
-        tell: async () => undefined,
-        taking: async () => [],
+        notifyHealth: async () => undefined,
+        receivingPorts: async () => [],
       },
       edgeAddress: () => "",
       drainMs: () => 0,

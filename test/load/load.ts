@@ -4,7 +4,7 @@ import { startPaced, startSlow } from "./requests";
 import { startStreams } from "./streams";
 import { startWebSockets } from "./websockets";
 
-/** What runs at the same time; 0 leaves a kind out. */
+/** Load that runs at the same time; 0 leaves a kind out. */
 export interface LoadMix {
   /** GETs and POSTs per second, together. @default 100 */
   rate: number;
@@ -24,7 +24,7 @@ export interface LoadOptions {
   host: string;
   port: number;
   mix?: Partial<LoadMix>;
-  /** What a slow request takes. @default 3 */
+  /** Duration of a slow request. @default 3 */
   slowSeconds?: number;
   /** A WebSocket's life, at random. @default [2, 6] */
   websocketSeconds?: Range;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import test, { type TestContext } from "node:test";
 import { findHaproxy } from "../../agent/find-haproxy";
-import { ask } from "../../agent/haproxy/cli";
+import { ask } from "../../agent/haproxy/runtime-api";
 import { temporaryFolder } from "../support/agent";
 import { freePorts, isFree } from "../support/ports";
 import { until } from "../support/until";

@@ -1,6 +1,6 @@
 import { createHistogram } from "node:perf_hooks";
 
-/** What the load consists of: paced GETs and POSTs, slow responses, WebSockets, event streams. */
+/** Kinds of load: paced GETs and POSTs, slow responses, WebSockets, event streams. */
 export type Kind = "get" | "post" | "slow" | "websocket" | "stream";
 
 interface Failure {
@@ -10,7 +10,7 @@ interface Failure {
   error: string;
 }
 
-/** What happened to the load; every number counts from its start. Durations in ms, instants in ms since the epoch. */
+/** Result of the load; every number counts from its start. Durations in ms, instants in ms since the epoch. */
 export interface LoadReport {
   startedAt: number;
   /** When the last piece finished; when this report was taken, while `running`. */

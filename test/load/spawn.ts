@@ -29,7 +29,7 @@ export async function spawnLoad(options: {
   url: string;
   mix?: Partial<LoadMix>;
   seconds?: number;
-  /** What a slow request takes. @default 3 */
+  /** Duration of a slow request. @default 3 */
   slowSeconds?: number;
   /** For an answer, in seconds. @default 10 */
   patience?: number;

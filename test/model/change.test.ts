@@ -17,7 +17,7 @@ function pool(id: string, changes: object = {}, env: Record<string, string> = {}
   });
 }
 
-test("a pool's way is told apart from its way back, over many releases", () => {
+test("a pool's promotion is told from its rollback, over many releases", () => {
   let before: (ReturnType<typeof pool> & { change: PoolChange }) | undefined;
   const kinds = ["v1", "v2", "v2", "v1", "v2", "v3", "v1", "v4", "v3"].map((id) => {
     const next = pool(id);
@@ -84,7 +84,7 @@ test("a pool's candidate goes forward, back, becomes the release, or begins anew
   assert.deepEqual(told(tried("v1", "10%"), pool("v2")), ["promotion", "10%", "0%", "10%"]);
   // Other processes are another candidate, which begins without requests.
   assert.deepEqual(told(tried("v1", "10%"), tried("v1", "10%", { A: "1" })), ["restart", "0%", "10%", undefined]);
-  // What never served does not come in with a way back.
+  // A release that never served does not come in with a rollback.
   const back = { ...pool("v1"), change: { order: ["v0", "v1"] } };
   assert.deepEqual(told(back, tried("v0", "10%")), ["promotion", "0%", "10%", undefined]);
   assert.deepEqual(told(back, pool("v0")), ["rollback", undefined, undefined, undefined]);
@@ -146,6 +146,6 @@ test("a route's way up, down, and to another stable backend are told apart", () 
   assert.deepEqual(told(route("red", "stable", "green")), ["none", "0%", "0%", "100%"]);
   assert.deepEqual(told(route("blue", "stable", "green")), ["rollback", "0%", "0%", "0%"]);
   assert.deepEqual(told(route("green", "stable")), ["promotion", "0%", "0%", "0%"]);
-  // Back to the walk that ended with it: as the candidate it has all requests at first.
+  // Back to the rollout that ended with it: as the candidate it has all requests at first.
   assert.deepEqual(told(route("blue", "10%", "green")), ["rollback", "100%", "10%", "0%"]);
 });

@@ -40,7 +40,7 @@ test("a cutover is stages of a route: each is valid, held, and judged by its sha
   assert.deepEqual(one, ["0 seconds", ...Array.from({ length: 5 }, () => "7 minutes")]);
 });
 
-test("what the new system tells of itself is watched where it is declared", () => {
+test("figures that the new system reports are watched if they are declared", () => {
   assert.deepEqual(serviceLevel({ slo: { p99: "300 milliseconds", errors: "0.05%" } }), [
     "errors < 0.05 %",
     "p99 < 300 ms",

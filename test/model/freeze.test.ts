@@ -90,7 +90,7 @@ test("a bad calendar is refused with the place and the remedy", () => {
   ]);
 });
 
-test("an override says why, who and until when; an expired, endless or nameless one does not count", () => {
+test("an override says why, by whom and until when; an expired, endless or nameless one does not count", () => {
   const now = new Date("2026-06-12T13:00:00Z");
   const read = (override: object | string) =>
     readOverride(typeof override === "string" ? override : JSON.stringify(override), now, "7 days");

@@ -11,7 +11,7 @@ import {
   quantileTemplate,
 } from "../../model/promql";
 import { formatThreshold, holds, parseThreshold } from "../../model/threshold";
-import { decide, NEW_WATCH, type Verdict } from "../../model/verdict";
+import { NEW_WATCH, nextDecision, type Verdict } from "../../model/verdict";
 
 test("thresholds are read with their units", () => {
   assert.deepEqual(parseThreshold("p95 < 500 ms"), { metric: "p95", inclusive: false, limit: 500 });
@@ -43,7 +43,7 @@ test("what is no number holds no threshold", () => {
   assert.equal(formatThreshold({ metric: "5xx", inclusive: false, limit: 0.005 }, 0.001), "5xx 0.1 % < 0.5 %");
 });
 
-test("gates are told apart by kind, and all that is wrong with one is said", () => {
+test("gates are told apart by kind, and all problems of one are reported", () => {
   const problems = (input: unknown) =>
     gate.safeParse(input).error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`) ?? [];
   assert.deepEqual(problems({ kind: "sli", thresholds: ["p95 < 500 ms"] }), []);
@@ -91,7 +91,11 @@ test("templates give PromQL", () => {
 function outcome(verdicts: Verdict[], { windowMs = 3000, failureLimit = 1, unavailableLimit = 3 } = {}): string {
   let watch = NEW_WATCH;
   for (const [index, verdict] of verdicts.entries()) {
-    const next = decide(watch, { verdict, text: "why" }, index * 1000, { windowMs, failureLimit, unavailableLimit });
+    const next = nextDecision(watch, { verdict, text: "why" }, index * 1000, {
+      windowMs,
+      failureLimit,
+      unavailableLimit,
+    });
     watch = next.watch;
     if (next.decision.kind !== "continue")
       return `${next.decision.kind} ${index}${next.decision.kind === "breach" ? ` ${next.decision.reason}` : ""}`;
@@ -110,7 +114,7 @@ test("a watch ends with a pass at its window's end, or at the first limit", () =
   assert.equal(outcome([u, u, u]), "breach 2 unavailable 3 times in a row: why");
   assert.equal(outcome([u, u, p, u, p]), "pass 4");
   assert.equal(outcome([p, p, p, i]), "breach 3 insufficient at the end of the window of 3 s: why");
-  // What is unavailable at the end is asked again until it is decided.
+  // A gate that is unavailable at the end is asked again until it is decided.
   assert.equal(outcome([p, p, p, u, u, u]), "breach 5 unavailable 3 times in a row: why");
   assert.equal(outcome([p, p, p, u, p]), "pass 4");
   assert.equal(outcome([p], { windowMs: 0 }), "pass 0");

@@ -6,7 +6,7 @@ import { expectedBackend, expectedEdge, expectedPool } from "../../model/live";
 import { poolSpec } from "../../model/pool";
 import { instancesOf } from "../../model/pool-instances";
 import { begin, finished, followed, newPool, switched } from "../../model/pool-promotion";
-import { allocator, poolInput, splitSpec, WEB } from "./support/pools";
+import { allocator, poolInput, WEB, withoutSecrets } from "./support/pools";
 
 test("an edge should run, as declared, with each frontend open", () => {
   const bind = { port: 8080 };
@@ -60,7 +60,7 @@ test("a pool should serve with every replica and run every process", () => {
 });
 
 test("what should run is what the pool's state starts", () => {
-  const spec = splitSpec({ processes });
+  const spec = withoutSecrets({ processes });
   const state = finished(followed(switched(begin(newPool(spec), spec, allocator()))), new Date(0));
   const keys = instancesOf("app", state).map(({ key }) => key);
   assert.deepEqual(Object.keys(expectedPool(spec).processes).toSorted(), keys.toSorted());

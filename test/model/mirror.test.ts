@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { explain } from "../../model/explain";
+import { issueMessage } from "../../model/messages";
 import { declaredRoute } from "../../model/route";
 
 function problems(more: object): string[] {
   const result = declaredRoute.safeParse(
     { edges: ["main"], stable: "web", stage: "stable", ...more },
-    { error: explain },
+    { error: issueMessage },
   );
   return result.success ? [] : result.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`);
 }

@@ -13,7 +13,7 @@ function difference(upstream: Json, candidate: Json, precision = PRECISION): str
   return differenceOf(compareData(upstream, candidate, new Canonical(precision))) ?? "equal";
 }
 
-/** What two JSON texts with one row each come to. */
+/** Compares two JSON texts with one row each. */
 function rows(upstream: string, candidate: string, precision = PRECISION): string {
   return difference([parseJson(upstream)], [parseJson(candidate)], precision);
 }

@@ -99,7 +99,7 @@ test("JSON pointers follow RFC 6901", () => {
   for (const wrong of ["data", "/a~2", "/a~"]) assert.throws(() => parsePointer(wrong), /is not a JSON pointer/);
 });
 
-/** What is lost when whole numbers become doubles, lost on purpose. */
+/** Loses on purpose the digits that are lost when whole numbers become doubles. */
 function asDoubles(value: Json): unknown {
   if (typeof value === "bigint") return Number(value);
   if (Array.isArray(value)) return value.map(asDoubles);

@@ -5,8 +5,8 @@ import type { PoolInput } from "../../model/pool";
 import { backendOf } from "../../model/pool-backend";
 import { instancesOf, serverName, servingInstances } from "../../model/pool-instances";
 import { begin, finished, followed, isNewGeneration, newPool, switched } from "../../model/pool-promotion";
-import { type PoolState, poolState, type SplitSpec } from "../../model/pool-state";
-import { splitSpec, WEB } from "./support/pools";
+import { type PoolState, poolState, type SpecWithoutSecrets } from "../../model/pool-state";
+import { WEB, withoutSecrets } from "./support/pools";
 
 /**
  * A host in memory: what is committed, and every process that is still there, wanted or draining. It does with the pure
@@ -18,17 +18,17 @@ class ModelHost {
   private readonly running = new Map<string, { port: number | undefined; generation: number; key: string }>();
   private now = Date.parse("2026-01-01T00:00:00Z");
 
-  constructor(spec: SplitSpec) {
+  constructor(spec: SpecWithoutSecrets) {
     this.committed = newPool(spec);
   }
 
   /** Promotes up to a point: what is not finished is undone. */
-  promote(spec: SplitSpec, end: "begun" | "switched" | "followed" | "finished"): void {
+  promote(spec: SpecWithoutSecrets, end: "begun" | "switched" | "followed" | "finished"): void {
     const before = deepFreeze(this.committed);
     const above = Math.max(0, ...[...this.running.values()].map(({ generation }) => generation));
     const isFresh = isNewGeneration(before, spec);
     const begun = deepFreeze(begin(before, spec, (key, generation) => this.port(key, generation), { above }));
-    const number = begun.candidate?.number ?? 0;
+    const number = begun.next?.number ?? 0;
     if (isFresh) assert.ok(number > above && number > before.lastGeneration, "a new generation is above all others");
     else assert.equal(number, before.current?.number, "a live change keeps the generation");
     const on = deepFreeze(switched(begun));
@@ -50,7 +50,7 @@ class ModelHost {
     assert.deepEqual(poolState.parse(plain), plain, "a state survives its file");
   }
 
-  /** What drains comes to its end. */
+  /** Lets draining processes end. */
   settle(): void {
     const wanted = new Set(ids(this.committed));
     for (const id of this.running.keys()) if (!wanted.has(id)) this.running.delete(id);
@@ -142,7 +142,7 @@ const spec = fc
       redis: { policy: "service", command: ["redis"], port: swapped ? 6379 : 6380 },
     };
     const others = Object.fromEntries(Object.entries(jobs).filter(([id]) => extras.includes(id)));
-    return splitSpec({
+    return withoutSecrets({
       release: { id: release, path: `/srv/${release}` },
       processes: { ...others, web: { ...WEB, replicas, env: { LEVEL: level } } },
       retain: { count, age: "14 days" },

@@ -7,7 +7,7 @@ import { releaseOfServer, shareIn } from "../../model/pool-backend";
 import { instancesOf } from "../../model/pool-instances";
 import {
   begin,
-  fateOfTried,
+  candidateOutcome,
   finished,
   followed,
   newPool,
@@ -17,12 +17,12 @@ import {
 } from "../../model/pool-promotion";
 import { checkedCanary, type PoolCanaryInput, poolCanary } from "../../model/pool-share";
 import { type PoolState, poolState, takenPorts } from "../../model/pool-state";
-import { allocator, poolInput, problems, splitSpec, WEB } from "./support/pools";
+import { allocator, poolInput, problems, WEB, withoutSecrets } from "./support/pools";
 
 const NOW = new Date("2026-11-21T12:00:00Z");
 const release = (id: string) => ({ id, path: `/srv/app/${id}` });
 const spec = (id: string, env: Record<string, string> = {}) =>
-  splitSpec({ release: release(id), processes: { web: { ...WEB, env } } });
+  withoutSecrets({ release: release(id), processes: { web: { ...WEB, env } } });
 const share = { split: 1000, sticky: { by: "none" as const } };
 
 /** @param env of the one that is tried @param own of the pool's own */
@@ -33,36 +33,36 @@ function started(
   { env, own }: { env?: Record<string, string>; own?: Record<string, string> } = {},
 ): PoolState {
   const taken = takenPorts(state).map(({ port }) => port);
-  const options = canary === undefined ? {} : { canary: spec(canary, env ?? own) };
+  const options = canary === undefined ? {} : { candidate: spec(canary, env ?? own) };
   return begin(state, spec(id, own), allocator(taken), options);
 }
 
 /** A pool whose release is v1, with v2 on a share of its requests. */
-function trying(): PoolState {
+function withCandidate(): PoolState {
   const first = finished(followed(switched(started(newPool(spec("v1")), "v1"))), NOW);
   return finished(shared(followed(switched(started(first, "v1", "v2"))), share), NOW);
 }
 
 const ids = (state: PoolState) => instancesOf("web", state).map(({ id }) => id);
 
-test("a release that is tried runs beside the stable one, and its share names both generations", () => {
-  const state = trying();
+test("a candidate runs beside the stable release, and its share names both generations", () => {
+  const state = withCandidate();
   assert.deepEqual(ids(state), ["web.1.web.0", "web.2.web.0"]);
   assert.deepEqual(shareIn("web", state), { ...share, key: "web.candidate/1/2" });
-  assert.equal(state.canary?.since, NOW.toISOString());
+  assert.equal(state.candidate?.since, NOW.toISOString());
   assert.equal(releaseOfServer(state, "web-2-0"), "v2");
   assert.deepEqual(poolState.parse(JSON.parse(JSON.stringify(state))), state);
   assert.equal(new Set(takenPorts(state).map(({ port }) => port)).size, 2);
 });
 
 test("finishing takes its generation over, and its share until the switch", () => {
-  const begun = started(trying(), "v2");
+  const begun = started(withCandidate(), "v2");
   assert.deepEqual(ids(begun), ["web.1.web.0", "web.2.web.0"]);
   assert.deepEqual(shareIn("web", begun), { ...share, key: "web.candidate/1/2" });
   assert.equal(shareIn("web", switched(begun)), undefined);
   const done = finished(followed(switched(begun)), NOW);
   assert.deepEqual(ids(done), ["web.2.web.0"]);
-  assert.deepEqual([done.canary, done.outgoing, done.lastGeneration], [undefined, undefined, 2]);
+  assert.deepEqual([done.candidate, done.retiring, done.lastGeneration], [undefined, undefined, 2]);
   assert.deepEqual(
     done.retained.map(({ release: { id } }) => id),
     ["v1"],
@@ -70,17 +70,17 @@ test("finishing takes its generation over, and its share until the switch", () =
 });
 
 test("one that is given up, or replaced, runs until the commit and gets nothing any more", () => {
-  const given = started(trying(), "v1");
+  const given = started(withCandidate(), "v1");
   assert.deepEqual(ids(given), ["web.1.web.0", "web.2.web.0"]);
   assert.equal(shareIn("web", given), undefined);
   assert.deepEqual(ids(finished(followed(switched(given)), NOW)), ["web.1.web.0"]);
-  const other = started(trying(), "v1", "v3");
+  const other = started(withCandidate(), "v1", "v3");
   assert.deepEqual(ids(other), ["web.1.web.0", "web.2.web.0", "web.3.web.0"]);
   assert.equal(shareIn("web", other), undefined);
   assert.deepEqual(ids(finished(followed(switched(other)), NOW)), ["web.1.web.0", "web.3.web.0"]);
 });
 
-test("whatever differs can be tried: another environment of the same release, which is kept when that becomes the pool's", () => {
+test("a candidate may differ in anything: another environment of the same release, which is kept when that becomes the pool's", () => {
   const env = { FLAG: "on" };
   const first = finished(followed(switched(started(newPool(spec("v1")), "v1"))), NOW);
   const tried = finished(shared(followed(switched(started(first, "v1", "v1", { env }))), share), NOW);
@@ -91,22 +91,22 @@ test("whatever differs can be tried: another environment of the same release, wh
       ["web.2.web.0", env],
     ],
   );
-  const fate = (own: object, other?: object) =>
-    fateOfTried(tried, {
+  const outcome = (own: object, other?: object) =>
+    candidateOutcome(tried, {
       spec: spec("v1", { ...own }),
-      canary: other === undefined ? undefined : spec("v1", { ...other }),
+      candidate: other === undefined ? undefined : spec("v1", { ...other }),
     });
   assert.deepEqual(
-    [fate({}, env), fate(env), fate({}), fate({}, { FLAG: "off" })],
+    [outcome({}, env), outcome(env), outcome({}), outcome({}, { FLAG: "off" })],
     ["stays", "serves", "ends", "ends"],
   );
-  assert.equal(fateOfTried(first, { spec: spec("v1") }), undefined);
+  assert.equal(candidateOutcome(first, { spec: spec("v1") }), undefined);
   const done = finished(followed(switched(started(tried, "v1", undefined, { own: env }))), NOW);
-  assert.deepEqual([ids(done), done.current?.number, done.canary], [["web.2.web.0"], 2, undefined]);
+  assert.deepEqual([ids(done), done.current?.number, done.candidate], [["web.2.web.0"], 2, undefined]);
 });
 
-test("one that is withdrawn gets nothing, runs until the commit, and says why until the next one is tried", () => {
-  const begun = withdrawn(trying(), { why: "5xx 2 %", at: NOW });
+test("a withdrawn candidate gets nothing, runs until the commit, and says why until there is another one", () => {
+  const begun = withdrawn(withCandidate(), { why: "5xx 2 %", at: NOW });
   assert.deepEqual([ids(begun), shareIn("web", begun)], [["web.1.web.0", "web.2.web.0"], undefined]);
   const done = finished(begun, NOW);
   assert.deepEqual(ids(done), ["web.1.web.0"]);

@@ -4,9 +4,9 @@ import type { PoolInput } from "../../model/pool";
 import { backendOf } from "../../model/pool-backend";
 import { instancesOf, replicaKeys, serverName, servingInstances } from "../../model/pool-instances";
 import { begin, finished, followed, isNewGeneration, newPool, switched } from "../../model/pool-promotion";
-import { type PoolState, poolState, type SplitSpec, takenPorts } from "../../model/pool-state";
+import { type PoolState, poolState, type SpecWithoutSecrets, takenPorts } from "../../model/pool-state";
 import type { Release } from "../../model/release";
-import { allocator, splitSpec, WEB } from "./support/pools";
+import { allocator, WEB, withoutSecrets } from "./support/pools";
 
 const NOW = new Date("2026-11-21T12:00:00Z");
 const daysLater = (days: number) => new Date(NOW.getTime() + days * 86_400_000);
@@ -19,9 +19,9 @@ const ALL: PoolInput["processes"] = {
 };
 const release = (id: string): Release => ({ id, path: `/srv/app/${id}` });
 const full = (id: string, parts: Partial<PoolInput> = {}) =>
-  splitSpec({ release: release(id), processes: ALL, ...parts });
+  withoutSecrets({ release: release(id), processes: ALL, ...parts });
 
-function promote(state: PoolState | undefined, spec: SplitSpec, now = NOW): PoolState {
+function promote(state: PoolState | undefined, spec: SpecWithoutSecrets, now = NOW): PoolState {
   const base = state ?? newPool(spec);
   const begun = begin(base, spec, allocator(takenPorts(base).map(({ port }) => port)));
   return finished(followed(switched(begun)), now);
@@ -88,7 +88,7 @@ test("each step of a promotion changes what it is named for, and nothing else", 
   const done = finished(after, NOW);
   assert.deepEqual(ids(done), ["app.service.redis", "app.2.side.0", "app.2.web.0", "app.2.web.1", "app.2.jobs.0"]);
   assert.deepEqual(serving(done), ["web-2-0", "web-2-1"]);
-  assert.deepEqual([done.candidate, done.serving, done.singletonsOf], [undefined, "current", "current"]);
+  assert.deepEqual([done.next, done.serving, done.singletonsOf], [undefined, "current", "current"]);
 });
 
 test("a service that is missing starts with the candidate, and one that is gone stops with the follow", () => {
@@ -177,11 +177,11 @@ for (const [what, parts] of fresh)
   });
 
 test("a changed secret is a new generation, the same secret is not", () => {
-  const secret = (digest: string) => splitSpec({ processes: { web: WEB } }, { web: { TOKEN: digest } });
+  const secret = (digest: string) => withoutSecrets({ processes: { web: WEB } }, { web: { TOKEN: digest } });
   const old = promote(undefined, secret("aa"));
   assert.equal(isNewGeneration(old, secret("aa")), false);
   assert.equal(isNewGeneration(old, secret("ab")), true);
-  assert.equal(isNewGeneration(old, splitSpec({ processes: { web: WEB } })), true);
+  assert.equal(isNewGeneration(old, withoutSecrets({ processes: { web: WEB } })), true);
 });
 
 test("the order of keys makes no difference, at any depth", () => {
@@ -232,8 +232,8 @@ test("scaling down keeps all replicas until the commit, so that an undo costs no
 
 test("a generation is above those of an undone promotion whose processes still drain", () => {
   const old = promote(undefined, full("v1"));
-  assert.equal(begin(old, full("v2"), allocator(), { above: 7 }).candidate?.number, 8);
-  assert.equal(begin(old, full("v1", web({ replicas: 4 })), allocator(), { above: 7 }).candidate?.number, 1);
+  assert.equal(begin(old, full("v2"), allocator(), { above: 7 }).next?.number, 8);
+  assert.equal(begin(old, full("v1", web({ replicas: 4 })), allocator(), { above: 7 }).next?.number, 1);
 });
 
 test("old releases are retained newest first, by count, each id once and never the current one", () => {
@@ -283,7 +283,7 @@ test("a backend serves the proxied replicas on the loopback address, checked whe
 
 test("the longest name of a process still makes a server's name, in any generation", () => {
   const name = "a".repeat(40);
-  const spec = splitSpec({ processes: { [name]: { ...WEB, replicas: 64 } } });
+  const spec = withoutSecrets({ processes: { [name]: { ...WEB, replicas: 64 } } });
   const begun = begin(newPool(spec), spec, allocator(), { above: Number.MAX_SAFE_INTEGER - 1 });
   const servers = Object.keys(backendOf("app", switched(begun)).servers);
   assert.equal(servers.length, 64);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { formatSplit, parsePercent, SPLIT_PARTS } from "../../model/split";
-import { explainWalk, planWalk, soakWarning, splitOf, stages, walkProblem } from "../../model/stages";
+import { describeRollout, planRollout, rolloutProblem, soakWarning, splitOf, stages } from "../../model/stages";
 import { problems } from "./support/pools";
 
 const RUNS = { numRuns: 200 };
@@ -53,7 +53,7 @@ test("what is wrong with stages is said, each with its path", () => {
         "[3].split: 0% does not rise: it comes after 1%, put the stages in rising order",
       ],
     ],
-    // What is malformed hides nothing of the others, nor of the rest of itself.
+    // A malformed part hides nothing of the others, nor of the rest of itself.
     [
       [{ split: "10%" }, { split: "5%", window: "-1 seconds" }, { split: "much" }, { split: "5%", gates: 1 }],
       [
@@ -85,32 +85,32 @@ test("what is wrong with stages is said, each with its path", () => {
     );
 });
 
-test("a walk up goes through every stage between, and a walk down is one step", () => {
+test("a rollout up goes through every stage between, and one down is one step", () => {
   const list = stages.parse([
     { split: "1%", window: "1 minute" },
     { split: "10%", name: "early", window: "2 minutes" },
     { split: "50%", window: "1 hour", gates: [{ kind: "sli", thresholds: ["p95 < 500 ms"] }] },
     { split: "100%", window: "0 seconds" },
   ]);
-  const names = (split: number, to: string) => planWalk(list, { split }, to).legs.map(({ stage }) => stage.name);
+  const names = (split: number, to: string) => planRollout(list, { split }, to).steps.map(({ stage }) => stage.name);
   assert.deepEqual(names(0, "100%"), ["1%", "early", "50%", "100%"]);
   assert.deepEqual(names(100, "50%"), ["early", "50%"]);
   assert.deepEqual(names(500, "early"), ["early"]);
   assert.deepEqual(names(1000, "early"), []);
   assert.deepEqual(names(10_000, "1%"), []);
   assert.throws(
-    () => planWalk(list, { split: 0 }, "5%"),
+    () => planRollout(list, { split: 0 }, "5%"),
     /"5%" is not a stage: use one of "stable", "1%", "early", "50%", "100%"/,
   );
   assert.deepEqual([splitOf(list, "stable"), splitOf(list, "0%"), splitOf(list, "early")], [0, 0, 1000]);
-  assert.deepEqual(explainWalk(planWalk(list, { split: 100 }, "50%"), { onBreach: "stable" }), [
+  assert.deepEqual(describeRollout(planRollout(list, { split: 100 }, "50%"), { onBreach: "stable" }), [
     "the candidate goes from 1% to 50% of the requests in 2 stages, at least 1 h in all:",
     "  early (10%) for 2 minutes: no gates",
     "  50% for 1 hour, if it passes:",
     "    sli: p95 < 500 ms, at least 200 requests",
     "a gate that fails at any of them undoes the whole walk: it goes back to 1%, and then to 0%, and the update fails",
   ]);
-  assert.deepEqual(explainWalk(planWalk(list, { split: 5000 }, "0%"), { onBreach: "back" }), [
+  assert.deepEqual(describeRollout(planRollout(list, { split: 5000 }, "0%"), { onBreach: "back" }), [
     "the candidate goes from 50% to 0% of the requests at once, without gates",
   ]);
 });
@@ -123,20 +123,20 @@ test("stages without requests for the candidate are told apart by their names", 
     { split: "100%" },
   ]);
   const names = (split: number, stage: string | undefined, to: string) =>
-    planWalk(list, { split, stage }, to).legs.map((leg) => leg.stage.name);
+    planRollout(list, { split, stage }, to).steps.map((step) => step.stage.name);
   assert.deepEqual(names(0, "stable", "1%"), ["parity", "shadow", "1%"]);
   assert.deepEqual(names(0, undefined, "shadow"), ["parity", "shadow"]);
   assert.deepEqual(names(0, "parity", "100%"), ["shadow", "1%", "100%"]);
   assert.deepEqual(names(0, "shadow", "1%"), ["1%"]);
   for (const to of ["parity", "shadow", "stable", "0%"]) assert.deepEqual(names(0, "shadow", to), [], to);
-  // Where the split is not the stage's, it counts alone: a change by hand, or another list of stages.
+  // A split that is not the stage's counts alone: a change by hand, or another list of stages.
   assert.deepEqual(names(0, "1%", "1%"), ["parity", "shadow", "1%"]);
   assert.deepEqual(names(100, "shadow", "100%"), ["100%"]);
   assert.deepEqual(names(0, "gone", "parity"), ["parity"]);
   assert.deepEqual(names(50, undefined, "1%"), ["1%"]);
 
   const said = (stage: string, to: string) =>
-    explainWalk(planWalk(list, { split: 0, stage }, to), { onBreach: "back" });
+    describeRollout(planRollout(list, { split: 0, stage }, to), { onBreach: "back" });
   assert.deepEqual(said("parity", "1%"), [
     "the candidate goes from 0% (parity) to 1% of the requests in 2 stages, at least 1.1 h in all:",
     "  shadow (0%), 100% mirrored for 1 hour: no gates",
@@ -164,7 +164,7 @@ test("what has no requests is judged by its shadow, or not at all", () => {
   ]);
 });
 
-test("a walk that a soak on the way must stop is told before it begins", () => {
+test("a rollout that one of its soaks must stop is refused before it begins", () => {
   const list = stages.parse([
     { split: "1%", window: "1 minute", gates: [{ kind: "soak", duration: "24 hours", thresholds: ["5xx < 1 %"] }] },
     {
@@ -177,19 +177,19 @@ test("a walk that a soak on the way must stop is told before it begins", () => {
     },
     { split: "50%", gates: [{ kind: "soak", name: "a day", duration: "24 hours", thresholds: ["5xx < 1 %"] }] },
   ]);
-  assert.equal(walkProblem(planWalk(list, { split: 0 }, "10%")), undefined);
-  assert.equal(walkProblem(planWalk(list, { split: 1000 }, "50%")), undefined);
+  assert.equal(rolloutProblem(planRollout(list, { split: 0 }, "10%")), undefined);
+  assert.equal(rolloutProblem(planRollout(list, { split: 1000 }, "50%")), undefined);
   assert.equal(
-    walkProblem(planWalk(list, { split: 100 }, "50%")),
+    rolloutProblem(planRollout(list, { split: 100 }, "50%")),
     "stage 50% can't be reached in one walk: its gate a day wants 10% to be held for 24 hours, and the walk holds that for 1 h; go to stage 10% first, and on once it was held",
   );
   const day = 86_400_000;
   const early = (held: number | undefined) =>
-    soakWarning(planWalk(list, { split: 1000 }, "50%"), held === undefined ? undefined : day - held, day);
+    soakWarning(planRollout(list, { split: 1000 }, "50%"), held === undefined ? undefined : day - held, day);
   assert.match(early(5_400_000) ?? "", /^stage 50% can't be entered yet: its gate a day wants .* 22\.5 h are missing$/);
   assert.match(early(undefined) ?? "", /24 h are missing/);
   assert.equal(early(day), undefined);
-  assert.deepEqual(explainWalk(planWalk(list, { split: 100 }, "10%"), { onBreach: "back" }), [
+  assert.deepEqual(describeRollout(planRollout(list, { split: 100 }, "10%"), { onBreach: "back" }), [
     "the candidate goes from 1% to 10% of the requests in 1 stage, at least 1 h in all:",
     "  10% for 1 h, if it passes:",
     "    health: all servers up for 1 hour",
@@ -236,7 +236,7 @@ test("bad gates are refused with their paths", () => {
   );
 });
 
-test("a walk rises strictly, ends at its target, skips nothing, and takes the sum of its windows", () => {
+test("a rollout rises strictly, ends at its target, skips nothing, and takes the sum of its windows", () => {
   const splits = fc.uniqueArray(fc.integer({ min: 1, max: SPLIT_PARTS }), { minLength: 1, maxLength: 12 });
   fc.assert(
     fc.property(splits, parts, fc.nat(), (unsorted, from, pick) => {
@@ -245,16 +245,16 @@ test("a walk rises strictly, ends at its target, skips nothing, and takes the su
         sorted.map((split, index) => ({ split: formatSplit(split), window: `${index} seconds` })),
       );
       const to = sorted[pick % sorted.length] ?? 0;
-      const walk = planWalk(list, { split: from }, formatSplit(to));
-      const legs = walk.legs.map(({ split }) => split);
+      const rollout = planRollout(list, { split: from }, formatSplit(to));
+      const passed = rollout.steps.map(({ split }) => split);
       assert.deepEqual(
-        legs,
+        passed,
         sorted.filter((split) => split > from && split <= to),
       );
-      assert.equal(legs.at(-1) ?? (to <= from ? to : undefined), to);
+      assert.equal(passed.at(-1) ?? (to <= from ? to : undefined), to);
       assert.equal(
-        walk.ms,
-        legs.reduce((sum, split) => sum + sorted.indexOf(split) * 1000, 0),
+        rollout.ms,
+        passed.reduce((sum, split) => sum + sorted.indexOf(split) * 1000, 0),
       );
     }),
     RUNS,

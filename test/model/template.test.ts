@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { type Facts, factsAsEnvironment, fill, templateProblems, templatesIn } from "../../model/template";
+import { factsAsEnvironment, fill, type TemplateValues, templateProblems, templatesIn } from "../../model/template";
 
-const facts: Facts = {
+const facts: TemplateValues = {
   release: { id: "v2", path: "/srv/v2", revision: "a1b2c3" },
   process: { id: "web#1" },
   replica: { index: 1, count: 3 },

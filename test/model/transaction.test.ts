@@ -12,7 +12,7 @@ test("a lease has a default and bounds", () => {
   ]);
 });
 
-test("who holds a transaction is one line, since others read it", () => {
+test("a transaction's holder is one line, since others read it", () => {
   assert.deepEqual(problems(openRequest, { target: "pool/web", owner: { who: "a\u001b[2J", why: "x\ny", pid: 0 } }), [
     'owner.who: "a\\u001b[2J" holds a control character: remove it',
     'owner.why: "x\\ny" holds a control character: remove it',

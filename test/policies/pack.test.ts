@@ -18,7 +18,7 @@ interface Violation {
 
 const NOW = new Date("2026-06-15T12:00:00Z");
 
-/** What the engine is told of a resource. */
+/** Violations of a policy for a resource as the engine sends it. */
 async function violations(judged: Policy, props: object, config: object = {}): Promise<Violation[]> {
   const said: Violation[] = [];
   const { validateResource } = adapt(judged, () => NOW) as ResourceValidationPolicy;

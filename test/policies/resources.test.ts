@@ -76,10 +76,10 @@ test("freeze-window: what goes forward waits, what goes back and what is new doe
   for (const kind of ["create", "rollback", "none"] as const) assert.deepEqual(poolAt(kind), []);
   assert.deepEqual(poolAt("promotion", { now: new Date("2026-06-12T12:59:00Z") }), []);
   assert.deepEqual(poolAt("promotion", { config: {} }), []);
-  const way = (from: `${number}%`, to: `${number}%`) =>
+  const rollout = (from: `${number}%`, to: `${number}%`) =>
     judge(freezeWindow, "Route", routeOnItsWay(from, to, [{ split: "10%" }]), { config, now: friday });
-  assert.deepEqual(way("0%", "10%"), [`the way to 10% ${frozen}`]);
-  assert.deepEqual(way("10%", "0%"), []);
+  assert.deepEqual(rollout("0%", "10%"), [`the way to 10% ${frozen}`]);
+  assert.deepEqual(rollout("10%", "0%"), []);
   const shadowed = (stage: { from: string; to: string }) =>
     judge(
       freezeWindow,
@@ -231,8 +231,8 @@ test("plain-secrets: environments, commands, gates and config are searched, and 
     "processes.web.command[6]: holds a GitHub token, in plain text: pass it in the process's env, as a secret",
   ]);
   const gate = { kind: "http", url: "https://ana:hunter2@metrics.internal/" };
-  const way = routeOnItsWay("0%", "1%", [{ split: "1%", gates: [gate as never] }]);
-  assert.equal(judge(plainSecrets, "Route", way).length, 1);
+  const rollout = routeOnItsWay("0%", "1%", [{ split: "1%", gates: [gate as never] }]);
+  assert.equal(judge(plainSecrets, "Route", rollout).length, 1);
   const watched = { before: [gate as never], gates: [gate as never] };
   const tried = candidateOnItsWay("0%", "1%", [{ split: "1%", gates: [gate as never] }], { watch: watched });
   assert.deepEqual(

@@ -27,7 +27,7 @@ test("promotion-stages: small steps pass, jumps and skipped stages are refused",
   assert.deepEqual(at("1%", "10%", [{ split: "1%" }, { split: "10%", window: "0 seconds" }]), [
     "stages[1].window: 0 seconds skips stage 10%: give it time to be watched, or remove the stage",
   ]);
-  // What is behind it, and what is ahead of it, says nothing about this way.
+  // Stages behind and ahead of it say nothing about this rollout.
   assert.deepEqual(
     at("10%", "50%", [
       { split: "1%", window: "0 seconds" },
@@ -71,19 +71,19 @@ test("promotion-gates: the stage before 100% must have gates, and a backend can'
 });
 
 test("sli-window: production is watched for five minutes, other stacks as they like", () => {
-  const way = routeOnItsWay("0%", "10%", [
+  const rollout = routeOnItsWay("0%", "10%", [
     { split: "1%", window: "1 minute", gates: [sli(), sli({ name: "own", window: "2 minutes" })] },
     { split: "10%", window: "5 minutes", gates: [sli()] },
     { split: "50%", window: "6 seconds", gates: [sli()] },
   ]);
-  assert.deepEqual(judge(sliWindow, "Route", way), [
+  assert.deepEqual(judge(sliWindow, "Route", rollout), [
     "stages[0].gates[1].window: 2 minutes of watching says little about production: make it at least 5 minutes",
     "stages[0].window: 1 minute of watching says little about production: make it at least 5 minutes",
   ]);
-  assert.deepEqual(judge(sliWindow, "Route", way, { config: { minimum: "1 minute" } }), []);
-  assert.deepEqual(judge(sliWindow, "Route", way, { stack: { name: "staging" } }), []);
+  assert.deepEqual(judge(sliWindow, "Route", rollout, { config: { minimum: "1 minute" } }), []);
+  assert.deepEqual(judge(sliWindow, "Route", rollout, { stack: { name: "staging" } }), []);
   assert.equal(
-    judge(sliWindow, "Route", way, { stack: { name: "staging", config: { "sluice:production": "true" } } }).length,
+    judge(sliWindow, "Route", rollout, { stack: { name: "staging", config: { "sluice:production": "true" } } }).length,
     2,
   );
   const inPlace = (minRequests: number): Unsure<Judged["Pool"]> => ({
@@ -203,10 +203,10 @@ test("a route's stages without requests are judged once, by the stage that it wa
     { split: "1%" as const },
   ];
   const skipped = "stages[1].window: 0 seconds skips stage shadow: give it time to be watched, or remove the stage";
-  const way = (from: string) => {
+  const rollout = (from: string) => {
     const route = routeOnItsWay("0%", "1%", declared);
     return judge(promotionStages, "Route", { ...route, change: { ...route.change, stage: { from, to: "1%" } } });
   };
-  assert.deepEqual(way("parity"), [skipped]);
-  assert.deepEqual(way("shadow"), []);
+  assert.deepEqual(rollout("parity"), [skipped]);
+  assert.deepEqual(rollout("shadow"), []);
 });

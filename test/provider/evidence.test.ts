@@ -10,8 +10,8 @@ import { backendSpec } from "../../model/backend";
 import { edgeSpec } from "../../model/edge";
 import type { EvidenceRecord } from "../../model/evidence/record";
 import { declaredRoute } from "../../model/route";
+import { rollOutRoute } from "../../provider/resources/route-rollout";
 import { runGates } from "../../provider/resources/stage-gates";
-import { walkRoute } from "../../provider/resources/walk";
 import type { Context } from "../../provider/server";
 import { complete, ended } from "../agent/evidence/support";
 import { change } from "../agent/support/pool";
@@ -70,7 +70,7 @@ function contextOf(): Context {
 }
 
 /** A walk whose first stage passes and whose second one is breached: its record and its page. */
-async function breachedWalk(t: TestContext) {
+async function breachedRollout(t: TestContext) {
   const { agent, url, state } = await world(t);
   const declared = declaredRoute.parse({
     ...{ edges: ["main"], stable: "blue", candidate: "green", stage: "50%" },
@@ -84,7 +84,7 @@ async function breachedWalk(t: TestContext) {
       },
     ],
   });
-  const walk = walkRoute([{ client: agent.client, edges: ["main"] }], "api", declared, contextOf(), {
+  const walk = rollOutRoute([{ client: agent.client, edges: ["main"] }], "api", declared, contextOf(), {
     runGates: (stage, context) => {
       state.fails = stage.name === "50%";
       return runGates(stage, context);
@@ -98,13 +98,13 @@ async function breachedWalk(t: TestContext) {
   return { summary: rest, folder, record: JSON.parse(files["evidence.json"] ?? "") as EvidenceRecord };
 }
 
-test("the evidence of a walk holds its program, stages, what gates measured, and both sides' figures; its page shows them", async (t) => {
-  const { summary, folder, record } = await breachedWalk(t);
+test("the evidence of a rollout holds its program, stages, what gates measured, and both sides' figures; its page shows them", async (t) => {
+  const { summary, folder, record } = await breachedRollout(t);
   assert.deepEqual([summary.target, summary.verdict, summary.ending], ["route/api", "undone", "abort"]);
   assert.match(summary.reason ?? "", /^stage 50% of route api: gate sli: failed: errors [\d.]+ %, not < 5 %/);
 
   await t.test("program and revision", () => {
-    // Which job made it is only there where one runs this.
+    // The job is only there if one runs this.
     const { git, ci: _job, update, ...program } = record.program ?? { urn: "" };
     assert.deepEqual(program, {
       urn: URN,

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import test from "node:test";
 import { ciOf } from "../../provider/evidence/ci";
 import { gitOf } from "../../provider/evidence/git";
-import { programOf } from "../../provider/evidence/teller";
+import { programOf } from "../../provider/evidence/note-sender";
 
 test("the revision of a program's folder is that of its repository, however that keeps it", async (t) => {
   const root = await realpath(await mkdtemp(join(tmpdir(), "sl-git-")));

@@ -74,7 +74,7 @@ test("a replacement whose update dies is put back by its agents, without a lost 
       const inputs = nodes.inputs(await nodes.release(`v${count}`), WATCH as never);
       await killedAt(line, "replace", inputs);
       await until("the release before it in its place, with its traffic", back, BACK);
-      // What is left says how far it came, and that it was undone since nobody held it any more.
+      // The evidence says how far it came, and that it was undone since nobody held it any more.
       const [evidence] = await node.client.evidence(1);
       assert.deepEqual([evidence?.target, evidence?.verdict, evidence?.ending], ["pool/web", "undone", "lease"]);
       assert.deepEqual(evidence?.summary?.to, phase === "drain" ? undefined : `v${count}`);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { WatchedInput } from "../../model/serving";
+import type { InPlaceWatchInput } from "../../model/in-place";
 import { replaceInPlace } from "../../provider/resources/in-place";
 import { removePool } from "../../provider/resources/pool-removal";
 import type { Context } from "../../provider/server";
@@ -15,7 +15,7 @@ function contextOf(said: string[]): Context {
   return { urn: "urn:pool", name: "web", type: "x", preview: false, signal, log, secrets: [] };
 }
 
-const WINDOW: WatchedInput = {
+const WINDOW: InPlaceWatchInput = {
   window: "6 seconds",
   gates: [{ kind: "sli", thresholds: ["p95 < 500 ms", "5xx < 0.5 %"], minRequests: 50, interval: "500 milliseconds" }],
 };
@@ -24,7 +24,7 @@ test("a release is replaced in its place, behind two edges and under load, and p
   const nodes = await startNodes(t);
   const { edges, states, committed } = nodes;
   const said: string[] = [];
-  const deploy = async (id: string, behaviour: Behaviour = {}, watch: WatchedInput = {}) => {
+  const deploy = async (id: string, behaviour: Behaviour = {}, watch: InPlaceWatchInput = {}) => {
     const inputs = nodes.inputs(await nodes.release(id, behaviour), watch);
     said.length = 0;
     await replaceInPlace(inputs, startStep(inputs), contextOf(said));
@@ -143,7 +143,7 @@ test("a release is replaced in its place, behind two edges and under load, and p
   );
 
   await t.test("what must hold before is asked before anything is touched", async () => {
-    const before: WatchedInput["before"] = [
+    const before: InPlaceWatchInput["before"] = [
       { kind: "command", name: "pending migrations", command: ["sh", "-c", "echo 2 pending; exit 3"] },
     ];
     await assert.rejects(deploy("v3", {}, { before }), /gate pending migrations: .*exited with 3: 2 pending/);

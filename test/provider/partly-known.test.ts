@@ -50,7 +50,7 @@ function* withOneUnknown(value: unknown, at: string[] = []): Generator<[path: st
       yield [path, Array.isArray(value) ? value.with(Number(key), changed) : { ...value, [key]: changed }];
 }
 
-/** What differs between two values, beside what one of them does not know. */
+/** Differences between two values, beside the parts that one of them does not know. */
 function differing(one: unknown, other: unknown, at = ""): string[] {
   if (Object.is(one, other) || other === UNKNOWN) return [];
   if (typeof one !== "object" || one === null || typeof other !== "object" || other === null) return [at];

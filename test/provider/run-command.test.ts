@@ -24,7 +24,7 @@ test("a program that leaves something behind outside of its group is not waited 
   assert.equal(process.kill(left, 0), true, "it holds the output open still");
 });
 
-test("a program ends with who runs it, even where that is killed", { timeout: 60_000 }, async (t) => {
+test("a program ends with its parent, even if that is killed", { timeout: 60_000 }, async (t) => {
   const script = "sleep 300 & echo $$ $!; wait";
   const runner = path.join(__dirname, "support", "run-command.ts");
   const child = spawn(process.execPath, ["--import", "tsx", runner, "/bin/sh", "-c", script], {

@@ -5,8 +5,8 @@ import { send } from "../../agent/processes/identity";
 import { backendSpec } from "../../model/backend";
 import { edgeSpec } from "../../model/edge";
 import { type DeclaredRouteInput, declaredRoute } from "../../model/route";
+import { rollOutRoute } from "../../provider/resources/route-rollout";
 import type { RunGates } from "../../provider/resources/stage-gates";
-import { walkRoute } from "../../provider/resources/walk";
 import type { Context } from "../../provider/server";
 import { startTestAgent, type TestAgent } from "../support/agent";
 import { freePorts } from "../support/ports";
@@ -48,7 +48,7 @@ test("a route's edges on two agents move in step", async (t) => {
     Promise.all([one, two].map(async ({ client }) => (await client.route("api"))?.splits.main ?? undefined));
   const committed = () => Promise.all([one, two].map(async ({ client }) => (await client.route("api"))?.committed));
   const walk = (stage: string, runGates: RunGates, said?: string[]) =>
-    walkRoute(agents, "api", declare(stage), contextOf(said), { runGates });
+    rollOutRoute(agents, "api", declare(stage), contextOf(said), { runGates });
   const seen: unknown[] = [];
   const look: RunGates = async ({ name }, { edges }) => {
     seen.push([name, edges.length, ...(await splits())]);
@@ -88,7 +88,7 @@ test("a route's edges on two agents move in step", async (t) => {
   });
 
   await t.test("one whose step can't be done refuses it before another one has changed", async () => {
-    const refused = walkRoute(agents, "api", declare("50%", { match: { frontends: ["other"] } }), contextOf(), {
+    const refused = rollOutRoute(agents, "api", declare("50%", { match: { frontends: ["other"] } }), contextOf(), {
       runGates: look,
     });
     await assert.rejects(refused, /other is not a frontend of edge main/);
@@ -97,7 +97,7 @@ test("a route's edges on two agents move in step", async (t) => {
     assert.deepEqual((await one.client.route("api"))?.spec.match, { headers: {} });
   });
 
-  await t.test("the death of one agent in the middle of a walk takes all of them back", async () => {
+  await t.test("the death of one agent in the middle of a rollout takes all of them back", async () => {
     const kill: RunGates = async (_stage, { signal }) => {
       send(two.about.pid, "SIGKILL");
       await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
@@ -147,12 +147,14 @@ test("a route's edges on two agents move in step", async (t) => {
   });
 });
 
-test("a dead agent refuses a walk before any change", async (t) => {
+test("a dead agent refuses a rollout before any change", async (t) => {
   const [one, two] = await Promise.all([edge(t), edge(t)]);
   const agents = [one, two].map(({ client }) => ({ client, edges: ["main"] }));
   send(two.guard, "SIGKILL");
   send(two.about.pid, "SIGKILL");
-  const walk = walkRoute(agents, "api", declare("10%"), contextOf(), { runGates: async () => assert.fail("a gate") });
+  const walk = rollOutRoute(agents, "api", declare("10%"), contextOf(), {
+    runGates: async () => assert.fail("a gate"),
+  });
   await assert.rejects(walk, /can't be reached/);
   assert.equal(await one.client.route("api"), undefined);
 });

@@ -9,7 +9,7 @@ export interface FakeMachine {
   folder: string;
   /** Its PATH consists of this folder. */
   bin: string;
-  /** Where systems put HAProxy, off PATH. */
+  /** Folder in which systems put HAProxy, off PATH. */
   sbin: string;
   said: string[];
   context: SetupContext;

@@ -11,7 +11,7 @@ import { type AgentOptions, agentOptions } from "../../model/agent";
 import { agentBundle } from "../../provider/server";
 import { until } from "./until";
 
-/** What takes the work that has to be done at the end: a test's context, and whatever else has an end. */
+/** Takes work that has to be done at the end: a test's context, or anything else that has an end. */
 export interface Cleanup {
   after(work: () => unknown): void;
 }
@@ -95,7 +95,7 @@ async function daemonsOf(directory: string): Promise<Identity[]> {
   return found;
 }
 
-/** Process id of the agent that has claimed a state folder; nothing when none has. */
+/** Process id of the agent that has claimed a state folder; undefined if none has. */
 export async function agentPid(directory: string): Promise<number | undefined> {
   try {
     const { pid, startTime } = JSON.parse(await readFile(join(directory, "agent.pid"), "utf8")) as {

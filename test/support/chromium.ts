@@ -8,7 +8,7 @@ import { until } from "./until";
 const PROGRAMS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 const DEADLINE_MS = 60_000;
 
-/** Why no page can be looked at here, with the remedy; nothing where it can. */
+/** Why no page can be looked at here, with the remedy; undefined if it can. */
 export function chromiumProblem(): string | undefined {
   return program() === undefined ? "chromium is not installed: apt-get install chromium" : undefined;
 }
@@ -33,7 +33,7 @@ export interface Page {
   screenshot(options?: { dark?: boolean; clip?: Clip }): Promise<Buffer>;
   /** Gives the window another width, in pixels: as a phone's, for one. */
   resize(width: number): Promise<void>;
-  /** What the page wrote to its console, and what the browser says is wrong with it. */
+  /** Messages that the page wrote to its console, and the browser's complaints. */
   complaints: string[];
   /** Addresses of everything that it loaded. */
   requests: string[];

@@ -3,12 +3,12 @@ import { createServer, type ListenOptions, type Server } from "node:net";
 
 /** Below it, ports may need privileges, belong to well-known services, or be refused by fetch: 10080 is the last of those. */
 const FIRST_PORT = 10_100;
-/** Where the system by default begins to give ports to clients; where it begins below, there is no better end. */
+/** First port that the system by default gives to clients; if it begins below, there is no better end. */
 const LAST_END = 32_768;
 /** Ports that are taken together, so that few sockets hold them. */
 const BLOCK = 8;
 
-/** What this process holds and has not given out. */
+/** Ports that this process holds and has not given out. */
 let rest = { next: 0, end: 0 };
 /** Callers at the same time take one after the other. */
 let turn: Promise<unknown> = Promise.resolve();

@@ -10,7 +10,7 @@ const DEBIAN = "/usr/lib/postgresql";
 
 /** A PostgreSQL of a test's own: it listens on a socket in a temporary folder alone. */
 export interface Postgres {
-  /** What `psql` and most drivers take from the environment. */
+  /** Variables that `psql` and most drivers take from the environment. */
   env: { PGHOST: string; PGUSER: string; PGDATABASE: string };
   query(sql: string): Promise<Record<string, unknown>[]>;
   /** @param database default: `postgres` */

@@ -1,7 +1,7 @@
 import { Agent, get } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** What came of requests, by release. */
+/** Results of requests, by release. */
 export interface Seen {
   /** Answers by `release status`, such as `v2 200`. */
   answers: Record<string, number>;

@@ -30,7 +30,7 @@ export interface Systemd {
   run(command: string, ...args: string[]): SpawnSyncReturns<string>;
   /** Likewise; gives its output. @throws where it fails */
   must(command: string, ...args: string[]): string;
-  /** Where this process finds a file of it, to look at it or to connect to it. */
+  /** Path by which this process reaches a file of it, to read it or to connect to it. */
   path(inside: string): string;
 }
 

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** What a condition takes on a machine where everything else runs at the same time; on an idle one it is there at once. */
+/**
+ * Deadline for a condition on a machine where everything else runs at the same time; on an idle one it is met at once.
+ */
 const DEFAULT_DEADLINE_MS = 60_000;
 const DEFAULT_INTERVAL_MS = 20;
 

@@ -11,7 +11,7 @@ export interface Judgement {
   level?: "warn";
 }
 
-export interface DialectScene {
+export interface DialectContext {
   dialect: Exclude<Dialect, "postgres">;
   transaction: TransactionMode;
   /** Tables that this file made, in lower case. */
@@ -34,8 +34,8 @@ const one = (rule: string, message: string, fix: string, level?: "warn"): Judgem
   { rule, message, fix, ...(level && { level }) },
 ];
 
-/** What a statement breaks; what is not known to be good is unknown, and so refused. */
-export function judgeStatement(tree: Tree, scene: DialectScene): Judgement[] {
+/** Rules that a statement breaks; a statement that is not known to be good counts as unknown, and is refused. */
+export function judgeStatement(tree: Tree, context: DialectContext): Judgement[] {
   switch (tree.type) {
     case "select":
       return callsIn(tree).length > 0 ? unknown("it calls functions") : [];
@@ -43,25 +43,25 @@ export function judgeStatement(tree: Tree, scene: DialectScene): Judgement[] {
       return [];
     case "update":
     case "delete":
-      return judgeWrite(tree, scene);
+      return judgeWrite(tree, context);
     case "create":
-      return judgeCreate(tree, scene);
+      return judgeCreate(tree, context);
     case "alter":
-      return judgeAlter(tree, scene);
+      return judgeAlter(tree, context);
     case "drop":
-      return judgeDrop(tree, scene);
+      return judgeDrop(tree, context);
     case "rename":
-      return (tree.table as Tree[][]).flatMap(([from, to]) => renamed(text(from?.table), text(to?.table), scene));
+      return (tree.table as Tree[][]).flatMap(([from, to]) => renamed(text(from?.table), text(to?.table), context));
     case "truncate":
       return list(tree.name)
-        .filter((table) => !isBorn(table, scene))
+        .filter((table) => !isBorn(table, context))
         .flatMap((table) =>
           one("truncate", `All rows of ${text(table.table)} are lost for good.`, "Delete in batches."),
         );
     case "lock":
       return one("lock-table", "The application waits for the tables until they are unlocked.", "Remove it.");
     case "transaction":
-      return scene.transaction === "none" && scene.dialect === "sqlite"
+      return context.transaction === "none" && context.dialect === "sqlite"
         ? []
         : one(
             "transaction-control",
@@ -73,12 +73,12 @@ export function judgeStatement(tree: Tree, scene: DialectScene): Judgement[] {
   }
 }
 
-const isBorn = (table: Tree, { born }: DialectScene): boolean => born.has(text(table.table).toLowerCase());
+const isBorn = (table: Tree, { born }: DialectContext): boolean => born.has(text(table.table).toLowerCase());
 
-function judgeWrite(tree: Tree, scene: DialectScene): Judgement[] {
+function judgeWrite(tree: Tree, context: DialectContext): Judgement[] {
   const tables = list(tree.table ?? tree.from);
   const bounded = has(tree.where, "column_ref") || tree.limit !== null;
-  if (bounded || (tables.length > 0 && tables.every((table) => isBorn(table, scene)))) return [];
+  if (bounded || (tables.length > 0 && tables.every((table) => isBorn(table, context)))) return [];
   const verb = text(tree.type).toUpperCase();
   return one(
     "unbounded-write",
@@ -87,27 +87,27 @@ function judgeWrite(tree: Tree, scene: DialectScene): Judgement[] {
   );
 }
 
-function judgeCreate(tree: Tree, scene: DialectScene): Judgement[] {
+function judgeCreate(tree: Tree, context: DialectContext): Judgement[] {
   const keyword = text(tree.keyword);
   if (keyword === "table") {
     const name = tableName(tree.table);
-    const found = list(tree.create_definitions).flatMap((definition) => blockingKey(definition, name, scene));
-    if (!tree.if_not_exists) scene.born.add(name.toLowerCase());
+    const found = list(tree.create_definitions).flatMap((definition) => blockingKey(definition, name, context));
+    if (!tree.if_not_exists) context.born.add(name.toLowerCase());
     return found;
   }
-  if (keyword === "index") return index(tree, tableName(tree.table), scene);
+  if (keyword === "index") return index(tree, tableName(tree.table), context);
   if (keyword === "trigger") return [];
   if (keyword === "view") return tree.replace ? unknown("what the view was before is not known") : [];
   return unknown(`CREATE ${keyword.toUpperCase()} is not read`);
 }
 
-function blockingKey(definition: Tree, table: string, scene: DialectScene): Judgement[] {
+function blockingKey(definition: Tree, table: string, context: DialectContext): Judgement[] {
   const reference = definition.reference_definition as Tree | null | undefined;
   if (!reference) return [];
   const target = tableName(reference.table);
   const deletes = list(reference.on_action).find(({ type }) => text(type).toLowerCase() === "on delete");
   const action = text((deletes?.value as Tree | undefined)?.value).toLowerCase();
-  if (isBorn({ table: target }, scene) || target.toLowerCase() === table.toLowerCase() || action === "cascade")
+  if (isBorn({ table: target }, context) || target.toLowerCase() === table.toLowerCase() || action === "cascade")
     return [];
   if (action === "set null" && definition.nullable === undefined) return [];
   return one(
@@ -117,10 +117,10 @@ function blockingKey(definition: Tree, table: string, scene: DialectScene): Judg
   );
 }
 
-function index(tree: Tree, table: string, scene: DialectScene): Judgement[] {
-  if (isBorn({ table }, scene)) return [];
+function index(tree: Tree, table: string, context: DialectContext): Judgement[] {
+  if (isBorn({ table }, context)) return [];
   const kind = text(tree.index_type ?? tree.keyword).toLowerCase();
-  if (scene.dialect === "sqlite" || !["", "index", "key", "unique", "unique index", "unique key"].includes(kind))
+  if (context.dialect === "sqlite" || !["", "index", "key", "unique", "unique index", "unique key"].includes(kind))
     return one(
       "create-index",
       `Nobody can write to ${table} until the index is built.`,
@@ -136,20 +136,20 @@ function index(tree: Tree, table: string, scene: DialectScene): Judgement[] {
     : [];
 }
 
-function judgeAlter(tree: Tree, scene: DialectScene): Judgement[] {
+function judgeAlter(tree: Tree, context: DialectContext): Judgement[] {
   const table = tableName(tree.table);
-  if (isBorn({ table }, scene)) return [];
-  return list(tree.expr).flatMap((change) => judgeChange(change, table, scene));
+  if (isBorn({ table }, context)) return [];
+  return list(tree.expr).flatMap((change) => judgeChange(change, table, context));
 }
 
-function judgeChange(change: Tree, table: string, scene: DialectScene): Judgement[] {
+function judgeChange(change: Tree, table: string, context: DialectContext): Judgement[] {
   const action = text(change.action);
   const column = columnName(change.column);
   const resource = text(change.resource);
   if (action === "add" && resource === "column") return judgeNewColumn(change, table, column);
-  if (action === "add" && resource === "index") return index(change, table, scene);
+  if (action === "add" && resource === "index") return index(change, table, context);
   if (action === "add" && resource === "constraint")
-    return judgeConstraint(change.create_definitions as Tree, table, scene);
+    return judgeConstraint(change.create_definitions as Tree, table, context);
   if (action === "drop" && resource === "column")
     return one("drop-column", `Releases that still use ${table}.${column} fail once it is gone.`, LATER);
   if (action === "drop")
@@ -164,7 +164,7 @@ function judgeChange(change: Tree, table: string, scene: DialectScene): Judgemen
       `Releases that still use ${table}.${columnName(change.old_column)} fail.`,
       "Add a column, keep both in step, drop the old one later.",
     );
-  if (action === "rename") return renamed(table, text(change.table), scene);
+  if (action === "rename") return renamed(table, text(change.table), context);
   if (action === "modify" || action === "change")
     return one(
       "change-column-type",
@@ -207,9 +207,9 @@ function judgeNewColumn(change: Tree, table: string, column: string): Judgement[
     : [];
 }
 
-function judgeConstraint(definition: Tree | undefined, table: string, scene: DialectScene): Judgement[] {
+function judgeConstraint(definition: Tree | undefined, table: string, context: DialectContext): Judgement[] {
   const kind = text(definition?.constraint_type).toLowerCase();
-  if (kind.startsWith("unique") && scene.dialect === "mysql") return index({ index_type: "unique" }, table, scene);
+  if (kind.startsWith("unique") && context.dialect === "mysql") return index({ index_type: "unique" }, table, context);
   if (kind.startsWith("unique") || kind.startsWith("primary"))
     return one(
       "unique-constraint",
@@ -223,17 +223,17 @@ function judgeConstraint(definition: Tree | undefined, table: string, scene: Dia
   );
 }
 
-function judgeDrop(tree: Tree, scene: DialectScene): Judgement[] {
+function judgeDrop(tree: Tree, context: DialectContext): Judgement[] {
   const keyword = text(tree.keyword);
   const names = list(tree.name);
   if (keyword === "table")
     return names
-      .filter((table) => !isBorn(table, scene))
+      .filter((table) => !isBorn(table, context))
       .flatMap((table) =>
         one("drop-table", `Releases that still use ${text(table.table)} fail once it is gone.`, LATER),
       );
   if (keyword === "index") {
-    if (isBorn((tree.table as Tree) ?? {}, scene)) return [];
+    if (isBorn((tree.table as Tree) ?? {}, context)) return [];
     return one(
       "drop-unique-index",
       "Were it a unique index, the running release could store duplicates.",
@@ -246,8 +246,8 @@ function judgeDrop(tree: Tree, scene: DialectScene): Judgement[] {
   return one("drop-object", `Releases that still use this ${keyword} fail once it is gone.`, LATER);
 }
 
-function renamed(from: string, to: string, scene: DialectScene): Judgement[] {
-  return isBorn({ table: from }, scene)
+function renamed(from: string, to: string, context: DialectContext): Judgement[] {
+  return isBorn({ table: from }, context)
     ? []
     : one(
         "rename-table",

@@ -4,7 +4,7 @@ import type { Name } from "./names";
 import type { ColumnSpec, ConstraintSpec, PartitionBound, PartitionKey } from "./specs";
 import type { TypeRef } from "./types";
 
-/** One thing that a statement does, in the words of the rules; the catalogue is folded from the same ones. */
+/** One thing that a statement does, in the words of the rules; the catalogue is built from the same ones. */
 export type Action =
   | CreateRelation
   | CreateIndex
@@ -90,7 +90,7 @@ export interface CreateRelation {
   inherits: readonly Name[];
   partitionOf?: { parent: Name; bound: PartitionBound };
   partitionKey?: PartitionKey;
-  /** What fills it, or what it shows. */
+  /** The query that fills it, or that it shows. */
   query?: SelectStmt;
   /** Of a view. */
   columnNames: readonly string[];

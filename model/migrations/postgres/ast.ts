@@ -29,7 +29,7 @@ export function walk(root: unknown, visit: (kind: string, body: Record<string, u
   }
 }
 
-/** What a constant says, or undefined where it is none; null is SQL's NULL. */
+/** Value of a constant; undefined if the node is no constant, null for SQL's NULL. */
 export function constantOf({ isnull, boolval, ival, fval, sval, bsval }: A_Const): string | null {
   if (isnull) return null;
   if (boolval) return String(boolval.boolval ?? false);

@@ -3,7 +3,7 @@ import { canonical, columnOf, constantOf, stripCasts, unwrap, walk } from "./ast
 import type { Relation } from "./catalogue";
 import { stringsOf } from "./names";
 
-/** What is needed to tell whether a condition leaves rows out. */
+/** Context for telling whether a condition leaves rows out. */
 export interface WriteScope {
   /** Facts on the table that is written. */
   target: Relation | undefined;
@@ -61,7 +61,7 @@ function restrictsNegated(node: Node | undefined, scope: WriteScope): boolean {
   const truth = constantTruth(node);
   if (truth !== undefined) return truth !== false;
   const [kind, body] = unwrap(node);
-  // What has no counterpart elsewhere is a part of the rows.
+  // A condition with a subquery restricts the rows: it has no counterpart elsewhere.
   if (kind === "SubLink") return true;
   if (kind === "BoolExpr" && body.boolop === "NOT_EXPR")
     return restricts((body.args as Node[] | undefined)?.[0], scope);
@@ -218,7 +218,7 @@ function columnsOf(node: Node, { names, unbounded }: WriteScope): Columns {
   return found;
 }
 
-/** What an expression of constants alone says; undefined where it is not one, or too hard to tell. */
+/** Truth of an expression of constants alone; undefined if it is not one, or too hard to tell. */
 function constantTruth(node: Node): boolean | null | undefined {
   const inner = stripCasts(node);
   if ("A_Const" in inner) {

@@ -4,7 +4,7 @@ import type { PartitionBound, PartitionKey } from "./specs";
 import type { TypeRef } from "./types";
 
 /** The number of the file that made something; undefined where that can't be said for sure. */
-export type Birth = number | undefined;
+export type CreatedAt = number | undefined;
 
 export interface Column {
   name: string;
@@ -16,7 +16,7 @@ export interface Column {
   default?: Node;
   /** `stored` is computed from other columns. */
   generated?: "always" | "by-default" | "stored";
-  birth: Birth;
+  createdAt: CreatedAt;
 }
 
 export interface ConstraintFact {
@@ -25,7 +25,7 @@ export interface ConstraintFact {
   columns: readonly string[];
   expression?: Node;
   valid: boolean;
-  birth: Birth;
+  createdAt: CreatedAt;
   /** The transaction that added it. */
   transaction: number;
   references?: string;
@@ -52,7 +52,7 @@ export interface Relation {
   readonly kind: RelationKind;
   readonly schema: string;
   readonly name: string;
-  readonly birth: Birth;
+  readonly createdAt: CreatedAt;
   readonly temporary: boolean;
   /** Its columns and constraints are all known. */
   readonly complete: boolean;
@@ -86,14 +86,14 @@ export interface OwnRelation extends Relation {
 
 export interface TypeFact {
   kind: "enum" | "domain" | "composite" | "range" | "base";
-  birth: Birth;
+  createdAt: CreatedAt;
   /** Of a domain: whether it, or what it is over, checks its values. */
   checked?: boolean;
   base?: TypeRef;
 }
 
 export interface FunctionFact {
-  birth: Birth;
+  createdAt: CreatedAt;
   /** Its parameters' types, which tell it from others of its name. */
   signature: string;
   procedure: boolean;
@@ -124,14 +124,14 @@ export interface Resolved {
 
 let generations = 0;
 
-/** What is known of the database at one moment. A copy is shallow: what is shared is copied before it is changed. */
+/** Knowledge of the database at one moment. A copy is shallow: what is shared is copied before it is changed. */
 export class Catalogue {
   readonly relations: Map<string, Relation>;
   readonly types: Map<string, TypeFact>;
   readonly functions: Map<string, readonly FunctionFact[]>;
   /** Births of everything else, such as `schema app` or `trigger public.t name`. */
-  readonly others: Map<string, Birth>;
-  /** What a schema file made is all there is. */
+  readonly others: Map<string, CreatedAt>;
+  /** A schema file lists everything there is. */
   whole = false;
   private generation = ++generations;
 
@@ -201,7 +201,7 @@ export class Catalogue {
     if (!this.relations.has(resolved.key)) this.relations.set(resolved.key, blankRelation(resolved, kind));
   }
 
-  /** What held types of columns fast is gone. */
+  /** Releases the types of columns that a dropped object depended on. */
   unpin(holder: string): void {
     for (const [key, { pinned }] of this.relations) if (pinned.has(holder)) this.own(key)?.pinned.delete(holder);
   }
@@ -221,7 +221,7 @@ interface Found<Fact> {
   value: Fact | undefined;
 }
 
-/** What a name means: with its schema, or by the search path. */
+/** Resolves a name: by its schema, or by the search path. */
 function find<Fact>(
   { others }: Catalogue,
   facts: ReadonlyMap<string, Fact>,
@@ -251,7 +251,7 @@ export function blankRelation({ schema, name }: { schema: string; name: string }
     kind,
     schema,
     name,
-    birth: undefined,
+    createdAt: undefined,
     temporary: schema === TEMPORARY_SCHEMA,
     complete: false,
     columns: new Map(),

@@ -1,7 +1,7 @@
 import type * as Pg from "libpg-query";
 import { excerpt } from "../text";
 import { canonical, optionsOf, optionText, unwrap } from "./ast";
-import { type Birth, type FunctionFact, keyOf } from "./catalogue";
+import { type CreatedAt, type FunctionFact, keyOf } from "./catalogue";
 import { constantText } from "./constants";
 import type { At, CodeContext } from "./context";
 import type { Execution } from "./execution";
@@ -13,7 +13,12 @@ const READ_LANGUAGES = new Set(["plpgsql", "sql"]);
 const WRITE_PLAINLY = "Write the statements into the migration itself.";
 
 /** Keeps what a function says, for when something calls it. */
-export function registerFunction(run: Execution, body: Pg.CreateFunctionStmt, statement: string, birth: Birth): void {
+export function registerFunction(
+  run: Execution,
+  body: Pg.CreateFunctionStmt,
+  statement: string,
+  createdAt: CreatedAt,
+): void {
   const { funcname, replace, is_procedure, parameters, sql_body } = body;
   const options = optionsOf(body.options);
   const name = nameOfParts(stringsOf(funcname));
@@ -31,8 +36,8 @@ export function registerFunction(run: Execution, body: Pg.CreateFunctionStmt, st
   const volatility = optionText(options.get("volatility") ?? {});
   const path = searchPathOf(options.get("set"));
   const fact: FunctionFact = {
-    // What OR REPLACE finds is not known, unless this file made it.
-    birth: replace ? replaced?.birth : birth,
+    // The object that OR REPLACE finds is unknown, unless this file made it.
+    createdAt: replace ? replaced?.createdAt : createdAt,
     signature,
     procedure: is_procedure === true,
     volatility: volatility === "immutable" || volatility === "stable" ? volatility : "volatile",

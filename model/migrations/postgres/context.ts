@@ -1,7 +1,7 @@
 import type { ParsedStatement } from "./parser";
 
-/** Where a statement stands, for people. */
-export interface Place {
+/** Position of a statement, for people. */
+export interface SourcePosition {
   line: number;
   column: number;
   statement: string;
@@ -10,20 +10,20 @@ export interface Place {
 export interface FileStatement extends ParsedStatement {
   /** In UTF-16 units of the file. */
   start: number;
-  readonly place: Place;
+  readonly place: SourcePosition;
   text: string;
-  /** Where the parser's places lead to in the text. */
+  /** Index in the text of a position of the parser's. */
   indexOf(location: number): number;
 }
 
 export type At = Pick<FileStatement, "place" | "text" | "indexOf">;
 
 /** Several statements that reach the server as one string. */
-export interface Sent {
+export interface Batch {
   statements: readonly FileStatement[];
 }
 
-/** Where code runs that is not a statement of the file itself. */
+/** Context of code that is not a statement of the file itself. */
 export interface CodeContext {
   /** Such as `a DO block`. */
   inside?: string;

@@ -6,33 +6,33 @@ import type { Relation } from "./catalogue";
 import { type Name, nameOfParts, nameOfRangeVar, stringsOf } from "./names";
 import { conjuncts } from "./proofs";
 import { readSelectInto } from "./read-create";
-import type { Scene } from "./scene";
+import type { RuleContext } from "./rule-context";
 import { isBuiltin, typeOf } from "./types";
 
 /** Of pg_catalog, but only to be read. */
 const CATALOGUE_TABLE = /^(?:pg_|sql_)/;
 
-/** What a statement that reads or writes data does, wherever in it: in CTEs, subqueries and calls. */
-export function readData(node: Node, scene: Scene, enumValues: ReadonlyMap<string, string>): Action[] {
+/** Actions of a statement that reads or writes data, anywhere in it: in CTEs, subqueries and calls. */
+export function readData(node: Node, context: RuleContext, enumValues: ReadonlyMap<string, string>): Action[] {
   const actions: Action[] = [];
   const own = commonTables(node);
   walk(node, (kind, body) => {
     switch (kind) {
       case "UpdateStmt":
       case "DeleteStmt":
-        actions.push(...writeOf(kind === "UpdateStmt" ? "UPDATE" : "DELETE", body, scene, own));
+        actions.push(...writeOf(kind === "UpdateStmt" ? "UPDATE" : "DELETE", body, context, own));
         break;
       case "MergeStmt":
-        actions.push(...mergeOf(body as MergeStmt, scene, own));
+        actions.push(...mergeOf(body as MergeStmt, context, own));
         break;
       case "InsertStmt":
-        actions.push(...insertOf(body, scene, own));
+        actions.push(...insertOf(body, context, own));
         break;
       case "SelectStmt":
       case "larg":
         if (body.intoClause) {
           actions.push(...readSelectInto(body as SelectStmt));
-          if (readsLarge(body as SelectStmt, scene, own)) actions.push({ kind: "long-read", what: "SELECT INTO" });
+          if (readsLarge(body as SelectStmt, context, own)) actions.push({ kind: "long-read", what: "SELECT INTO" });
         }
         break;
       case "FuncCall":
@@ -77,7 +77,7 @@ function commonTables(node: Node): Map<string, SelectStmt | undefined> {
   return found;
 }
 
-function isLargeIn(scene: Scene, own: ReadonlyMap<string, SelectStmt | undefined>): (node: Node) => boolean {
+function isLargeIn(context: RuleContext, own: ReadonlyMap<string, SelectStmt | undefined>): (node: Node) => boolean {
   const isLarge = (node: Node): boolean => {
     const [kind, body] = unwrap(node);
     switch (kind) {
@@ -85,13 +85,13 @@ function isLargeIn(scene: Scene, own: ReadonlyMap<string, SelectStmt | undefined
         const name = nameOfRangeVar(body as RangeVar);
         if (name.schema === undefined && own.has(name.name)) {
           const query = own.get(name.name);
-          // What a write in a CTE returns is no more than it wrote, which is judged by itself.
+          // A write in a CTE returns no more than it wrote, which is judged by itself.
           if (query === undefined) return false;
           const others = new Map(own);
           others.delete(name.name);
-          return !isSmall(query, { isLarge: isLargeIn(scene, others) });
+          return !isSmall(query, { isLarge: isLargeIn(context, others) });
         }
-        return !scene.born(name);
+        return !context.createdHere(name);
       }
       case "JoinExpr":
         return [body.larg, body.rarg].some((side) => side !== undefined && isLarge(side as Node));
@@ -111,12 +111,12 @@ function isLargeIn(scene: Scene, own: ReadonlyMap<string, SelectStmt | undefined
 function scopeOf(
   target: RangeVar,
   from: readonly Node[],
-  scene: Scene,
+  context: RuleContext,
   own: ReadonlyMap<string, SelectStmt | undefined>,
 ): WriteScope {
   const name = nameOfRangeVar(target);
-  const relation = scene.resolve(name).relation;
-  const isLarge = isLargeIn(scene, own);
+  const relation = context.resolve(name).relation;
+  const isLarge = isLargeIn(context, own);
   return {
     target: relation,
     table: name.name,
@@ -129,17 +129,17 @@ function scopeOf(
 function writeOf(
   verb: WriteVerb,
   body: Record<string, unknown>,
-  scene: Scene,
+  context: RuleContext,
   own: ReadonlyMap<string, SelectStmt | undefined>,
 ): Action[] {
   const target = (body.relation ?? {}) as RangeVar;
   const from = (body.fromClause ?? body.usingClause ?? []) as Node[];
-  const scope = scopeOf(target, from, scene, own);
+  const scope = scopeOf(target, from, context, own);
   const where = body.whereClause as Node | undefined;
   const table = nameOfRangeVar(target);
   const bounded = restricts(where, scope) || boundedByJoin(from, scope);
   return [
-    ...systemWrite(table, scene),
+    ...systemWrite(table, context),
     { kind: "write", verb, table, bounded, single: isSingleRow(where, scope.target), many: true },
   ];
 }
@@ -152,10 +152,10 @@ function boundedByJoin(from: readonly Node[], scope: WriteScope): boolean {
   });
 }
 
-function mergeOf(merge: MergeStmt, scene: Scene, own: ReadonlyMap<string, SelectStmt | undefined>): Action[] {
+function mergeOf(merge: MergeStmt, context: RuleContext, own: ReadonlyMap<string, SelectStmt | undefined>): Action[] {
   const { relation = {}, sourceRelation, joinCondition, mergeWhenClauses = [] } = merge;
   const from = sourceRelation ? [sourceRelation] : [];
-  const scope = scopeOf(relation, from, scene, own);
+  const scope = scopeOf(relation, from, context, own);
   const table = nameOfRangeVar(relation);
   const clauses = mergeWhenClauses.flatMap((node) => ("MergeWhenClause" in node ? [node.MergeWhenClause] : []));
   const changing = clauses.filter(({ commandType }) => commandType === "CMD_UPDATE" || commandType === "CMD_DELETE");
@@ -164,28 +164,28 @@ function mergeOf(merge: MergeStmt, scene: Scene, own: ReadonlyMap<string, Select
     ({ condition, matchKind }) =>
       restricts(condition, scope) || (joined && matchKind !== "MERGE_WHEN_NOT_MATCHED_BY_SOURCE"),
   );
-  return [...systemWrite(table, scene), { kind: "write", verb: "MERGE", table, bounded, single: false, many: true }];
+  return [...systemWrite(table, context), { kind: "write", verb: "MERGE", table, bounded, single: false, many: true }];
 }
 
 function insertOf(
   body: Record<string, unknown>,
-  scene: Scene,
+  context: RuleContext,
   own: ReadonlyMap<string, SelectStmt | undefined>,
 ): Action[] {
   const table = nameOfRangeVar((body.relation ?? {}) as RangeVar);
   const [, select] = unwrap((body.selectStmt ?? {}) as Node);
-  const many = body.selectStmt !== undefined && readsLarge(select as SelectStmt, scene, own);
-  return [...systemWrite(table, scene), { kind: "write", verb: "INSERT", table, bounded: true, single: false, many }];
+  const many = body.selectStmt !== undefined && readsLarge(select as SelectStmt, context, own);
+  return [...systemWrite(table, context), { kind: "write", verb: "INSERT", table, bounded: true, single: false, many }];
 }
 
 /** Whether it reads tables that were there before, other than for a few rows by a limit. */
 export function readsLarge(
   query: SelectStmt,
-  scene: Scene,
+  context: RuleContext,
   own: ReadonlyMap<string, SelectStmt | undefined> = new Map(),
 ): boolean {
-  if (query.larg && query.rarg) return readsLarge(query.larg, scene, own) || readsLarge(query.rarg, scene, own);
-  const isLarge = isLargeIn(scene, own);
+  if (query.larg && query.rarg) return readsLarge(query.larg, context, own) || readsLarge(query.rarg, context, own);
+  const isLarge = isLargeIn(context, own);
   return query.limitCount === undefined && (query.fromClause ?? []).some(isLarge);
 }
 
@@ -208,10 +208,10 @@ function isSingleRow(where: Node | undefined, target: Relation | undefined): boo
   );
 }
 
-/** Who writes to PostgreSQL's own tables changes the schema in ways that no statement of it shows. */
-function systemWrite({ schema, name }: Name, scene: Scene): Action[] {
+/** Writing to PostgreSQL's own tables changes the schema in ways that no statement of it shows. */
+function systemWrite({ schema, name }: Name, context: RuleContext): Action[] {
   const system =
-    schema === "pg_catalog" || (schema === undefined && CATALOGUE_TABLE.test(name) && !scene.born({ name }));
+    schema === "pg_catalog" || (schema === undefined && CATALOGUE_TABLE.test(name) && !context.createdHere({ name }));
   return system
     ? [
         {

@@ -55,7 +55,7 @@ export function executeStatement(run: Execution, node: Pg.Node, at: At, context:
       readCode(run, body as Pg.DoStmt, at, context);
       return;
     case "CreateFunctionStmt":
-      registerFunction(run, body as Pg.CreateFunctionStmt, at.text, run.birth(context));
+      registerFunction(run, body as Pg.CreateFunctionStmt, at.text, run.createdAt(context));
       return;
     case "CallStmt":
       readDataOf(run, node, at, context);
@@ -98,7 +98,7 @@ export function executeStatement(run: Execution, node: Pg.Node, at: At, context:
       else if (query) {
         const select = unwrap(query)[1] as Pg.SelectStmt;
         const filled = (body.into as Pg.IntoClause | undefined)?.skipData !== true;
-        if (filled && readsLarge(select, run.scene(at, context)))
+        if (filled && readsLarge(select, run.ruleContext(at, context)))
           run.judge({ kind: "long-read", what: "CREATE ... AS" }, at, context);
         readDataOf(run, query, at, context);
       }
@@ -124,7 +124,7 @@ function newEnumValuesIn(run: Execution, node: Pg.Node): Action[] {
 }
 
 function readDataOf(run: Execution, node: Pg.Node, at: At, context: CodeContext): void {
-  const actions = readData(node, run.scene(at, context), run.session.enumValues);
+  const actions = readData(node, run.ruleContext(at, context), run.session.enumValues);
   for (const action of actions) {
     run.judge(action, at, context);
     if (action.kind === "call") call(run, action, at, context);

@@ -1,9 +1,9 @@
 import type * as Pg from "libpg-query";
 import type { Action } from "./actions";
-import type { Birth, Catalogue } from "./catalogue";
+import type { Catalogue, CreatedAt } from "./catalogue";
 import type { At, CodeContext } from "./context";
 import type { Parser } from "./parser";
-import type { Scene } from "./scene";
+import type { RuleContext } from "./rule-context";
 import type { Session } from "./session";
 
 /** The run of a file, as the readers of its statements see it. */
@@ -11,14 +11,14 @@ export interface Execution {
   readonly catalogue: Catalogue;
   readonly parser: Parser;
   readonly session: Session;
-  /** Does a statement: judges it and folds it in; also one inside of code. */
+  /** Executes a statement: judges it and applies it; also one inside of code. */
   execute(node: Pg.Node, at: At, context: CodeContext): void;
   /** Does all actions of one statement. */
   perform(actions: readonly Action[], at: At, context: CodeContext): void;
-  /** Judges one action over the catalogue as it is, and then folds it in. */
+  /** Judges one action over the catalogue as it is, and then applies it. */
   judge(action: Action, at: At, context: CodeContext): void;
   /** The catalogue and the session as rules see them. */
-  scene(at: At, context: CodeContext): Scene;
+  ruleContext(at: At, context: CodeContext): RuleContext;
   /** Of what a statement makes. */
-  birth(context: CodeContext): Birth;
+  createdAt(context: CodeContext): CreatedAt;
 }

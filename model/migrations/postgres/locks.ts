@@ -1,7 +1,7 @@
 import type { Action, LockMode } from "./actions";
 import type { Name } from "./names";
 
-/** What each mode keeps the application from doing. */
+/** Operations of the application that each mode blocks. */
 const BLOCKS: Record<LockMode, string> = {
   "ACCESS SHARE": "blocks nothing that the application does",
   "ROW SHARE": "blocks nothing that the application does",

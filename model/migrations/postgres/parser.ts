@@ -8,7 +8,7 @@ export interface ParsedStatement {
   endByte: number;
 }
 
-/** What the parser says of a text that it can't read. */
+/** The parser's message about a text that it can't read. */
 export class SyntaxProblem extends Error {
   constructor(
     message: string,
@@ -28,7 +28,7 @@ export interface Parser {
   parse(sql: string): ParsedStatement[];
   /** The body of a PL/pgSQL function or DO block, given as the whole statement. @throws SyntaxProblem */
   parseFunction(sql: string): unknown;
-  /** Where the words and signs of a text are, in bytes. @throws SyntaxProblem */
+  /** Positions of the words and signs of a text, in bytes. @throws SyntaxProblem */
   scan(sql: string): { start: number; end: number; text: string }[];
 }
 

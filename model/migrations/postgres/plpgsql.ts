@@ -4,7 +4,7 @@ import type { CodeContext } from "./context";
 
 type Tree = Record<string, unknown>;
 
-/** What to do with what a body holds. */
+/** Callbacks for the contents of a body. */
 export interface BodyVisitor {
   /** A statement, or an expression written as one. */
   statement(sql: string, line: number, context: CodeContext): void;

@@ -29,8 +29,8 @@ const CONTRACT = "Do it in a contract migration, when no release that relies on 
 const NOT_ROLE_SETTINGS = "Set it for the new release's own connections, such as in its connection string.";
 
 /**
- * What a statement of data definition does. Undefined: it is none (data, transactions, code, settings), which the runner
- * of statements knows by itself. Statements that nobody foresaw are uninspectable, never harmless.
+ * Actions of a statement of data definition. Undefined: it is none (data, transactions, code, settings), which the
+ * runner of statements knows by itself. Statements that nobody foresaw are uninspectable, never harmless.
  */
 export function readStatement(node: Pg.Node): Action[] | undefined {
   const reader = READERS[unwrap(node)[0]];
@@ -108,7 +108,7 @@ const READERS: Record<string, Reader> = {
   GrantRoleStmt: read(({ is_grant, granted_roles }: Pg.GrantRoleStmt) =>
     is_grant ? HARMLESS : access("REVOKE", `membership of ${rolesOf(granted_roles)}`, CONTRACT),
   ),
-  // What it changes are the privileges of objects that are still to be made.
+  // It changes the privileges of objects that are still to be made.
   AlterDefaultPrivilegesStmt: harmless,
   AlterRoleStmt: read(({ role, options }: Pg.AlterRoleStmt) => {
     const name = role?.rolename ?? "current role";
@@ -357,7 +357,7 @@ function publication(
   };
 }
 
-/** What is made inside of CREATE SCHEMA is made in it. */
+/** CREATE SCHEMA makes the objects inside of it in that schema. */
 function withSchema(node: Pg.Node, schema: string): Pg.Node {
   const [kind, body] = unwrap(node);
   const at = kind === "ViewStmt" ? "view" : kind === "CreateSeqStmt" ? "sequence" : "relation";

@@ -1,12 +1,15 @@
 import type { Action } from "./actions";
 import { columnOf } from "./ast";
-import type { Scene } from "./scene";
+import type { RuleContext } from "./rule-context";
 import { sameType, typeChange, typeOf, typeText } from "./types";
 
 /** Why a change of type is more than a change in the catalogue; undefined where that is all it is. */
-export function whyRewritten(action: Extract<Action, { kind: "change-type" }>, scene: Scene): string | undefined {
+export function whyRewritten(
+  action: Extract<Action, { kind: "change-type" }>,
+  context: RuleContext,
+): string | undefined {
   const { table, column, type, using, collated } = action;
-  const { key, relation } = scene.resolve(table);
+  const { key, relation } = context.resolve(table);
   const old = relation?.columns.get(column)?.type;
   if (old === undefined) return "its present type is not known";
   if (collated) return "another collation sorts its indexes anew";
@@ -21,7 +24,7 @@ export function whyRewritten(action: Extract<Action, { kind: "change-type" }>, s
   if (held) return "a view, policy or trigger uses the column, so the statement fails";
   if (relation?.partitionKey?.columns.some((part) => part === undefined || part === column))
     return "the table is partitioned by it, so the statement fails";
-  for (const [, { name, index }] of scene.catalogue.indexesOf(key))
+  for (const [, { name, index }] of context.catalogue.indexesOf(key))
     if ((index.partial || index.expressions) && index.uses.includes(column)) return `the index ${name} is built anew`;
   const generated = [...(relation?.columns.values() ?? [])].some((other) => other.generated === "stored");
   return generated ? "a generated column may be computed from it, and then the statement fails" : undefined;

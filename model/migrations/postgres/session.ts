@@ -1,10 +1,10 @@
 import { Catalogue } from "./catalogue";
-import type { HeldLock } from "./scene";
+import type { HeldLock } from "./rule-context";
 
 export const DEFAULT_SEARCH_PATH: readonly string[] = ["public"];
 
-/** What a rollback brings back. */
-interface Moment {
+/** State that a rollback restores. */
+interface Snapshot {
   catalogue: Catalogue;
   searchPath: readonly string[];
   enumValues: ReadonlyMap<string, string>;
@@ -18,7 +18,7 @@ export type Block = "runner" | "explicit" | "implicit";
 export class Session {
   transaction = 0;
   block: Block | undefined;
-  /** Where the open block began. */
+  /** Line on which the open block began. */
   openedAt = 0;
   searchPath = DEFAULT_SEARCH_PATH;
   held: HeldLock[] = [];
@@ -27,8 +27,8 @@ export class Session {
   readonly prepared = new Set<string>();
   /** To which SET LOCAL goes back. */
   private lastingPath: readonly string[] | undefined;
-  private start: Moment | undefined;
-  private savepoints: { name: string; moment: Moment | undefined }[] = [];
+  private start: Snapshot | undefined;
+  private savepoints: { name: string; snapshot: Snapshot | undefined }[] = [];
 
   /** @param remembers whether anything is ever rolled back, so that states must be kept */
   constructor(
@@ -48,7 +48,7 @@ export class Session {
     this.fresh();
     this.block = block;
     this.openedAt = at;
-    this.start = this.moment();
+    this.start = this.snapshot();
   }
 
   /** A statement that is a transaction of its own. */
@@ -70,7 +70,7 @@ export class Session {
   }
 
   savepoint(name: string): void {
-    this.savepoints.push({ name, moment: this.moment() });
+    this.savepoints.push({ name, snapshot: this.snapshot() });
   }
 
   /** @returns whether there is one of that name */
@@ -84,7 +84,7 @@ export class Session {
   rollbackTo(name: string): boolean {
     const index = this.savepoints.findLastIndex((savepoint) => savepoint.name === name);
     if (index < 0) return false;
-    this.goBackTo(this.savepoints[index]?.moment);
+    this.goBackTo(this.savepoints[index]?.snapshot);
     this.savepoints.length = index + 1;
     return true;
   }
@@ -103,7 +103,7 @@ export class Session {
     this.fresh();
   }
 
-  private moment(): Moment | undefined {
+  private snapshot(): Snapshot | undefined {
     if (!this.remembers) return undefined;
     return {
       catalogue: new Catalogue(this.catalogue),
@@ -113,11 +113,11 @@ export class Session {
     };
   }
 
-  private goBackTo(moment: Moment | undefined): void {
-    if (moment === undefined) return;
-    this.catalogue.become(new Catalogue(moment.catalogue));
-    this.searchPath = moment.searchPath;
-    this.enumValues = new Map(moment.enumValues);
-    this.held = [...moment.held];
+  private goBackTo(snapshot: Snapshot | undefined): void {
+    if (snapshot === undefined) return;
+    this.catalogue.become(new Catalogue(snapshot.catalogue));
+    this.searchPath = snapshot.searchPath;
+    this.enumValues = new Map(snapshot.enumValues);
+    this.held = [...snapshot.held];
   }
 }

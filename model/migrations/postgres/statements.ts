@@ -1,19 +1,19 @@
 import { endOfBlockComment, endOfComment, lex } from "../lexer";
 import { excerpt, type SourceText } from "../text";
-import type { FileStatement, Place } from "./context";
+import type { FileStatement, SourcePosition } from "./context";
 import { type Parser, SyntaxProblem } from "./parser";
 
-/** What keeps a file, or a part of it, from being judged. */
-export interface Problem {
+/** A reason why a file, or a part of it, can't be judged. */
+export interface StatementProblem {
   kind: "syntax-error" | "psql-command";
   message: string;
   fix: string;
-  place: Place;
+  place: SourcePosition;
 }
 
 export interface ReadStatements {
   statements: FileStatement[];
-  problems: Problem[];
+  problems: StatementProblem[];
 }
 
 /** The statements of a file. What the parser refuses as a whole is cut up first, so that the rest is judged still. */
@@ -51,7 +51,7 @@ function parsePart(parser: Parser, source: SourceText, from: number, to: number)
 function readParts(parser: Parser, source: SourceText, whole: SyntaxProblem): ReadStatements {
   const lexed = lex(source.text, (statement) => copiesFromInput(parser, statement));
   const statements: FileStatement[] = [];
-  const problems: Problem[] = lexed.metaCommands.map(({ start, end }) => ({
+  const problems: StatementProblem[] = lexed.metaCommands.map(({ start, end }) => ({
     kind: "psql-command",
     message: "only psql knows this command",
     fix: "Remove it, and write plain SQL.",

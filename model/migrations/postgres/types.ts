@@ -8,7 +8,7 @@ export interface TypeRef {
   schema?: string;
   /** PostgreSQL's own name: `int4`, `varchar`. */
   name: string;
-  /** What stands in parentheses: length, precision and scale. */
+  /** Arguments in parentheses: length, precision and scale. */
   mods: readonly number[];
   array: boolean;
 }

@@ -20,48 +20,48 @@ export const accessRules = defineRules(
       proof: { kind: "fails", release: "SELECT id FROM users", role: "app" },
     },
     judges: {
-      revoke: ({ object, names, what }, scene) =>
-        names.length > 0 && names.every((name) => objectBorn(scene, object, name))
+      revoke: ({ object, names, what }, context) =>
+        names.length > 0 && names.every((name) => objectBorn(context, object, name))
           ? undefined
           : {
               message: `Releases that use ${what} on ${object} ${names.map(qn).join(", ")} are denied it.`,
               fix: LATER,
             },
-      access: ({ what, subject, safe }, scene) =>
-        scene.bornHere(scene.catalogue.others.get(subject))
+      access: ({ what, subject, safe }, context) =>
+        context.isCreatedHere(context.catalogue.others.get(subject))
           ? undefined
           : { message: `${what} changes what connections of running releases may do or see (${subject}).`, fix: safe },
-      owner: ({ object, name }, scene) =>
-        objectBorn(scene, object, name)
+      owner: ({ object, name }, context) =>
+        objectBorn(context, object, name)
           ? undefined
           : {
               message: `Releases that use ${object} ${qn(name)} as its owner, or as a role of it, are denied it.`,
               fix: `Grant what they need first, and change the owner in a contract migration.`,
             },
-      "row-security": ({ table, what }, scene) =>
-        scene.born(table)
+      "row-security": ({ table, what }, context) =>
+        context.createdHere(table)
           ? undefined
           : {
               message: `${what} changes which rows of ${qn(table)} running releases see, without any error.`,
               fix: LATER,
             },
-      "create-policy": ({ table, name, restrictive }, scene) =>
-        !restrictive || scene.born(table)
+      "create-policy": ({ table, name, restrictive }, context) =>
+        !restrictive || context.createdHere(table)
           ? undefined
           : {
               message: `The restrictive policy ${q(name)} hides rows of ${qn(table)} from running releases.`,
               fix: LATER,
             },
-      "alter-policy": ({ table, name }, scene) =>
-        objectBorn(scene, "policy", table, name)
+      "alter-policy": ({ table, name }, context) =>
+        objectBorn(context, "policy", table, name)
           ? undefined
           : {
               message: `Another condition of policy ${q(name)} changes which rows of ${qn(table)} running releases see.`,
               fix: LATER,
             },
-      drop: ({ object, name, part }, scene) => {
+      drop: ({ object, name, part }, context) => {
         if (object !== "policy" && object !== "role") return undefined;
-        if (objectBorn(scene, object, name, part)) return undefined;
+        if (objectBorn(context, object, name, part)) return undefined;
         return {
           message:
             object === "role"
@@ -89,9 +89,9 @@ export const accessRules = defineRules(
       proof: { kind: "differs", release: "INSERT INTO users (id, name) VALUES (1, 'Ada') RETURNING full_name" },
     },
     judges: {
-      drop: ({ object, name, part }, scene) => {
+      drop: ({ object, name, part }, context) => {
         if (object !== "trigger" && object !== "event trigger") return undefined;
-        if (objectBorn(scene, object, name, part)) return undefined;
+        if (objectBorn(context, object, name, part)) return undefined;
         return {
           message: `What ${object} ${part === undefined ? qn(name) : `${q(part)} on ${qn(name)}`} does for running releases stops at once.`,
           fix: LATER,
@@ -117,8 +117,8 @@ export const accessRules = defineRules(
       proof: { kind: "differs", release: "INSERT INTO users (id, name) VALUES (1, 'Ada') RETURNING full_name" },
     },
     judges: {
-      "trigger-state": ({ table, what, disables }, scene) =>
-        !disables || scene.born(table)
+      "trigger-state": ({ table, what, disables }, context) =>
+        !disables || context.createdHere(table)
           ? undefined
           : { message: `${what} stops what it does for running releases on ${qn(table)}.`, fix: LATER },
       "disable-triggers-of-session": ({ what }) => ({
@@ -144,19 +144,19 @@ export const accessRules = defineRules(
       proof: { kind: "differs", release: "DELETE FROM users WHERE id = 1" },
     },
     judges: {
-      "create-rule": ({ table, name }, scene) =>
-        scene.born(table)
+      "create-rule": ({ table, name }, context) =>
+        context.createdHere(table)
           ? undefined
           : {
               message: `Rule ${q(name)} changes what running releases' statements on ${qn(table)} do.`,
               fix: "Use a trigger.",
             },
-      "rule-state": ({ table, what, name }, scene) =>
-        objectBorn(scene, "rule", table, name)
+      "rule-state": ({ table, what, name }, context) =>
+        objectBorn(context, "rule", table, name)
           ? undefined
           : { message: `${what} ${q(name)} changes what running releases' statements on ${qn(table)} do.`, fix: LATER },
-      drop: ({ object, name, part }, scene) =>
-        object !== "rule" || objectBorn(scene, object, name, part)
+      drop: ({ object, name, part }, context) =>
+        object !== "rule" || objectBorn(context, object, name, part)
           ? undefined
           : {
               message: `Without rule ${q(part ?? "")}, running releases' statements on ${qn(name)} do something else.`,

@@ -1,13 +1,13 @@
 import { clauseFrom } from "../postgres/clause";
 import type { Name } from "../postgres/names";
-import type { Scene } from "../postgres/scene";
+import type { RuleContext } from "../postgres/rule-context";
 import type { ColumnSpec } from "../postgres/specs";
 import { typeText } from "../postgres/types";
 import { q, qn } from "./support";
 
 /** The default as written. */
-export function defaultText(scene: Scene, column: ColumnSpec): string {
-  const rest = clauseFrom(scene.text, scene.indexOf(column.location));
+export function defaultText(context: RuleContext, column: ColumnSpec): string {
+  const rest = clauseFrom(context.text, context.indexOf(column.location));
   const found = /\bdefault\s+([\s\S]*)$/i.exec(rest)?.[1] ?? "/* value */";
   return found
     .replace(/\s+(?:not\s+null|null|constraint|check|unique|primary|references|generated|collate)\b[\s\S]*$/i, "")
@@ -15,8 +15,8 @@ export function defaultText(scene: Scene, column: ColumnSpec): string {
 }
 
 /** The statement that adds a column without its constraints, but for what rows that are there already have. */
-export function columnAlone(scene: Scene, table: Name, column: ColumnSpec): string {
-  const filled = column.default === undefined ? "" : ` DEFAULT ${defaultText(scene, column)}`;
+export function columnAlone(context: RuleContext, table: Name, column: ColumnSpec): string {
+  const filled = column.default === undefined ? "" : ` DEFAULT ${defaultText(context, column)}`;
   const required = filled !== "" && column.notNull ? " NOT NULL" : "";
   return `ALTER TABLE ${qn(table)} ADD COLUMN ${q(column.name)} ${typeText(column.type)}${filled}${required};`;
 }

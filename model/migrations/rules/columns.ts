@@ -2,7 +2,7 @@ import { stripCasts } from "../postgres/ast";
 import type { Name } from "../postgres/names";
 import { isProvenNotNull } from "../postgres/proofs";
 import { whyRewritten } from "../postgres/retype";
-import type { Scene } from "../postgres/scene";
+import type { RuleContext } from "../postgres/rule-context";
 import type { ColumnSpec } from "../postgres/specs";
 import { typeText } from "../postgres/types";
 import { natureOf, volatileIn } from "../postgres/volatility";
@@ -70,13 +70,13 @@ export const columnRules = defineRules(
       proof: { kind: "fails", release: "SELECT id, name, nick FROM users" },
     },
     judges: {
-      "drop-column": ({ table, column, cascade }, scene) => {
-        const { shown, columnBorn } = columnFacts(scene, table, column);
+      "drop-column": ({ table, column, cascade }, context) => {
+        const { shown, columnBorn } = columnFacts(context, table, column);
         if (columnBorn) return undefined;
         return {
           message: `Releases that still use ${shown}.${q(column)} fail once it is gone${cascade ? ", and CASCADE takes along whatever depends on it" : ""}.`,
           fix: `${LATER}\nALTER TABLE ${shown} DROP COLUMN ${q(column)};`,
-          affects: affectsColumn(scene, table, column),
+          affects: affectsColumn(context, table, column),
         };
       },
     },
@@ -98,15 +98,15 @@ export const columnRules = defineRules(
       proof: { kind: "fails", release: "SELECT id, name FROM users" },
     },
     judges: {
-      rename: ({ object, name, part, to }, scene) => {
+      rename: ({ object, name, part, to }, context) => {
         if (!object.startsWith("column of") || part === undefined) return undefined;
-        const { shown, columnBorn, column } = columnFacts(scene, name, part);
+        const { shown, columnBorn, column } = columnFacts(context, name, part);
         if (columnBorn) return undefined;
         const type = column?.type ? typeText(column.type) : "/* its type */";
         return {
           message: `Releases that still use ${shown}.${q(part)} fail once it is called ${q(to)}.`,
-          fix: pairedSteps(scene, { table: name, old: part, next: to, type }),
-          affects: affectsColumn(scene, name, part),
+          fix: pairedSteps(context, { table: name, old: part, next: to, type }),
+          affects: affectsColumn(context, name, part),
         };
       },
     },
@@ -127,8 +127,8 @@ export const columnRules = defineRules(
       proof: { kind: "fails", release: "INSERT INTO users (id, name) VALUES (1, 'Ada')" },
     },
     judges: {
-      "add-column": ({ table, column }, scene) => {
-        if (tableFacts(scene, table).born || !column.notNull) return undefined;
+      "add-column": ({ table, column }, context) => {
+        if (tableFacts(context, table).born || !column.notNull) return undefined;
         if (column.serial || column.identity || column.generated) return undefined;
         if (column.default !== undefined && !isNullDefault(column)) return undefined;
         const type = typeText(column.type);
@@ -155,8 +155,8 @@ export const columnRules = defineRules(
       proof: { kind: "fails", release: "SELECT * FROM users", prepared: true },
     },
     judges: {
-      "add-column": ({ table, column }, scene) =>
-        tableFacts(scene, table).born
+      "add-column": ({ table, column }, context) =>
+        tableFacts(context, table).born
           ? undefined
           : {
               message: `A prepared SELECT * on ${qn(table)} fails once with "cached plan must not change result type" when it gains ${q(column.name)}.`,
@@ -180,12 +180,12 @@ export const columnRules = defineRules(
       proof: { kind: "waits", release: "SELECT id FROM users WHERE id = 1" },
     },
     judges: {
-      "add-column": ({ table, column }, scene) => {
-        if (tableFacts(scene, table).born || column.default === undefined) return undefined;
-        const volatile = volatileIn(column.default, scene.catalogue, scene.searchPath);
+      "add-column": ({ table, column }, context) => {
+        if (tableFacts(context, table).born || column.default === undefined) return undefined;
+        const volatile = volatileIn(column.default, context.catalogue, context.searchPath);
         if (volatile === undefined) return undefined;
         const [t, c] = [qn(table), q(column.name)];
-        const value = defaultText(scene, column);
+        const value = defaultText(context, column);
         return {
           message: `The default of ${t}.${c} is computed for every row (${volatile}), so the whole table is written anew under a lock.`,
           fix: steps(
@@ -218,8 +218,8 @@ export const columnRules = defineRules(
       proof: { kind: "waits", release: "SELECT id FROM users WHERE id = 1" },
     },
     judges: {
-      "add-column": ({ table, column }, scene) => {
-        if (tableFacts(scene, table).born) return undefined;
+      "add-column": ({ table, column }, context) => {
+        if (tableFacts(context, table).born) return undefined;
         const what = column.serial
           ? "serial"
           : column.identity
@@ -268,17 +268,17 @@ export const columnRules = defineRules(
       proof: { kind: "fails", release: "INSERT INTO users (id) VALUES (1)" },
     },
     judges: {
-      "drop-default": ({ table, column }, scene) => {
-        const { born, column: known, shown } = columnFacts(scene, table, column);
+      "drop-default": ({ table, column }, context) => {
+        const { born, column: known, shown } = columnFacts(context, table, column);
         if (born || known?.notNull === false || known?.hasDefault === false) return undefined;
         return {
           message: `Inserts of releases that leave ${shown}.${q(column)} out give NULL instead of its default, and fail where it is required.`,
           fix: `${LATER}\nALTER TABLE ${shown} ALTER COLUMN ${q(column)} DROP DEFAULT;`,
-          affects: affectsColumn(scene, table, column),
+          affects: affectsColumn(context, table, column),
         };
       },
-      "alter-domain": ({ name, change }, scene) =>
-        change !== "drop-default" || domainBorn(scene, name)
+      "alter-domain": ({ name, change }, context) =>
+        change !== "drop-default" || domainBorn(context, name)
           ? undefined
           : {
               message: `Inserts that leave out columns of domain ${qn(name)} give NULL instead of its default.`,
@@ -305,11 +305,11 @@ export const columnRules = defineRules(
       proof: { kind: "differs", release: "SELECT id, name FROM users WHERE id = 1" },
     },
     judges: {
-      "change-type": (action, scene) => {
+      "change-type": (action, context) => {
         const { table, column, type } = action;
-        const { born, columnBorn, shown } = columnFacts(scene, table, column);
+        const { born, columnBorn, shown } = columnFacts(context, table, column);
         if (born) return undefined;
-        const reason = whyRewritten(action, scene);
+        const reason = whyRewritten(action, context);
         if (reason === undefined) return undefined;
         const c = q(column);
         return {
@@ -319,8 +319,8 @@ export const columnRules = defineRules(
             : `Releases that use ${shown}.${c} read and write its old type, and it can't become ${typeText(type)} in place: ${reason}.`,
           fix: columnBorn
             ? `Add the column with its final type: ALTER TABLE ${shown} ADD COLUMN ${c} ${typeText(type)};`
-            : pairedSteps(scene, retypedPair(scene, action)),
-          affects: affectsColumn(scene, table, column),
+            : pairedSteps(context, retypedPair(context, action)),
+          affects: affectsColumn(context, table, column),
         };
       },
     },
@@ -344,21 +344,21 @@ export const columnRules = defineRules(
       proof: { kind: "waits", release: "SELECT email FROM users WHERE id = 1" },
     },
     judges: {
-      "set-not-null": ({ table, column }, scene) => requires(table, column, "", scene),
-      "add-constraint": ({ table, constraint }, scene) => {
+      "set-not-null": ({ table, column }, context) => requires(table, column, "", context),
+      "add-constraint": ({ table, constraint }, context) => {
         if (constraint.kind === "not-null") {
           const [column = ""] = constraint.columns;
-          return requires(table, column, "", scene);
+          return requires(table, column, "", context);
         }
         if (constraint.kind !== "primary" || constraint.usingIndex === undefined) return undefined;
-        const { born, relation } = tableFacts(scene, table);
+        const { born, relation } = tableFacts(context, table);
         if (born) return undefined;
-        const index = scene.resolve({ ...table, name: constraint.usingIndex }).relation?.index;
+        const index = context.resolve({ ...table, name: constraint.usingIndex }).relation?.index;
         const columns = index?.columns ?? [];
         const open = columns.filter((column) => !isKnownNotNull(relation, column));
         if (index && columns.length > 0 && open.length === 0) return undefined;
         const [column] = open;
-        if (column !== undefined) return requires(table, column, "A primary key makes its columns required. ", scene);
+        if (column !== undefined) return requires(table, column, "A primary key makes its columns required. ", context);
         return {
           message: `A primary key on ${qn(table)} makes the columns of ${q(constraint.usingIndex)} required, and nothing shows that they are already.`,
           fix: "Make each of its columns NOT NULL first: CHECK (column IS NOT NULL) NOT VALID, VALIDATE CONSTRAINT, SET NOT NULL.",
@@ -386,17 +386,17 @@ export const columnRules = defineRules(
       },
     },
     judges: {
-      "drop-not-null": ({ table, column }, scene) => {
-        const { columnBorn, column: known, shown } = columnFacts(scene, table, column);
+      "drop-not-null": ({ table, column }, context) => {
+        const { columnBorn, column: known, shown } = columnFacts(context, table, column);
         if (columnBorn || known?.notNull === false) return undefined;
         return {
           message: `The previous release, brought back, meets NULLs in ${shown}.${q(column)} that it never had to handle.`,
           fix: `${LATER}\nALTER TABLE ${shown} ALTER COLUMN ${q(column)} DROP NOT NULL;`,
-          affects: affectsColumn(scene, table, column),
+          affects: affectsColumn(context, table, column),
         };
       },
-      "alter-domain": ({ name, change }, scene) =>
-        change !== "drop-not-null" || domainBorn(scene, name)
+      "alter-domain": ({ name, change }, context) =>
+        change !== "drop-not-null" || domainBorn(context, name)
           ? undefined
           : {
               message: `The previous release, brought back, meets NULLs in columns of domain ${qn(name)}.`,
@@ -420,18 +420,18 @@ export const columnRules = defineRules(
       proof: { kind: "fails", release: "INSERT INTO users (id, name) VALUES (5, 'Ada')" },
     },
     judges: {
-      "add-identity": ({ table, column, always }, scene) =>
+      "add-identity": ({ table, column, always }, context) =>
         always
-          ? identity(scene, table, column, "refuses ids that releases give", "ADD GENERATED BY DEFAULT AS IDENTITY")
+          ? identity(context, table, column, "refuses ids that releases give", "ADD GENERATED BY DEFAULT AS IDENTITY")
           : undefined,
-      "set-identity": ({ table, column, always }, scene) =>
-        always && columnFacts(scene, table, column).column?.generated !== "always"
-          ? identity(scene, table, column, "refuses ids that releases give", "SET GENERATED BY DEFAULT")
+      "set-identity": ({ table, column, always }, context) =>
+        always && columnFacts(context, table, column).column?.generated !== "always"
+          ? identity(context, table, column, "refuses ids that releases give", "SET GENERATED BY DEFAULT")
           : undefined,
-      "drop-identity": ({ table, column }, scene) =>
-        identity(scene, table, column, "no longer fills the ids that releases leave out", undefined),
-      "drop-expression": ({ table, column }, scene) =>
-        identity(scene, table, column, "no longer computes what releases leave out", undefined),
+      "drop-identity": ({ table, column }, context) =>
+        identity(context, table, column, "no longer fills the ids that releases leave out", undefined),
+      "drop-expression": ({ table, column }, context) =>
+        identity(context, table, column, "no longer computes what releases leave out", undefined),
     },
   },
   {
@@ -452,9 +452,9 @@ export const columnRules = defineRules(
       proof: { kind: "waits", release: "SELECT id FROM users WHERE id = 1" },
     },
     judges: {
-      "add-column": ({ table, column }, scene) => {
-        if (tableFacts(scene, table).born) return undefined;
-        const nature = natureOf(column.type, scene.catalogue, scene.searchPath);
+      "add-column": ({ table, column }, context) => {
+        if (tableFacts(context, table).born) return undefined;
+        const nature = natureOf(column.type, context.catalogue, context.searchPath);
         if (nature === "plain") return undefined;
         const [t, c, type] = [qn(table), q(column.name), typeText(column.type)];
         return {
@@ -472,18 +472,18 @@ export const columnRules = defineRules(
   },
 );
 
-function domainBorn(scene: Scene, name: Name): boolean {
-  const { type } = scene.catalogue.type(name, scene.searchPath);
-  return scene.bornHere(type?.birth);
+function domainBorn(context: RuleContext, name: Name): boolean {
+  const { type } = context.catalogue.type(name, context.searchPath);
+  return context.isCreatedHere(type?.createdAt);
 }
 
-function identity(scene: Scene, table: Name, column: string, does: string, instead: string | undefined) {
-  const { columnBorn, shown } = columnFacts(scene, table, column);
+function identity(context: RuleContext, table: Name, column: string, does: string, instead: string | undefined) {
+  const { columnBorn, shown } = columnFacts(context, table, column);
   if (columnBorn) return undefined;
   return {
     message: `${shown}.${q(column)} ${does}.`,
     fix: instead === undefined ? LATER : `ALTER TABLE ${shown} ALTER COLUMN ${q(column)} ${instead};`,
-    affects: affectsColumn(scene, table, column),
+    affects: affectsColumn(context, table, column),
   };
 }
 
@@ -491,12 +491,12 @@ function isKnownNotNull(relation: ReturnType<typeof tableFacts>["relation"], col
   return relation?.columns.get(column)?.notNull === true || isProvenNotNull(relation, column);
 }
 
-function requires(table: Name, column: string, prefix: string, scene: Scene) {
-  const { born, relation, shown, columnBorn } = columnFacts(scene, table, column);
+function requires(table: Name, column: string, prefix: string, context: RuleContext) {
+  const { born, relation, shown, columnBorn } = columnFacts(context, table, column);
   if (born || isKnownNotNull(relation, column)) return undefined;
   return {
     message: `${prefix}Releases that write NULL to ${shown}.${q(column)}${columnBorn ? ", or do not know it," : ""} fail, and no validated check shows that there is none, so every row is looked at under a lock.`,
     fix: notNullSteps(table, column),
-    affects: affectsColumn(scene, table, column),
+    affects: affectsColumn(context, table, column),
   };
 }

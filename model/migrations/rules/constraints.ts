@@ -1,26 +1,26 @@
+import { constraintName } from "../postgres/apply-table-ddl";
 import { clauseFrom, parenthesesAfter } from "../postgres/clause";
-import { constraintName } from "../postgres/fold-table";
 import type { Name } from "../postgres/names";
 import { isRedundantCheck } from "../postgres/proofs";
-import type { Scene } from "../postgres/scene";
+import type { RuleContext } from "../postgres/rule-context";
 import type { ColumnSpec, ConstraintSpec } from "../postgres/specs";
-import type { Verdict } from "../rule";
+import type { RuleVerdict } from "../rule";
 import { columnAlone } from "./column-text";
 import { defineRules, LATER, q, qn, steps, tableFacts } from "./support";
 
-const nameFor = (scene: Scene, table: Name, constraint: ConstraintSpec): string =>
-  constraintName(table.name, constraint, scene.resolve(table).relation?.constraints ?? new Map());
+const nameFor = (context: RuleContext, table: Name, constraint: ConstraintSpec): string =>
+  constraintName(table.name, constraint, context.resolve(table).relation?.constraints ?? new Map());
 
 /** NOT VALID first, VALIDATE apart. */
-function notValidSteps(scene: Scene, table: Name, constraint: ConstraintSpec, column?: ColumnSpec): string {
-  const from = scene.indexOf(constraint.location);
-  const name = nameFor(scene, table, constraint);
+function notValidSteps(context: RuleContext, table: Name, constraint: ConstraintSpec, column?: ColumnSpec): string {
+  const from = context.indexOf(constraint.location);
+  const name = nameFor(context, table, constraint);
   const said =
     constraint.kind === "check"
-      ? `CHECK ${parenthesesAfter(scene.text, from) ?? "(/* condition */)"}`
-      : foreignKeyText(scene, from, constraint);
+      ? `CHECK ${parenthesesAfter(context.text, from) ?? "(/* condition */)"}`
+      : foreignKeyText(context, from, constraint);
   return steps(
-    ...withColumn(scene, table, column),
+    ...withColumn(context, table, column),
     ["New rows only.", `ALTER TABLE ${qn(table)} ADD CONSTRAINT ${q(name)} ${said} NOT VALID;`],
     [
       "In a transaction of its own: the old rows, without blocking writes.",
@@ -29,21 +29,26 @@ function notValidSteps(scene: Scene, table: Name, constraint: ConstraintSpec, co
   );
 }
 
-function foreignKeyText(scene: Scene, from: number, { columns }: ConstraintSpec): string {
-  const clause = clauseFrom(scene.text, from).replace(/^constraint\s+(?:"(?:[^"]|"")*"|\S+)\s+/i, "");
+function foreignKeyText(context: RuleContext, from: number, { columns }: ConstraintSpec): string {
+  const clause = clauseFrom(context.text, from).replace(/^constraint\s+(?:"(?:[^"]|"")*"|\S+)\s+/i, "");
   return /^foreign/i.test(clause) ? clause : `FOREIGN KEY (${columns.map(q).join(", ")}) ${clause}`;
 }
 
 /** A constraint that is written with its column comes after that. */
-function withColumn(scene: Scene, table: Name, column: ColumnSpec | undefined): [title: string, sql: string][] {
-  return column === undefined ? [] : [["The column alone.", columnAlone(scene, table, column)]];
+function withColumn(context: RuleContext, table: Name, column: ColumnSpec | undefined): [title: string, sql: string][] {
+  return column === undefined ? [] : [["The column alone.", columnAlone(context, table, column)]];
 }
 
-function uniqueSteps(scene: Scene, table: Name, constraint: ConstraintSpec, column: ColumnSpec | undefined): string {
+function uniqueSteps(
+  context: RuleContext,
+  table: Name,
+  constraint: ConstraintSpec,
+  column: ColumnSpec | undefined,
+): string {
   const { kind, columns } = constraint;
-  const index = nameFor(scene, table, constraint);
+  const index = nameFor(context, table, constraint);
   return steps(
-    ...withColumn(scene, table, column),
+    ...withColumn(context, table, column),
     [
       "Without a transaction around it.",
       `CREATE UNIQUE INDEX CONCURRENTLY ${q(index)} ON ${qn(table)} (${columns.map(q).join(", ")});`,
@@ -56,19 +61,24 @@ function uniqueSteps(scene: Scene, table: Name, constraint: ConstraintSpec, colu
 }
 
 /** Scans of a table under a lock that keeps the application from it. */
-function scanned(scene: Scene, table: Name, constraint: ConstraintSpec, column?: ColumnSpec): Verdict | undefined {
+function scanned(
+  context: RuleContext,
+  table: Name,
+  constraint: ConstraintSpec,
+  column?: ColumnSpec,
+): RuleVerdict | undefined {
   const { kind } = constraint;
   const withDefault = column === undefined || column.default !== undefined;
   if (kind === "check")
     return {
       message: `Every row of ${qn(table)} is checked while nobody can read or write it.`,
-      fix: notValidSteps(scene, table, constraint, column),
+      fix: notValidSteps(context, table, constraint, column),
       locks: `ACCESS EXCLUSIVE on ${qn(table)} while every row is looked at: blocks reads and writes`,
     };
   if (kind === "foreign" && withDefault)
     return {
       message: `Every row of ${qn(table)} is looked up in ${qn(constraint.references?.table ?? table)} while nobody can write to either.`,
-      fix: notValidSteps(scene, table, constraint, column),
+      fix: notValidSteps(context, table, constraint, column),
     };
   return undefined;
 }
@@ -93,20 +103,20 @@ export const constraintRules = defineRules(
       proof: { kind: "waits", release: "SELECT age FROM users WHERE id = 1" },
     },
     judges: {
-      "add-constraint": ({ table, constraint }, scene) => {
-        const { born, relation } = tableFacts(scene, table);
+      "add-constraint": ({ table, constraint }, context) => {
+        const { born, relation } = tableFacts(context, table);
         if (born || constraint.notEnforced) return undefined;
         if (constraint.notValid && constraint.kind === "foreign" && relation?.partitionKey)
           return {
             message: `${qn(table)} is partitioned, and PostgreSQL takes no NOT VALID foreign key on such a table.`,
             fix: "Add the key to each partition NOT VALID, validate each, then add it to the parent.",
           };
-        return constraint.notValid ? undefined : scanned(scene, table, constraint);
+        return constraint.notValid ? undefined : scanned(context, table, constraint);
       },
-      "add-column": ({ table, column }, scene) => {
-        if (tableFacts(scene, table).born) return undefined;
+      "add-column": ({ table, column }, context) => {
+        if (tableFacts(context, table).born) return undefined;
         for (const constraint of column.constraints) {
-          const found = scanned(scene, table, constraint, column);
+          const found = scanned(context, table, constraint, column);
           if (found) return found;
         }
         return undefined;
@@ -131,11 +141,11 @@ export const constraintRules = defineRules(
       proof: { kind: "waits", release: "SELECT age FROM users WHERE id = 1" },
     },
     judges: {
-      "validate-constraint": ({ table, name }, scene) => {
-        const { born, relation, shown } = tableFacts(scene, table);
+      "validate-constraint": ({ table, name }, context) => {
+        const { born, relation, shown } = tableFacts(context, table);
         if (born) return undefined;
-        const added = relation?.constraints.get(name)?.transaction === scene.transaction;
-        const held = scene.held.find(({ mode }) =>
+        const added = relation?.constraints.get(name)?.transaction === context.transaction;
+        const held = context.held.find(({ mode }) =>
           /^(?:SHARE|SHARE ROW EXCLUSIVE|EXCLUSIVE|ACCESS EXCLUSIVE)$/.test(mode),
         );
         if (!added && held === undefined) return undefined;
@@ -171,12 +181,12 @@ export const constraintRules = defineRules(
       },
     },
     judges: {
-      "add-constraint": ({ table, constraint }, scene) =>
-        tableFacts(scene, table).born ? undefined : buildsIndex(scene, table, constraint),
-      "add-column": ({ table, column }, scene) =>
-        tableFacts(scene, table).born
+      "add-constraint": ({ table, constraint }, context) =>
+        tableFacts(context, table).born ? undefined : buildsIndex(context, table, constraint),
+      "add-column": ({ table, column }, context) =>
+        tableFacts(context, table).born
           ? undefined
-          : column.constraints.map((constraint) => buildsIndex(scene, table, constraint, column)).find(Boolean),
+          : column.constraints.map((constraint) => buildsIndex(context, table, constraint, column)).find(Boolean),
     },
   },
   {
@@ -196,8 +206,8 @@ export const constraintRules = defineRules(
       proof: { kind: "waits", release: "SELECT during FROM bookings WHERE id = 1" },
     },
     judges: {
-      "add-constraint": ({ table, constraint }, scene) =>
-        tableFacts(scene, table).born || constraint.kind !== "exclude"
+      "add-constraint": ({ table, constraint }, context) =>
+        tableFacts(context, table).born || constraint.kind !== "exclude"
           ? undefined
           : {
               message: `An index over every row of ${qn(table)} is built while nobody can read or write it.`,
@@ -221,21 +231,21 @@ export const constraintRules = defineRules(
       proof: { kind: "fails", release: "INSERT INTO users (id, age) VALUES (1, -1)" },
     },
     judges: {
-      "add-constraint": ({ table, constraint }, scene) => {
-        const { born, relation } = tableFacts(scene, table);
+      "add-constraint": ({ table, constraint }, context) => {
+        const { born, relation } = tableFacts(context, table);
         if (born || !constraint.notValid) return undefined;
         const unknown =
           constraint.columns.length > 0 &&
-          constraint.columns.every((column) => scene.bornHere(relation?.columns.get(column)?.birth));
-        return unknown ? undefined : tightened(`${qn(table)} that ${q(nameFor(scene, table, constraint))} refuses`);
+          constraint.columns.every((column) => context.isCreatedHere(relation?.columns.get(column)?.createdAt));
+        return unknown ? undefined : tightened(`${qn(table)} that ${q(nameFor(context, table, constraint))} refuses`);
       },
-      "create-index": ({ table, unique, columns }, scene) =>
-        unique && !scene.born(table)
+      "create-index": ({ table, unique, columns }, context) =>
+        unique && !context.createdHere(table)
           ? tightened(`${qn(table)} that repeat ${columns.map(q).join(", ") || "a key"}`)
           : undefined,
-      "alter-domain": ({ name, change, constraint }, scene) => {
-        const { type } = scene.catalogue.type(name, scene.searchPath);
-        if (change !== "add-constraint" || constraint?.notValid !== true || scene.bornHere(type?.birth))
+      "alter-domain": ({ name, change, constraint }, context) => {
+        const { type } = context.catalogue.type(name, context.searchPath);
+        if (change !== "add-constraint" || constraint?.notValid !== true || context.isCreatedHere(type?.createdAt))
           return undefined;
         return tightened(`columns of domain ${qn(name)} that the new constraint refuses`);
       },
@@ -262,9 +272,9 @@ export const constraintRules = defineRules(
       },
     },
     judges: {
-      "drop-constraint": ({ table, name }, scene) => {
-        const { born, relation, shown } = tableFacts(scene, table);
-        if (born || scene.bornHere(relation?.constraints.get(name)?.birth)) return undefined;
+      "drop-constraint": ({ table, name }, context) => {
+        const { born, relation, shown } = tableFacts(context, table);
+        if (born || context.isCreatedHere(relation?.constraints.get(name)?.createdAt)) return undefined;
         if (isRedundantCheck(relation, name)) return undefined;
         return {
           message: `The previous release, brought back, meets rows in ${shown} that ${q(name)} kept out.`,
@@ -272,9 +282,9 @@ export const constraintRules = defineRules(
           affects: [{ kind: "object", relation: name }],
         };
       },
-      "alter-domain": ({ name, change }, scene) => {
-        const { type } = scene.catalogue.type(name, scene.searchPath);
-        if (change !== "drop-constraint" || scene.bornHere(type?.birth)) return undefined;
+      "alter-domain": ({ name, change }, context) => {
+        const { type } = context.catalogue.type(name, context.searchPath);
+        if (change !== "drop-constraint" || context.isCreatedHere(type?.createdAt)) return undefined;
         return {
           message: `The previous release, brought back, meets values that domain ${qn(name)} kept out.`,
           fix: LATER,
@@ -299,9 +309,9 @@ export const constraintRules = defineRules(
       proof: { kind: "waits", release: "UPDATE users SET email = 'c@d' WHERE id = 1" },
     },
     judges: {
-      "alter-domain": ({ name, change, constraint }, scene) => {
-        const { type } = scene.catalogue.type(name, scene.searchPath);
-        if (scene.bornHere(type?.birth)) return undefined;
+      "alter-domain": ({ name, change, constraint }, context) => {
+        const { type } = context.catalogue.type(name, context.searchPath);
+        if (context.isCreatedHere(type?.createdAt)) return undefined;
         const looks =
           change === "validate" ||
           change === "set-not-null" ||
@@ -317,17 +327,22 @@ export const constraintRules = defineRules(
   },
 );
 
-function buildsIndex(scene: Scene, table: Name, constraint: ConstraintSpec, column?: ColumnSpec): Verdict | undefined {
+function buildsIndex(
+  context: RuleContext,
+  table: Name,
+  constraint: ConstraintSpec,
+  column?: ColumnSpec,
+): RuleVerdict | undefined {
   if (constraint.kind !== "unique" && constraint.kind !== "primary") return undefined;
   if (constraint.usingIndex !== undefined) return undefined;
   return {
     message: `The index over ${qn(table)} (${constraint.columns.map(q).join(", ")}) is built while nobody can read or write the table.`,
-    fix: uniqueSteps(scene, table, constraint, column),
+    fix: uniqueSteps(context, table, constraint, column),
     locks: `ACCESS EXCLUSIVE on ${qn(table)} while the index is built: blocks reads and writes`,
   };
 }
 
-const tightened = (what: string): Verdict => ({
+const tightened = (what: string): RuleVerdict => ({
   message: `Writes of the running release to ${what} fail from then on.`,
   fix: "Make sure that no running release writes such rows.",
 });

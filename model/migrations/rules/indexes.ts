@@ -1,10 +1,10 @@
 import type { Relation } from "../postgres/catalogue";
-import type { Scene } from "../postgres/scene";
+import type { RuleContext } from "../postgres/rule-context";
 import { defineRules, LATER, qn, tableFacts } from "./support";
 
 /** The statement with CONCURRENTLY where it belongs. */
-function concurrently(scene: Scene, after: RegExp, otherwise: string): string {
-  const text = scene.text.trim();
+function concurrently(context: RuleContext, after: RegExp, otherwise: string): string {
+  const text = context.text.trim();
   const rewritten = text.replace(after, (head) => `${head} CONCURRENTLY`);
   return `In a migration without a transaction around it:\n${rewritten === text ? otherwise : `${rewritten};`}`;
 }
@@ -12,10 +12,10 @@ function concurrently(scene: Scene, after: RegExp, otherwise: string): string {
 const isUnique = (relation: Relation | undefined): boolean => relation?.index?.unique === true;
 
 /** Another unique index over the same columns, which ON CONFLICT can use as well. */
-function hasTwin(scene: Scene, key: string, { index }: Relation): boolean {
+function hasTwin(context: RuleContext, key: string, { index }: Relation): boolean {
   if (index === undefined || index.columns.length === 0) return false;
   const columns = [...index.columns].sort().join();
-  return scene.catalogue
+  return context.catalogue
     .indexesOf(index.table)
     .some(
       ([other, { index: twin }]) =>
@@ -50,8 +50,8 @@ export const indexRules = defineRules(
       },
     },
     judges: {
-      "create-index": ({ table, concurrently: online, only }, scene) => {
-        const { born, relation, shown } = tableFacts(scene, table);
+      "create-index": ({ table, concurrently: online, only }, context) => {
+        const { born, relation, shown } = tableFacts(context, table);
         if (born) return undefined;
         const partitioned = relation?.partitionKey !== undefined;
         if (online)
@@ -67,7 +67,11 @@ export const indexRules = defineRules(
           message: `Nobody can write to ${shown} until the index is built.`,
           fix: partitioned
             ? `CREATE INDEX /* name */ ON ONLY ${shown} (...); then CREATE INDEX CONCURRENTLY on each partition, and ALTER INDEX ... ATTACH PARTITION.`
-            : concurrently(scene, /^create\s+(?:unique\s+)?index\b/i, `CREATE INDEX CONCURRENTLY ... ON ${shown} ...;`),
+            : concurrently(
+                context,
+                /^create\s+(?:unique\s+)?index\b/i,
+                `CREATE INDEX CONCURRENTLY ... ON ${shown} ...;`,
+              ),
           locks: `SHARE on ${shown} while the index is built: blocks writes`,
         };
       },
@@ -95,10 +99,10 @@ export const indexRules = defineRules(
       },
     },
     judges: {
-      drop: ({ object, name, concurrently: online, cascade, together, ifExists }, scene) => {
-        if (object !== "index" || scene.born(name)) return undefined;
-        const index = scene.resolve(name).relation?.index;
-        if (index && scene.bornHere(scene.catalogue.relations.get(index.table)?.birth)) return undefined;
+      drop: ({ object, name, concurrently: online, cascade, together, ifExists }, context) => {
+        if (object !== "index" || context.createdHere(name)) return undefined;
+        const index = context.resolve(name).relation?.index;
+        if (index && context.isCreatedHere(context.catalogue.relations.get(index.table)?.createdAt)) return undefined;
         if (!online)
           return {
             message: `Nobody can read or write the table of ${qn(name)} while it is dropped.`,
@@ -139,12 +143,12 @@ export const indexRules = defineRules(
       proof: { kind: "fails", release: "INSERT INTO users VALUES (1, 'a@b') ON CONFLICT (email) DO NOTHING" },
     },
     judges: {
-      drop: ({ object, name }, scene) => {
-        if (object !== "index" || scene.born(name)) return undefined;
-        const { key, relation } = scene.resolve(name);
+      drop: ({ object, name }, context) => {
+        if (object !== "index" || context.createdHere(name)) return undefined;
+        const { key, relation } = context.resolve(name);
         const { index } = relation ?? {};
-        if (index && scene.bornHere(scene.catalogue.relations.get(index.table)?.birth)) return undefined;
-        if (relation && (!isUnique(relation) || hasTwin(scene, key, relation))) return undefined;
+        if (index && context.isCreatedHere(context.catalogue.relations.get(index.table)?.createdAt)) return undefined;
+        if (relation && (!isUnique(relation) || hasTwin(context, key, relation))) return undefined;
         return {
           // Most indexes are not unique, and whoever drops one knows it.
           ...(relation === undefined && { level: "warn" as const }),
@@ -179,8 +183,8 @@ export const indexRules = defineRules(
       },
     },
     judges: {
-      reindex: ({ what, name, concurrently: online }, scene) =>
-        online || (name && scene.born(name))
+      reindex: ({ what, name, concurrently: online }, context) =>
+        online || (name && context.createdHere(name))
           ? undefined
           : {
               message: `Nobody can write to ${name ? `the table of ${qn(name)}` : "the tables"} until the index is built anew.`,
@@ -205,10 +209,10 @@ export const indexRules = defineRules(
       proof: { kind: "waits", release: "SELECT n FROM counts" },
     },
     judges: {
-      refresh: ({ view, concurrently: online, withData }, scene) => {
-        if (scene.born(view)) return undefined;
-        const { key, relation } = scene.resolve(view);
-        const keyed = scene.catalogue
+      refresh: ({ view, concurrently: online, withData }, context) => {
+        if (context.createdHere(view)) return undefined;
+        const { key, relation } = context.resolve(view);
+        const keyed = context.catalogue
           .indexesOf(key)
           .some(([, { index }]) => index.unique && !index.partial && !index.expressions);
         if (online && withData && (relation === undefined || keyed)) return undefined;
@@ -237,11 +241,11 @@ export const indexRules = defineRules(
       proof: { kind: "refused" },
     },
     judges: {
-      "outside-transaction": ({ what }, scene) =>
-        scene.block === undefined
+      "outside-transaction": ({ what }, context) =>
+        context.block === undefined
           ? undefined
           : {
-              message: `PostgreSQL refuses ${what} inside of ${scene.block}.`,
+              message: `PostgreSQL refuses ${what} inside of ${context.block}.`,
               fix: "Put it into a migration of its own that runs without a transaction (--transaction none; goose: -- +goose NO TRANSACTION; dbmate: -- migrate:up transaction:false).",
               locks: "none: the statement fails",
             },

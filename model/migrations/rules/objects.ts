@@ -1,8 +1,8 @@
 import type { Node } from "libpg-query";
-import type { Birth } from "../postgres/catalogue";
+import type { CreatedAt } from "../postgres/catalogue";
 import { constantText } from "../postgres/constants";
 import { derivedName, type Name, nameOfParts } from "../postgres/names";
-import type { Scene } from "../postgres/scene";
+import type { RuleContext } from "../postgres/rule-context";
 import { defineRules, LATER, q, qn } from "./support";
 
 const RELATIONS = new Set(["table", "foreign table", "view", "materialized view", "sequence", "index"]);
@@ -17,26 +17,28 @@ const QUIET_RENAMES = new Set(["trigger", "rule", "policy", "domain constraint",
 const TABLE_LIKE = new Set(["table", "foreign table", "view", "materialized view"]);
 
 /** Whether this very file made an object of any kind. */
-export function objectBorn(scene: Scene, object: string, name: Name, part?: string): boolean {
+export function objectBorn(context: RuleContext, object: string, name: Name, part?: string): boolean {
   if (part !== undefined) {
-    const { key } = scene.resolve(name);
-    return scene.born(name) || scene.bornHere(scene.catalogue.others.get(`${object} ${key} ${part}`));
+    const { key } = context.resolve(name);
+    return context.createdHere(name) || context.isCreatedHere(context.catalogue.others.get(`${object} ${key} ${part}`));
   }
-  if (RELATIONS.has(object)) return scene.born(name);
-  if (TYPES.has(object)) return scene.bornHere(scene.catalogue.type(name, scene.searchPath).type?.birth);
+  if (RELATIONS.has(object)) return context.createdHere(name);
+  if (TYPES.has(object)) return context.isCreatedHere(context.catalogue.type(name, context.searchPath).type?.createdAt);
   if (ROUTINES.has(object)) {
-    const facts = scene.catalogue.functionsNamed(name, scene.searchPath);
-    return facts.length > 0 && facts.every(({ birth }: { birth: Birth }) => scene.bornHere(birth));
+    const facts = context.catalogue.functionsNamed(name, context.searchPath);
+    return (
+      facts.length > 0 && facts.every(({ createdAt }: { createdAt: CreatedAt }) => context.isCreatedHere(createdAt))
+    );
   }
-  return scene.bornHere(scene.catalogue.others.get(`${object} ${name.name}`));
+  return context.isCreatedHere(context.catalogue.others.get(`${object} ${name.name}`));
 }
 
 /** The sequence that a call names, as far as it is a constant. */
-function sequenceOf(scene: Scene, argument: Node | undefined): Name | undefined {
+function sequenceOf(context: RuleContext, argument: Node | undefined): Name | undefined {
   if (argument === undefined) return undefined;
   const text = constantText(argument, new Map());
   if (text !== undefined) return nameOfParts(text.split(".").map((part) => part.replace(/^"|"$/g, "")));
-  if ("TypeCast" in argument) return sequenceOf(scene, argument.TypeCast.arg);
+  if ("TypeCast" in argument) return sequenceOf(context, argument.TypeCast.arg);
   if (!("FuncCall" in argument)) return undefined;
   const [table, column] = (argument.FuncCall.args ?? []).map((inner) => constantText(inner, new Map()));
   if (table === undefined || column === undefined) return undefined;
@@ -45,10 +47,13 @@ function sequenceOf(scene: Scene, argument: Node | undefined): Name | undefined 
   return schema === undefined ? { name: sequence } : { schema, name: sequence };
 }
 
-function ownedByBorn(scene: Scene, name: Name): boolean {
+function ownedByBorn(context: RuleContext, name: Name): boolean {
   // An identity's sequence is as old as the identity, which may be younger than its table.
-  const owner = scene.resolve(name).relation?.owner;
-  return scene.born(name) || (owner !== undefined && scene.bornHere(scene.catalogue.relations.get(owner)?.birth));
+  const owner = context.resolve(name).relation?.owner;
+  return (
+    context.createdHere(name) ||
+    (owner !== undefined && context.isCreatedHere(context.catalogue.relations.get(owner)?.createdAt))
+  );
 }
 
 export const objectRules = defineRules(
@@ -68,8 +73,8 @@ export const objectRules = defineRules(
       proof: { kind: "fails", release: "SELECT name FROM names" },
     },
     judges: {
-      drop: ({ object, name, part, cascade }, scene) => {
-        if (ELSEWHERE.has(object) || UNNAMED.has(object) || objectBorn(scene, object, name, part)) return undefined;
+      drop: ({ object, name, part, cascade }, context) => {
+        if (ELSEWHERE.has(object) || UNNAMED.has(object) || objectBorn(context, object, name, part)) return undefined;
         const shown = `${object} ${qn(name)}`.trim();
         return {
           message: `Releases that still use ${shown} fail once it is gone${cascade ? ", and CASCADE takes along whatever depends on it, columns too" : ""}.`,
@@ -95,7 +100,7 @@ export const objectRules = defineRules(
       proof: { kind: "fails", release: "SELECT 'glad'::mood" },
     },
     judges: {
-      rename: ({ object, name, part, to }, scene) => {
+      rename: ({ object, name, part, to }, context) => {
         if (
           object.startsWith("column of") ||
           (TABLE_LIKE.has(object) && part === undefined) ||
@@ -103,22 +108,22 @@ export const objectRules = defineRules(
         )
           return undefined;
         if (object === "index") {
-          const { relation } = scene.resolve(name);
+          const { relation } = context.resolve(name);
           // Only the index of a constraint can be named by a query.
-          if (relation?.index?.constraint === undefined || scene.born(name)) return undefined;
+          if (relation?.index?.constraint === undefined || context.createdHere(name)) return undefined;
         } else if (object === "constraint") {
-          const fact = scene.resolve(name).relation?.constraints.get(part ?? "");
+          const fact = context.resolve(name).relation?.constraints.get(part ?? "");
           const quiet = fact !== undefined && ["check", "foreign", "not-null"].includes(fact.kind);
-          if (quiet || scene.born(name) || scene.bornHere(fact?.birth)) return undefined;
-        } else if (objectBorn(scene, object, name)) return undefined;
+          if (quiet || context.createdHere(name) || context.isCreatedHere(fact?.createdAt)) return undefined;
+        } else if (objectBorn(context, object, name)) return undefined;
         return {
           message: `Releases that name ${object} ${part === undefined ? qn(name) : q(part)} fail once it is called ${q(to)}.`,
           fix: `Make another ${object} ${q(to)}, and drop the old one when no release names it.`,
           affects: [{ kind: "object", relation: part ?? name.name }],
         };
       },
-      "set-schema": ({ object, name, to }, scene) =>
-        TABLE_LIKE.has(object) || UNNAMED.has(object) || objectBorn(scene, object, name)
+      "set-schema": ({ object, name, to }, context) =>
+        TABLE_LIKE.has(object) || UNNAMED.has(object) || objectBorn(context, object, name)
           ? undefined
           : {
               message: `Releases that name ${object} ${qn(name)} fail once it is in schema ${q(to)}.`,
@@ -143,8 +148,8 @@ export const objectRules = defineRules(
       proof: { kind: "fails", release: "INSERT INTO users (id, mood) VALUES (1, 'glad')" },
     },
     judges: {
-      "rename-enum-value": ({ name, from, to }, scene) =>
-        objectBorn(scene, "type", name)
+      "rename-enum-value": ({ name, from, to }, context) =>
+        objectBorn(context, "type", name)
           ? undefined
           : {
               message: `Releases that write or compare with '${from}' of ${qn(name)} fail once it is '${to}'.`,
@@ -169,8 +174,8 @@ export const objectRules = defineRules(
       proof: { kind: "fails", release: "SELECT ROW('1 High St', 'Ely')::address" },
     },
     judges: {
-      attribute: ({ name, verb, attribute }, scene) =>
-        objectBorn(scene, "type", name)
+      attribute: ({ name, verb, attribute }, context) =>
+        objectBorn(context, "type", name)
           ? undefined
           : {
               message: `Releases build and read ${qn(name)} with its present attributes, and fail after ${verb} of ${q(attribute)}.`,
@@ -199,8 +204,8 @@ export const objectRules = defineRules(
       },
     },
     judges: {
-      "enum-value": ({ name, value }, scene) =>
-        objectBorn(scene, "type", name)
+      "enum-value": ({ name, value }, context) =>
+        objectBorn(context, "type", name)
           ? undefined
           : {
               message: `'${value}' can't be taken out of ${qn(name)} again, and the previous release may meet it.`,
@@ -248,18 +253,18 @@ export const objectRules = defineRules(
       proof: { kind: "fails", release: "INSERT INTO users (name) VALUES ('Ada')" },
     },
     judges: {
-      sequence: ({ name, change }, scene) =>
-        change === "other" || ownedByBorn(scene, name)
+      sequence: ({ name, change }, context) =>
+        change === "other" || ownedByBorn(context, name)
           ? undefined
           : { message: `Ids of ${qn(name)} are given out twice.`, fix: "Leave it out." },
-      "set-identity": ({ table, column, restart }, scene) =>
-        restart && !scene.born(table)
+      "set-identity": ({ table, column, restart }, context) =>
+        restart && !context.createdHere(table)
           ? { message: `Ids of ${qn(table)}.${q(column)} are given out twice.`, fix: "Leave it out." }
           : undefined,
-      call: ({ function: name, arguments: given }, scene) => {
+      call: ({ function: name, arguments: given }, context) => {
         if (name.name !== "setval") return undefined;
-        const sequence = sequenceOf(scene, given[0]);
-        if (sequence && (ownedByBorn(scene, sequence) || scene.born(sequence))) return undefined;
+        const sequence = sequenceOf(context, given[0]);
+        if (sequence && (ownedByBorn(context, sequence) || context.createdHere(sequence))) return undefined;
         return {
           message: `setval() on ${sequence ? qn(sequence) : "a sequence"} gives out ids twice while the running release takes some.`,
           fix: "Leave it out.",

@@ -4,7 +4,7 @@ import { columnOf, constantOf, stripCasts, walk } from "../postgres/ast";
 import { type Column, keyOf } from "../postgres/catalogue";
 import { clauseFrom } from "../postgres/clause";
 import { derivedName, type Name, quoteLiteral, stringsOf } from "../postgres/names";
-import type { Scene } from "../postgres/scene";
+import type { RuleContext } from "../postgres/rule-context";
 import { typeText } from "../postgres/types";
 import { volatileIn } from "../postgres/volatility";
 import { batchUpdate, columnFacts, q, qn, steps } from "./support";
@@ -18,9 +18,15 @@ export interface Pair {
   next: string;
   /** Of the new one, as SQL. */
   type: string;
-  /** What the old one's value becomes, over the row's columns. @default the old column, assigned */
+  /**
+   * Expression that turns the old column's value into the new one's, over the row's columns. @default the old column,
+   * assigned
+   */
   forth?: string;
-  /** What the new one's value is in the old column, over `NEW`; a comment where only people know. @default the new column, assigned */
+  /**
+   * Expression that turns the new column's value into the old one's, over `NEW`; a comment if only people know.
+   * @default the new column, assigned
+   */
   back?: string;
   /** Whether a default means the same in both. @default true */
   sameDefault?: boolean;
@@ -35,18 +41,18 @@ const EXACT = new Set(
  * The migrations by which a column takes the place of another one: both are kept in step by a trigger that goes both ways, so
  * that each release uses the one that it knows, and meets what the other has written.
  */
-export function pairedSteps(scene: Scene, pair: Pair): string {
+export function pairedSteps(context: RuleContext, pair: Pair): string {
   const { table, old, next, type } = pair;
   const [t, c, n] = [qn(table), q(old), q(next)];
-  const { column, relation } = columnFacts(scene, table, old);
-  const value = defaultOf(scene, pair, column);
+  const { column, relation } = columnFacts(context, table, old);
+  const value = defaultOf(context, pair, column);
   const sync = { ...table, name: derivedName(table.name, old, "sync") };
-  const indexes = indexesOf(scene, pair);
+  const indexes = indexesOf(context, pair);
   const required = column?.notNull ?? (relation?.complete === true ? false : undefined);
   const check = q(derivedName(table.name, next, "not_null"));
   const heed =
     required === undefined ? [`-- Where ${c} is NOT NULL; leave this and the next two out where it is not.`] : [];
-  const left = leftovers(scene, pair);
+  const left = leftovers(context, pair);
   return steps(
     [
       "Expand, in one transaction: a second column, kept in step with the first one, both ways, by a trigger.",
@@ -89,8 +95,8 @@ export function pairedSteps(scene: Scene, pair: Pair): string {
 }
 
 /**
- * Whoever writes one column has it in both; where both are written, the new one counts. A backfill, which writes what is
- * there already, leaves the old column as it is.
+ * A write to one column goes to both; if both are written, the new one counts. A backfill, which writes what is there
+ * already, leaves the old column as it is.
  */
 function triggerOf(
   { table, old, next, type, forth, back }: Pair,
@@ -124,21 +130,21 @@ interface Default {
   text: string;
   /** Whether both columns can have it while both are used: the same for every statement of a transaction. */
   early: boolean;
-  /** Whose values it takes. */
+  /** The sequence that it takes its values from. */
   sequence?: string;
 }
 
 function defaultOf(
-  scene: Scene,
+  context: RuleContext,
   { table, old, sameDefault = true }: Pair,
   column: Column | undefined,
 ): Default | undefined {
   if (column?.hasDefault !== true) return undefined;
   const unknown = { text: `/* the default of ${q(old)} */`, early: false };
   if (column.default === undefined) {
-    const { key, schema } = scene.resolve(table);
+    const { key, schema } = context.resolve(table);
     const name = derivedName(table.name, old, "seq");
-    if (scene.catalogue.relations.get(keyOf(schema, name))?.owner !== key) return unknown;
+    if (context.catalogue.relations.get(keyOf(schema, name))?.owner !== key) return unknown;
     const sequence = qn({ ...table, name });
     return { text: `nextval(${quoteLiteral(sequence)})`, early: false, sequence };
   }
@@ -148,7 +154,7 @@ function defaultOf(
   if (text === undefined || (!sameDefault && !text.startsWith("nextval("))) return unknown;
   const sequence = /^nextval\('((?:[^']|'')+)'\)$/.exec(text)?.[1];
   if (sequence !== undefined) return { text, early: false, sequence };
-  return { text, early: volatileIn(column.default, scene.catalogue, scene.searchPath) === undefined };
+  return { text, early: volatileIn(column.default, context.catalogue, context.searchPath) === undefined };
 }
 
 const VALUES: Record<string, string> = {
@@ -182,10 +188,10 @@ function identityOf({ table, next }: Pair, column: Column | undefined): string[]
   ];
 }
 
-/** What makes each index over the old column over the new one as well; and a constraint of it, once the old one goes. */
-function indexesOf(scene: Scene, { table, old, next }: Pair): { create: string; contract?: string }[] {
-  const { key, relation } = scene.resolve(table);
-  return scene.catalogue.indexesOf(key).flatMap(([, { name, index }]) => {
+/** Statements that repeat each index of the old column on the new one; and its constraint, once the old one goes. */
+function indexesOf(context: RuleContext, { table, old, next }: Pair): { create: string; contract?: string }[] {
+  const { key, relation } = context.resolve(table);
+  return context.catalogue.indexesOf(key).flatMap(([, { name, index }]) => {
     if (!index.columns.includes(old) || index.partial || index.expressions) return [];
     const made = q(derivedName(name, "new"));
     const columns = index.columns.map((column) => q(column === old ? next : column)).join(", ");
@@ -198,17 +204,17 @@ function indexesOf(scene: Scene, { table, old, next }: Pair): { create: string; 
   });
 }
 
-/** What else depends on the old column, for people: its text is not known. */
-function leftovers(scene: Scene, { table, old, next }: Pair): string[] {
-  const { key, relation } = scene.resolve(table);
+/** Other objects that depend on the old column, for people: their text is not known. */
+function leftovers(context: RuleContext, { table, old, next }: Pair): string[] {
+  const { key, relation } = context.resolve(table);
   const [c, n] = [q(old), q(next)];
   const own = [...(relation?.constraints.values() ?? [])].filter(
     ({ kind, columns }) => columns.includes(old) && (kind === "foreign" || kind === "check" || kind === "exclude"),
   );
-  const inexact = scene.catalogue
+  const inexact = context.catalogue
     .indexesOf(key)
     .filter(([, { index }]) => index.uses.includes(old) && (index.partial || index.expressions));
-  const pointing = [...scene.catalogue.relations.values()].flatMap(({ name, constraints }) =>
+  const pointing = [...context.catalogue.relations.values()].flatMap(({ name, constraints }) =>
     [...constraints.values()].flatMap((fact) =>
       fact.kind === "foreign" && fact.references === key ? [`${q(fact.name)} of ${q(name)}`] : [],
     ),
@@ -230,13 +236,13 @@ function leftovers(scene: Scene, { table, old, next }: Pair): string[] {
 type Retyping = Extract<Action, { kind: "change-type" }>;
 
 /** A column of another type. What USING says goes forth; back goes a cast, where USING is one, and else people say how. */
-export function retypedPair(scene: Scene, { table, column: old, type, using }: Retyping): Pair {
-  const { relation, column } = columnFacts(scene, table, old);
+export function retypedPair(context: RuleContext, { table, column: old, type, using }: Retyping): Pair {
+  const { relation, column } = columnFacts(context, table, old);
   let next = `${old}_new`;
   for (let number = 2; relation?.columns.has(next); number++) next = `${old}_new${number}`;
   const pair = { table, old, next, type: typeText(type) };
   if (using === undefined) return pair;
-  const forth = usingText(scene, using) ?? `/* ${q(next)} from ${q(old)} */`;
+  const forth = usingText(context, using) ?? `/* ${q(next)} from ${q(old)} */`;
   const isCast = columnOf(stripCasts(using)) === old;
   // Without the length that it has, since a cast cuts off what does not fit, which the column itself refuses.
   const { type: before } = column ?? {};
@@ -250,14 +256,14 @@ export function retypedPair(scene: Scene, { table, column: old, type, using }: R
 }
 
 /** The text of a change's USING, as written. */
-function usingText(scene: Scene, using: Node): string | undefined {
+function usingText(context: RuleContext, using: Node): string | undefined {
   let first = Number.POSITIVE_INFINITY;
   walk(using, (_, { location }) => {
     if (typeof location === "number" && location >= 0) first = Math.min(first, location);
     return undefined;
   });
   if (!Number.isFinite(first)) return undefined;
-  const before = scene.text.slice(0, scene.indexOf(first));
+  const before = context.text.slice(0, context.indexOf(first));
   const at = before.toLowerCase().lastIndexOf("using");
-  return at < 0 ? undefined : clauseFrom(scene.text, at + "using".length);
+  return at < 0 ? undefined : clauseFrom(context.text, at + "using".length);
 }

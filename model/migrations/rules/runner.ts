@@ -110,7 +110,7 @@ export const runnerRules = defineRules(
       },
     },
     {
-      call: ({ function: name, standalone }, scene) => {
+      call: ({ function: name, standalone }, context) => {
         if (RUN_TEXT.test(name.name))
           return {
             message: `This can't be judged: ${qn(name)}() runs SQL that it is given as text.`,
@@ -120,7 +120,7 @@ export const runnerRules = defineRules(
         const builtin = name.schema === undefined || name.schema === "pg_catalog";
         const known =
           (builtin && (STEADY_FUNCTIONS.has(name.name) || VOLATILE_FUNCTIONS.has(name.name))) ||
-          scene.catalogue.functionsNamed(name, scene.searchPath).length > 0;
+          context.catalogue.functionsNamed(name, context.searchPath).length > 0;
         if (known || !standalone) return undefined;
         return {
           message: `This can't be judged: nothing is known of what ${qn(name)}() does.`,

@@ -1,7 +1,7 @@
 import type { Affected } from "../finding";
 import type { Column, Relation } from "../postgres/catalogue";
 import { derivedName, type Name, quoteIdentifier, quoteName } from "../postgres/names";
-import type { Scene } from "../postgres/scene";
+import type { RuleContext } from "../postgres/rule-context";
 import type { Rule } from "../rule";
 
 export const q = quoteIdentifier;
@@ -19,31 +19,31 @@ export interface TableFacts {
   shown: string;
 }
 
-export function tableFacts(scene: Scene, name: Name): TableFacts {
-  return { relation: scene.resolve(name).relation, born: scene.born(name), shown: quoteName(name) };
+export function tableFacts(context: RuleContext, name: Name): TableFacts {
+  return { relation: context.resolve(name).relation, born: context.createdHere(name), shown: quoteName(name) };
 }
 
 export function columnFacts(
-  scene: Scene,
+  context: RuleContext,
   table: Name,
   column: string,
 ): TableFacts & { column: Column | undefined; columnBorn: boolean } {
-  const facts = tableFacts(scene, table);
+  const facts = tableFacts(context, table);
   const known = facts.relation?.columns.get(column);
-  return { ...facts, column: known, columnBorn: facts.born || scene.bornHere(known?.birth) };
+  return { ...facts, column: known, columnBorn: facts.born || context.isCreatedHere(known?.createdAt) };
 }
 
-export function affectsTable(scene: Scene, name: Name): Affected[] {
-  const { schema, name: relation } = scene.resolve(name);
+export function affectsTable(context: RuleContext, name: Name): Affected[] {
+  const { schema, name: relation } = context.resolve(name);
   return [{ kind: "table", relation: `${schema}.${relation}` }];
 }
 
-export function affectsColumn(scene: Scene, table: Name, column: string): Affected[] {
-  const { schema, name } = scene.resolve(table);
+export function affectsColumn(context: RuleContext, table: Name, column: string): Affected[] {
+  const { schema, name } = context.resolve(table);
   return [{ kind: "column", relation: `${schema}.${name}`, column }];
 }
 
-/** What a batch of a backfill looks like. */
+/** One batch of a backfill. */
 export const batchUpdate = (table: Name, column: string, value: string): string =>
   `UPDATE ${qn(table)} SET ${q(column)} = ${value} WHERE ${q(column)} IS NULL AND /* key */ BETWEEN /* from */ AND /* to */;`;
 

@@ -2,15 +2,15 @@ import type { Action, CreateRelation } from "../postgres/actions";
 import { columnOf } from "../postgres/ast";
 import type { Name } from "../postgres/names";
 import { isWithinBound } from "../postgres/proofs";
-import type { Scene } from "../postgres/scene";
+import type { RuleContext } from "../postgres/rule-context";
 import type { ConstraintSpec } from "../postgres/specs";
-import type { Verdict } from "../rule";
+import type { RuleVerdict } from "../rule";
 import { affectsTable, defineRules, LATER, q, qn, steps, tableFacts } from "./support";
 
 /** Objects that queries read by name as they read tables. */
 const TABLE_LIKE = new Set(["table", "foreign table", "view", "materialized view"]);
 const BLOCKING_MODES = new Set(["SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"]);
-/** What the old release does with a table; a view in its place must allow all of it. */
+/** Operations of the old release on a table; a view in its place must allow all of them. */
 const NEEDED_GRANTS = ["select", "insert", "update", "delete"];
 
 export const tableRules = defineRules(
@@ -30,12 +30,12 @@ export const tableRules = defineRules(
       proof: { kind: "fails", release: "SELECT id FROM sessions" },
     },
     judges: {
-      drop: ({ object, name, cascade }, scene) => {
-        if ((object !== "table" && object !== "foreign table") || scene.born(name)) return undefined;
+      drop: ({ object, name, cascade }, context) => {
+        if ((object !== "table" && object !== "foreign table") || context.createdHere(name)) return undefined;
         return {
           message: `Releases that still use ${qn(name)} fail once it is gone${cascade ? ", and CASCADE takes along whatever depends on it" : ""}.`,
           fix: `${LATER}\nDROP TABLE ${qn(name)};`,
-          affects: affectsTable(scene, name),
+          affects: affectsTable(context, name),
         };
       },
     },
@@ -57,10 +57,10 @@ export const tableRules = defineRules(
       proof: { kind: "fails", release: "INSERT INTO users (id, name) VALUES (1, 'Ada')" },
     },
     judges: {
-      rename: ({ object, name, to, part }, scene) =>
-        TABLE_LIKE.has(object) && part === undefined ? movedTable(scene, name, { ...name, name: to }) : undefined,
-      "set-schema": ({ object, name, to }, scene) =>
-        TABLE_LIKE.has(object) ? movedTable(scene, name, { schema: to, name: name.name }) : undefined,
+      rename: ({ object, name, to, part }, context) =>
+        TABLE_LIKE.has(object) && part === undefined ? movedTable(context, name, { ...name, name: to }) : undefined,
+      "set-schema": ({ object, name, to }, context) =>
+        TABLE_LIKE.has(object) ? movedTable(context, name, { schema: to, name: name.name }) : undefined,
     },
   },
   {
@@ -80,13 +80,13 @@ export const tableRules = defineRules(
       proof: { kind: "differs", release: "SELECT id FROM events ORDER BY id" },
     },
     judges: {
-      truncate: ({ table, restart, cascade }, scene) =>
-        scene.born(table) && !cascade
+      truncate: ({ table, restart, cascade }, context) =>
+        context.createdHere(table) && !cascade
           ? undefined
           : {
               message: `All rows of ${qn(table)} are lost for good${restart ? ", and its ids begin anew" : ""}${cascade ? ", with those of every table that points to it" : ""}.`,
               fix: `Delete what is not needed in batches, each in its own transaction:\nDELETE FROM ${qn(table)} WHERE /* key */ BETWEEN /* from */ AND /* to */;`,
-              affects: affectsTable(scene, table),
+              affects: affectsTable(context, table),
             },
     },
   },
@@ -110,26 +110,26 @@ export const tableRules = defineRules(
       },
     },
     judges: {
-      "create-relation": (action, scene) => {
+      "create-relation": (action, context) => {
         if (action.temporary) return undefined;
         const all = [...action.constraints, ...action.columns.flatMap(({ constraints }) => constraints)];
         const required = requiredColumns(action);
         for (const constraint of all) {
-          const found = blockingKey(scene, action.name, constraint, (column) => required.has(column));
+          const found = blockingKey(context, action.name, constraint, (column) => required.has(column));
           if (found) return found;
         }
         return undefined;
       },
-      "add-constraint": ({ table, constraint }, scene) => {
-        const { born, relation } = tableFacts(scene, table);
+      "add-constraint": ({ table, constraint }, context) => {
+        const { born, relation } = tableFacts(context, table);
         return born
-          ? blockingKey(scene, table, constraint, (column) => relation?.columns.get(column)?.notNull !== false)
+          ? blockingKey(context, table, constraint, (column) => relation?.columns.get(column)?.notNull !== false)
           : undefined;
       },
-      "add-column": ({ table, column }, scene) =>
-        scene.born(table)
+      "add-column": ({ table, column }, context) =>
+        context.createdHere(table)
           ? column.constraints
-              .map((constraint) => blockingKey(scene, table, constraint, () => column.notNull))
+              .map((constraint) => blockingKey(context, table, constraint, () => column.notNull))
               .find(Boolean)
           : undefined,
     },
@@ -152,8 +152,8 @@ export const tableRules = defineRules(
       proof: { kind: "differs", release: "SELECT id FROM events" },
     },
     judges: {
-      "detach-partition": ({ table, partition }, scene) => vanished(scene, table, partition),
-      "no-inherit": ({ table, parent }, scene) => vanished(scene, parent, table),
+      "detach-partition": ({ table, partition }, context) => vanished(context, table, partition),
+      "no-inherit": ({ table, parent }, context) => vanished(context, parent, table),
     },
   },
   {
@@ -175,10 +175,10 @@ export const tableRules = defineRules(
       proof: { kind: "waits", release: "SELECT id FROM events_2024 WHERE id = 1" },
     },
     judges: {
-      "attach-partition": ({ table, partition, bound }, scene) => {
-        const parent = tableFacts(scene, table);
-        const part = tableFacts(scene, partition);
-        if (defaultScanned(scene, table) && !bound.is_default) return scannedDefault(table, partition);
+      "attach-partition": ({ table, partition, bound }, context) => {
+        const parent = tableFacts(context, table);
+        const part = tableFacts(context, partition);
+        if (defaultScanned(context, table) && !bound.is_default) return scannedDefault(table, partition);
         if (part.born) return undefined;
         const keys = parent.relation?.partitionKey?.columns;
         const [key] = keys ?? [];
@@ -193,7 +193,7 @@ export const tableRules = defineRules(
               `ALTER TABLE ${part.shown} ADD CONSTRAINT ${name} CHECK (/* its bounds, and IS NOT NULL */) NOT VALID;`,
             ],
             ["In a transaction of its own.", `ALTER TABLE ${part.shown} VALIDATE CONSTRAINT ${name};`],
-            ["The check proves it.", `${scene.text.trim()};`],
+            ["The check proves it.", `${context.text.trim()};`],
             [
               "The bounds say the same from then on: in a contract migration.",
               `ALTER TABLE ${part.shown} DROP CONSTRAINT ${name};`,
@@ -201,8 +201,8 @@ export const tableRules = defineRules(
           ),
         };
       },
-      "create-relation": ({ partitionOf, name }, scene) =>
-        partitionOf && !partitionOf.bound.is_default && defaultScanned(scene, partitionOf.parent)
+      "create-relation": ({ partitionOf, name }, context) =>
+        partitionOf && !partitionOf.bound.is_default && defaultScanned(context, partitionOf.parent)
           ? scannedDefault(partitionOf.parent, name)
           : undefined,
     },
@@ -223,8 +223,8 @@ export const tableRules = defineRules(
       proof: { kind: "waits", release: "SELECT id FROM events WHERE id = 1" },
     },
     judges: {
-      rewrite: ({ what, name }, scene) =>
-        name && scene.born(name)
+      rewrite: ({ what, name }, context) =>
+        name && context.createdHere(name)
           ? undefined
           : {
               message: `${what} copies ${name ? qn(name) : "every table"} while nobody can read or write it.`,
@@ -256,9 +256,9 @@ export const tableRules = defineRules(
       },
     },
     judges: {
-      "lock-table": ({ table, mode }, scene) => {
-        if (scene.born(table)) return undefined;
-        if (scene.block === undefined)
+      "lock-table": ({ table, mode }, context) => {
+        if (context.createdHere(table)) return undefined;
+        if (context.block === undefined)
           return { message: `LOCK TABLE ${qn(table)} fails outside of a transaction.`, fix: "Remove it." };
         if (!BLOCKING_MODES.has(mode)) return undefined;
         return { message: `The application waits for ${qn(table)} until the transaction ends.`, fix: "Remove it." };
@@ -283,27 +283,29 @@ export const tableRules = defineRules(
       proof: { kind: "fails", release: "UPDATE events SET id = 2 WHERE id = 1" },
     },
     judges: {
-      "replica-identity": ({ table, to }, scene) => {
-        const { born, relation, shown } = tableFacts(scene, table);
+      "replica-identity": ({ table, to }, context) => {
+        const { born, relation, shown } = tableFacts(context, table);
         if (born || to === "full" || to === "index" || (to === "default" && hasKey(relation))) return undefined;
         return {
           message: `UPDATE and DELETE on ${shown} are refused as soon as it is published, as ${to === "nothing" ? "it has no identity" : "nothing shows that it has a primary key"}.`,
           fix: `ALTER TABLE ${shown} REPLICA IDENTITY FULL;`,
         };
       },
-      publication: ({ name, all, tables, deletes, adds }, scene) => {
+      publication: ({ name, all, tables, deletes, adds }, context) => {
         if (!deletes || !adds) return undefined;
         if (all) {
-          const every = [...scene.catalogue.relations.values()].filter(
+          const every = [...context.catalogue.relations.values()].filter(
             ({ kind, temporary }) => kind === "table" && !temporary,
           );
-          if (scene.catalogue.whole && every.every(hasIdentity)) return undefined;
+          if (context.catalogue.whole && every.every(hasIdentity)) return undefined;
           return {
             message: `Publication ${q(name)} takes in every table: UPDATE and DELETE on those without a key are refused from then on.`,
             fix: `Give every table a primary key, then name them: CREATE PUBLICATION ${q(name)} FOR TABLE /* tables */;`,
           };
         }
-        const bare = tables.filter((table) => !scene.born(table) && !hasIdentity(tableFacts(scene, table).relation));
+        const bare = tables.filter(
+          (table) => !context.createdHere(table) && !hasIdentity(tableFacts(context, table).relation),
+        );
         const [first] = bare;
         if (first === undefined) return undefined;
         return {
@@ -331,14 +333,14 @@ function requiredColumns({ columns, constraints }: CreateRelation): Set<string> 
 }
 
 function blockingKey(
-  scene: Scene,
+  context: RuleContext,
   table: Name,
   { references, columns }: ConstraintSpec,
   isRequired: (column: string) => boolean,
-): Verdict | undefined {
+): RuleVerdict | undefined {
   if (references === undefined) return undefined;
   const target = references.table;
-  if (scene.born(target) || scene.resolve(target).key === scene.resolve(table).key) return undefined;
+  if (context.createdHere(target) || context.resolve(target).key === context.resolve(table).key) return undefined;
   const cleared = references.setColumns.length > 0 ? references.setColumns : columns;
   const nulled = references.onDelete === "set-null" && !cleared.some(isRequired);
   if (references.onDelete === "cascade" || nulled) return undefined;
@@ -352,49 +354,51 @@ function blockingKey(
   };
 }
 
-function vanished(scene: Scene, parent: Name, partition: Name): Verdict | undefined {
-  if (scene.born(parent) || scene.born(partition)) return undefined;
+function vanished(context: RuleContext, parent: Name, partition: Name): RuleVerdict | undefined {
+  if (context.createdHere(parent) || context.createdHere(partition)) return undefined;
   return {
     message: `The rows of ${qn(partition)} vanish from ${qn(parent)} for the running release.`,
     fix: LATER,
-    affects: affectsTable(scene, partition),
+    affects: affectsTable(context, partition),
   };
 }
 
 /** Whether a new partition makes PostgreSQL look through the default one. */
-function defaultScanned(scene: Scene, parent: Name): boolean {
-  const { relation, born } = tableFacts(scene, parent);
+function defaultScanned(context: RuleContext, parent: Name): boolean {
+  const { relation, born } = tableFacts(context, parent);
   const partition = relation?.defaultPartition;
-  return !born && partition !== undefined && !scene.bornHere(scene.catalogue.relations.get(partition)?.birth);
+  return (
+    !born && partition !== undefined && !context.isCreatedHere(context.catalogue.relations.get(partition)?.createdAt)
+  );
 }
 
-const scannedDefault = (parent: Name, partition: Name): Verdict => ({
+const scannedDefault = (parent: Name, partition: Name): RuleVerdict => ({
   message: `${qn(parent)} has a default partition: every row of it is looked at under a lock when ${qn(partition)} is attached.`,
   fix: "Add a validated CHECK to the default partition that rules the new bounds out, then bypass this finding.",
   locks: `ACCESS EXCLUSIVE on the default partition of ${qn(parent)}: blocks reads and writes`,
 });
 
-function movedTable(scene: Scene, from: Name, to: Name): Verdict | undefined {
-  if (scene.born(from) || isReplacedByView(scene, from, to)) return undefined;
+function movedTable(context: RuleContext, from: Name, to: Name): RuleVerdict | undefined {
+  if (context.createdHere(from) || isReplacedByView(context, from, to)) return undefined;
   const privileges = NEEDED_GRANTS.join(", ").toUpperCase();
   return {
     message: `Releases that still use ${qn(from)} fail once it is ${qn(to)}, as no view with its grants takes its place in the same transaction.`,
     fix: [
       "-- In one transaction:",
-      `${scene.text.trim()};`,
+      `${context.text.trim()};`,
       `CREATE VIEW ${qn(from)} AS SELECT * FROM ${qn(to)};`,
       `GRANT ${privileges} ON ${qn(from)} TO /* who had them on the table */;`,
     ].join("\n"),
-    affects: affectsTable(scene, from),
+    affects: affectsTable(context, from),
   };
 }
 
 /** Whether later statements of the transaction make a view in its place that allows all that the table did. */
-function isReplacedByView(scene: Scene, from: Name, to: Name): boolean {
-  const old = scene.resolve(from);
-  const following = scene.following();
+function isReplacedByView(context: RuleContext, from: Name, to: Name): boolean {
+  const old = context.resolve(from);
+  const following = context.following();
   const placeOf = (name: Name) => {
-    const { schema } = name.schema === undefined ? { schema: scene.searchPath[0] ?? "public" } : name;
+    const { schema } = name.schema === undefined ? { schema: context.searchPath[0] ?? "public" } : name;
     return `${schema}.${name.name}`;
   };
   const there = `${old.schema}.${old.name}`;

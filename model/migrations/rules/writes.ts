@@ -1,13 +1,13 @@
-import type { Scene } from "../postgres/scene";
-import type { Verdict } from "../rule";
+import type { RuleContext } from "../postgres/rule-context";
+import type { RuleVerdict } from "../rule";
 import { defineRules, qn } from "./support";
 
 const STRONG = /^(?:SHARE|SHARE ROW EXCLUSIVE|EXCLUSIVE|ACCESS EXCLUSIVE)$/;
 
 /** Long work while a lock of the same transaction keeps the application out. */
-function underLock(scene: Scene, what: string): Verdict | undefined {
-  const exclusive = scene.held.find(({ mode }) => mode === "ACCESS EXCLUSIVE");
-  const held = exclusive ?? scene.held.find(({ mode }) => STRONG.test(mode));
+function underLock(context: RuleContext, what: string): RuleVerdict | undefined {
+  const exclusive = context.held.find(({ mode }) => mode === "ACCESS EXCLUSIVE");
+  const held = exclusive ?? context.held.find(({ mode }) => STRONG.test(mode));
   if (held === undefined) return undefined;
   return {
     ...(exclusive === undefined && { level: "warn" as const }),
@@ -36,13 +36,13 @@ export const writeRules = defineRules(
       proof: { kind: "differs", release: "SELECT id, active FROM users ORDER BY id" },
     },
     judges: {
-      write: ({ verb, table, bounded }, scene) =>
-        bounded || verb === "INSERT" || scene.born(table)
+      write: ({ verb, table, bounded }, context) =>
+        bounded || verb === "INSERT" || context.createdHere(table)
           ? undefined
           : {
               message: `${verb} on ${qn(table)} leaves no row out: nothing tells afterwards what was there before.`,
               fix: `In batches, each in its own transaction: ${verb === "MERGE" ? "a source with WHERE" : `${verb} ... WHERE /* key */ BETWEEN /* from */ AND /* to */`};`,
-              affects: [{ kind: "table", relation: `${scene.resolve(table).schema}.${table.name}` }],
+              affects: [{ kind: "table", relation: `${context.resolve(table).schema}.${table.name}` }],
             },
     },
   },
@@ -63,14 +63,14 @@ export const writeRules = defineRules(
       proof: { kind: "waits", release: "SELECT name FROM users WHERE id = 1" },
     },
     judges: {
-      write: ({ verb, table, many, single }, scene) =>
-        many && !single && (verb === "INSERT" || !scene.born(table))
-          ? underLock(scene, `${verb} on ${qn(table)}`)
+      write: ({ verb, table, many, single }, context) =>
+        many && !single && (verb === "INSERT" || !context.createdHere(table))
+          ? underLock(context, `${verb} on ${qn(table)}`)
           : undefined,
-      "long-read": ({ what }, scene) => underLock(scene, what),
-      refresh: ({ view }, scene) => underLock(scene, `REFRESH of ${qn(view)}`),
-      call: ({ function: name }, scene) =>
-        /^pg_sleep(?:_for|_until)?$/.test(name.name) ? underLock(scene, `${name.name}()`) : undefined,
+      "long-read": ({ what }, context) => underLock(context, what),
+      refresh: ({ view }, context) => underLock(context, `REFRESH of ${qn(view)}`),
+      call: ({ function: name }, context) =>
+        /^pg_sleep(?:_for|_until)?$/.test(name.name) ? underLock(context, `${name.name}()`) : undefined,
     },
   },
 );

@@ -7,7 +7,7 @@ import { until } from "../../support/until";
 import { OWNER, startWorld, web } from "../pools/support/world";
 import { renewing } from "../support/pool";
 
-/** What an agent's refusal must be. */
+/** Asserts an agent's refusal. */
 function refusal(code: string, message: RegExp) {
   return (error: unknown) => {
     assert.ok(error instanceof AgentError, String(error));

@@ -5,9 +5,13 @@ import { describeChange } from "../../../agent/evidence/change";
 import { edgeSpec } from "../../../model/edge";
 import { poolSpec } from "../../../model/pool";
 import { begin, finished, newPool, switched } from "../../../model/pool-promotion";
-import type { PoolState, SplitSpec } from "../../../model/pool-state";
+import type { PoolState, SpecWithoutSecrets } from "../../../model/pool-state";
 
-function spec(release: string, secretEnv: Record<string, string>, env: Record<string, string> = {}): SplitSpec {
+function spec(
+  release: string,
+  secretEnv: Record<string, string>,
+  env: Record<string, string> = {},
+): SpecWithoutSecrets {
   const parsed = poolSpec.parse({
     ...{ edge: "main", release: { id: release, path: `/srv/${release}` }, ports: { from: 20_000, to: 20_009 } },
     processes: { web: { policy: "proxied", command: ["web"], env, health: { path: "/" } } },

@@ -54,10 +54,10 @@ test("each way in which a transaction can end leaves a folder with the true verd
   const undone = await complete((await ended(agent, aborted.id)).folder ?? "");
   assert.match(undone["index.html"] ?? "", /<p class="reason">a gate said &lt;no&gt;<\/p>/);
   const share = "route api.candidate's share.main";
-  const looked = JSON.parse(undone["evidence.json"] ?? "");
-  assert.deepEqual([looked.before.values[share], looked.after.values[share]], ["0%", "0%"]);
+  const undoneRecord = JSON.parse(undone["evidence.json"] ?? "");
+  assert.deepEqual([undoneRecord.before.values[share], undoneRecord.after.values[share]], ["0%", "0%"]);
   // The undo does not wait for the look at what it puts back.
-  assert.ok(["0%", "50%"].includes(looked.during.values[share]), looked.during.values[share]);
+  assert.ok(["0%", "50%"].includes(undoneRecord.during.values[share]), undoneRecord.during.values[share]);
   assert.match(undone["index.html"] ?? "", /As the undo began, at \+/);
 
   const lost = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 500 });

@@ -42,7 +42,7 @@ test("servers are added and removed under load without a failed request", async 
     await until("requests on the new server", () => to.requests > before, { intervalMs: 1 });
     took.push(Math.round(performance.now() - startedAt));
     await until("the old server is unused", async () => {
-      const { connections, mayReceive } = await world.haproxy.usage("127.0.0.1", from.port);
+      const { connections, mayReceive } = await world.haproxy.connections("127.0.0.1", from.port);
       return connections === 0 && !mayReceive;
     });
     const after = from.requests;

@@ -27,7 +27,7 @@ test("a server that leaves finishes its response and its WebSocket, and is then 
   assert.equal(leaving?.state, "drain");
   assert.equal(leaving?.sessions, 2);
   assert.ok(leaving?.leavingUntil);
-  assert.deepEqual(await world.haproxy.usage("127.0.0.1", a.port), { connections: 2, mayReceive: false });
+  assert.deepEqual(await world.haproxy.connections("127.0.0.1", a.port), { connections: 2, mayReceive: false });
   await world.restartAgent();
   assert.ok(
     (await world.haproxy.observe()).backends.web?.a?.leavingUntil,
@@ -36,10 +36,10 @@ test("a server that leaves finishes its response and its WebSocket, and is then 
   a.release();
   await response.until("last");
   assert.ok(await socket.echoes("still here"));
-  assert.equal((await world.haproxy.usage("127.0.0.1", a.port)).connections, 1);
+  assert.equal((await world.haproxy.connections("127.0.0.1", a.port)).connections, 1);
   socket.close();
   await until("the server is removed", async () => (await serverIds(world)).join() === "b");
-  assert.deepEqual(await world.haproxy.usage("127.0.0.1", a.port), { connections: 0, mayReceive: false });
+  assert.deepEqual(await world.haproxy.connections("127.0.0.1", a.port), { connections: 0, mayReceive: false });
 });
 
 test("what is left on a server is cut after its drain deadline, also by a next agent, and not before", async (t) => {

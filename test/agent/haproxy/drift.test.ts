@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import test from "node:test";
-import { ask, change } from "../../../agent/haproxy/cli";
+import { ask, change } from "../../../agent/haproxy/runtime-api";
 import { backendSpec } from "../../../model/backend";
 import { until } from "../../support/until";
 import { upstream, World, web } from "./support/world";

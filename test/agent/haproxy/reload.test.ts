@@ -89,17 +89,17 @@ test("a WebSocket outlives reloads in its old worker, and is seen there", async 
   assert.equal(observed.oldWorkers.length, 1);
   assert.equal(observed.oldWorkers[0]?.clients, 1);
   assert.deepEqual(Object.keys(observed.backends.web ?? {}), ["b"]);
-  assert.deepEqual(await world.haproxy.usage("127.0.0.1", a.port), { connections: 1, mayReceive: true });
+  assert.deepEqual(await world.haproxy.connections("127.0.0.1", a.port), { connections: 1, mayReceive: true });
   assert.ok(await socket.echoes("still here"));
   await until(
     "the old worker's idle connections to have expired",
-    async () => !(await world.haproxy.usage("127.0.0.1", a.port)).mayReceive,
+    async () => !(await world.haproxy.connections("127.0.0.1", a.port)).mayReceive,
   );
-  assert.equal((await world.haproxy.usage("127.0.0.1", a.port)).connections, 1);
+  assert.equal((await world.haproxy.connections("127.0.0.1", a.port)).connections, 1);
   await world.haproxy.cut("127.0.0.1", a.port);
   await assert.rejects(socket.until("never"), /connection/);
   await until("the old worker is gone", async () => (await world.haproxy.observe()).oldWorkers.length === 0);
-  assert.deepEqual(await world.haproxy.usage("127.0.0.1", a.port), { connections: 0, mayReceive: false });
+  assert.deepEqual(await world.haproxy.connections("127.0.0.1", a.port), { connections: 0, mayReceive: false });
 });
 
 test(`the binary under test is a HAProxy (${binary})`, async () => {

@@ -5,7 +5,7 @@ import test from "node:test";
 import fc from "fast-check";
 import { validateText } from "../../../agent/haproxy/config-file";
 import { isUntouched, type RenderInput, render } from "../../../agent/haproxy/render";
-import { place } from "../../../agent/haproxy/servers";
+import { assignServers } from "../../../agent/haproxy/server-assignments";
 import { type BackendInput, type BackendSpec, backendSpec } from "../../../model/backend";
 import { type EdgeInput, edgeSpec } from "../../../model/edge";
 import { binary } from "./support/world";
@@ -18,7 +18,7 @@ function input(edge: EdgeInput, backends: Record<string, BackendInput> = {}): Re
     name: "web",
     spec: edgeSpec.parse(edge),
     backends: parsed,
-    placed: place(parsed, { placed: [], leaving: [] }, 0).placed,
+    placed: assignServers(parsed, { placed: [], leaving: [] }, 0).placed,
     socket: "/var/lib/sluice/edges/web/worker.sock",
     host: {},
   };

@@ -96,11 +96,11 @@ test("a server that is told to be gone gets no request, until it is told to be b
         return ((await answer.json()) as { name: string }).name;
       }),
     );
-  await world.haproxy.tell("127.0.0.1", a.port, "down");
+  await world.haproxy.notifyHealth("127.0.0.1", a.port, "down");
   assert.deepEqual([...new Set(await names())], ["b"]);
   assert.equal((await world.haproxy.observe()).backends.web?.a?.operational, "down");
-  await world.haproxy.tell("127.0.0.1", a.port, "up");
+  await world.haproxy.notifyHealth("127.0.0.1", a.port, "up");
   assert.deepEqual([...new Set(await names())].toSorted(), ["a", "b"]);
-  await world.haproxy.tell("127.0.0.1", 1, "down");
+  await world.haproxy.notifyHealth("127.0.0.1", 1, "down");
   assert.equal((await world.haproxy.observe()).backends.web?.b?.operational, "up");
 });

@@ -7,7 +7,7 @@ import test from "node:test";
 import { promisify } from "node:util";
 import { render } from "../../../agent/haproxy/render";
 import { SPLITS_FILE } from "../../../agent/haproxy/routes";
-import { place } from "../../../agent/haproxy/servers";
+import { assignServers } from "../../../agent/haproxy/server-assignments";
 import { SCRIPT_FILE } from "../../../agent/mirror/script";
 import { backendSpec } from "../../../model/backend";
 import { edgeSpec } from "../../../model/edge";
@@ -45,7 +45,7 @@ test("HAProxy, of whichever version, warns of nothing in a config with all that 
       meter: true,
     }),
     backends,
-    placed: place(backends, { placed: [], leaving: [] }, 0).placed,
+    placed: assignServers(backends, { placed: [], leaving: [] }, 0).placed,
     routes: {
       all: routeSpec.parse({
         edges: ["web"],

@@ -9,7 +9,7 @@ import { AgentClient } from "../../../agent/client/client";
 import { aboutAgent, installAgent, restartAgent, startAgent, stopAgent } from "../../../agent/client/launch";
 import { commandOf, isDead, readStat, send } from "../../../agent/processes/identity";
 import { type AgentOptions, agentOptions, MAX_SOCKET_PATH } from "../../../model/agent";
-import { explain } from "../../../model/explain";
+import { issueMessage } from "../../../model/messages";
 import { agentBundle } from "../../../provider/server";
 import { endEverything, startTestAgent, temporaryFolder } from "../../support/agent";
 import { until } from "../../support/until";
@@ -55,7 +55,7 @@ test("an agent that can't start says why, and leaves no guard that tries on", as
     const { socket, about, client } = await startTestAgent(t);
     const directory = await temporaryFolder(t);
     await installAgent(directory, agentOptions.parse({ socket }), agentBundle());
-    // What answers is the other agent: it is never taken for the new one.
+    // The other agent answers: it is never taken for the new one.
     await assert.rejects(
       startAgent(directory, socket, forAMinute()),
       new RegExp(`${socket} belongs to (?:a|the) running agent`),
@@ -89,7 +89,7 @@ test("an agent that can't start says why, and leaves no guard that tries on", as
 
 test("options that no agent can have are refused before", () => {
   const problem = (options: object) =>
-    agentOptions.safeParse(options, { error: explain }).error?.issues[0]?.message ?? "";
+    agentOptions.safeParse(options, { error: issueMessage }).error?.issues[0]?.message ?? "";
   assert.match(problem({ socket: "run/a.sock" }), /"run\/a\.sock" is not an absolute path/);
   assert.match(problem({ socket: "/run/../a.sock" }), /is not an absolute path without "\.\."/);
   assert.match(
@@ -222,7 +222,7 @@ test("an agent's restart", async (t) => {
   });
 });
 
-/** Where this machine has a tool. */
+/** Path of a tool on this machine. */
 async function onThisPath(tool: string): Promise<string> {
   const found = await promisify(execFile)("/bin/sh", ["-c", 'command -v "$1"', "sh", tool]);
   return found.stdout.trim();

@@ -71,7 +71,7 @@ test("the meter agrees with a load generator about counts and quantiles", async 
   const answer = await counted(agent, all, from);
   assert.equal(answer.counts.requests, all);
   assert.deepEqual([answer.counts.status5xx, answer.counts.cut, answer.lost], [0, 0, 0]);
-  // What HAProxy measures, in whole milliseconds, lies between the target's own time and what the client saw.
+  // HAProxy's measurement, in whole milliseconds, lies between the target's own time and the client's.
   const between = (share: number, least: number, most: number) => {
     const read = quantile(answer.head, share) ?? Number.NaN;
     assert.ok(read >= least - 2 && read <= most * 1.01 + 2, `p${share * 100}: ${read} ms, not ${least} to ${most} ms`);
@@ -98,7 +98,7 @@ test("requests are told apart by release, also after the agent's restart", async
   const since = (await agent.client.about()).since;
   await agent.client.shutdown({ restart: true });
   await until("the agent to be back", async () => (await agent.client.about()).since !== since);
-  // What was counted before is read back from disk, in slots of ten seconds.
+  // Earlier counts are read back from disk, in slots of ten seconds.
   const start = from - (from % COARSE_MS);
   const before = await until("the records", async () => {
     const { counts } = await agent.client.sli({ edge: "main", release: "v2", from: start, to: Date.now() });

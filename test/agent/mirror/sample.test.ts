@@ -11,7 +11,7 @@ function copy(path: string, headers: Copy["headers"] = []): Copy {
   return { edge: "main", route: "api", method: "GET", source: "127.0.0.1", path, headers, body: Buffer.alloc(0) };
 }
 
-test("no secret is kept: neither by its name nor by its looks", () => {
+test("no secret is kept: neither by its name nor by its shape", () => {
   const hidden: [path: string, expected: string][] = [
     ["/a?q=cat&page=2", "/a?q=cat&page=2"],
     ["/a?access_token=abc&q=1", "/a?access_token=redacted&q=1"],

@@ -24,7 +24,7 @@ interface Got {
 }
 
 /** A server that answers with its own name, and keeps what it got. */
-export interface Side {
+export interface MirroredSide {
   port: number;
   got: Got[];
   server: Server;
@@ -38,7 +38,7 @@ export async function side(
   t: TestContext,
   name: string,
   answer: RequestListener = (_, to) => to.end(name),
-): Promise<Side> {
+): Promise<MirroredSide> {
   const got: Got[] = [];
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];

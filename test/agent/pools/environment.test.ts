@@ -4,7 +4,7 @@ import { join } from "node:path";
 import test from "node:test";
 import { app, startWorld, web } from "./support/world";
 
-/** What a process gets of the agent's environment, as the documentation says. */
+/** Variables of the agent's environment that a process gets, as the documentation says. */
 const INHERITED = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 /** How the agent finds its processes again, and what the process's own start sets. */
 const OWN = ["SLUICE_AGENT", "SLUICE_INSTANCE", "PWD"];

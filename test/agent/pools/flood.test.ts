@@ -26,7 +26,7 @@ test("a flood of output is bounded while no agent runs, and its process runs on"
     web: web({}, { command: [process.execPath, "-e", FLOOD], output: { maxSize: "1 MiB", keep: 1 } }),
   });
   const { pid = 0, port } = (await pool.processes()).get("web#0@v1") ?? {};
-  const keepers = async () => {
+  const truncators = async () => {
     const all = await Promise.all(
       (await allStats()).map(async ({ pid: each }) => [each, await commandOf(each)] as const),
     );
@@ -45,13 +45,13 @@ test("a flood of output is bounded while no agent runs, and its process runs on"
     return sizes.reduce((sum, size) => sum + size, 0);
   };
   const [first = 0] = await until("somebody to take over from the agent", async () => {
-    const found = await keepers();
+    const found = await truncators();
     return found.length === 1 ? found : undefined;
   });
 
   await t.test("one that takes over is there again after it was killed", async () => {
     send(first, "SIGKILL");
-    await until("another one", async () => (await keepers()).some((each) => each !== first), { deadlineMs: 60_000 });
+    await until("another one", async () => (await truncators()).some((each) => each !== first), { deadlineMs: 60_000 });
   });
 
   const { agent, guard } = await runningAgent(world.directory);
@@ -76,10 +76,10 @@ test("a flood of output is bounded while no agent runs, and its process runs on"
     assert.equal((await fetch(`http://127.0.0.1:${port}/`)).status, 200);
   });
 
-  await t.test("the next agent looks after it again, and whoever did meanwhile is gone", async () => {
+  await t.test("the next agent supervises it again, and its stand-in is gone", async () => {
     await startAgent(world.directory, world.socket, AbortSignal.timeout(120_000));
     assert.equal((await pool.processes()).get("web#0@v1")?.pid, pid);
-    await until("one that waits, and no other", async () => (await keepers()).length === 1, { deadlineMs: 60_000 });
+    await until("one that waits, and no other", async () => (await truncators()).length === 1, { deadlineMs: 60_000 });
     await until("the output to be cut by the agent", async () => (await onDisk()) < 256 * MiB, { deadlineMs: 60_000 });
     assert.equal((await fetch(pool.url)).status, 200);
   });
@@ -89,6 +89,6 @@ test("a flood of output is bounded while no agent runs, and its process runs on"
     send(now.guard.pid, "SIGKILL");
     send(now.agent.pid, "SIGKILL");
     for (const { pid: each } of await world.processes()) send(each, "SIGKILL");
-    await until("it to end", async () => (await keepers()).length === 0, { deadlineMs: 60_000 });
+    await until("it to end", async () => (await truncators()).length === 0, { deadlineMs: 60_000 });
   });
 });

@@ -94,7 +94,7 @@ test("restarts", async (t) => {
     await assert.rejects(client.restart("nowhere"), { code: "not-found" });
   });
 
-  await t.test("a process that has failed is told, and revived", async () => {
+  await t.test("a failed process is reported, and started again", async () => {
     const pool = await world.pool("failing");
     const restart = { delay: "10 milliseconds", maxRestarts: 2, window: "10 minutes" } as const;
     const crashing = app({ EXIT: "7:1000" }, { restart });
@@ -117,8 +117,8 @@ test("restarts", async (t) => {
     );
     assert.equal((await client.pool("failing"))?.live.processes["side#0"], "failed");
     assert.deepEqual(await client.restart("failing", { process: "side" }), { restarted: ["side#0"] });
-    const revived = await processOf(client, "failing", "side#0");
-    assert.deepEqual([revived.restartsInWindow, revived.reason], [0, "manual"]);
+    const restarted = await processOf(client, "failing", "side#0");
+    assert.deepEqual([restarted.restartsInWindow, restarted.reason], [0, "manual"]);
     assert.equal((await processOf(client, "failing", "web#0")).restarts, 0);
   });
 

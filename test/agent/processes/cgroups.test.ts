@@ -30,7 +30,7 @@ test("limits are written as the kernel reads them", () => {
   assert.deepEqual(limitFiles({ cpu: 0.01 }), { "cpu.max": "1000 100000" });
 });
 
-test("what a host can't enforce is told with the remedy", async (t) => {
+test("a limit that the host can't enforce is refused with the remedy", async (t) => {
   const top = await mkdtemp(join(tmpdir(), "sl-cg-"));
   t.after(() => rm(top, { recursive: true, force: true }));
   const has = async (files: Record<string, string>) => {

@@ -6,8 +6,13 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { TestContext } from "node:test";
-import { type ProcessEvent, ProcessHost, type ProcessRecord, type ProcessSpec } from "../../../agent/processes/host";
 import { findMarked, type Identity, isDead, readStat, signalProcess } from "../../../agent/processes/identity";
+import {
+  type ProcessEvent,
+  ProcessManager,
+  type ProcessRecord,
+  type ProcessSpec,
+} from "../../../agent/processes/process-manager";
 import { until } from "../../support/until";
 
 const AGENT = resolve("test/fixtures/processes/agent.ts");
@@ -17,7 +22,7 @@ export interface Bench {
   marker: string;
   events: ProcessEvent[];
   /** Opens a process host on the folder; closed after the test. */
-  open: () => Promise<ProcessHost>;
+  open: () => Promise<ProcessManager>;
   /** Launches from another Node.js process, and kills that with SIGKILL. */
   launchFromDyingAgent: (launches: Record<string, ProcessSpec>) => Promise<ProcessRecord[]>;
 }
@@ -26,7 +31,7 @@ export interface Bench {
 export async function bench(t: TestContext, directory?: string): Promise<Bench> {
   const folder = directory ?? (await mkdtemp(join(tmpdir(), "sluice-p-")));
   const marker = `test-${randomUUID()}`;
-  const hosts: ProcessHost[] = [];
+  const hosts: ProcessManager[] = [];
   const events: ProcessEvent[] = [];
   t.after(async () => {
     for (const host of hosts) host.close();
@@ -42,7 +47,7 @@ export async function bench(t: TestContext, directory?: string): Promise<Bench> 
     marker,
     events,
     open: async () => {
-      const host = await ProcessHost.open({ directory: folder, marker, onEvent: (event) => events.push(event) });
+      const host = await ProcessManager.open({ directory: folder, marker, onEvent: (event) => events.push(event) });
       hosts.push(host);
       return host;
     },
@@ -64,14 +69,14 @@ export function script(text: string, rest: Partial<ProcessSpec> = {}): ProcessSp
 }
 
 /** The record with which the process's exit is announced; called before whatever makes it exit. */
-export function nextExit(host: ProcessHost, id: string): Promise<ProcessRecord> {
+export function nextExit(host: ProcessManager, id: string): Promise<ProcessRecord> {
   const exits: ProcessRecord[] = [];
   host.on("exit", (record) => exits.push(record));
   return until(`exit of ${id}`, () => exits.find((record) => record.id === id), { intervalMs: 5 });
 }
 
 /** Waits until the process's output has this line. */
-export async function output(host: ProcessHost, id: string, line: RegExp): Promise<string> {
+export async function output(host: ProcessManager, id: string, line: RegExp): Promise<string> {
   return until(`output of ${id} has ${line}`, async () =>
     (await host.tail(id, { lines: 50 })).find((one) => line.test(one)),
   );

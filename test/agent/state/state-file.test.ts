@@ -59,8 +59,8 @@ const BAD: Bad[] = [
   ["empty", /is truncated or not JSON/, () => ""],
   [
     "of a newer agent",
-    /has version 2, which a newer agent wrote \(this one knows 1\)/,
-    (text) => text.replace('"version": 1', '"version": 2'),
+    /has version 3, which a newer agent wrote \(this one knows 2\)/,
+    (text) => text.replace('"version": 2', '"version": 3'),
   ],
   ["something else", /is not a state file of this version/, () => "[]"],
 ];

@@ -6,11 +6,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { startTestAgent } from "../../support/agent";
 import { freePorts, freeRange } from "../../support/ports";
 import { type AppOptions, change, OWNER, promote, releaseFolder, startStep } from "../support/pool";
-import { answers, ask, oldWorld, takingEdge } from "./old-world";
+import { answers, ask, existingApp, takingEdge } from "./existing-app";
 
 /** An agent beside an app that has the port. */
 async function beside(t: TestContext, env: Record<string, string> = {}) {
-  const old = await oldWorld(t);
+  const old = await existingApp(t);
   const port = await freePorts(1);
   const pid = await old.start(old.app(port), env);
   await answers(port, "old");
@@ -24,7 +24,7 @@ async function beside(t: TestContext, env: Record<string, string> = {}) {
   return { old, port, pid, options, ledger, ...agent };
 }
 
-/** The first answer that is not the old world's, and how long before it nobody answered, in milliseconds. */
+/** The first answer that is not the existing app's, and how long before it nobody answered, in milliseconds. */
 async function watchGap(port: number): Promise<{ next: string; gapMs: number }> {
   let last = performance.now();
   for (;;) {
@@ -86,7 +86,7 @@ test("a first release that fails leaves the app alone, or gives its port back", 
   await change(client, "edge/main", [takingEdge(port, [{ port }])]);
   const { id } = await client.begin({ target: "pool/web", owner: OWNER, leaseMs: 60_000 });
   await client.step(id, startStep(options), () => undefined);
-  // What fails until here has taken nothing.
+  // A failure up to here has taken nothing over.
   assert.deepEqual(await old.running(), [pid]);
   await client.step(id, { verb: "pool.switch", pool: "web" }, () => undefined);
   assert.equal((await ask(port)).release, "v1");
@@ -102,8 +102,8 @@ test("a first release that fails leaves the app alone, or gives its port back", 
   assert.deepEqual((await client.edge("main"))?.live.frontends, { http: "waiting to take over" });
 });
 
-test("a supervisor is taken over with what it looks after, and both come back once", async (t) => {
-  const old = await oldWorld(t);
+test("a supervisor is taken over with its children, and both come back once", async (t) => {
+  const old = await existingApp(t);
   const port = await freePorts(1);
   const loop = 'while :; do "$0" "$@"; sleep 0.1; done';
   const supervisor = ["/bin/sh", "-c", loop, ...old.app(port)];

@@ -3,22 +3,22 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { send } from "../../../agent/processes/identity";
-import type { OldProcess } from "../../../model/takeover";
+import type { TakeoverEntry } from "../../../model/takeover";
 import { agentPid, startTestAgent } from "../../support/agent";
 import { freePorts, freeRange } from "../../support/ports";
 import { until } from "../../support/until";
 import { type AppOptions, change, OWNER, releaseFolder, renewing, startStep } from "../support/pool";
-import { answers, oldWorld, takingEdge } from "./old-world";
+import { answers, existingApp, takingEdge } from "./existing-app";
 
 interface Beside {
   env?: Record<string, string>;
-  entry?: Partial<OldProcess>;
+  entry?: Partial<TakeoverEntry>;
   leaseMs?: number;
 }
 
 /** An open transaction that is about to switch to the first release of an edge whose port an app has. */
 async function beforeSwitch(t: TestContext, { env = {}, entry = {}, leaseMs = 60_000 }: Beside) {
-  const old = await oldWorld(t);
+  const old = await existingApp(t);
   const port = await freePorts(1);
   const pid = await old.start(old.app(port), env);
   await answers(port, "old");
@@ -37,7 +37,9 @@ async function beforeSwitch(t: TestContext, { env = {}, entry = {}, leaseMs = 60
   return { old, port, pid, client, id, ledger, doSwitch, killAgent };
 }
 
-/** Waits until the old world has its port, and nothing is owed to it. @returns the process that has it */
+/**
+ * Waits until the existing app has its port again, and nothing of it is still stopped. @returns the process that has it
+ */
 async function isGivenBack({ old, port, ledger }: Awaited<ReturnType<typeof beforeSwitch>>): Promise<number> {
   await answers(port, "old");
   await until("nothing to be owed", () => !existsSync(ledger));

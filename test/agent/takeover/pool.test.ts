@@ -7,7 +7,7 @@ import { startTestAgent } from "../../support/agent";
 import { freePorts, freeRange } from "../../support/ports";
 import { until } from "../../support/until";
 import { type AppOptions, change, edgeStep, OWNER, releaseFolder, startStep } from "../support/pool";
-import { oldWorld } from "./old-world";
+import { existingApp } from "./existing-app";
 
 /** A worker that notes when it runs, and how many of its kind do. */
 const WORKER = `
@@ -20,7 +20,7 @@ setInterval(() => undefined, 1000);
 `;
 
 test("an old worker ends just before a pool's singleton starts, and runs again where the change is undone", async (t) => {
-  const old = await oldWorld(t);
+  const old = await existingApp(t);
   const pid = await old.start(old.app("none"));
   const { client, directory } = await startTestAgent(t);
   const port = await freePorts(1);

@@ -3,14 +3,14 @@ import { readFileSync } from "node:fs";
 import { utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import type { OldProcess } from "../../../model/takeover";
+import type { TakeoverEntry } from "../../../model/takeover";
 import { startTestAgent } from "../../support/agent";
 import { freePorts } from "../../support/ports";
 import { change, edgeStep } from "../support/pool";
-import { answers, oldWorld, takingEdge } from "./old-world";
+import { answers, existingApp, takingEdge } from "./existing-app";
 
 test("a preview refuses what it must not end, each by name, and ends nothing", async (t) => {
-  const old = await oldWorld(t);
+  const old = await existingApp(t);
   const first = await freePorts(4);
   const [port, other, own] = [first, first + 1, first + 2];
   const pid = await old.start(old.app(port));
@@ -24,7 +24,7 @@ test("a preview refuses what it must not end, each by name, and ends nothing", a
   await utimes(stale, 1, 1);
   await writeFile(join(old.folder, "empty.pid"), "");
   const titled = await old.start(["/bin/bash", "-c", 'exec -a "app: master process" sleep 600']);
-  const problems = async (entry: Partial<OldProcess>, at = port) =>
+  const problems = async (entry: Partial<TakeoverEntry>, at = port) =>
     (await client.check(takingEdge(at, [entry]))).map(({ path, message }) => `${path}: ${message}`);
   const cases: [what: string, found: string[], expected: RegExp | undefined][] = [
     ["it by its port", await problems({ port }), undefined],
@@ -60,7 +60,7 @@ test("a preview refuses what it must not end, each by name, and ends nothing", a
     else assert.match(found[0] ?? "nothing was refused", expected, what);
   }
   assert.deepEqual((await old.running()).toSorted(), [pid, titled].toSorted());
-  // The agent's own tree is never of the old world.
+  // The agent's own processes are never existing ones to take over.
   const agent = await problems({ command: commandOf(about.pid) }, other);
   assert.match(agent[0] ?? "", /is what the agent itself runs under|is Sluice's own/);
 });
@@ -82,7 +82,7 @@ function commandOf(pid: number): string[] {
   return readFileSync(`/proc/${pid}/cmdline`, "utf8").replace(/\0$/, "").split("\0");
 }
 
-/** Where systemd runs, it does not know the unit. */
+/** On a machine with systemd, it does not know the unit. */
 function systemdRefusal(): RegExp {
   return /unit old.service (can't be taken over: (systemd does not run here|systemctl is not installed here); name the process by pidFile, port or command instead|is not known to systemd on this host)/;
 }

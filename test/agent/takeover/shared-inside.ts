@@ -4,7 +4,7 @@ import { startTestAgent } from "../../support/agent";
 import { sendRequests } from "../../support/requests";
 import { until } from "../../support/until";
 import { change, promote, releaseFolder } from "../support/pool";
-import { answers, oldWorld, takingEdge } from "./old-world";
+import { answers, existingApp, takingEdge } from "./existing-app";
 
 /** Takes a port over from a HAProxy under load, in a network of its own, and prints what came of the requests. */
 const PORT = 18_080;
@@ -22,7 +22,7 @@ frontend http
 `;
 
 async function takeOver(t: { after(work: () => unknown): void }): Promise<unknown> {
-  const old = await oldWorld(t);
+  const old = await existingApp(t);
   const config = join(old.folder, "old.cfg");
   await writeFile(config, CONFIG);
   const command = ["haproxy", "-W", "-f", config];

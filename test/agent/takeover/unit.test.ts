@@ -4,12 +4,12 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { AgentClient } from "../../../agent/client/client";
 import { findHaproxy } from "../../../agent/haproxy/version";
-import type { OldProcess } from "../../../model/takeover";
+import type { TakeoverEntry } from "../../../model/takeover";
 import { sluice } from "../../cli/support/sluice";
 import { bootSystemd, type Systemd, withoutSystemd } from "../../support/systemd";
 import { until } from "../../support/until";
 import { APP, type AppOptions, change, OWNER, promote, startStep } from "../support/pool";
-import { takingEdge } from "./old-world";
+import { takingEdge } from "./existing-app";
 
 const AGENT = "sluice-agent.service";
 const OLD = "old-web.service";
@@ -130,7 +130,7 @@ test("a systemd unit is taken over, and given back", { skip: withoutSystemd }, a
       `systemd stops unit exporter.service with unit ${OLD}, and does not start it with that: name it, too, if it is to be given back`,
       "the edge listens once every frontend's backend has a server",
     ]);
-    const problems = async (entry: Partial<OldProcess>, port = PORT) =>
+    const problems = async (entry: Partial<TakeoverEntry>, port = PORT) =>
       (await client.check(takingEdge(port, [entry]))).map(({ path, message }) => `${path}: ${message}`);
     assert.equal(
       (await problems({ unit: "odl-web.service" }))[0],
@@ -236,7 +236,7 @@ test("a systemd unit is taken over, and given back", { skip: withoutSystemd }, a
   });
 
   /** An edge and a pool of that name, which goes as far as the commit of its first release. */
-  const beginAt = async (pool: string, port: number, ports: AppOptions["ports"], entry: Partial<OldProcess>) => {
+  const beginAt = async (pool: string, port: number, ports: AppOptions["ports"], entry: Partial<TakeoverEntry>) => {
     const { spec } = takingEdge(port, [entry]);
     spec.frontends.http.defaultBackend = pool;
     const edge = { verb: "edge.set" as const, edge: pool, spec };

@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
-import { ask } from "../../../agent/haproxy/cli";
+import { ask } from "../../../agent/haproxy/runtime-api";
 import type { BackendInput } from "../../../model/backend";
 import { change } from "../../agent/support/pool";
 import type { Cleanup } from "../../support/agent";

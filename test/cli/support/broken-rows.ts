@@ -17,7 +17,7 @@ interface Row {
   says: RegExp;
   /** Whether it is the first line, since requests fail. @default false */
   outage?: boolean;
-  /** What `sluice events` shows of it, besides that it is over. */
+  /** Message in `sluice events` about it, besides that it is over. */
   event?: RegExp;
 }
 

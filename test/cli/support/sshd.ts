@@ -38,7 +38,7 @@ export async function startSshd(t: Cleanup, environment: Record<string, string>)
   for (const name of ["host", "user"])
     spawnSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", file(name)], { stdio: "inherit" });
   const port = await freePorts(1);
-  // Where a package's own server has never run, nobody has made it yet.
+  // The package's own server makes it, but may never have run.
   if (process.getuid?.() === 0) await mkdir("/run/sshd", { recursive: true, mode: 0o755 });
   await writeFile(file("authorized"), await readFile(file("user.pub"), "utf8"));
   await writeFile(
@@ -68,7 +68,7 @@ export async function startSshd(t: Cleanup, environment: Record<string, string>)
       "  IdentitiesOnly yes",
       `  UserKnownHostsFile ${file("known")}`,
       "  GlobalKnownHostsFile /dev/null",
-      // What a careless user's config says must not count.
+      // Ignore a careless user's config.
       "  StrictHostKeyChecking no",
       "Host closed",
       "  HostName 127.0.0.1",

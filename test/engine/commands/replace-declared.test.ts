@@ -4,7 +4,7 @@ import { ALL_KINDS, replaces } from "./support/replaced";
 import { commandTable, declaredAs, type Row } from "./support/table";
 import { type Change, KINDS, type Whole } from "./support/whole";
 
-/** What a program can say that makes the engine replace a resource, and whether it does. */
+/** Options of a program that may make the engine replace a resource, and whether each does. */
 const TRIGGERS: [name: string, options: object, replaced: number][] = [
   ["a replacementTrigger that is new", { replacementTrigger: "one" }, 0],
   ["one that changes", { replacementTrigger: "two" }, ALL_KINDS],

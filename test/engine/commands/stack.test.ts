@@ -6,7 +6,7 @@ import { until } from "../../support/until";
 import { commandTable, everyKind } from "./support/table";
 import { type Change, KINDS, type Whole } from "./support/whole";
 
-/** Whatever was live is what an update finds, so that it has nothing to do. */
+/** An update finds the live state, so it has nothing to do. */
 const NOTHING = "--expect-no-changes";
 
 commandTable("commands about a whole stack, while requests go on", (whole) => [

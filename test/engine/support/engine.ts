@@ -52,7 +52,7 @@ export interface Outcome {
 export interface Started {
   /** The CLI's own process. */
   pid: number;
-  /** What has been written to standard output so far. */
+  /** Standard output so far. */
   output(): string;
   /** The events so far. */
   events(): EngineEvent[];
@@ -121,7 +121,7 @@ export class Workspace {
       PULUMI_BACKEND_URL: `file://${path.join(folder, ".state")}`,
       PULUMI_CONFIG_PASSPHRASE: "test",
       PULUMI_SKIP_UPDATE_CHECK: "true",
-      // What makes the CLI take --event-log.
+      // Lets the CLI take --event-log.
       PULUMI_DEBUG_COMMANDS: "true",
       ...options.env,
     };
@@ -306,14 +306,14 @@ function readEvents(log: string): EngineEvent[] {
   return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as EngineEvent);
 }
 
-/** What the engine said about resources of a type, in order. */
+/** Steps of the engine on resources of a type, in order. */
 export function stepsOf(outcome: { events: EngineEvent[] }, type: string): StepMetadata[] {
   return outcome.events.flatMap(({ resourcePreEvent }) =>
     resourcePreEvent?.metadata.type === type ? [resourcePreEvent.metadata] : [],
   );
 }
 
-/** What policies said, in order: `mandatory agent-socket local-agent`, with the message beside it. */
+/** Violations that policies reported, in order: `mandatory agent-socket local-agent`, with the message beside it. */
 export function violationsOf({ events }: { events: EngineEvent[] }): { title: string; message: string }[] {
   return events.flatMap(({ policyEvent }) => {
     if (policyEvent === undefined) return [];

@@ -7,7 +7,7 @@ import type { StageInput } from "../../../model/stages";
 import { startLoad } from "../../load/load";
 import { HostedStack } from "./hosted";
 
-/** What an app that promotions meet is like. */
+/** Behaviour of an app in a promotion. */
 interface Like {
   ms: number;
   /** Every so-manieth request is answered with 500. @default none */

@@ -12,11 +12,11 @@ const APP = path.join(REPOSITORY, "test", "fixtures", "engine", "app.mjs");
 const PORTS = 24;
 
 /**
- * What a test declares, by logical name. `{"$secret": x}` in a value's place makes it a secret, `{"$later": x}` an output that
- * a preview does not know, `{"$made": x}` one of another resource (a toy, whose provider the test gives), which a preview does
- * not know where any of these values changed. Of
- * everything, `$alias` is the name that it had, `$parent` the component that it is in, and `$fromRoot` that it was in none
- * before. The host's logical name is `$name`.
+ * Declarations of a test, by logical name. `{"$secret": x}` in a value's place makes it a secret, `{"$later": x}` an
+ * output that a preview does not know, `{"$made": x}` one of another resource (a toy, whose provider the test gives),
+ * which a preview does not know where any of these values changed. Of everything, `$alias` is the name that it had,
+ * `$parent` the component that it is in, and `$fromRoot` that it was in none before. The host's logical name is
+ * `$name`.
  */
 export interface Declared {
   /** Of the agent's `LocalHost`. */
@@ -213,7 +213,7 @@ export class HostedStack {
     return Buffer.concat(chunks).toString("utf8");
   }
 
-  /** What the state file of the stack holds of a type. */
+  /** Resources of a type in the stack's state file. */
   async recorded(type: string) {
     const { resources } = await this.stack.state();
     return resources.filter((resource) => resource.type === `sluice:index:${type}`);

@@ -1,5 +1,5 @@
 /**
- * What `pulumi up` does for one pool, without the engine: a process of its own that promotes a release through the
+ * Does what `pulumi up` does for one pool, without the engine: a process of its own that promotes a release through the
  * provider's own code, and can be killed like one. SIGINT stands for Ctrl-C: the engine's Cancel aborts the signal of
  * the operation.
  *
@@ -7,7 +7,7 @@
  */
 import { poolCanary } from "../../../model/pool-share";
 import type { PoolInputs } from "../../../provider/resources/pool-inputs";
-import { promote } from "../../../provider/resources/pool-walk";
+import { promote } from "../../../provider/resources/pool-rollout";
 import type { Context } from "../../../provider/server";
 
 const [socket = "", text = "{}", tried] = process.argv.slice(2);

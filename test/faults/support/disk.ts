@@ -26,7 +26,7 @@ export function mountDisk(path: string, mib = DISK_MIB): void {
   execFileSync("mount", ["-t", "tmpfs", "-o", `size=${mib}m,mode=0700`, "tmpfs", path], { stdio: "pipe" });
 }
 
-/** What was killed a moment ago may still be leaving its folder. */
+/** A process that was killed a moment ago may still be leaving its folder. */
 export function unmountDisk(path: string): void {
   execFileSync("umount", ["--lazy", path], { stdio: "pipe" });
 }

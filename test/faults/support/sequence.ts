@@ -20,24 +20,24 @@ const SINGLETON = 'exec 9>"$LOCK"; flock -n 9 || { echo "two at a time" >>"$DOUB
 /** Why somebody who restarts processes may be refused: a promotion runs, traffic would be cut, the agent is away. */
 const REFUSALS = ["held", "would-cut", "not-up", "unreachable", "failed"];
 
-/** What happens to a host, by itself or in the middle of a change. `victim` chooses among what runs, from 0 to 1. */
-type Strike =
-  | { strike: "crash"; victim: number }
-  | { strike: "agent" }
-  | { strike: "agent and guard" }
-  | { strike: "restart"; process: string };
-type Meanwhile = { afterMs: number; what: Strike | { strike: "deployer" } };
+/** An event on a host, by itself or in the middle of a change. `victim` chooses among what runs, from 0 to 1. */
+type Fault =
+  | { fault: "crash"; victim: number }
+  | { fault: "agent" }
+  | { fault: "agent and guard" }
+  | { fault: "restart"; process: string };
+type Meanwhile = { afterMs: number; what: Fault | { fault: "deployer" } };
 type Change = { change: "deploy" | "rollback" | "scale"; web: number; worker: number; meanwhile: Meanwhile | null };
-export type Operation = Strike | Change;
+export type Operation = Fault | Change;
 
-const strike: fc.Arbitrary<Strike> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ strike: fc.constant("crash" as const), victim: unit() }) },
-  { weight: 1, arbitrary: fc.constant({ strike: "agent" as const }) },
-  { weight: 2, arbitrary: fc.constant({ strike: "agent and guard" as const }) },
+const fault: fc.Arbitrary<Fault> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ fault: fc.constant("crash" as const), victim: unit() }) },
+  { weight: 1, arbitrary: fc.constant({ fault: "agent" as const }) },
+  { weight: 2, arbitrary: fc.constant({ fault: "agent and guard" as const }) },
   {
     weight: 2,
     arbitrary: fc.record({
-      strike: fc.constant("restart" as const),
+      fault: fc.constant("restart" as const),
       process: fc.constantFrom("web", "worker", "clock", "store"),
     }),
   },
@@ -50,21 +50,21 @@ const change: fc.Arbitrary<Change> = fc.record({
     fc.record({
       afterMs: fc.integer({ min: 0, max: LONGEST_DELAY_MS }),
       what: fc.oneof(
-        { weight: 3, arbitrary: strike },
-        { weight: 1, arbitrary: fc.constant({ strike: "deployer" as const }) },
+        { weight: 3, arbitrary: fault },
+        { weight: 1, arbitrary: fc.constant({ fault: "deployer" as const }) },
       ),
     }),
   ),
 });
 
-/** What may happen to a host, one after the other without a pause. */
-export const sequences = fc.array(fc.oneof(strike, change), { minLength: 3, maxLength: 6 });
+/** Events on a host, one after the other without a pause. */
+export const sequences = fc.array(fc.oneof(fault, change), { minLength: 3, maxLength: 6 });
 
 function unit() {
   return fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 }
 
-/** What is declared of the pool. */
+/** Declaration of the pool. */
 interface Declared {
   release: string;
   web: number;
@@ -104,7 +104,7 @@ export class SequenceHost {
     const deployment = world.deploy(release, this.processesOf(after));
     if (meanwhile !== null) {
       await sleep(meanwhile.afterMs);
-      if (meanwhile.what.strike === "deployer") deployment.kill("SIGKILL");
+      if (meanwhile.what.fault === "deployer") deployment.kill("SIGKILL");
       else await this.hit(meanwhile.what);
     }
     const { exit, said } = await deployment.finished;
@@ -122,19 +122,19 @@ export class SequenceHost {
     if (!this.known.includes(outcome.release)) this.known.push(outcome.release);
   }
 
-  private async hit(strike: Strike): Promise<void> {
+  private async hit(fault: Fault): Promise<void> {
     const { world } = this;
-    if (strike.strike === "crash") await this.crash(strike.victim);
-    else if (strike.strike === "restart")
-      await world.client.restart(POOL, { process: strike.process }).catch((error: unknown) => {
+    if (fault.fault === "crash") await this.crash(fault.victim);
+    else if (fault.fault === "restart")
+      await world.client.restart(POOL, { process: fault.process }).catch((error: unknown) => {
         if (!(error instanceof AgentError && REFUSALS.includes(error.code))) throw error;
       });
     else {
       // It may be on its way back from the strike before.
       const { agent, guard } = await until("an agent", () => world.agent(), { deadlineMs: AGENT_MS });
-      if (strike.strike === "agent and guard") kill(guard);
+      if (fault.fault === "agent and guard") kill(guard);
       kill(agent);
-      if (strike.strike === "agent and guard") await world.startAgent();
+      if (fault.fault === "agent and guard") await world.startAgent();
     }
   }
 

@@ -15,12 +15,12 @@ const LONG_DELAY_MS = 700;
 const PHASE_DEADLINE_MS = 30_000;
 const LAST_EVENTS = 40;
 
-export interface Fault {
+export interface FaultKind {
   name: string;
   /** Whether HAProxy lives through it: no request may fail then. */
   hitless: boolean;
-  /** Whatever takes time to find out what to hit, done before the promotion begins. */
-  aim(world: World, deployment: () => Deployment): Promise<Strike>;
+  /** Prepares the fault before the promotion begins, such as finding the process to hit. */
+  aim(world: World, deployment: () => Deployment): Promise<Fault>;
   options?: WorldOptions;
   /** Hosts on which the cases run, at the same time. @default 3 */
   worlds?: number;
@@ -30,10 +30,10 @@ export interface Fault {
   skip?: string | undefined;
 }
 
-interface Strike {
+interface Fault {
   hit(): Promise<void> | void;
-  /** What somebody does about it afterwards: the host is switched on, the disk is cleared. */
-  mend?(): Promise<void>;
+  /** Repairs it afterwards: the host is switched on, the disk is cleared. */
+  repair?(): Promise<void>;
 }
 
 interface Case {
@@ -43,9 +43,9 @@ interface Case {
 }
 
 /** The cases of a fault: at each phase of a promotion, at once and a moment later. */
-export function faultTests(fault: Fault): void {
-  const { worlds = 3, skip } = fault;
-  test(fault.name, { concurrency: worlds, ...(skip === undefined ? {} : { skip }) }, async (t) => {
+export function faultTests(kind: FaultKind): void {
+  const { worlds = 3, skip } = kind;
+  test(kind.name, { concurrency: worlds, ...(skip === undefined ? {} : { skip }) }, async (t) => {
     const seed = seedOf();
     const next = random(seed);
     const cases = PHASES.flatMap((phase): Case[] => {
@@ -56,26 +56,26 @@ export function faultTests(fault: Fault): void {
       ];
     });
     const shares = Array.from({ length: worlds }, (_, share) => cases.filter((_, index) => index % worlds === share));
-    await Promise.all(shares.map((share, index) => t.test(`host ${index + 1}`, (t) => runShare(t, fault, share))));
+    await Promise.all(shares.map((share, index) => t.test(`host ${index + 1}`, (t) => runShare(t, kind, share))));
   });
 }
 
-async function runShare(t: TestContext, fault: Fault, cases: Case[]): Promise<void> {
+async function runShare(t: TestContext, kind: FaultKind, cases: Case[]): Promise<void> {
   let world: World | undefined;
   let used = 0;
   for (const one of cases) {
     await t.test(one.name, async (t) => {
-      if (used === (fault.casesPerWorld ?? cases.length)) {
+      if (used === (kind.casesPerWorld ?? cases.length)) {
         await world?.close();
         world = undefined;
       }
       if (world === undefined) {
-        world = await World.start(tracked(t), fault.options);
+        world = await World.start(tracked(t), kind.options);
         used = 0;
       }
       used += 1;
       try {
-        await runCase(t, world, fault, one);
+        await runCase(t, world, kind, one);
       } catch (error) {
         t.diagnostic(await lastEvents(world));
         await world.close();
@@ -92,12 +92,12 @@ async function runShare(t: TestContext, fault: Fault, cases: Case[]): Promise<vo
   }
 }
 
-async function runCase(t: TestContext, world: World, fault: Fault, { phase, delayMs }: Case): Promise<void> {
+async function runCase(t: TestContext, world: World, kind: FaultKind, { phase, delayMs }: Case): Promise<void> {
   const before = await committedRelease(world);
   const failedBefore = world.load?.snapshot().failed ?? 0;
   const after = world.nextRelease();
   let deployment: Deployment | undefined;
-  const strike = await fault.aim(world, () => deployment as Deployment);
+  const fault = await kind.aim(world, () => deployment as Deployment);
   const ended = new AbortController();
   const reached = world.phase(phase, AbortSignal.any([ended.signal, AbortSignal.timeout(PHASE_DEADLINE_MS)]));
   deployment = world.deploy(after);
@@ -107,7 +107,7 @@ async function runCase(t: TestContext, world: World, fault: Fault, { phase, dela
   });
   await reached;
   if (delayMs > 0) await sleep(delayMs);
-  await strike.hit();
+  await fault.hit();
   const { exit, said } = await deployment.finished;
   await world.quiet();
   const outcome = await committedRelease(world);
@@ -118,11 +118,11 @@ async function runCase(t: TestContext, world: World, fault: Fault, { phase, dela
   if (exit === 1) assert.equal(outcome, before, `the deployer was told of a failure, but it is committed: ${said}`);
   await assertWhole(world, outcome);
   assert.equal(await answeringRelease(world), outcome);
-  await strike.mend?.();
+  await fault.repair?.();
   const following = await world.promoteNext();
   await assertWhole(world, following);
   assert.equal(await answeringRelease(world), following);
-  if (!fault.hitless || world.load === undefined) return;
+  if (!kind.hitless || world.load === undefined) return;
   const { failed, failures, requests } = world.load.snapshot();
   assert.ok(requests > 0);
   assert.equal(failed - failedBefore, 0, `requests failed: ${JSON.stringify(failures)}`);

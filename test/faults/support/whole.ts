@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import type { AgentClient } from "../../../agent/client/client";
-import { ask } from "../../../agent/haproxy/cli";
+import { ask } from "../../../agent/haproxy/runtime-api";
 import { findMarked, type Marked } from "../../../agent/processes/identity";
 import type { EdgeSpec } from "../../../model/edge";
 import { expectedPool } from "../../../model/live";
@@ -47,7 +47,7 @@ async function committedPool({ directory, poolName }: Subject): Promise<PoolStat
 export async function assertWhole(subject: Subject, release: string): Promise<void> {
   await subject.quiet();
   let last: unknown;
-  // What does not agree yet may still be draining; what never agrees is told by its own assertion.
+  // Processes that do not agree yet may still be draining; if they never agree, an assertion below says so.
   const agreed = until(
     `release ${release} to be all there is`,
     async () => {
@@ -69,7 +69,7 @@ export async function assertWhole(subject: Subject, release: string): Promise<vo
 async function look(subject: Subject, release: string): Promise<void> {
   const state = await committedPool(subject);
   assert.equal(state.current?.release.id, release, "committed release");
-  assert.equal(state.candidate, undefined, "a candidate is committed");
+  assert.equal(state.next, undefined, "a candidate is committed");
   assert.equal(state.serving, "current");
   assert.equal(state.singletonsOf, "current");
   const copy = await readFile(join(subject.directory, "state.copy.json"), "utf8");
@@ -83,9 +83,9 @@ async function look(subject: Subject, release: string): Promise<void> {
       : replicaKeys(process, template).map((_, index) => `${subject.poolName}.${generation}.${process}.${index}`),
   );
   const wanted = [...own, `edge.${subject.edgeName}`].toSorted();
-  await lookAtProcesses(subject, own, wanted, release);
-  await lookAtFiles(subject, wanted);
-  await lookAtHaproxy(subject, state, generation);
+  await checkProcesses(subject, own, wanted, release);
+  await checkFiles(subject, wanted);
+  await checkHaproxy(subject, state, generation);
 
   const step = { verb: "edge.set" as const, edge: subject.edgeName, spec: subject.edge };
   const { taken: _owner, ...plan } = await subject.client.plan(step);
@@ -95,7 +95,7 @@ async function look(subject: Subject, release: string): Promise<void> {
 }
 
 /** Every process of the agent is wanted, there once (its shim and itself), and of the committed release. */
-async function lookAtProcesses(subject: Subject, own: string[], wanted: string[], release: string): Promise<void> {
+async function checkProcesses(subject: Subject, own: string[], wanted: string[], release: string): Promise<void> {
   const marked = await findMarked(await markerOf(subject.directory));
   assert.deepEqual([...new Set(marked.map(({ id }) => id))].toSorted(), wanted, "processes that run");
   for (const id of own) {
@@ -115,19 +115,19 @@ async function releasesOf(processes: Marked[]): Promise<string[]> {
 }
 
 /** The records on disk are those of what runs, and nothing half written is left. */
-async function lookAtFiles({ directory }: Subject, wanted: string[]): Promise<void> {
+async function checkFiles({ directory }: Subject, wanted: string[]): Promise<void> {
   const records = (await readdir(join(directory, "processes"))).filter((name) => !name.startsWith("."));
   assert.deepEqual(records.toSorted(), wanted, "process records");
-  const lives = await readdir(join(directory, "processes", ".lives"));
+  const stateFiles = await readdir(join(directory, "processes", ".lives"));
   const own = wanted.filter((id) => !id.startsWith("edge.")).map((id) => `${id}.json`);
-  assert.deepEqual(lives.toSorted(), own.toSorted(), "lives of processes");
+  assert.deepEqual(stateFiles.toSorted(), own.toSorted(), "lives of processes");
   assert.deepEqual((await readdir(join(directory, "processes", ".status"))).toSorted(), wanted, "status files");
   const half = (await readdir(directory, { recursive: true })).filter((name) => name.endsWith(".tmp"));
   assert.deepEqual(half, [], "half-written files");
 }
 
 /** HAProxy has exactly the committed servers, up and ready; its config on disk has the same ones. */
-async function lookAtHaproxy(subject: Subject, state: PoolState, generation: number): Promise<void> {
+async function checkHaproxy(subject: Subject, state: PoolState, generation: number): Promise<void> {
   const folder = join(subject.directory, "edges", subject.edgeName);
   const expected = Object.entries(state.current?.ports ?? {})
     .map(([key, port]) => `${key.replace("#", `-${generation}-`)} 127.0.0.1:${port}`)

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { NARROW, WIDE } from "../../../model/evidence/chart";
-import { fold } from "../../../model/evidence/fold";
 import type { Note } from "../../../model/evidence/note";
 import { renderPage } from "../../../model/evidence/page";
 import { type EvidenceRecord, newRecord } from "../../../model/evidence/record";
+import { reduce } from "../../../model/evidence/reduce";
 import { stageOutcomes } from "../../../model/evidence/stages";
 import { renderWhole } from "../../../model/evidence/whole";
 import { evidenceText, formatOffset } from "../../../model/evidence/words";
@@ -147,7 +147,7 @@ test("a transaction that was never metered, or has just begun, has a page that s
   const opened = { id: "x", target: "pool/web", owner: { who: "ana@a", why: "urn", pid: 1 } };
   const record = newRecord(opened, { agent: { version: "1", host: "h" }, begunAt: BEGUN });
   assert.match(renderPage(record), /No charts: nothing is measured yet\./);
-  fold(record, { kind: "ended", at: BEGUN + 500, verdict: "committed" });
+  reduce(record, { kind: "ended", at: BEGUN + 500, verdict: "committed" });
   record.unmeasured = "requests were not counted: main is not metered";
   const page = renderPage(record);
   assert.match(page, /No charts: requests were not counted: main is not metered\./);
@@ -194,11 +194,11 @@ test("how far each stage came is told without colours, also where a gate refused
   assert.deepEqual(states(sample("committed")), ["1% passed", "10% passed"]);
   const opened = { id: "x", target: "route/api", owner: { who: "ana@a", why: "urn", pid: 1 } };
   const record = newRecord(opened, { agent: { version: "1", host: "h" }, begunAt: BEGUN });
-  const note = (each: Note) => fold(record, { kind: "note", note: each });
+  const note = (each: Note) => reduce(record, { kind: "note", note: each });
   note({ kind: "plan", stages: [{ stage: "dark" }, { stage: "1%" }] });
   note({ kind: "outcome", at: BEGUN + 10, stage: "dark", gate: "parity", outcome: "breach", reason: "3 mismatches" });
-  fold(record, { kind: "undoing", at: BEGUN + 20, ending: "abort", reason: "gate parity: 3 mismatches" });
-  fold(record, { kind: "ended", at: BEGUN + 30, verdict: "undone" });
+  reduce(record, { kind: "undoing", at: BEGUN + 20, ending: "abort", reason: "gate parity: 3 mismatches" });
+  reduce(record, { kind: "ended", at: BEGUN + 30, verdict: "undone" });
   assert.deepEqual(states(record), ["dark refused", "1% not reached"]);
   const page = renderPage(record);
   assert.ok(page.includes("route/api was not changed yet: the deploying side gave it up."));

@@ -1,10 +1,10 @@
-import { fold } from "../../../model/evidence/fold";
 import { type EvidenceRecord, newRecord, type Point } from "../../../model/evidence/record";
+import { reduce } from "../../../model/evidence/reduce";
 
 export const BEGUN = Date.parse("2026-11-21T16:05:12Z");
 const SECOND = 1000;
 
-/** The record of a walk of route api from 0 % to 10 %, whose second stage is breached by slow answers. */
+/** The record of a rollout of route api from 0 % to 10 %, whose second stage is breached by slow answers. */
 export function sample(verdict: "committed" | "undone" = "undone"): EvidenceRecord {
   const opened = {
     ...{ id: "3c2d5f0e-7a71-4f0f-9d5b-0c9a51a2c3d4", target: "route/api" },
@@ -13,10 +13,10 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
   const record = newRecord(opened, { agent: { version: "0.1.0", host: "shop-1" }, begunAt: BEGUN });
   const at = (seconds: number) => BEGUN + seconds * SECOND;
   const mark = (seconds: number, kind: "begin" | "phase", text: string) =>
-    fold(record, { kind: "mark", mark: { at: at(seconds), kind, text } });
+    reduce(record, { kind: "mark", mark: { at: at(seconds), kind, text } });
   mark(0, "begin", "ana@build-7 begins");
   record.splits.push({ at: at(0), parts: 0 });
-  fold(record, { kind: "before", look: { at: at(0.02), notes: [], values: look("0%", 41_022) } });
+  reduce(record, { kind: "before", look: { at: at(0.02), notes: [], values: look("0%", 41_022) } });
   const program = {
     ...{ urn: opened.owner.why, project: "shop", stack: "prod", name: "api-route", type: "sluice:index:Route" },
     git: {
@@ -26,10 +26,10 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
     ci: { url: "ci.example/shop/jobs/4711", actor: "ana" },
     update: "b3a2c1d0-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
   };
-  fold(record, { kind: "note", note: { kind: "program", at: at(0.1), program } });
+  reduce(record, { kind: "note", note: { kind: "program", at: at(0.1), program } });
   const step = (seconds: number, split: number) => {
     mark(seconds, "phase", `route api: ${split / 100}% to the candidate`);
-    fold(record, {
+    reduce(record, {
       ...{ kind: "change", at: at(seconds), split, summary: { from: "0%", to: `${split / 100}%` } },
       changes: [{ path: "split", from: "0%", to: `${split / 100}%` }],
       sides: [
@@ -43,7 +43,7 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
     { stage: "10%", split: 1000, windowMs: 60_000 },
     { stage: "50%", split: 5000, windowMs: 60_000 },
   ];
-  fold(record, { kind: "note", note: { kind: "plan", stages: verdict === "undone" ? stages : stages.slice(0, 2) } });
+  reduce(record, { kind: "note", note: { kind: "plan", stages: verdict === "undone" ? stages : stages.slice(0, 2) } });
   const gates = [
     {
       gate: "sli",
@@ -58,15 +58,15 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
   ];
   const stage = (seconds: number, name: string, split: number) => {
     step(seconds, split);
-    fold(record, {
+    reduce(record, {
       kind: "note",
       note: { kind: "stage", at: at(seconds + 0.1), stage: name, split, windowMs: 60_000 },
     });
-    fold(record, { kind: "note", note: { kind: "gates", stage: name, gates } });
+    reduce(record, { kind: "note", note: { kind: "gates", stage: name, gates } });
   };
   const probe = (seconds: number, name: string, gate: string, good: boolean, text: string) => {
     const values: Record<string, number> = good ? {} : { requests: 1204, p95: 812, errors: 0.0021 };
-    fold(record, {
+    reduce(record, {
       kind: "note",
       note: { kind: "probe", at: at(seconds), stage: name, gate, verdict: good ? "pass" : "fail", text, values },
     });
@@ -77,7 +77,7 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
     probe(second, "1%", "health", true, "1 server up");
   }
   for (const gate of ["sli", "health"])
-    fold(record, { kind: "note", note: { kind: "outcome", at: at(61), stage: "1%", gate, outcome: "pass" } });
+    reduce(record, { kind: "note", note: { kind: "outcome", at: at(61), stage: "1%", gate, outcome: "pass" } });
   stage(61.5, "10%", 1000);
   probe(71, "10%", "health", true, "1 server up");
   const slow = verdict === "undone" ? 97 : Number.POSITIVE_INFINITY;
@@ -100,15 +100,15 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
       outcome: "breach" as const,
       reason,
     };
-    fold(record, { kind: "note", note });
-    fold(record, {
+    reduce(record, { kind: "note", note });
+    reduce(record, {
       kind: "undoing",
       at: at(101.05),
       ending: "abort",
       reason: `stage 10% of route api: gate sli: ${reason}`,
     });
   }
-  fold(record, { kind: "ended", at: at(end + 0.3), verdict });
+  reduce(record, { kind: "ended", at: at(end + 0.3), verdict });
   record.after = { at: at(end + 0.4), notes: [], values: look(verdict === "undone" ? "0%" : "10%", 41_077) };
   record.series = [
     {
@@ -161,7 +161,10 @@ export function sample(verdict: "committed" | "undone" = "undone"): EvidenceReco
   return record;
 }
 
-/** The record of a walk into a stage in which a shadow gets copies of all requests, and is too slow for it: some are dropped. */
+/**
+ * The record of a rollout into a stage in which a shadow gets copies of all requests, and is too slow for it: some are
+ * dropped.
+ */
 export function mirrored(): EvidenceRecord {
   const record = sample("undone");
   const at = (seconds: number) => BEGUN + seconds * SECOND;

@@ -8,11 +8,11 @@ interface Fix {
   rule: string;
   before: string;
   unsafe: string;
-  /** What the author of the migration fills in. */
+  /** Values that the author of the migration fills in. */
   filled?: Record<string, string>;
-  /** What the release that runs does all the time; `$n` is another number each time. */
+  /** Statement that the running release repeats; `$n` is another number each time. */
   release: string;
-  /** What is there in the end, and what must be refused then. */
+  /** Query of the final state, and the statements that must be refused then. */
   see: string;
   is: unknown[];
   refused?: string;
@@ -168,7 +168,7 @@ function migrationsIn(
   });
 }
 
-test("what a finding tells to do instead does the same on a real PostgreSQL, while the release that runs goes on", async (t) => {
+test("the fix of a finding does the same on a real PostgreSQL, while the release that runs goes on", async (t) => {
   const postgres = await startPostgres(t);
   if (postgres === undefined) return;
   for (const { rule, before, unsafe, filled = {}, release, see, is, refused } of FIXES)

@@ -21,11 +21,11 @@ interface Rewrite {
   next?: string;
   /** Four values that differ. */
   values: readonly [Both, Both, Both, Both];
-  /** What a release that leaves the column out gets. */
+  /** Value for a release that leaves the column out. */
   omitted?: Both;
   /** Whether it may be NULL. @default true */
   nullable?: boolean;
-  /** What the author of the migration fills in. */
+  /** Values that the author of the migration fills in. */
   filled?: Record<string, string>;
   /** Statements of the new release that are refused in the end. */
   refused?: string[];
@@ -189,7 +189,7 @@ class Releases {
     return this.write(`UPDATE ${this.names.table} SET ${assignments} WHERE id = ${id}`, both);
   }
 
-  /** What the release does that knows the old column alone. */
+  /** Acts as a release that knows the old column alone. */
   async old(): Promise<void> {
     const { table, old } = this.names;
     const { values, omitted = ["NULL", "NULL"], nullable = true } = this.rewrite;
@@ -204,7 +204,7 @@ class Releases {
     }
   }
 
-  /** What the release does that knows the new column alone. */
+  /** Acts as a release that knows the new column alone. */
   async next(): Promise<void> {
     const { table, next } = this.names;
     const { values, omitted = ["NULL", "NULL"], nullable = true } = this.rewrite;
@@ -212,7 +212,7 @@ class Releases {
     const { id } = await this.insert(next, c[1], c);
     await this.update(id, `${next} = ${d[1]}`, d);
     await this.write(`INSERT INTO ${table} DEFAULT VALUES`, omitted);
-    // What it knows no better, as where it can't be told from a column that is left out, is the default.
+    // A value that can't be told from a column that is left out is the default.
     if (nullable && (this.rewrite.filled === undefined || omitted[0] === "NULL"))
       await this.insert(next, "NULL", ["NULL", "NULL"]);
     if (nullable) {

@@ -248,12 +248,12 @@ test("a finding says where it is, also inside of code and after letters of sever
 });
 
 test("what an earlier file of the same check made is no longer exempt", async () => {
-  const birth = "CREATE TABLE t (a int, b int);";
-  assert.deepEqual(errorsOf(await judge(`${birth} ALTER TABLE t DROP COLUMN a;`)), []);
-  assert.deepEqual(errorsOf(await judge("ALTER TABLE t DROP COLUMN a;", { after: birth })), ["drop-column"]);
+  const creation = "CREATE TABLE t (a int, b int);";
+  assert.deepEqual(errorsOf(await judge(`${creation} ALTER TABLE t DROP COLUMN a;`)), []);
+  assert.deepEqual(errorsOf(await judge("ALTER TABLE t DROP COLUMN a;", { after: creation })), ["drop-column"]);
 });
 
-test("a schema tells what is there, and is not judged", async () => {
+test("a schema file lists existing objects, and is not judged", async () => {
   const schema =
     "SELECT pg_catalog.set_config('search_path', '', false);\nCREATE TABLE public.users (id bigint NOT NULL, name character varying(50));\nALTER TABLE ONLY public.users ADD CONSTRAINT users_pkey PRIMARY KEY (id);";
   assert.deepEqual(errorsOf(await judge("ALTER TABLE users ALTER COLUMN name TYPE text;", { schema })), []);

@@ -3,7 +3,7 @@ import test from "node:test";
 import { checkMigrations } from "../../../model/migrations/check";
 import type { CheckOptions, FileResult, MigrationFile } from "../../../model/migrations/finding";
 
-/** What a case needs beside its own SQL. */
+/** Inputs of a case beside its own SQL. */
 export interface Given extends CheckOptions {
   /** Earlier files, by their order. */
   after?: string | readonly string[];

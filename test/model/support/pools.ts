@@ -1,7 +1,7 @@
 import type { z } from "zod";
-import { explain } from "../../../model/explain";
+import { issueMessage } from "../../../model/messages";
 import { type PoolInput, poolSpec } from "../../../model/pool";
-import type { SplitSpec } from "../../../model/pool-state";
+import type { SpecWithoutSecrets } from "../../../model/pool-state";
 
 export const WEB: PoolInput["processes"][string] = {
   policy: "proxied",
@@ -21,10 +21,10 @@ export function poolInput(parts: Partial<PoolInput> = {}): PoolInput {
 }
 
 /** The same as an agent holds it. */
-export function splitSpec(
+export function withoutSecrets(
   parts: Partial<PoolInput> = {},
   secretEnv: Record<string, Record<string, string>> = {},
-): SplitSpec {
+): SpecWithoutSecrets {
   const spec = poolSpec.parse(poolInput(parts));
   const processes = Object.entries(spec.processes).map(([id, template]) => [
     id,
@@ -35,7 +35,7 @@ export function splitSpec(
 
 /** All problems of an input as `path: message`, as agents and providers ask for them. */
 export function problems(schema: z.ZodType, input: unknown): string[] {
-  const { error } = schema.safeParse(input, { error: explain });
+  const { error } = schema.safeParse(input, { error: issueMessage });
   return (error?.issues ?? []).map(({ path, message }) => `${path.join(".")}: ${message}`);
 }
 

@@ -15,7 +15,7 @@ export interface Given {
 
 const STACK: Stack = { name: "prod", project: "test", config: {}, secretKeys: [], preview: true };
 
-/** What a policy finds, as lines: `stages[0].window: 1 second ...`; what it only says begins with `advisory `. */
+/** Findings of a policy as lines: `stages[0].window: 1 second ...`; an advisory one begins with `advisory `. */
 export function judge<K extends Kind>(policy: Policy, kind: K, inputs: Unsure<Judged[K]>, given: Given = {}): string[] {
   const judgeKind = policy.judge?.[kind];
   if (judgeKind === undefined) throw new Error(`${policy.name} does not judge a ${kind}`);
@@ -81,7 +81,7 @@ export function prometheus(changes: object) {
   return gate.parse({ kind: "sli", source: "prometheus", url: "http://127.0.0.1:9090", ...changes });
 }
 
-/** What a policy finds about a stack as a whole. */
+/** Findings of a policy about a stack as a whole. */
 export function judgeStack(policy: Policy, given: Given): string[] {
   if (policy.judgeStack === undefined) throw new Error(`${policy.name} does not judge a stack`);
   const config = policy.config.parse(given.config ?? {}) as z.output<typeof policy.config>;

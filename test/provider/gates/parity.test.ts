@@ -35,7 +35,7 @@ const GET = (path: string) => ({ method: "GET", path });
 
 type Given = Omit<Extract<GateInput, { kind: "parity" }>, "kind">;
 
-/** What a watch says of a gate: the text of its only probe, or why it is a breach. */
+/** Result of a watched gate: the text of its only probe, or why it is a breach. */
 async function judged(given: Given): Promise<string> {
   const context = { ...world((query) => answer(query)), windowMs: 0 };
   try {
@@ -157,7 +157,7 @@ test("files and environment are looked at before anything is compared", async (t
   assert.deepEqual(await parityProblems(fine as ParityGate, { TOKEN: "x: y" }), []);
 });
 
-test("a gate's declaration is refused with what is wrong, and told in one line", () => {
+test("a gate's declaration is refused with its problems, and described in one line", () => {
   const given = { kind: "parity", requests: "r.jsonl", upstreamUrl: "http://a:1/x", candidateUrl: "http://b:2" };
   const problems = (more: object) =>
     gate.safeParse({ ...given, ...more }).error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`);

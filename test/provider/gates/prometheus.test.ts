@@ -22,7 +22,7 @@ async function serve(t: TestContext, listener: RequestListener): Promise<string>
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** What a preview says of a query. */
+/** Result of checking a query in a preview. */
 function checked(url: string, query = "up") {
   const [gate] = gates({ kind: "sli", source: "prometheus", url, query, must: "> 0" });
   return checkQuery(gate as PrometheusSliGate, signal());

@@ -247,7 +247,7 @@ test("a soak is judged at once by the past, and says how long is missing", async
   const soak = gates({ kind: "soak", duration: "24 hours", thresholds: ["5xx < 1 %"] });
   const day = 86_400_000;
   const context = world((query) => answer(query), { windowMs: 0 });
-  const held = (ms: number, like = context) => ({ ...like, windowMs: 0, heldSince: context.clock.now() - ms });
+  const held = (ms: number, like = context) => ({ ...like, windowMs: 0, unchangedSince: context.clock.now() - ms });
   const startedAt = context.clock.now();
   await watchGates(soak, held(day));
   assert.equal(context.clock.now(), startedAt);

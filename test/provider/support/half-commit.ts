@@ -5,7 +5,7 @@
  */
 import { AgentClient } from "../../../agent/client/client";
 import { declaredRoute } from "../../../model/route";
-import { walkRoute } from "../../../provider/resources/walk";
+import { rollOutRoute } from "../../../provider/resources/route-rollout";
 
 class DiesAtCommit extends AgentClient {
   override async commit(): Promise<never> {
@@ -24,4 +24,4 @@ const silent = () => undefined;
 const log = { debug: silent, info: silent, warn: silent, error: silent, progress: silent };
 const { signal } = new AbortController();
 const context = { urn: "urn:route", name: "api", type: "x", preview: false, signal, log, secrets: [] };
-void walkRoute(agents, "api", declared, context, { runGates: async () => undefined }).then(() => process.exit(1));
+void rollOutRoute(agents, "api", declared, context, { runGates: async () => undefined }).then(() => process.exit(1));

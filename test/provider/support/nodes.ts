@@ -4,8 +4,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { AgentClient } from "../../../agent/client/client";
+import { type InPlaceWatchInput, inPlaceWatch } from "../../../model/in-place";
 import { type PoolInput, poolSpec } from "../../../model/pool";
-import { type WatchedInput, watched } from "../../../model/serving";
 import type { StepInput, Target } from "../../../model/transaction";
 import type { PoolInputs } from "../../../provider/resources/pool-inputs";
 import { startTestAgent, type TestAgent, temporaryFolder } from "../../support/agent";
@@ -33,8 +33,8 @@ export interface Nodes {
   node: TestAgent;
   /** Places a release of the app on the node. */
   release(id: string, behaviour?: Behaviour): Promise<PoolInput["release"]>;
-  /** What a program declares of the node's pool. */
-  inputs(release: PoolInput["release"], watch?: WatchedInput, changes?: Partial<PoolInput>): PoolInputs;
+  /** Inputs of the node's pool. */
+  inputs(release: PoolInput["release"], watch?: InPlaceWatchInput, changes?: Partial<PoolInput>): PoolInputs;
   /** State of the node's server on each edge. */
   states(): Promise<(string | undefined)[]>;
   /** The committed release of the node. */
@@ -112,7 +112,7 @@ export async function startNodes(t: TestContext, edgeCount = 2): Promise<Nodes> 
         agent: { directory: node.directory, socket: node.socket },
         name: "web",
         serves: { backend: "web", server: "node", probe: {}, edges: leading },
-        watch: watched.parse(watch),
+        watch: inPlaceWatch.parse(watch),
         change: { kind: "promotion", order: [], from: "", to: release.id },
         live: { release: release.id, servers: {}, processes: {} },
       };

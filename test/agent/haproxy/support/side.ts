@@ -27,7 +27,7 @@ export function route(split: number, more: Partial<RouteInput> = {}): RouteSpec 
   return routeSpec.parse({ edges: ["web"], stable: STABLE, candidate: CANDIDATE, split, ...more });
 }
 
-/** Which backend answered a request, and the cookie that came with it. */
+/** Backend that answered a request, and the cookie that came with it. */
 export async function ask(
   world: World,
   { path = "/", headers = {} }: { path?: string; headers?: Record<string, string> } = {},

@@ -7,7 +7,7 @@ import { basename, join } from "node:path";
 import type { TestContext } from "node:test";
 import { Haproxy } from "../../../../agent/haproxy/haproxy";
 import { findHaproxy } from "../../../../agent/haproxy/version";
-import { ProcessHost } from "../../../../agent/processes/host";
+import { ProcessManager } from "../../../../agent/processes/process-manager";
 import { type BackendInput, type BackendSpec, backendSpec } from "../../../../model/backend";
 import { type EdgeInput, type EdgeSpec, edgeSpec } from "../../../../model/edge";
 import { freePorts } from "../../../support/ports";
@@ -75,13 +75,13 @@ export class World {
   private constructor(
     readonly directory: string,
     readonly port: number,
-    public processes: ProcessHost,
+    public processes: ProcessManager,
     public haproxy: Haproxy,
   ) {}
 
   static async open(t: TestContext): Promise<World> {
     const directory = await mkdtemp(join(tmpdir(), "slh-"));
-    const processes = await ProcessHost.open({ directory: join(directory, "p"), marker: basename(directory) });
+    const processes = await ProcessManager.open({ directory: join(directory, "p"), marker: basename(directory) });
     const world = new World(directory, await freePorts(1), processes, undefined as unknown as Haproxy);
     world.haproxy = world.make();
     t.after(async () => {
@@ -108,7 +108,10 @@ export class World {
   async restartAgent(): Promise<void> {
     this.haproxy.close();
     this.processes.close();
-    this.processes = await ProcessHost.open({ directory: join(this.directory, "p"), marker: basename(this.directory) });
+    this.processes = await ProcessManager.open({
+      directory: join(this.directory, "p"),
+      marker: basename(this.directory),
+    });
     this.haproxy = this.make();
     await this.haproxy.adopt();
   }

@@ -17,7 +17,7 @@ export function broker(port: number, over: Partial<ProcessInput> = {}): ProcessI
   return app({}, { policy: "service", command: perl(PROGRAM, "{{ports.broker}}"), port, handoff: true, ...over });
 }
 
-/** What one connection to a port says, or why there is none. */
+/** Text that one connection to a port receives, or why there is none. */
 export function ask(port: number): Promise<string> {
   return new Promise((resolve) => {
     let text = "";

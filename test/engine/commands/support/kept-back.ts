@@ -1,7 +1,7 @@
 import { rename } from "node:fs/promises";
 import { createConnection, createServer, type Socket } from "node:net";
 
-/** What an agent is asked, and does not answer any more. */
+/** Requests that an agent does not answer any more. */
 interface Kept {
   request: RegExp;
   /** A target whose next transaction it must come after. @default none: the next such request */
@@ -13,7 +13,7 @@ export function commitOf(target: string): Kept {
   return { request: /^POST \/v1\/transactions\/[^/ ]+\/commit /, target };
 }
 
-/** What an `Agent` resource ends with: from then on the agent knows that it is declared, or is so no more. */
+/** Last request of an `Agent` resource: from then on the agent knows that it is declared, or is so no more. */
 export const DECLARATION: Kept = { request: /^POST \/v1\/declarers / };
 
 export interface KeptBack {

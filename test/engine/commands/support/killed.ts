@@ -5,7 +5,7 @@ import { until } from "../../../support/until";
 import { commitOf, DECLARATION, keepBack } from "./kept-back";
 import type { Whole } from "./whole";
 
-/** What each kind's change is a transaction on, in the order in which an update comes to them. */
+/** Target of each kind's transaction, in the order in which an update comes to them. */
 export const TARGETS = [
   "edge/main",
   "backend/main/plain",

@@ -11,11 +11,11 @@ export interface Row {
   /** Text that the command says; one that is `refused` ends with another code than 0, too. @default nothing changes, and nothing is said */
   refused?: RegExp;
   says?: RegExp;
-  /** What is looked at beyond that. */
+  /** Further checks. */
   look?(outcome: Outcome): Promise<void>;
   /** Whether it changes what is declared, but not what runs. @default false */
   redeclares?: boolean;
-  /** What has other processes then, such as HAProxy's worker after a hitless reload. @default nothing */
+  /** Parts that have other processes then, such as HAProxy's worker after a hitless reload. @default nothing */
   renews?: string;
 }
 

@@ -37,7 +37,7 @@ export interface Change {
   absent?: boolean;
 }
 
-/** What runs: whoever is in the way of requests, and what agents have committed. */
+/** Live state: processes that serve requests, and the agents' committed state. */
 export interface Reality {
   pids: Record<string, unknown>;
   committed: Committed[];
@@ -153,7 +153,7 @@ export class Whole {
     };
   }
 
-  /** What makes a pool's release one that never becomes healthy. */
+  /** Makes a pool's release one that never becomes healthy. */
   broken(): object {
     const { web } = this.args() as { web: { processes: { web: { health: object } } } };
     const process = web.processes.web;
@@ -165,7 +165,7 @@ export class Whole {
     return { id, path: path.join(this.stack.folder, "releases", id) };
   }
 
-  /** What runs now, once what leaves has left. */
+  /** Live state, once leaving processes have left. */
   async reality(): Promise<Reality> {
     const { agent, nodes } = this.clients;
     const pools = { web: agent, tried: agent, "node-a": nodes, "node-b": nodes };

@@ -68,7 +68,7 @@ async function irreversible(
   migration: Client,
   { next, undo }: Extract<Proof, { kind: "irreversible" }>,
 ): Promise<string | undefined> {
-  // What is refused leaves nothing behind that would be in the way.
+  // A refused migration leaves nothing behind that would be in the way.
   if (refusal(await say(migration, next)) !== undefined) return undefined;
   return refusal(await say(migration, undo));
 }

@@ -3,7 +3,7 @@ import { lex } from "../../../../model/migrations/lexer";
 import type { Example } from "../../../../model/migrations/rule";
 import type { Postgres } from "../../../support/postgres";
 
-/** What PostgreSQL said to a statement: its answer, or the code of its refusal. */
+/** PostgreSQL's reply to a statement: its answer, or the code of its refusal. */
 export type Said = { answer: unknown } | { refused: string; message: string };
 
 export const LOCK_NOT_AVAILABLE = "55P03";
@@ -72,7 +72,7 @@ export async function say(client: Client, sql: string, prepared = false): Promis
   }
 }
 
-/** What a driver hands to a release: rows, how many were touched, and the types that it decodes them by. */
+/** Result that a driver hands to a release: rows, how many were touched, and the types that it decodes them by. */
 function answerOf(result: QueryResult | QueryResult[]): unknown {
   const last = Array.isArray(result) ? result.at(-1) : result;
   return { rows: last?.rows, count: last?.rowCount, types: last?.fields.map(({ dataTypeID }) => dataTypeID) };

@@ -1,0 +1,44 @@
+import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** Time that workers have to end by themselves after their master died, in milliseconds (measured: below 20). */
+const ORPHAN_GRACE_MS = 500;
+const PAUSE_MS = 20;
+
+/**
+ * Ends processes that still run a config file although their master is gone, so that nobody serves an old config beside
+ * the new one. Workers end by themselves when their master dies; this is for those that cannot (stopped, stuck).
+ *
+ * @returns the ids of the processes that had to be killed
+ */
+export async function endOrphanWorkers(configPath: string): Promise<number[]> {
+  const giveUpAt = performance.now() + ORPHAN_GRACE_MS;
+  while (performance.now() < giveUpAt) {
+    if ((await runners(configPath)).length === 0) return [];
+    await sleep(PAUSE_MS);
+  }
+  const orphans = await runners(configPath);
+  for (const pid of orphans) kill(pid);
+  while ((await runners(configPath)).length > 0) await sleep(PAUSE_MS);
+  return orphans;
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** Processes that were started with `-f <config file>`; a zombie has no command line. */
+async function runners(configPath: string): Promise<number[]> {
+  const pids = (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry));
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+      return line.includes(`\0-f\0${configPath}\0`) && line.includes("\0-W\0") ? [Number(pid)] : [];
+    }),
+  );
+  return found.flat();
+}
