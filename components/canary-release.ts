@@ -1,9 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { Duration } from "../model/duration";
-import type { GateInput } from "../model/gate";
-import type { PoolLive } from "../model/live";
-import { Backend, type BackendArgs } from "../provider/classes/backend";
-import { Pool, type PoolArgs } from "../provider/classes/pool";
+import type { GateInput } from "../src/model/gate/gate";
+import type { PoolLive } from "../src/model/protocol/live";
+import type { Duration } from "../src/model/types/duration";
+import { Backend, type BackendArgs } from "../src/provider/classes/backend";
+import { Pool, type PoolArgs } from "../src/provider/classes/pool";
 import type { HaproxyEdge } from "./haproxy-edge";
 import type { LocalHost } from "./local-host";
 

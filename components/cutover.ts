@@ -1,8 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
-import { type CutoverPlan, cutoverStage, cutoverStages, DECOMMISSIONED, serviceLevel } from "../model/cutover";
-import type { RouteLive } from "../model/live";
-import type { DeclaredRouteInput } from "../model/route";
-import { STABLE } from "../model/stages";
+import type { RouteLive } from "../src/model/protocol/live";
+import {
+  type CutoverPlan,
+  cutoverStage,
+  cutoverStages,
+  DECOMMISSIONED,
+  serviceLevel,
+} from "../src/model/route/cutover";
+import type { DeclaredRouteInput } from "../src/model/route/route";
+import { STABLE } from "../src/model/route/stages";
 import { Route, type RouteArgs } from "./route";
 
 /** Methods whose requests are copied: a copy of anything else would be done twice. */

@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { Backend, type BackendArgs } from "../provider/classes/backend";
+import { Backend, type BackendArgs } from "../src/provider/classes/backend";
 import type { HaproxyEdge } from "./haproxy-edge";
 
 export interface ExternalBackendArgs extends Omit<BackendArgs, "agent" | "edge" | "name"> {

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import { Edge, type EdgeArgs } from "../provider/classes/edge";
-import type { AgentRef } from "../provider/resources/agent-ref";
+import { Edge, type EdgeArgs } from "../src/provider/classes/edge";
+import type { AgentRef } from "../src/provider/resources/agent-ref";
 import type { LocalHost } from "./local-host";
 
 export interface HaproxyEdgeArgs extends Omit<EdgeArgs, "agent" | "name"> {

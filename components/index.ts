@@ -1,4 +1,4 @@
-export type { Duration } from "../model/duration";
+export type { Duration } from "../src/model/types/duration";
 export { type CanaryNode, CanaryRelease, type CanaryReleaseArgs } from "./canary-release";
 export { Cutover, type CutoverArgs } from "./cutover";
 export { ExternalBackend, type ExternalBackendArgs } from "./external-backend";

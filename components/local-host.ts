@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import type { EvidenceRetentionInput } from "../model/evidence/retention";
-import { Agent } from "../provider/classes/agent";
-import type { AgentRef } from "../provider/resources/agent-ref";
+import type { EvidenceRetentionInput } from "../src/model/evidence/retention";
+import { Agent } from "../src/provider/classes/agent";
+import type { AgentRef } from "../src/provider/resources/agent-ref";
 
 export interface LocalHostArgs {
   /** State folder of the agent, absolute. @default `.sluice/hosts/<name>` in the project. Change: refused while it serves. */

@@ -1,9 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { DatabaseConnection } from "../model/migration-set";
+import type { DatabaseConnection } from "../src/model/policy/migration-set";
 import {
   Migrations as MigrationsResource,
   type MigrationsArgs as MigrationsResourceArgs,
-} from "../provider/classes/migrations";
+} from "../src/provider/classes/migrations";
 import type { LocalHost } from "./local-host";
 
 export interface MigrationsArgs extends Omit<MigrationsResourceArgs, "name" | "pools"> {

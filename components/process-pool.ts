@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { PoolLive } from "../model/live";
-import { Pool, type PoolArgs } from "../provider/classes/pool";
+import type { PoolLive } from "../src/model/protocol/live";
+import { Pool, type PoolArgs } from "../src/provider/classes/pool";
 import type { HaproxyEdge } from "./haproxy-edge";
 
 export interface ProcessPoolArgs extends Omit<PoolArgs, "agent" | "name" | "edge"> {

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { RouteLive } from "../model/live";
-import { Route as RouteResource, type RouteArgs as RouteResourceArgs } from "../provider/classes/route";
-import type { AgentRef } from "../provider/resources/agent-ref";
+import type { RouteLive } from "../src/model/protocol/live";
+import { Route as RouteResource, type RouteArgs as RouteResourceArgs } from "../src/provider/classes/route";
+import type { AgentRef } from "../src/provider/resources/agent-ref";
 import type { HaproxyEdge } from "./haproxy-edge";
 
 export interface RouteArgs extends Omit<RouteResourceArgs, "agent" | "name" | "edges"> {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { quoteValue } from "../model/messages";
+import { quoteValue } from "../src/model/types/messages";
 import { policy } from "./support/policy";
 
 const OTHERS = 0o007;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Duration, milliseconds } from "../model/duration";
+import { type Duration, milliseconds } from "../src/model/types/duration";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy, type Seen } from "./support/policy";
 

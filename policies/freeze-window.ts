@@ -1,8 +1,8 @@
 import type { z } from "zod";
-import { type Duration, duration } from "../model/duration";
-import { type Freeze, freezeAt, freezeCalendar } from "../model/freeze";
-import { quoteValue } from "../model/messages";
-import { readOverride } from "../model/override";
+import { type Freeze, freezeAt, freezeCalendar } from "../src/model/policy/freeze";
+import { readOverride } from "../src/model/policy/override";
+import { type Duration, duration } from "../src/model/types/duration";
+import { quoteValue } from "../src/model/types/messages";
 import type { Judged, Unsure } from "./support/judged";
 import { type Circumstances, type Finding, policy } from "./support/policy";
 

@@ -1,13 +1,13 @@
 import { z } from "zod";
-import { type Bypass, bypassOf, readBypasses } from "../model/migration-bypass";
+import { type Bypass, bypassOf, readBypasses } from "../src/model/policy/migration-bypass";
 import {
   findMigration,
   type Migration,
   type MigrationFinding,
   type ReleaseInUse,
   takenFrom,
-} from "../model/migration-set";
-import { parsePercent } from "../model/split";
+} from "../src/model/policy/migration-set";
+import { parsePercent } from "../src/model/route/split";
 import type { Judged, Unsure } from "./support/judged";
 import { type Circumstances, type Finding, policy, type Seen } from "./support/policy";
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isSecretName, secretIn } from "../model/secret-text";
+import { isSecretName, secretIn } from "../src/model/types/secret-text";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
 import { type ProcessSet, processSets } from "./support/processes";

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { quoteValue } from "../model/messages";
-import { formatSplit, SPLIT_PARTS } from "../model/split";
-import { type Stage, splitOf } from "../model/stages";
+import { formatSplit, SPLIT_PARTS } from "../src/model/route/split";
+import { type Stage, splitOf } from "../src/model/route/stages";
+import { quoteValue } from "../src/model/types/messages";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
 import { candidateRollout, type Rollout, rolloutOf } from "./support/rollout";

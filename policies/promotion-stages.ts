@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { milliseconds } from "../model/duration";
-import { formatSplit, type Percent, parsePercent, percent, SPLIT_PARTS } from "../model/split";
+import { formatSplit, type Percent, parsePercent, percent, SPLIT_PARTS } from "../src/model/route/split";
+import { milliseconds } from "../src/model/types/duration";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
 import { candidateRollout, type Rollout, type RolloutStep, rolloutOf } from "./support/rollout";

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { isWildcard } from "../model/edge";
-import { quoteValue } from "../model/messages";
+import { isWildcard } from "../src/model/edge/edge";
+import { quoteValue } from "../src/model/types/messages";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy } from "./support/policy";
 import { processSets } from "./support/processes";

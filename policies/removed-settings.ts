@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type RemovedSetting, removedSetting } from "../model/declared";
+import { type RemovedSetting, removedSetting } from "../src/model/policy/declared";
 import { type Finding, policy } from "./support/policy";
 import { processSets } from "./support/processes";
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { quoteValue } from "../model/messages";
+import { quoteValue } from "../src/model/types/messages";
 import type { Judged, Unsure } from "./support/judged";
 import { type Finding, policy, type Seen } from "./support/policy";
 

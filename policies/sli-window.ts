@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Duration, duration, milliseconds } from "../model/duration";
+import { type Duration, duration, milliseconds } from "../src/model/types/duration";
 import { type Finding, policy } from "./support/policy";
 import { isProduction, production } from "./support/production";
 import { type RolloutStep, rolloutOf, stepsOfPool } from "./support/rollout";

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { isMetered, type PrometheusSliGate } from "../model/gate";
-import { isRatio, type SliMetric } from "../model/sli";
-import { parseThreshold, type Threshold, threshold } from "../model/threshold";
+import { isMetered, type PrometheusSliGate } from "../src/model/gate/gate";
+import { isRatio, type SliMetric } from "../src/model/gate/sli";
+import { parseThreshold, type Threshold, threshold } from "../src/model/gate/threshold";
 import { type Finding, policy } from "./support/policy";
 import { type RolloutStep, rolloutOf, stepsOfPool } from "./support/rollout";
 

@@ -15,10 +15,11 @@ const KEPT = 4;
 /** Takes the place of the content hash while that is being computed; of the same length, to keep source maps right. */
 const HASH_PLACEHOLDER = "0sluice0";
 
+const AGENT = ["src/model", "src/evidence", "src/agent"];
 const BUNDLES = {
-  agent: { entry: "agent/main.ts", folders: ["model", "agent"] },
-  provider: { entry: "provider/main.ts", folders: ["model", "agent", "parity", "provider"] },
-  cli: { entry: "cli/main.ts", folders: ["model", "agent", "parity", "provider", "cli"] },
+  agent: { entry: "src/agent/main.ts", folders: AGENT },
+  provider: { entry: "src/provider/main.ts", folders: [...AGENT, "src/migrations", "src/parity", "src/provider"] },
+  cli: { entry: "src/cli/main.ts", folders: ["src"] },
 };
 /** Their changes rebuild every bundle. */
 const SHARED = ["package.json", "package-lock.json", "tools/bundle.cjs"];

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { AgentClient } from "../../agent/client/client";
+import type { AgentClient } from "../../src/agent/client/client";
 import { startTestAgent, temporaryFolder } from "../../test/support/agent";
 import { freePortList } from "../../test/support/ports";
 import { change } from "../support/change";

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { commandOf } from "../../agent/processes/identity";
-import { poolSpec } from "../../model/pool";
+import { commandOf } from "../../src/agent/processes/identity";
+import { poolSpec } from "../../src/model/pool/pool";
 import { startTestAgent } from "../../test/support/agent";
 import { freePorts, freeRange } from "../../test/support/ports";
 import { change } from "../support/change";

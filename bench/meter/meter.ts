@@ -1,7 +1,7 @@
-import { emptyLine, parseLine } from "../../agent/meter/line";
-import { Recorder } from "../../agent/meter/recorder";
-import { quantile } from "../../model/histogram";
-import type { StepInput } from "../../model/transaction";
+import { emptyLine, parseLine } from "../../src/agent/meter/line";
+import { Recorder } from "../../src/agent/meter/recorder";
+import { quantile } from "../../src/model/gate/histogram";
+import type { StepInput } from "../../src/model/protocol/transaction";
 import { startTestAgent } from "../../test/support/agent";
 import { freePortList } from "../../test/support/ports";
 import { until } from "../../test/support/until";

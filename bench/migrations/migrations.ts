@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { checkMigrations } from "../../model/migrations/check";
+import { checkMigrations } from "../../src/migrations";
 import { REPOSITORY } from "../../test/engine/support/engine";
 import type { Options } from "../support/options";
 import type { Findings } from "../support/report";
@@ -43,7 +43,7 @@ export async function migrations({ quick, scope, say }: Options): Promise<Findin
   let errors = 0;
   const sides: Record<string, () => Promise<number>> = {
     "sluice, the command": () =>
-      cpuOf(path.join(REPOSITORY, "cli", "sluice"), ["migrations", "check", "--json", folder]),
+      cpuOf(path.join(REPOSITORY, "src", "cli", "sluice"), ["migrations", "check", "--json", folder]),
     "sluice, in a process": async () => {
       const began = process.cpuUsage();
       const result = await checkMigrations(files);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { AgentClient } from "../../agent/client/client";
-import type { RouteInput } from "../../model/route";
+import type { AgentClient } from "../../src/agent/client/client";
+import type { RouteInput } from "../../src/model/route/route";
 import { startTestAgent, type TestAgent } from "../../test/support/agent";
 import { freePortList } from "../../test/support/ports";
 import { until } from "../../test/support/until";

@@ -63,7 +63,13 @@ export async function parity({ quick, scope, say }: Options): Promise<Findings> 
     const sides = ["--upstream-url", upstream, "--candidate-url", candidate, "--env", "bench"];
     const files = ["--requests", many.path, "--mapping", file("mapping.json"), "--report", file("parity.json")];
     const started = performance.now();
-    await run(join(REPOSITORY, "cli", "sluice"), ["parity", ...sides, ...files, "--concurrency", String(CONCURRENCY)]);
+    await run(join(REPOSITORY, "src", "cli", "sluice"), [
+      "parity",
+      ...sides,
+      ...files,
+      "--concurrency",
+      String(CONCURRENCY),
+    ]);
     const seconds = (performance.now() - started) / 1000;
     const report = JSON.parse(await readFile(file("parity.json"), "utf8")) as { requests: { equal: number } };
     if (report.requests.equal !== many.count)

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { HaproxyEdge, LocalHost } from "../../components";
-import { Backend } from "../../provider/classes/backend";
+import { Backend } from "../../src/provider/classes/backend";
 
 const config = new pulumi.Config();
 const host = new LocalHost("local");

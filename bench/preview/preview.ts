@@ -31,7 +31,7 @@ export async function preview({ quick, scope, say }: Options): Promise<Findings>
     }),
     [manyName]: await workspace(scope, "many", {
       files: { "stacks/many/index.ts": program },
-      links: ["components", "provider", "model", "agent"],
+      links: ["components", "src"],
       config: { "sluice:port": String(range.to), "sluice:backends": String(backends) },
     }),
   };
@@ -83,7 +83,7 @@ async function workspace(
     name: "sluice",
     stack,
     main,
-    providers: { sluice: join(REPOSITORY, "provider") },
+    providers: { sluice: join(REPOSITORY, "src", "provider") },
     config,
     files: { [main]: readFileSync(join(REPOSITORY, main), "utf8"), ...files },
     links,

@@ -1,7 +1,7 @@
-import { declaredRoute } from "../../model/route";
-import { rollOutRoute } from "../../provider/resources/route-rollout";
-import { type RunGates, runGates } from "../../provider/resources/stage-gates";
-import type { Context } from "../../provider/server";
+import { declaredRoute } from "../../src/model/route/route";
+import { rollOutRoute } from "../../src/provider/rollout/route-rollout";
+import { type RunGates, runGates } from "../../src/provider/rollout/stage-gates";
+import type { Context } from "../../src/provider/server";
 import { startTestAgent } from "../../test/support/agent";
 import { freePorts } from "../../test/support/ports";
 import { change } from "../support/change";

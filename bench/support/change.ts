@@ -1,5 +1,5 @@
-import type { AgentClient } from "../../agent/client/client";
-import type { StepInput, Target } from "../../model/transaction";
+import type { AgentClient } from "../../src/agent/client/client";
+import type { StepInput, Target } from "../../src/model/protocol/transaction";
 
 /** Changes one target of an agent: its steps, then the commit. */
 export async function change(client: AgentClient, target: Target, ...steps: StepInput[]): Promise<void> {

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomic } from "../../agent/files";
+import { writeFileAtomic } from "../../src/agent/support/files";
 import { REPOSITORY } from "../../test/engine/support/engine";
 import type { Machine } from "./machine";
 import { median, rounded } from "./statistics";

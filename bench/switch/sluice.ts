@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { agentOptions } from "../../model/agent";
-import { poolSpec } from "../../model/pool";
-import type { AgentEvent } from "../../model/transaction";
-import { promote } from "../../provider/resources/pool-rollout";
-import type { Context } from "../../provider/server";
+import { poolSpec } from "../../src/model/pool/pool";
+import { agentOptions } from "../../src/model/protocol/agent";
+import type { AgentEvent } from "../../src/model/protocol/transaction";
+import { promote } from "../../src/provider/rollout/pool-rollout";
+import type { Context } from "../../src/provider/server";
 import { startTestAgent } from "../../test/support/agent";
 import { freePorts, freeRange } from "../../test/support/ports";
 import { until } from "../../test/support/until";

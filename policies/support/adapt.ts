@@ -1,6 +1,6 @@
 import type { PolicyConfigSchema, ResourceValidationPolicy, StackValidationPolicy } from "@pulumi/policy";
 import { z } from "zod";
-import { issueMessage } from "../../model/messages";
+import { issueMessage } from "../../src/model/types/messages";
 import { type Judged, type Kind, kindOf, known, type Unsure } from "./judged";
 import type { Finding, Policy, Seen } from "./policy";
 import { stack } from "./stack";

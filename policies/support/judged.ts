@@ -1,13 +1,13 @@
-import type { AgentOptions } from "../../model/agent";
-import type { BackendSpec } from "../../model/backend";
-import type { ChangeKind, PoolChange, RouteChange } from "../../model/change";
-import type { BackendDeclarations, PoolDeclarations, RouteDeclarations } from "../../model/declared";
-import type { EdgeSpec } from "../../model/edge";
-import type { InPlaceWatch } from "../../model/in-place";
-import type { Migration, MigrationFinding, MigrationsSpec, ReleaseInUse } from "../../model/migration-set";
-import type { PoolSpec } from "../../model/pool";
-import type { PoolCanary } from "../../model/pool-share";
-import type { DeclaredRoute } from "../../model/route";
+import type { BackendSpec } from "../../src/model/edge/backend";
+import type { EdgeSpec } from "../../src/model/edge/edge";
+import type { ChangeKind, PoolChange, RouteChange } from "../../src/model/policy/change";
+import type { BackendDeclarations, PoolDeclarations, RouteDeclarations } from "../../src/model/policy/declared";
+import type { Migration, MigrationFinding, MigrationsSpec, ReleaseInUse } from "../../src/model/policy/migration-set";
+import type { InPlaceWatch } from "../../src/model/pool/in-place";
+import type { PoolSpec } from "../../src/model/pool/pool";
+import type { PoolCanary } from "../../src/model/pool/pool-share";
+import type { AgentOptions } from "../../src/model/protocol/agent";
+import type { DeclaredRoute } from "../../src/model/route/route";
 
 interface OnAgent {
   agent: { directory: string; socket: string };

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { quoteValue } from "../../model/messages";
+import { quoteValue } from "../../src/model/types/messages";
 import type { Stack } from "./stack";
 
 /** Stack config that says whether a stack is production, whatever its name is. */

@@ -1,5 +1,5 @@
-import { type Percent, parsePercent, SPLIT_PARTS } from "../../model/split";
-import { planRollout, type Stage, type StagePosition, splitOf } from "../../model/stages";
+import { type Percent, parsePercent, SPLIT_PARTS } from "../../src/model/route/split";
+import { planRollout, type Stage, type StagePosition, splitOf } from "../../src/model/route/stages";
 import type { Judged, Unsure } from "./judged";
 
 /** A stage that an update goes through, with its path in the declaration. */

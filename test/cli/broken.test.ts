@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { startAgent } from "../../agent/client/launch";
-import { send } from "../../agent/processes/identity";
-import { doctorDocument } from "../../cli/doctor";
-import { statusOf } from "../../cli/status/document";
-import type { StatusDocument } from "../../cli/status/schema";
+import { startAgent } from "../../src/agent/client/launch";
+import { send } from "../../src/agent/processes/identity";
+import { doctorDocument } from "../../src/cli/doctor";
+import { statusOf } from "../../src/cli/status/document";
+import type { StatusDocument } from "../../src/cli/status/schema";
 import { until } from "../support/until";
 import { brokenHost } from "./support/broken-host";
 import { ROWS } from "./support/broken-rows";

@@ -63,7 +63,7 @@ async function scriptFor(shell: string, t: TestContext): Promise<string> {
   const { code, stdout } = await sluice(["completion", shell]);
   assert.equal(code, 0);
   await writeFile(join(folder, "script"), stdout);
-  await symlink(resolve("cli/sluice"), join(folder, "sluice"));
+  await symlink(resolve("src/cli/sluice"), join(folder, "sluice"));
   return folder;
 }
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { progressText } from "../../cli/parity/progress";
-import { ERROR_KINDS } from "../../model/parity/answer";
+import { progressText } from "../../src/cli/parity/progress";
+import { ERROR_KINDS } from "../../src/parity/compare/answer";
 import { sluice } from "./support/sluice";
 
 test("the guide of parity names every option and every kind of error", async () => {

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { send } from "../../agent/processes/identity";
-import { type DoctorDocument, doctorDocument, doctorText } from "../../cli/doctor";
+import { send } from "../../src/agent/processes/identity";
+import { type DoctorDocument, doctorDocument, doctorText } from "../../src/cli/doctor";
 import { world } from "./support/world";
 
 const verdicts = ({ checks }: DoctorDocument) => Object.fromEntries(checks.map(({ name, verdict }) => [name, verdict]));

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import test from "node:test";
-import { evidenceDocument, evidenceListDocument } from "../../cli/evidence";
+import { evidenceDocument, evidenceListDocument } from "../../src/cli/evidence";
 import { complete, ended, setRoute, startWorld } from "../agent/evidence/support";
 import { OWNER } from "../agent/support/pool";
 import { startTestAgent } from "../support/agent";

@@ -2,11 +2,16 @@ import assert from "node:assert/strict";
 import { appendFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
-import { type FoundLine, linesOf, type OutputPosition, startOfLast } from "../../agent/processes/output-stream";
-import { OutputTimes } from "../../agent/processes/output-times";
-import { rotate } from "../../agent/processes/rotation";
-import { Rotations } from "../../agent/processes/rotations";
-import { type LogLine, logLine } from "../../cli/logs";
+import {
+  type FoundLine,
+  linesOf,
+  type OutputPosition,
+  startOfLast,
+} from "../../src/agent/processes/output/output-stream";
+import { OutputTimes } from "../../src/agent/processes/output/output-times";
+import { rotate } from "../../src/agent/processes/output/rotation";
+import { Rotations } from "../../src/agent/processes/output/rotations";
+import { type LogLine, logLine } from "../../src/cli/logs";
 import { change } from "../agent/support/pool";
 import { temporaryFolder } from "../support/agent";
 import { until } from "../support/until";

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { RULES } from "../../model/migrations/rules";
+import { RULES } from "../../src/migrations/rules";
 import { sluice } from "./support/sluice";
 
 async function folder(t: TestContext, files: Record<string, string | Buffer>): Promise<string> {

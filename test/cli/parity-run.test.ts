@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { MAX_LINE, readLines } from "../../model/parity/lines";
-import { parseMapping } from "../../model/parity/mapping";
-import type { ParityResult } from "../../model/parity/result";
-import { Selection } from "../../model/parity/select";
-import { Tally } from "../../model/parity/tally";
-import { compareLines, type Exchange, ExchangeError, type RunOptions } from "../../parity/run";
+import { parseMapping } from "../../src/model/parity/mapping";
+import { MAX_LINE, readLines } from "../../src/parity/compare/lines";
+import type { ParityResult } from "../../src/parity/compare/result";
+import { Selection } from "../../src/parity/compare/select";
+import { Tally } from "../../src/parity/compare/tally";
+import { compareLines, type Exchange, ExchangeError, type RunOptions } from "../../src/parity/replay/run";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 

@@ -4,8 +4,8 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
-import { nearest, unknownName } from "../../cli/common/nearest";
-import { textStyleOf } from "../../cli/common/screen";
+import { nearest, unknownName } from "../../src/cli/common/nearest";
+import { textStyleOf } from "../../src/cli/common/screen";
 import { endEverything, startTestAgent, temporaryFolder } from "../support/agent";
 import { sluice } from "./support/sluice";
 

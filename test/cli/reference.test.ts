@@ -1,15 +1,19 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { createProgram } from "../../cli/program";
-import { reference } from "../../cli/reference";
+import { createProgram } from "../../src/cli/program";
+import { reference } from "../../src/cli/reference/reference";
 
 const { stdin, stdout, stderr, env } = process;
 const program = createProgram("0", { stdin, stdout, stderr, env }, () => undefined);
 
 test("the reference of the command is what its verbs and schemas say", () => {
   const written = readFileSync("docs/cli.md", "utf8");
-  assert.equal(written, reference(program), "write it again: node --import tsx cli/reference-main.ts > docs/cli.md");
+  assert.equal(
+    written,
+    reference(program),
+    "write it again: node --import tsx src/cli/reference/main.ts > docs/cli.md",
+  );
 });
 
 test("every verb with --json has a schema there, and exit codes are told by the command itself", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { restartDocument } from "../../cli/restart";
+import { restartDocument } from "../../src/cli/restart";
 import { world } from "./support/world";
 
 test("restart takes a pool, a process, a replica or a policy, and says what it did", async (t) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { rulePages } from "../../cli/migrations/page";
+import { rulePages } from "../../src/cli/migrations/page";
 import { sluice } from "./support/sluice";
 
 const FOLDER = path.resolve(__dirname, "../../docs/migrations");

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { statusDocument } from "../../cli/status/schema";
+import { statusDocument } from "../../src/cli/status/schema";
 import { startTestAgent, temporaryFolder } from "../support/agent";
 import { sluice } from "./support/sluice";
 import { startSshd, withoutSshd } from "./support/sshd";

@@ -6,7 +6,7 @@ import { until } from "../support/until";
 import { sluice } from "./support/sluice";
 
 const UNIT = "sluice-agent.service";
-const SLUICE = join(process.cwd(), "cli", "sluice");
+const SLUICE = join(process.cwd(), "src", "cli", "sluice");
 /** Brings up an edge and a pool whose processes run as a user, each told by its own name. */
 const DEPLOY = join(__dirname, "support", "deploy-web.ts");
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import test from "node:test";
-import { validateDocument } from "../../cli/validate";
+import { validateDocument } from "../../src/cli/validate";
 import { temporaryFolder } from "../support/agent";
 import { sluice } from "./support/sluice";
 

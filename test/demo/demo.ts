@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { AgentClient } from "../../agent/client/client";
-import { commandOf } from "../../agent/processes/identity";
+import { AgentClient } from "../../src/agent/client/client";
+import { commandOf } from "../../src/agent/processes/identity";
 import type { LoadMix } from "../load/load";
 import type { LoadReport } from "../load/report";
 import { summarize } from "../load/report";
@@ -104,7 +104,11 @@ export class Demo {
     });
     const { page } = this.project;
     const given = ["evidence", id.slice(0, 8), "--socket", this.socket(host), "--html", page];
-    await this.run([process.execPath, join(ROOT, "cli", "sluice"), ...given], "works", `sluice ${given.join(" ")}`);
+    await this.run(
+      [process.execPath, join(ROOT, "src", "cli", "sluice"), ...given],
+      "works",
+      `sluice ${given.join(" ")}`,
+    );
     this.#page = page;
   }
 

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import test, { type TestContext } from "node:test";
-import { commandOf, type Identity, isAlive, send } from "../../agent/processes/identity";
+import { commandOf, type Identity, isAlive, send } from "../../src/agent/processes/identity";
 import { temporaryFolder } from "../support/agent";
 import { until } from "../support/until";
 import { endLeftovers, processesLeft } from "./leftovers";

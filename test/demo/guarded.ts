@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Identity, isAlive, readStat, signalProcess } from "../../agent/processes/identity";
+import { type Identity, isAlive, readStat, signalProcess } from "../../src/agent/processes/identity";
 import { until } from "../support/until";
 import { endLeftovers } from "./leftovers";
 import { clear, foldersOf, ROOT, type StoryFolders } from "./project";

@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { allStats, type Identity, MARKER_VARIABLE, signalProcess } from "../../agent/processes/identity";
+import { allStats, type Identity, MARKER_VARIABLE, signalProcess } from "../../src/agent/processes/identity";
 import { read } from "../../tools/processes.mjs";
 import { until } from "../support/until";
 import { MARKER, type StoryFolders } from "./project";

@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { parseArgs } from "node:util";
-import { openFile } from "../../cli/evidence/open";
+import { openFile } from "../../src/cli/evidence/open";
 import type { LoadReport } from "../load/report";
 import { summarize } from "../load/report";
 import { Demo } from "./demo";

@@ -82,7 +82,7 @@ export async function createProject(name: string, story: ProjectSpec): Promise<P
     name: "sluice",
     runtime: "nodejs",
     main: at("stacks/main.cjs"),
-    plugins: { providers: [{ name: "sluice", path: at("provider") }] },
+    plugins: { providers: [{ name: "sluice", path: at("src/provider") }] },
   };
   const settings = { port: String(port), ...story.config({ folder, hosts, port }) };
   const config = Object.fromEntries(Object.entries(settings).map(([key, value]) => [`sluice:${key}`, value]));

@@ -3,7 +3,7 @@
  * with pid and start time. A demo that outlives one of its parents (npm, the shell that npm runs) is told to stop.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Identity, isAlive, signalProcess } from "../../agent/processes/identity";
+import { type Identity, isAlive, signalProcess } from "../../src/agent/processes/identity";
 import { endLeftovers } from "./leftovers";
 import { foldersOf } from "./project";
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { AgentClient } from "../../agent/client/client";
-import { allStats, type ProcessStat, readStat, send } from "../../agent/processes/identity";
+import { AgentClient } from "../../src/agent/client/client";
+import { allStats, type ProcessStat, readStat, send } from "../../src/agent/processes/identity";
 import { endEverything, temporaryFolder } from "../support/agent";
 import { freePorts } from "../support/ports";
 import { sendRequests } from "../support/requests";
@@ -54,7 +54,7 @@ async function start(t: TestContext): Promise<Stack> {
   );
   const stack = await Workspace.create({
     program: PROGRAM,
-    providers: { sluice: path.join(REPOSITORY, "provider") },
+    providers: { sluice: path.join(REPOSITORY, "src", "provider") },
   });
   const clients = Object.fromEntries(
     names.map((name) => [name, new AgentClient(path.join(hosts[name] ?? "", "a.sock"))]),

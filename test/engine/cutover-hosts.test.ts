@@ -3,8 +3,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { AgentClient } from "../../agent/client/client";
-import { MIRROR_HEADER } from "../../model/mirror";
+import { AgentClient } from "../../src/agent/client/client";
+import { MIRROR_HEADER } from "../../src/model/route/mirror";
 import { endEverything, temporaryFolder } from "../support/agent";
 import { freePorts } from "../support/ports";
 import { sendRequests } from "../support/requests";
@@ -18,7 +18,7 @@ const RECORDED = "/recorded";
 const PROGRAM = `
 import { readFileSync } from "node:fs";
 import { Cutover, HaproxyEdge, LocalHost, Route } from "${REPOSITORY}/components";
-import { Backend } from "${REPOSITORY}/provider/classes/backend";
+import { Backend } from "${REPOSITORY}/src/provider/classes/backend";
 
 const { hosts, port, systems, cutover, route } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
 const edges = hosts.map((directory: string, index: number) => new HaproxyEdge("edge-" + index, {
@@ -60,7 +60,7 @@ test("a cutover on edges of two hosts moves in step, and back whoever dies", asy
   const hosts = [await temporaryFolder(t), await temporaryFolder(t)] as const;
   const stack = await Workspace.create({
     program: PROGRAM,
-    providers: { sluice: path.join(REPOSITORY, "provider") },
+    providers: { sluice: path.join(REPOSITORY, "src", "provider") },
   });
   const [one, two] = hosts.map((host) => new AgentClient(path.join(host, "a.sock"))) as [AgentClient, AgentClient];
   t.after(async () => {

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import test, { type TestContext } from "node:test";
-import { MIRROR_HEADER } from "../../model/mirror";
+import { MIRROR_HEADER } from "../../src/model/route/mirror";
 import { startLoad } from "../load/load";
 import { HostedStack } from "./support/hosted";
 

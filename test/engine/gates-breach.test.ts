@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { GateInput } from "../../model/gate";
-import type { StageInput } from "../../model/stages";
+import type { GateInput } from "../../src/model/gate/gate";
+import type { StageInput } from "../../src/model/route/stages";
 import { startPrometheus, withoutPrometheus } from "../support/prometheus";
 import { until } from "../support/until";
 import { errors, interval, startGated } from "./support/gated";

@@ -1,5 +1,5 @@
 import test from "node:test";
-import type { StageInput } from "../../model/stages";
+import type { StageInput } from "../../src/model/route/stages";
 import { until } from "../support/until";
 import { errors, SPLITS, startGated } from "./support/gated";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import test from "node:test";
-import type { GateInput } from "../../model/gate";
+import type { GateInput } from "../../src/model/gate/gate";
 import { errors, interval, SPLITS, startGated } from "./support/gated";
 
 test("gates decide how a promotion under load ends", async (t) => {

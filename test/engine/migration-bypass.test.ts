@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "node:test";
-import { allStats, commandOf, isDead, readStat } from "../../agent/processes/identity";
+import { allStats, commandOf, isDead, readStat } from "../../src/agent/processes/identity";
 import { startPostgres } from "../support/postgres";
 import { until } from "../support/until";
 import { type Outcome, REPOSITORY, violationsOf } from "./support/engine";

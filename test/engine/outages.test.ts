@@ -4,8 +4,8 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
-import { readStat, send } from "../../agent/processes/identity";
-import { isOut } from "../../model/backend-health";
+import { readStat, send } from "../../src/agent/processes/identity";
+import { isOut } from "../../src/model/edge/backend-health";
 import { until } from "../support/until";
 import { HostedStack } from "./support/hosted";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import test from "node:test";
-import { aboutAgent } from "../../agent/client/launch";
+import { aboutAgent } from "../../src/agent/client/launch";
 import { Site, said, succeeded } from "./support/site";
 
 test("what a stack has stays its own, whatever the stack is called and whatever else declares it", async (t) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { allStats, send } from "../../agent/processes/identity";
+import { allStats, send } from "../../src/agent/processes/identity";
 import { read } from "../../tools/processes.mjs";
 import { until } from "../support/until";
 import { KINDS, type Kind, type Placing, Site, said, succeeded } from "./support/site";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { GateInput } from "../../model/gate";
+import type { GateInput } from "../../src/model/gate/gate";
 import { startLoad } from "../load/load";
 import { HostedStack } from "./support/hosted";
 

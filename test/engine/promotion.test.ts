@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test, { type TestContext } from "node:test";
-import { allStats } from "../../agent/processes/identity";
+import { allStats } from "../../src/agent/processes/identity";
 import { until } from "../support/until";
 import { stepsOf } from "./support/engine";
 import { HostedStack } from "./support/hosted";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import test from "node:test";
-import { AgentClient } from "../../agent/client/client";
-import { readStat, send } from "../../agent/processes/identity";
+import { AgentClient } from "../../src/agent/client/client";
+import { readStat, send } from "../../src/agent/processes/identity";
 import { endEverything, temporaryFolder } from "../support/agent";
 import { freePorts } from "../support/ports";
 import { REPOSITORY, Workspace } from "./support/engine";
@@ -10,7 +10,7 @@ import { REPOSITORY, Workspace } from "./support/engine";
 const PROGRAM = `
 import { readFileSync } from "node:fs";
 import { HaproxyEdge, LocalHost, Route } from "${REPOSITORY}/components";
-import { Backend } from "${REPOSITORY}/provider/classes/backend";
+import { Backend } from "${REPOSITORY}/src/provider/classes/backend";
 
 const { hosts, port, on, stage, name } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
 const edges = hosts.map((directory: string, index: number) => new HaproxyEdge("edge-" + index, {
@@ -28,7 +28,7 @@ test("a route on edges of two hosts is one resource: refused, rolled out, shown 
   const hosts = [await temporaryFolder(t), await temporaryFolder(t)];
   const stack = await Workspace.create({
     program: PROGRAM,
-    providers: { sluice: path.join(REPOSITORY, "provider") },
+    providers: { sluice: path.join(REPOSITORY, "src", "provider") },
   });
   const clients = hosts.map((host) => new AgentClient(path.join(host, "a.sock")));
   t.after(async () => {

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import test, { type TestContext } from "node:test";
-import type { EvidenceRecord } from "../../model/evidence/record";
+import type { EvidenceRecord } from "../../src/model/evidence/record";
 import { until } from "../support/until";
 import { HostedStack } from "./support/hosted";
 

@@ -6,7 +6,7 @@ import path from "node:path";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WebSocket } from "ws";
-import { AgentClient } from "../../agent/client/client";
+import { AgentClient } from "../../src/agent/client/client";
 import { endEverything, temporaryFolder } from "../support/agent";
 import { startNginx, withoutNginx } from "../support/nginx";
 import { freePorts } from "../support/ports";
@@ -29,7 +29,7 @@ async function webapp(t: TestContext) {
     name: "sluice",
     stack: "webapp",
     main: path.join(REPOSITORY, "stacks", "main.cjs"),
-    providers: { sluice: path.join(REPOSITORY, "provider") },
+    providers: { sluice: path.join(REPOSITORY, "src", "provider") },
     config: Object.fromEntries(Object.entries(config).map(([key, value]) => [`sluice:${key}`, value])),
   });
   const client = new AgentClient(path.join(directory, "agent.sock"));

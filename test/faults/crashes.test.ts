@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isAlive, readStat, send } from "../../agent/processes/identity";
-import type { PoolInput } from "../../model/pool";
+import { isAlive, readStat, send } from "../../src/agent/processes/identity";
+import type { PoolInput } from "../../src/model/pool/pool";
 import { summarize } from "../load/report";
 import { spawnLoad } from "../load/spawn";
 import { until } from "../support/until";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { StageInput } from "../../model/stages";
-import { DEFAULT_LEASE_MS, type StepInput } from "../../model/transaction";
+import { DEFAULT_LEASE_MS, type StepInput } from "../../src/model/protocol/transaction";
+import type { StageInput } from "../../src/model/route/stages";
 import { until } from "../support/until";
 import { deploy } from "./support/deploy";
 import { kill, powerCut } from "./support/host";

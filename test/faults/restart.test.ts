@@ -3,7 +3,7 @@ import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { findMarked, isAlive } from "../../agent/processes/identity";
+import { findMarked, isAlive } from "../../src/agent/processes/identity";
 import { until } from "../support/until";
 import { kill, markerOf, powerCut } from "./support/host";
 import { assertWhole } from "./support/whole";

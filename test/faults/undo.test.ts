@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { findMarked, isAlive } from "../../agent/processes/identity";
+import { findMarked, isAlive } from "../../src/agent/processes/identity";
 import { until } from "../support/until";
 import { kill, markerOf } from "./support/host";
 import { answeringRelease, assertWhole, committedRelease } from "./support/whole";

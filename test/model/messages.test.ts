@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { z } from "zod";
-import { quoteValue } from "../../model/messages";
+import { quoteValue } from "../../src/model/types/messages";
 import { problems } from "./support/pools";
 
 const values: [unknown, string][] = [

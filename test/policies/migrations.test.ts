@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { MigrationFinding, ReleaseInUse, ReleaseNeeds } from "../../model/migration-set";
 import { freezeWindow } from "../../policies/freeze-window";
 import { migrations } from "../../policies/migrations";
 import type { Judged, Unsure } from "../../policies/support/judged";
+import type { MigrationFinding, ReleaseInUse, ReleaseNeeds } from "../../src/model/policy/migration-set";
 import { candidateOnItsWay, judge } from "./support/judge";
 
 const HASH = "0123456789abcdef".repeat(4);

@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { edgeSpec } from "../../model/edge";
-import { poolSpec } from "../../model/pool";
 import { agentSocket } from "../../policies/agent-socket";
 import { drainTime } from "../../policies/drain-time";
 import { freezeWindow } from "../../policies/freeze-window";
@@ -14,6 +12,8 @@ import { spread } from "../../policies/spread";
 import type { Judged, Kind, Unsure } from "../../policies/support/judged";
 import type { Seen } from "../../policies/support/policy";
 import { PRODUCTION_NAME } from "../../policies/support/production";
+import { edgeSpec } from "../../src/model/edge/edge";
+import { poolSpec } from "../../src/model/pool/pool";
 import { candidateOnItsWay, type Given, judge, judgeStack, routeOnItsWay } from "./support/judge";
 
 const HOST = { directory: "/srv/agent", socket: "/srv/agent/a.sock" };

@@ -72,8 +72,8 @@ async function signalUntilGone(pid: number, signal: NodeJS.Signals): Promise<voi
 
 for (const [signal, file, parts] of [
   ["SIGTERM", "test/engine/edges.test.ts", ["guard.sh", "agent.cjs", "haproxy", "pulumi-language-nodejs"]],
-  ["SIGINT", "test/agent/routes.test.ts", ["guard.sh", "agent.cjs", "haproxy"]],
-  ["SIGKILL", "test/agent/routes.test.ts", ["guard.sh", "agent.cjs", "haproxy"]],
+  ["SIGINT", "test/agent/transactions/routes.test.ts", ["guard.sh", "agent.cjs", "haproxy"]],
+  ["SIGKILL", "test/agent/transactions/routes.test.ts", ["guard.sh", "agent.cjs", "haproxy"]],
 ] as const) {
   test(`npm test that ${signal} ends leaves nothing: ${parts.join(", ")}`, async (t) => {
     const run = npmTest(t, file);

@@ -1,14 +1,14 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { About } from "../../agent/api";
-import { AgentClient } from "../../agent/client/client";
-import { installAgent, startAgent } from "../../agent/client/launch";
-import { hostFacts } from "../../agent/haproxy/host-facts";
-import { mirrorSocket } from "../../agent/mirror/mirror";
-import { allStats, commandOf, findMarked, type Identity, readStat, send } from "../../agent/processes/identity";
-import { type AgentOptions, agentOptions } from "../../model/agent";
-import { agentBundle } from "../../provider/server";
+import type { About } from "../../src/agent/api/answers";
+import { AgentClient } from "../../src/agent/client/client";
+import { installAgent, startAgent } from "../../src/agent/client/launch";
+import { hostFacts } from "../../src/agent/haproxy/config/host-facts";
+import { mirrorSocket } from "../../src/agent/mirror/mirror";
+import { allStats, commandOf, findMarked, type Identity, readStat, send } from "../../src/agent/processes/identity";
+import { type AgentOptions, agentOptions } from "../../src/model/protocol/agent";
+import { agentBundle } from "../../src/provider/server";
 import { until } from "./until";
 
 /** Takes work that has to be done at the end: a test's context, or anything else that has an end. */

@@ -1,7 +1,7 @@
 // `npm run docs`: writes the pages that are made from code, and removes those of what is gone.
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { rulePages } from "../../cli/migrations/page";
+import { rulePages } from "../../src/cli/migrations/page";
 
 const FOLDER = path.resolve(__dirname, "../../docs/migrations");
 

@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { renderPage } from "../../model/evidence/page";
-import { sample } from "../../test/model/evidence/sample";
+import { renderPage } from "../../src/evidence/page";
+import { sample } from "../../test/evidence/sample";
 import { withPage } from "../../test/support/chromium";
 
 const PICTURE = path.resolve(__dirname, "../../docs/evidence.png");

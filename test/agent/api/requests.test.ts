@@ -7,9 +7,9 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import test from "node:test";
 import fc from "fast-check";
-import type { AgentClient } from "../../../agent/client/client";
-import { MAX_BODY } from "../../../agent/server";
-import { PROTOCOL, type StepInput, step } from "../../../model/transaction";
+import { MAX_BODY } from "../../../src/agent/api/server";
+import type { AgentClient } from "../../../src/agent/client/client";
+import { PROTOCOL, type StepInput, step } from "../../../src/model/protocol/transaction";
 import { startTestAgent } from "../../support/agent";
 import { OWNER, startWorld, web } from "../pools/support/world";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { AgentError } from "../../../agent/client/connection";
-import type { OpenRequest, StepInput, Target } from "../../../model/transaction";
+import { AgentError } from "../../../src/agent/client/connection";
+import type { OpenRequest, StepInput, Target } from "../../../src/model/protocol/transaction";
 import { until } from "../../support/until";
 import { OWNER, startWorld, web } from "../pools/support/world";
 import { renewing } from "../support/pool";

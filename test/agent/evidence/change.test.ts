@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { Desired } from "../../../agent/desired";
-import { describeChange } from "../../../agent/evidence/change";
-import { edgeSpec } from "../../../model/edge";
-import { poolSpec } from "../../../model/pool";
-import { begin, finished, newPool, switched } from "../../../model/pool-promotion";
-import type { PoolState, SpecWithoutSecrets } from "../../../model/pool-state";
+import { describeChange } from "../../../src/agent/evidence/change";
+import type { Desired } from "../../../src/agent/state/desired";
+import { edgeSpec } from "../../../src/model/edge/edge";
+import { poolSpec } from "../../../src/model/pool/pool";
+import { begin, finished, newPool, switched } from "../../../src/model/pool/pool-promotion";
+import type { PoolState, SpecWithoutSecrets } from "../../../src/model/pool/pool-state";
 
 function spec(
   release: string,

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
-import { send } from "../../../agent/processes/identity";
+import { send } from "../../../src/agent/processes/identity";
 import { diskProblem, fillDisk, mountDisk, unmountDisk } from "../../faults/support/disk";
 import { agentPid, endEverything } from "../../support/agent";
 import { until } from "../../support/until";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
-import { send } from "../../../agent/processes/identity";
+import { send } from "../../../src/agent/processes/identity";
 import { agentPid, startTestAgent } from "../../support/agent";
 import { freeRange } from "../../support/ports";
 import { until } from "../../support/until";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import test from "node:test";
-import { ask, change } from "../../../agent/haproxy/runtime-api";
-import { backendSpec } from "../../../model/backend";
+import { ask, change } from "../../../src/agent/haproxy/runtime/runtime-api";
+import { backendSpec } from "../../../src/model/edge/backend";
 import { until } from "../../support/until";
 import { upstream, World, web } from "./support/world";
 

@@ -3,8 +3,8 @@ import { execFileSync } from "node:child_process";
 import { request } from "node:https";
 import { join } from "node:path";
 import test from "node:test";
-import { parseProcesses } from "../../../agent/haproxy/master";
-import { backendSpec } from "../../../model/backend";
+import { parseProcesses } from "../../../src/agent/haproxy/runtime/master";
+import { backendSpec } from "../../../src/model/edge/backend";
 import { freePorts } from "../../support/ports";
 import { upstream, World, web } from "./support/world";
 

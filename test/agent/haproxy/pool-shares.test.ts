@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { SPLITS_FILE } from "../../../agent/haproxy/routes";
-import type { BackendSpec } from "../../../model/backend";
-import { candidateBackend } from "../../../model/names";
-import { type EdgeBackend, type PoolShare, poolShare, shareKey } from "../../../model/pool-share";
+import { SPLITS_FILE } from "../../../src/agent/haproxy/config/routes";
+import type { BackendSpec } from "../../../src/model/edge/backend";
+import { type EdgeBackend, type PoolShare, poolShare, shareKey } from "../../../src/model/pool/pool-share";
+import { candidateBackend } from "../../../src/model/types/names";
 import { ask, CANDIDATE, count, fastSides, STABLE, sides } from "./support/side";
 import { World } from "./support/world";
 

@@ -103,7 +103,7 @@ test("a WebSocket outlives reloads in its old worker, and is seen there", async 
 });
 
 test(`the binary under test is a HAProxy (${binary})`, async () => {
-  const { haproxyVersion, parseVersion } = await import("../../../agent/haproxy/version");
+  const { haproxyVersion, parseVersion } = await import("../../../src/agent/haproxy/config/version");
   assert.ok((await haproxyVersion(binary)).major >= 2);
   assert.deepEqual(parseVersion("HAProxy version 3.0.5-8e879a5 2024/09/19"), {
     text: "3.0.5-8e879a5",

@@ -3,11 +3,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import fc from "fast-check";
-import { validateText } from "../../../agent/haproxy/config-file";
-import { isUntouched, type RenderInput, render } from "../../../agent/haproxy/render";
-import { assignServers } from "../../../agent/haproxy/server-assignments";
-import { type BackendInput, type BackendSpec, backendSpec } from "../../../model/backend";
-import { type EdgeInput, edgeSpec } from "../../../model/edge";
+import { validateText } from "../../../src/agent/haproxy/config/config-file";
+import { isUntouched, type RenderInput, render } from "../../../src/agent/haproxy/config/render";
+import { assignServers } from "../../../src/agent/haproxy/runtime/server-assignments";
+import { type BackendInput, type BackendSpec, backendSpec } from "../../../src/model/edge/backend";
+import { type EdgeInput, edgeSpec } from "../../../src/model/edge/edge";
 import { binary } from "./support/world";
 
 const FIXTURES = join(__dirname, "../../fixtures/haproxy");

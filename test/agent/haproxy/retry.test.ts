@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import test, { type TestContext } from "node:test";
-import { backendSpec } from "../../../model/backend";
-import { routeSpec } from "../../../model/route";
+import { backendSpec } from "../../../src/model/edge/backend";
+import { routeSpec } from "../../../src/model/route/route";
 import { until } from "../../support/until";
 import { upstream, World, web } from "./support/world";
 

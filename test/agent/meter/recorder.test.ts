@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { emptyLine, parseLine } from "../../../agent/meter/line";
-import { COARSE_KEPT_MS, COARSE_MS, Recorder } from "../../../agent/meter/recorder";
-import { MAX_SERIES } from "../../../agent/meter/series";
-import { bucketOf, countOf, quantile } from "../../../model/histogram";
+import { emptyLine, parseLine } from "../../../src/agent/meter/line";
+import { COARSE_KEPT_MS, COARSE_MS, Recorder } from "../../../src/agent/meter/recorder";
+import { MAX_SERIES } from "../../../src/agent/meter/series";
+import { bucketOf, countOf, quantile } from "../../../src/model/gate/histogram";
 
 const START = 1_800_000_000_000;
 

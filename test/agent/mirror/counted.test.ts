@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { quantile } from "../../../model/histogram";
-import { SHADOW } from "../../../model/sli";
+import { quantile } from "../../../src/model/gate/histogram";
+import { SHADOW } from "../../../src/model/gate/sli";
 import { owner, routeStep, send, side, until, world } from "./world";
 
 const MIRROR = { to: "dark", share: "100%", timeout: "5 seconds" } as const;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { MirrorFigures } from "../../../model/mirror";
+import type { MirrorFigures } from "../../../src/model/route/mirror";
 import { owner, routeStep, send, side, until, world } from "./world";
 
 const MIRROR = { to: "dark", share: "100%", timeout: "1 minute" } as const;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { copyHeaders } from "../../../agent/mirror/copy-headers";
-import { type Copy, MessageReader } from "../../../agent/mirror/messages";
-import { ACK_SECONDS, KIND, luaText, mirrorScript } from "../../../agent/mirror/script";
+import { copyHeaders } from "../../../src/agent/mirror/copy-headers";
+import { type Copy, MessageReader } from "../../../src/agent/mirror/messages";
+import { ACK_SECONDS, KIND, luaText, mirrorScript } from "../../../src/agent/mirror/script";
 
 const NOW = 1_800_000_000_000;
 

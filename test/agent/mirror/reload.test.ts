@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import test from "node:test";
-import { ask } from "../../../agent/haproxy/runtime-api";
+import { ask } from "../../../src/agent/haproxy/runtime/runtime-api";
 import { send, side, until, world } from "./world";
 
 test("a share changes without a reload, the rest by one, and the old worker ends", async (t) => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { Copy } from "../../../agent/mirror/messages";
-import { Reservoir, redactedPath, withoutSecrets } from "../../../agent/mirror/reservoir";
-import { parseRequest } from "../../../model/parity/request";
+import type { Copy } from "../../../src/agent/mirror/messages";
+import { Reservoir, redactedPath, withoutSecrets } from "../../../src/agent/mirror/reservoir";
+import { parseRequest } from "../../../src/model/parity/request";
 import { send, side, until, world } from "./world";
 
 const JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";

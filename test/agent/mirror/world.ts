@@ -1,9 +1,9 @@
 import { createServer, type IncomingHttpHeaders, type RequestListener, request, type Server } from "node:http";
 import type { TestContext } from "node:test";
-import { backendSpec } from "../../../model/backend";
-import { edgeSpec } from "../../../model/edge";
-import { type RouteInput, routeSpec } from "../../../model/route";
-import type { StepInput } from "../../../model/transaction";
+import { backendSpec } from "../../../src/model/edge/backend";
+import { edgeSpec } from "../../../src/model/edge/edge";
+import type { StepInput } from "../../../src/model/protocol/transaction";
+import { type RouteInput, routeSpec } from "../../../src/model/route/route";
 import { startTestAgent } from "../../support/agent";
 import { freePorts } from "../../support/ports";
 import { until as untilWithin } from "../../support/until";

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { writeFileAtomic } from "../../../agent/files";
-import { isAlive } from "../../../agent/processes/identity";
+import { isAlive } from "../../../src/agent/processes/identity";
+import { writeFileAtomic } from "../../../src/agent/support/files";
 import { until } from "../../support/until";
 import { bench, identityOf, nextExit, script } from "./support";
 

@@ -4,8 +4,8 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
-import { limitFiles, limitProblem } from "../../../agent/processes/cgroups";
-import { isAlive } from "../../../agent/processes/identity";
+import { limitFiles, limitProblem } from "../../../src/agent/processes/cgroups";
+import { isAlive } from "../../../src/agent/processes/identity";
 import { until } from "../../support/until";
 import { bench, identityOf, nextExit, script } from "./support";
 

@@ -5,7 +5,7 @@ import { appendFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
-import { codeOf } from "../../../agent/processes/identity";
+import { codeOf } from "../../../src/agent/processes/identity";
 import { bench, nextExit, output, script } from "./support";
 
 /** A file system of 256 KiB, unmounted after the test; a reason to skip where it cannot be had. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { isAlive, readStat, signalProcess } from "../../../agent/processes/identity";
+import { isAlive, readStat, signalProcess } from "../../../src/agent/processes/identity";
 import { until } from "../../support/until";
 import { bench, identityOf, nextExit, output, script } from "./support";
 

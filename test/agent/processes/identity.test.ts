@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import test from "node:test";
-import { isAlive, parseStat, readStat, send, signalProcess } from "../../../agent/processes/identity";
-import { exitFacts } from "../../../agent/processes/status";
+import { isAlive, parseStat, readStat, send, signalProcess } from "../../../src/agent/processes/identity";
+import { exitFacts } from "../../../src/agent/processes/status";
 import { until } from "../../support/until";
 import { identityOf } from "./support";
 

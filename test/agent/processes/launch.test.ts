@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { chmod, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { readStat } from "../../../agent/processes/identity";
+import { readStat } from "../../../src/agent/processes/identity";
 import { until } from "../../support/until";
 import { bench, nextExit, output, script, variablesOf } from "./support";
 

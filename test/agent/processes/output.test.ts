@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { tailOf } from "../../../agent/processes/output";
+import { tailOf } from "../../../src/agent/processes/output/output";
 import { bench, nextExit, script } from "./support";
 
 test("standard output and standard error come in order", async (t) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { commandOf, isAlive } from "../../../agent/processes/identity";
+import { commandOf, isAlive } from "../../../src/agent/processes/identity";
 import { until } from "../../support/until";
 import { bench, identityOf, output, script } from "./support";
 

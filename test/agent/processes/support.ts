@@ -6,13 +6,13 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { TestContext } from "node:test";
-import { findMarked, type Identity, isDead, readStat, signalProcess } from "../../../agent/processes/identity";
+import { findMarked, type Identity, isDead, readStat, signalProcess } from "../../../src/agent/processes/identity";
 import {
   type ProcessEvent,
   ProcessManager,
   type ProcessRecord,
   type ProcessSpec,
-} from "../../../agent/processes/process-manager";
+} from "../../../src/agent/processes/process-manager";
 import { until } from "../../support/until";
 
 const AGENT = resolve("test/fixtures/processes/agent.ts");

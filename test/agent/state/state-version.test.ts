@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { StateFile } from "../../../agent/state";
-import { poolState } from "../../../model/pool-state";
+import { StateFile } from "../../../src/agent/state/state";
+import { poolState } from "../../../src/model/pool/pool-state";
 import { temporaryFolder } from "../../support/agent";
 
 const generation = (number: number, id: string) => ({

@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { AgentClient } from "../../../agent/client/client";
-import type { StepInput, Target } from "../../../model/transaction";
-import { keepLease } from "../../../provider/resources/lease";
+import type { AgentClient } from "../../../src/agent/client/client";
+import type { StepInput, Target } from "../../../src/model/protocol/transaction";
+import { keepLease } from "../../../src/provider/rollout/lease";
 
 /** An app whose releases differ by its environment: it answers with its release, and may ignore SIGTERM. */
 export const APP = `

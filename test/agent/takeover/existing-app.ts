@@ -5,8 +5,8 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { send } from "../../../agent/processes/identity";
-import type { TakeoverEntry } from "../../../model/takeover";
+import { send } from "../../../src/agent/processes/identity";
+import type { TakeoverEntry } from "../../../src/model/process/takeover";
 import type { Cleanup } from "../../support/agent";
 import { until } from "../../support/until";
 

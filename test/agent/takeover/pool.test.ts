@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
-import type { StepInput } from "../../../model/transaction";
+import type { StepInput } from "../../../src/model/protocol/transaction";
 import { startTestAgent } from "../../support/agent";
 import { freePorts, freeRange } from "../../support/ports";
 import { until } from "../../support/until";

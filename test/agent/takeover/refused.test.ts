@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import type { TakeoverEntry } from "../../../model/takeover";
+import type { TakeoverEntry } from "../../../src/model/process/takeover";
 import { startTestAgent } from "../../support/agent";
 import { freePorts } from "../../support/ports";
 import { change, edgeStep } from "../support/pool";

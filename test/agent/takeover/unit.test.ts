@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
-import { AgentClient } from "../../../agent/client/client";
-import { findHaproxy } from "../../../agent/haproxy/version";
-import type { TakeoverEntry } from "../../../model/takeover";
+import { AgentClient } from "../../../src/agent/client/client";
+import { findHaproxy } from "../../../src/agent/haproxy/config/version";
+import type { TakeoverEntry } from "../../../src/model/process/takeover";
 import { sluice } from "../../cli/support/sluice";
 import { bootSystemd, type Systemd, withoutSystemd } from "../../support/systemd";
 import { until } from "../../support/until";
@@ -13,7 +13,7 @@ import { takingEdge } from "./existing-app";
 
 const AGENT = "sluice-agent.service";
 const OLD = "old-web.service";
-const SLUICE = join(process.cwd(), "cli", "sluice");
+const SLUICE = join(process.cwd(), "src", "cli", "sluice");
 /** It is in a network of its own. */
 const PORT = 80;
 const LEDGER = "/var/lib/sluice/takeovers/edge.main.json";

@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
-import { ask } from "../../../agent/haproxy/runtime-api";
-import type { BackendInput } from "../../../model/backend";
+import { ask } from "../../../src/agent/haproxy/runtime/runtime-api";
+import type { BackendInput } from "../../../src/model/edge/backend";
 import { change } from "../../agent/support/pool";
 import type { Cleanup } from "../../support/agent";
 import { freePorts } from "../../support/ports";

@@ -1,6 +1,6 @@
 /** A program of its own, for the systemd test: brings up edge `main` on port 8080 and pool `web`, whose processes run as nobody. */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { AgentClient } from "../../../agent/client/client";
+import { AgentClient } from "../../../src/agent/client/client";
 import { change, edgeStep } from "../../agent/support/pool";
 
 const FOLDER = "/srv/app/v1";

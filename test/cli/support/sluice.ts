@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 
-const LAUNCHER = path.join(process.cwd(), "cli", "sluice");
+const LAUNCHER = path.join(process.cwd(), "src", "cli", "sluice");
 
 export interface Outcome {
   code: number | null;

@@ -1,4 +1,4 @@
-import type { StepInput } from "../../../model/transaction";
+import type { StepInput } from "../../../src/model/protocol/transaction";
 import { change, edgeStep, releaseFolder } from "../../agent/support/pool";
 import { type Cleanup, startTestAgent, type TestAgent } from "../../support/agent";
 import { freeRange } from "../../support/ports";

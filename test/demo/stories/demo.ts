@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { allStats, type ProcessStat, send } from "../../../agent/processes/identity";
-import type { AgentEvent } from "../../../model/transaction";
+import { allStats, type ProcessStat, send } from "../../../src/agent/processes/identity";
+import type { AgentEvent } from "../../../src/model/protocol/transaction";
 import { until } from "../../support/until";
 import { shows } from "../checks";
 import type { Command } from "../commands";

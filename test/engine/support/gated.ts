@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
-import type { GateInput } from "../../../model/gate";
-import type { StageInput } from "../../../model/stages";
+import type { GateInput } from "../../../src/model/gate/gate";
+import type { StageInput } from "../../../src/model/route/stages";
 import { startLoad } from "../../load/load";
 import { HostedStack } from "./hosted";
 

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { get } from "node:http";
 import path from "node:path";
 import type { TestContext } from "node:test";
-import { AgentClient } from "../../../agent/client/client";
+import { AgentClient } from "../../../src/agent/client/client";
 import { endEverything, temporaryFolder } from "../../support/agent";
 import { freePorts } from "../../support/ports";
 import { REPOSITORY, Workspace, type WorkspaceOptions } from "./engine";
@@ -40,8 +40,8 @@ const PROGRAM = `
 import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { Cutover, HaproxyEdge, LocalHost, Migrations, ProcessPool, Route } from "${REPOSITORY}/components";
-import { Backend } from "${REPOSITORY}/provider/classes/backend";
-import { Pool } from "${REPOSITORY}/provider/classes/pool";
+import { Backend } from "${REPOSITORY}/src/provider/classes/backend";
+import { Pool } from "${REPOSITORY}/src/provider/classes/pool";
 const { unknown } = require("@pulumi/pulumi/output");
 
 const given = (value: any): any => {
@@ -124,7 +124,7 @@ export class HostedStack {
     const stack = await Workspace.create({
       ...options,
       program: PROGRAM,
-      providers: { sluice: path.join(REPOSITORY, "provider"), ...providers },
+      providers: { sluice: path.join(REPOSITORY, "src", "provider"), ...providers },
       files: Object.fromEntries(["v1", "v2", "bad"].map((id) => [`releases/${id}/file`, id])),
     });
     const hosted = new HostedStack(stack, host, await freePorts(PORTS));
@@ -145,7 +145,7 @@ export class HostedStack {
     const stack = await Workspace.create({
       stack: "other",
       program: PROGRAM,
-      providers: { sluice: path.join(REPOSITORY, "provider") },
+      providers: { sluice: path.join(REPOSITORY, "src", "provider") },
     });
     const neighbour = new HostedStack(stack, this.host, this.port);
     t.after(async () => {

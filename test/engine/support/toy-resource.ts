@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Context, containsUnknown, diffValues, isUnknown, type Resource } from "../../../provider/server";
+import { type Context, containsUnknown, diffValues, isUnknown, type Resource } from "../../../src/provider/server";
 
 type Live = Record<string, string>;
 

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
-import type { PoolCanaryInput } from "../../../model/pool-share";
-import type { StepInput } from "../../../model/transaction";
+import type { PoolCanaryInput } from "../../../src/model/pool/pool-share";
+import type { StepInput } from "../../../src/model/protocol/transaction";
 
 let built: string | undefined;
 

@@ -5,10 +5,10 @@
  *
  *   node deployer.cjs SOCKET '<pool.start as JSON>' ['<canary as JSON>']
  */
-import { poolCanary } from "../../../model/pool-share";
-import type { PoolInputs } from "../../../provider/resources/pool-inputs";
-import { promote } from "../../../provider/resources/pool-rollout";
-import type { Context } from "../../../provider/server";
+import { poolCanary } from "../../../src/model/pool/pool-share";
+import type { PoolInputs } from "../../../src/provider/resources/pool-inputs";
+import { promote } from "../../../src/provider/rollout/pool-rollout";
+import type { Context } from "../../../src/provider/server";
 
 const [socket = "", text = "{}", tried] = process.argv.slice(2);
 const step = JSON.parse(text);

@@ -1,8 +1,8 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { AgentClient } from "../../../agent/client/client";
-import { findMarked, type Identity, isAlive, readStat, send } from "../../../agent/processes/identity";
-import type { AgentEvent, Phase } from "../../../model/transaction";
+import type { AgentClient } from "../../../src/agent/client/client";
+import { findMarked, type Identity, isAlive, readStat, send } from "../../../src/agent/processes/identity";
+import type { AgentEvent, Phase } from "../../../src/model/protocol/transaction";
 import { agentPid } from "../../support/agent";
 import { until } from "../../support/until";
 

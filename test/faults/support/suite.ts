@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { PHASES, type Phase } from "../../../model/transaction";
+import { PHASES, type Phase } from "../../../src/model/protocol/transaction";
 import type { Deployment } from "./deploy";
 import { random, seedOf } from "./random";
 import { answeringRelease, assertWhole, committedRelease } from "./whole";

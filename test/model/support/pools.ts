@@ -1,7 +1,7 @@
 import type { z } from "zod";
-import { issueMessage } from "../../../model/messages";
-import { type PoolInput, poolSpec } from "../../../model/pool";
-import type { SpecWithoutSecrets } from "../../../model/pool-state";
+import { type PoolInput, poolSpec } from "../../../src/model/pool/pool";
+import type { SpecWithoutSecrets } from "../../../src/model/pool/pool-state";
+import { issueMessage } from "../../../src/model/types/messages";
 
 export const WEB: PoolInput["processes"][string] = {
   policy: "proxied",

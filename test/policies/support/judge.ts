@@ -1,9 +1,9 @@
 import type { z } from "zod";
-import { gate } from "../../../model/gate";
-import { STABLE, stages } from "../../../model/stages";
 import type { Judged, Kind, Unsure } from "../../../policies/support/judged";
 import type { Policy, Seen } from "../../../policies/support/policy";
 import type { Stack } from "../../../policies/support/stack";
+import { gate } from "../../../src/model/gate/gate";
+import { STABLE, stages } from "../../../src/model/route/stages";
 
 export interface Given {
   /** The policy's part of the pack's config. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import test, { type TestContext } from "node:test";
-import { type GateContext, watchGates } from "../../../provider/gates";
+import { type GateContext, watchGates } from "../../../src/provider/gates";
 import { change } from "../../agent/support/pool";
 import { type Load, startLoad } from "../../load/load";
 import { startTestAgent } from "../../support/agent";

@@ -6,9 +6,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
-import type { GateInput } from "../../../model/gate";
-import { bucketOf, type Sparse } from "../../../model/histogram";
-import { GateBreach, KEPT_MEASUREMENTS, SYSTEM_CLOCK, watchGates } from "../../../provider/gates";
+import type { GateInput } from "../../../src/model/gate/gate";
+import { bucketOf, type Sparse } from "../../../src/model/gate/histogram";
+import { GateBreach, KEPT_MEASUREMENTS, SYSTEM_CLOCK, watchGates } from "../../../src/provider/gates";
 import { until } from "../../support/until";
 import { answer, gates, world } from "./support";
 

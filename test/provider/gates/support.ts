@@ -1,7 +1,7 @@
-import { type Gate, type GateInput, gate } from "../../../model/gate";
-import { bucketOf } from "../../../model/histogram";
-import type { SliAnswer, SliQuery } from "../../../model/sli";
-import type { Clock, GateContext } from "../../../provider/gates";
+import { type Gate, type GateInput, gate } from "../../../src/model/gate/gate";
+import { bucketOf } from "../../../src/model/gate/histogram";
+import type { SliAnswer, SliQuery } from "../../../src/model/gate/sli";
+import type { Clock, GateContext } from "../../../src/provider/gates";
 
 /** Time that passes as fast as it is waited for. */
 class FakeClock implements Clock {

@@ -3,9 +3,9 @@
  *
  *   half-commit.ts SOCKET SOCKET
  */
-import { AgentClient } from "../../../agent/client/client";
-import { declaredRoute } from "../../../model/route";
-import { rollOutRoute } from "../../../provider/resources/route-rollout";
+import { AgentClient } from "../../../src/agent/client/client";
+import { declaredRoute } from "../../../src/model/route/route";
+import { rollOutRoute } from "../../../src/provider/rollout/route-rollout";
 
 class DiesAtCommit extends AgentClient {
   override async commit(): Promise<never> {

@@ -3,11 +3,11 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import type { AgentClient } from "../../../agent/client/client";
-import { type InPlaceWatchInput, inPlaceWatch } from "../../../model/in-place";
-import { type PoolInput, poolSpec } from "../../../model/pool";
-import type { StepInput, Target } from "../../../model/transaction";
-import type { PoolInputs } from "../../../provider/resources/pool-inputs";
+import type { AgentClient } from "../../../src/agent/client/client";
+import { type InPlaceWatchInput, inPlaceWatch } from "../../../src/model/pool/in-place";
+import { type PoolInput, poolSpec } from "../../../src/model/pool/pool";
+import type { StepInput, Target } from "../../../src/model/protocol/transaction";
+import type { PoolInputs } from "../../../src/provider/resources/pool-inputs";
 import { startTestAgent, type TestAgent, temporaryFolder } from "../../support/agent";
 import { freePorts } from "../../support/ports";
 

@@ -3,11 +3,11 @@
  *
  *   replace.ts replace|remove '<inputs as JSON>'
  */
-import { AgentClient } from "../../../agent/client/client";
-import { replaceInPlace } from "../../../provider/resources/in-place";
-import type { PoolInputs } from "../../../provider/resources/pool-inputs";
-import { removePool } from "../../../provider/resources/pool-removal";
-import type { Context } from "../../../provider/server";
+import { AgentClient } from "../../../src/agent/client/client";
+import type { PoolInputs } from "../../../src/provider/resources/pool-inputs";
+import { removePool } from "../../../src/provider/resources/pool-removal";
+import { replaceInPlace } from "../../../src/provider/rollout/in-place";
+import type { Context } from "../../../src/provider/server";
 import { startStep } from "./nodes";
 
 const [what, json = "{}"] = process.argv.slice(2);

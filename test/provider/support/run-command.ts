@@ -1,4 +1,4 @@
-import { runCommand } from "../../../provider/resources/run-command";
+import { runCommand } from "../../../src/provider/commands/run-command";
 
 /** Runs what it is given until it is killed, and prints what that prints: `run-command.ts PROGRAM ARGUMENT...` */
 runCommand({

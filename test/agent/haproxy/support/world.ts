@@ -5,11 +5,11 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { TestContext } from "node:test";
-import { Haproxy } from "../../../../agent/haproxy/haproxy";
-import { findHaproxy } from "../../../../agent/haproxy/version";
-import { ProcessManager } from "../../../../agent/processes/process-manager";
-import { type BackendInput, type BackendSpec, backendSpec } from "../../../../model/backend";
-import { type EdgeInput, type EdgeSpec, edgeSpec } from "../../../../model/edge";
+import { findHaproxy } from "../../../../src/agent/haproxy/config/version";
+import { Haproxy } from "../../../../src/agent/haproxy/haproxy";
+import { ProcessManager } from "../../../../src/agent/processes/process-manager";
+import { type BackendInput, type BackendSpec, backendSpec } from "../../../../src/model/edge/backend";
+import { type EdgeInput, type EdgeSpec, edgeSpec } from "../../../../src/model/edge/edge";
 import { freePorts } from "../../../support/ports";
 
 export const binary = findHaproxy();

@@ -1,8 +1,8 @@
 import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { AgentClient } from "../../../../agent/client/client";
-import type { PoolInput } from "../../../../model/pool";
-import type { AgentEvent } from "../../../../model/transaction";
+import type { AgentClient } from "../../../../src/agent/client/client";
+import type { PoolInput } from "../../../../src/model/pool/pool";
+import type { AgentEvent } from "../../../../src/model/protocol/transaction";
 import { type Cleanup, startTestAgent, type TestAgent } from "../../../support/agent";
 import { freePorts } from "../../../support/ports";
 import { change, OWNER } from "../../support/pool";

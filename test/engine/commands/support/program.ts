@@ -7,11 +7,11 @@ import { REPOSITORY } from "../../support/engine";
 export const PROGRAM = `
 import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
-import { Agent } from "${REPOSITORY}/provider/classes/agent";
-import { Backend } from "${REPOSITORY}/provider/classes/backend";
-import { Edge } from "${REPOSITORY}/provider/classes/edge";
-import { Pool } from "${REPOSITORY}/provider/classes/pool";
-import { Route } from "${REPOSITORY}/provider/classes/route";
+import { Agent } from "${REPOSITORY}/src/provider/classes/agent";
+import { Backend } from "${REPOSITORY}/src/provider/classes/backend";
+import { Edge } from "${REPOSITORY}/src/provider/classes/edge";
+import { Pool } from "${REPOSITORY}/src/provider/classes/pool";
+import { Route } from "${REPOSITORY}/src/provider/classes/route";
 
 const { hosts, servers, args, changes, inOrder } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
 class Group extends pulumi.ComponentResource {

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import type { TestContext } from "node:test";
-import { AgentClient } from "../../../../agent/client/client";
+import { AgentClient } from "../../../../src/agent/client/client";
 import { endEverything, temporaryFolder } from "../../../support/agent";
 import { freePorts } from "../../../support/ports";
 import { type Outcome, REPOSITORY, Workspace } from "../../support/engine";
@@ -78,7 +78,7 @@ export class Whole {
     const hosts = { agent: await temporaryFolder(t), nodes: await temporaryFolder(t) };
     const stack = await Workspace.create({
       program: PROGRAM,
-      providers: { sluice: path.join(REPOSITORY, "provider") },
+      providers: { sluice: path.join(REPOSITORY, "src", "provider") },
       files: Object.fromEntries(["v1", "v2"].map((id) => [`releases/${id}/file`, id])),
     });
     const servers = Object.fromEntries(

@@ -1,0 +1,126 @@
+import { appendFile, mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { renderPage } from "../../evidence/page";
+import { type EvidenceRecord, evidenceRecord } from "../../model/evidence/record";
+import type { KeptFolder } from "../../model/evidence/retention";
+import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, removeTemporaries, writeFileAtomic } from "../support/files";
+
+/** Disk space below which no evidence is written, in bytes: more than transactions need, so that it never keeps one from opening. */
+const LEAST_FREE = 8 * 1024 * 1024;
+/** `20261121T160512.042Z-<transaction>`: their order is that of the beginnings. */
+const NAME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d\.\d{3})Z-([0-9a-f-]{36})$/;
+const FILES = { log: "log.ndjson", newLog: "log.ndjson.new", record: "evidence.json", page: "index.html" };
+
+/** The folders of evidence on disk, one per transaction. All of it may fail: then there is less evidence, and nothing else. */
+export class EvidenceFolders {
+  constructor(readonly directory: string) {}
+
+  static nameOf({ id, begunAt }: Pick<EvidenceRecord, "id" | "begunAt">): string {
+    return `${new Date(begunAt).toISOString().replace(/[-:]/g, "")}-${id}`;
+  }
+
+  pathOf(name: string): string {
+    return join(this.directory, name);
+  }
+
+  /** Names, newest first. */
+  async names(): Promise<string[]> {
+    try {
+      return (await readdir(this.directory))
+        .filter((name) => NAME.test(name))
+        .toSorted()
+        .toReversed();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    }
+  }
+
+  async find(id: string): Promise<string | undefined> {
+    return (await this.names()).find((name) => name.endsWith(`-${id}`));
+  }
+
+  /** Begins a log with its first line, in the place of what is there. */
+  async begin(name: string, line: string): Promise<void> {
+    await this.assertRoom();
+    await mkdir(this.pathOf(name), { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    const temporary = join(this.pathOf(name), FILES.newLog);
+    // Not flushed to the device, since it has to cost little: what a power cut takes, the journal still tells the end of.
+    await writeFile(temporary, line, { mode: PRIVATE_FILE_MODE });
+    await rename(temporary, join(this.pathOf(name), FILES.log));
+  }
+
+  async append(name: string, lines: string): Promise<void> {
+    await this.assertRoom();
+    await appendFile(join(this.pathOf(name), FILES.log), lines, { mode: PRIVATE_FILE_MODE });
+  }
+
+  /** The log of a transaction whose evidence is not complete. */
+  async log(name: string): Promise<string | undefined> {
+    return readIfThere(join(this.pathOf(name), FILES.log));
+  }
+
+  async isPublished(name: string): Promise<boolean> {
+    return (await readdir(this.pathOf(name))).includes(FILES.record);
+  }
+
+  async read(name: string): Promise<EvidenceRecord | undefined> {
+    const text = await readIfThere(join(this.pathOf(name), FILES.record));
+    if (text === undefined) return undefined;
+    return evidenceRecord.parse(JSON.parse(text));
+  }
+
+  /** Writes the record and its page. With `complete`, the log is not needed any more. */
+  async publish(name: string, record: EvidenceRecord, { complete }: { complete: boolean }): Promise<void> {
+    await this.assertRoom();
+    const folder = this.pathOf(name);
+    await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    await writeFileAtomic(join(folder, FILES.record), `${JSON.stringify(record)}\n`);
+    await writeFileAtomic(join(folder, FILES.page), renderPage(record));
+    if (complete) for (const file of [FILES.log, FILES.newLog]) await rm(join(folder, file), { force: true });
+  }
+
+  /** All folders with their sizes. */
+  async sizes(): Promise<KeptFolder[]> {
+    const names = await this.names();
+    return Promise.all(
+      names.map(async (name) => {
+        const files = await readdir(this.pathOf(name));
+        const sizes = await Promise.all(files.map(async (file) => (await stat(join(this.pathOf(name), file))).size));
+        return { name, begunAt: timeOf(name), bytes: sizes.reduce((sum, size) => sum + size, 0) };
+      }),
+    );
+  }
+
+  async remove(name: string): Promise<void> {
+    await rm(this.pathOf(name), { recursive: true, force: true });
+  }
+
+  /** Removes what an agent that was killed has left half written. */
+  async sweep(): Promise<void> {
+    for (const name of await this.names()) await removeTemporaries(this.pathOf(name));
+  }
+
+  private async assertRoom(): Promise<void> {
+    await mkdir(this.directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    const { bavail, bsize } = await statfs(this.directory);
+    if (bavail * bsize >= LEAST_FREE) return;
+    throw new Error(
+      `its disk has ${Math.floor((bavail * bsize) / 1024)} KiB left: free at least ${LEAST_FREE / 1024 / 1024} MiB`,
+    );
+  }
+}
+
+function timeOf(name: string): number {
+  const [, year, month, day, hour, minute, second] = NAME.exec(name) ?? [];
+  return Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}

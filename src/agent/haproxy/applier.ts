@@ -1,0 +1,213 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { collide, type EdgeSpec, type Listener, listensOn } from "../../model/edge/edge";
+import type { EdgeBackend } from "../../model/pool/pool-share";
+import type { RouteSpec } from "../../model/route/route";
+import { type ApplyPlan, planApply, withUnknown } from "./apply-plan";
+import { certificateDigests, validateText } from "./config/config-file";
+import { hostFacts } from "./config/host-facts";
+import { assertFree } from "./config/ports";
+import type { EdgeRecord } from "./config/record";
+import { type Rendered, render } from "./config/render";
+import { complaints } from "./config/validate";
+import { haproxyVersion } from "./config/version";
+import { corrections } from "./corrections";
+import type { EdgeFiles } from "./edge-files";
+import { idleOf, type Observer, UP_DEADLINE_MS, UP_PAUSE_MS } from "./observer";
+import type { HaproxyOptions } from "./options";
+import { reload } from "./runtime/master";
+import { endOrphanWorkers } from "./runtime/orphan-workers";
+import { ask, change } from "./runtime/runtime-api";
+import { assignServers, type ServerAssignments } from "./runtime/server-assignments";
+import { workerSnapshot } from "./runtime/snapshot";
+import type { WorkerSet } from "./runtime/worker-set";
+
+/** Time that an ended predecessor may still hold the edge's ports, in milliseconds. */
+const PORT_WAIT_MS = 2000;
+/** Rounds of mending until something that keeps coming back is an error. */
+const CORRECTION_ROUNDS = 3;
+const TAIL_LINES = 200;
+
+export interface WantedConfig {
+  spec: EdgeSpec;
+  backends: Record<string, EdgeBackend>;
+  routes: Record<string, RouteSpec>;
+  /** Addresses on which somebody listens who shares them. */
+  shared?: readonly SocketAddress[];
+}
+
+export type SocketAddress = Pick<Listener, "address" | "port">;
+
+interface PlannedApply extends ApplyPlan {
+  workers: WorkerSet | undefined;
+  before: EdgeRecord | undefined;
+  record: EdgeRecord;
+  rendered: Rendered;
+  disk: string | undefined;
+  splitsOnDisk: string | undefined;
+}
+
+const NOBODY: ServerAssignments = { placed: [], leaving: [] };
+
+/** Drives an edge's HAProxy to what is wanted: starts it, reloads it, or changes it by the runtime API. */
+export class Applier {
+  /** @param id of HAProxy among the processes */
+  constructor(
+    private readonly id: string,
+    private readonly files: EdgeFiles,
+    private readonly observer: Observer,
+    private readonly options: HaproxyOptions,
+  ) {}
+
+  /** Plans an `apply` and its inputs. */
+  async planFor({ spec, backends, routes }: WantedConfig): Promise<PlannedApply> {
+    const [before, workers, { disk, splitsOnDisk }, certificates] = await Promise.all([
+      this.files.record(),
+      this.observer.workers(),
+      this.files.read(),
+      certificateDigests(spec),
+    ]);
+    const assignments = withUnknown(assignServers(backends, before ?? NOBODY, Date.now()), backends, workers);
+    const rendered = render({
+      name: this.options.name,
+      spec,
+      backends,
+      placed: assignments.placed,
+      routes,
+      socket: this.files.sockets.worker,
+      host: hostFacts(),
+      mirror: this.options.mirror,
+      certificates,
+    });
+    const record: EdgeRecord = {
+      version: 1,
+      spec,
+      backends,
+      routes,
+      ...assignments,
+      oldIdleMs: before?.oldIdleMs ?? 0,
+    };
+    const plan = planApply({ before, workers, record, rendered, disk, splitsOnDisk, certificates });
+    return { ...plan, workers, before, record, rendered, disk, splitsOnDisk };
+  }
+
+  /**
+   * Drives HAProxy to what is wanted: the files on disk first, then what runs.
+   *
+   * @returns what was done, and whether servers leave
+   */
+  async apply(wanted: WantedConfig): Promise<ApplyPlan & { drains: boolean }> {
+    const { name, log } = this.options;
+    await this.files.makeFolder();
+    const target = await this.planFor(wanted);
+    const { how, reasons } = target;
+    const isOwn = (listener: SocketAddress) => !(wanted.shared ?? []).some((other) => collide(listener, other));
+    if (how === "start") await this.start(target, isOwn);
+    else if (how === "reload") await this.reload(target, isOwn);
+    else {
+      await this.files.save(target.record);
+      await this.files.write(target.rendered, target);
+    }
+    if (how !== "nothing") {
+      await this.correct();
+      log(`edge ${name}: ${how}`, { reasons });
+    }
+    return { how, reasons, drains: target.record.leaving.length > 0 };
+  }
+
+  private async start(
+    { record, rendered, disk, splitsOnDisk, before }: PlannedApply,
+    isOwn: (listener: SocketAddress) => boolean,
+  ): Promise<void> {
+    const { binary, directory, name, processes, log } = this.options;
+    await haproxyVersion(binary);
+    await validateText(binary, rendered);
+    const orphans = await endOrphanWorkers(this.files.config);
+    if (orphans.length > 0)
+      log(`edge ${name}: processes of an earlier HAProxy were left and are killed`, { pids: orphans });
+    await assertFree(listensOn(record.spec).filter(isOwn), { waitMs: PORT_WAIT_MS });
+    await this.files.save({ ...record, leaving: [], oldIdleMs: 0 });
+    await this.files.write(rendered);
+    if (processes.get(this.id) !== undefined) await processes.remove(this.id);
+    await processes.launch(this.id, {
+      argv: [binary, "-W", "-S", `${this.files.sockets.master},mode,600,level,admin`, "-f", this.files.config],
+      cwd: directory,
+      env: { PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin" },
+      labels: { edge: name },
+    });
+    try {
+      await this.untilWorkerRuns(rendered.structure);
+    } catch (error) {
+      const reported = complaints((await processes.tail(this.id, { lines: TAIL_LINES })).join("\n"));
+      await processes.stop(this.id, { signal: "SIGTERM", graceMs: 0 });
+      await processes.remove(this.id);
+      await this.files.putBack(before, disk, splitsOnDisk);
+      throw new Error(`HAProxy of edge ${name} did not start: ${reported || (error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  private async reload(
+    { record, rendered, disk, splitsOnDisk, before, workers }: PlannedApply,
+    isOwn: (listener: SocketAddress) => boolean,
+  ): Promise<void> {
+    const { binary, name, processes, log } = this.options;
+    await validateText(binary, rendered);
+    const had = before === undefined ? undefined : listensOn(before.spec);
+    const added = listensOn(record.spec).filter((listener) => had?.every((other) => !collide(listener, other)));
+    await assertFree(added.filter(isOwn));
+    const oldIdleMs = Math.max(
+      before === undefined ? 0 : idleOf(before.spec),
+      workers !== undefined && workers.old.length > 0 ? (before?.oldIdleMs ?? 0) : 0,
+    );
+    await this.files.save({ ...record, oldIdleMs });
+    await this.files.write(rendered);
+    try {
+      const { worker } = await reload(this.files.sockets.master, () => processes.tail(this.id, { lines: TAIL_LINES }));
+      await this.untilWorkerRuns(rendered.structure, worker?.pid);
+    } catch (error) {
+      await this.files.putBack(before, disk, splitsOnDisk);
+      log(`edge ${name}: the reload failed, the config before it goes on`, { error: (error as Error).message });
+      throw error;
+    }
+  }
+
+  private async untilWorkerRuns(structure: string, pid?: number): Promise<void> {
+    const giveUpAt = performance.now() + UP_DEADLINE_MS;
+    while (performance.now() < giveUpAt) {
+      if (!this.observer.runs()) throw new Error("it exited");
+      // The old worker may still answer on the socket that both share.
+      const worker = await workerSnapshot(this.files.sockets.worker).catch(() => undefined);
+      if (
+        worker !== undefined &&
+        !worker.stopping &&
+        worker.structure === structure &&
+        (pid ?? worker.pid) === worker.pid
+      )
+        return;
+      await sleep(UP_PAUSE_MS);
+    }
+    throw new Error(`it did not answer within ${UP_DEADLINE_MS} ms`);
+  }
+
+  /** Corrects what the runtime API can correct, until nothing differs. */
+  private async correct(): Promise<void> {
+    let left: string[] = [];
+    for (let round = 0; round < CORRECTION_ROUNDS; round++) {
+      const [record, workers] = await Promise.all([this.files.record(), this.observer.workers()]);
+      if (record === undefined || workers === undefined) throw new Error(`HAProxy of edge ${this.options.name} exited`);
+      const todo = corrections(record, workers);
+      if (todo.length === 0) return;
+      for (const { commands, oldWorker } of todo) {
+        if (oldWorker === undefined) await change(this.files.sockets.worker, commands);
+        // It may end meanwhile; the next observation tells whether the rest of it is as wanted.
+        else
+          await ask(this.files.sockets.master, commands.map((command) => `@!${oldWorker} ${command}`).join("; "), {
+            retry: true,
+          });
+      }
+      left = todo.map(({ reason }) => reason);
+    }
+    throw new Error(`HAProxy of edge ${this.options.name} does not keep what is set: ${left.join("; ")}`);
+  }
+}

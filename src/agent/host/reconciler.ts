@@ -1,0 +1,148 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Reason } from "../../model/process/process-state";
+import type { Events } from "../events/events";
+import { within } from "../support/within";
+
+/** Delays between attempts to reach the desired state, in milliseconds: doubling, capped. */
+const RETRY_FIRST_MS = 100;
+const RETRY_CAP_MS = 5000;
+/** Time that the agent's start waits for edges, and then for processes, before it answers without them, in milliseconds. */
+const BOOT_WAIT_MS = 10_000;
+
+/** The host whose edges and pools are reconciled. */
+export interface ReconciledHost {
+  convergeEdge(edge: string): Promise<void>;
+  convergePool(pool: string, options: { strict: () => boolean; signal: AbortSignal; reason: Reason }): Promise<void>;
+  haproxy(edge: string): { runs(): boolean };
+  working(): { edges: Readonly<Record<string, unknown>> };
+}
+
+/** Reconciles a host with its working state and never gives up: after undos, crashes and reboots. */
+export class Reconciler {
+  /** Work that goes on in the background, by pool. */
+  private readonly unsettled = new Map<Promise<void>, readonly string[]>();
+  /** Edges whose HAProxy is being started again. */
+  private readonly restarting = new Set<string>();
+  private closed = false;
+
+  constructor(
+    private readonly host: ReconciledHost,
+    private readonly events: Events,
+  ) {}
+
+  /**
+   * Drives edges, then pools, to the working state, and does not give up: an undo must come to its end.
+   *
+   * @param reason why processes start or end by it
+   * @param delayed told why it could not be done yet, after each try
+   */
+  async reconcile(
+    { edges, pools }: { edges: string[]; pools: string[] },
+    reason: Reason,
+    delayed: (why: string) => void = () => undefined,
+  ): Promise<void> {
+    const restoring = this.reconciling({ edges, pools }, reason, delayed);
+    await restoring.pools;
+    await restoring.edges;
+  }
+
+  /**
+   * Processes follow once no traffic depends on them any more: as soon as each edge is as it should be, or serves nobody.
+   * So an edge that can't come up (its port is taken by somebody) keeps no process from running.
+   */
+  private reconciling(
+    { edges, pools }: { edges: string[]; pools: string[] },
+    reason: Reason,
+    delayed: (why: string) => void,
+  ) {
+    const reconciled = edges.map((edge) => {
+      let unblock: () => void = () => undefined;
+      const until = new Promise<void>((resolve) => {
+        unblock = resolve;
+      });
+      const done = this.persist(
+        `edge ${edge}`,
+        () => this.host.convergeEdge(edge),
+        (why) => {
+          delayed(why);
+          if (!this.host.haproxy(edge).runs()) unblock();
+        },
+      ).finally(unblock);
+      return { harmless: until, done };
+    });
+    const { signal } = new AbortController();
+    const all = (promises: Promise<void>[]) => Promise.all(promises).then(() => undefined);
+    return {
+      edges: all(reconciled.map(({ done }) => done)),
+      pools: all(reconciled.map(({ harmless: unblocked }) => unblocked)).then(() =>
+        all(
+          pools.map((pool) =>
+            this.persist(
+              `pool ${pool}`,
+              () => this.host.convergePool(pool, { strict: () => false, signal, reason }),
+              delayed,
+            ),
+          ),
+        ),
+      ),
+    };
+  }
+
+  /** Does work in the background; {@link settled} waits for it. It is known from this call on, not from its first step. */
+  inBackground(pools: readonly string[], work: () => Promise<void>): Promise<void> {
+    const running = work()
+      .catch((error: unknown) => {
+        this.events.emit(`work in the background failed: ${(error as Error).message}`, { pools });
+      })
+      .finally(() => this.unsettled.delete(running));
+    this.unsettled.set(running, pools);
+    return running;
+  }
+
+  /** Waits until what goes on in the background about a pool is done. */
+  async settled(pool: string): Promise<void> {
+    const pending = [...this.unsettled].filter(([, pools]) => pools.includes(pool));
+    await Promise.all(pending.map(([promise]) => promise));
+  }
+
+  /** HAProxy's master exited without being asked to: it starts again at once from the file on disk. */
+  async restart(edge: string): Promise<void> {
+    // One that does not come up exits at each try.
+    if (this.closed || this.restarting.has(edge) || this.host.working().edges[edge] === undefined) return;
+    this.restarting.add(edge);
+    this.events.emit(`HAProxy of edge ${edge} exited: starting it again`, { edge });
+    await this.persist(`edge ${edge}`, async () => {
+      if (this.host.working().edges[edge] !== undefined) await this.host.convergeEdge(edge);
+    });
+    this.restarting.delete(edge);
+    // It may have exited again between the last try and now.
+    if (!this.host.haproxy(edge).runs()) await this.restart(edge);
+  }
+
+  /** Waits for work, but not longer than a start should take; the rest goes on in the background. */
+  async atMostBootWait(work: Promise<void>[]): Promise<void> {
+    await within(BOOT_WAIT_MS, Promise.all(work));
+  }
+
+  private async persist(
+    what: string,
+    work: () => Promise<void>,
+    failed: (why: string) => void = () => undefined,
+  ): Promise<void> {
+    for (let delay = RETRY_FIRST_MS; !this.closed; delay = Math.min(delay * 2, RETRY_CAP_MS)) {
+      try {
+        await work();
+        return;
+      } catch (error) {
+        const why = `${what} could not be restored yet: ${(error as Error).message}`;
+        this.events.emit(why, { retryInMs: delay });
+        failed(why);
+        await sleep(delay);
+      }
+    }
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+}

@@ -1,0 +1,141 @@
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { access, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Unpack } from "tar";
+import { generationsOf, type PoolState } from "../../model/pool/pool-state";
+import {
+  artifactPath,
+  entryProblem,
+  MAX_ARCHIVE_BYTES,
+  MAX_CONTENT_BYTES,
+  MAX_ENTRIES,
+} from "../../model/protocol/artifact";
+import { ApiError } from "../api/api-error";
+import { PRIVATE_FOLDER_MODE, syncFolder } from "../support/files";
+
+/** Time for which an artifact that no pool names is kept: its update may be about to begin. In milliseconds. */
+const UNNAMED_MS = 3_600_000;
+const PARTIAL = ".partial";
+
+/**
+ * Releases that deployers have sent, each in a folder named after the digest of its archive. One is received beside its
+ * place, checked, and then renamed, so that a folder of that name is always whole.
+ */
+export class Artifacts {
+  private readonly root: string;
+
+  constructor(private readonly directory: string) {
+    this.root = join(directory, "artifacts");
+  }
+
+  /** Path of an artifact; undefined if it was not received yet. */
+  async find(digest: string): Promise<string | undefined> {
+    const path = artifactPath(this.directory, digest);
+    try {
+      await access(path);
+      return path;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Receives an archive (tar, gzipped or not) and places it. One that is there already is left as it is.
+   *
+   * @throws Problem where it is not what its digest says, too large, or has an entry that leads out of it: nothing is placed
+   */
+  async receive(digest: string, archive: AsyncIterable<Buffer>): Promise<string> {
+    const target = artifactPath(this.directory, digest);
+    const partial = join(this.root, `${digest}.${randomBytes(6).toString("hex")}${PARTIAL}`);
+    await mkdir(partial, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    try {
+      const received = await unpack(archive, partial);
+      if (received !== digest)
+        throw new ApiError(
+          400,
+          "wrong-digest",
+          `the archive has digest ${received}, not ${digest}: was it changed while it was sent?`,
+        );
+      if ((await this.find(digest)) === undefined) await rename(partial, target);
+      await syncFolder(this.root);
+    } finally {
+      await rm(partial, { recursive: true, force: true });
+    }
+    return target;
+  }
+
+  /** Drops what no pool names any more, and what a kill has left half received. */
+  async prune(pools: readonly PoolState[], { starting = false } = {}): Promise<void> {
+    const named = new Set(pools.flatMap(pathsOf));
+    for (const name of await this.entries()) {
+      const path = join(this.root, name);
+      if (name.endsWith(PARTIAL) ? !starting : named.has(path)) continue;
+      if (!name.endsWith(PARTIAL) && Date.now() - (await stat(path)).ctimeMs < UNNAMED_MS) continue;
+      await rm(path, { recursive: true, force: true });
+    }
+  }
+
+  private async entries(): Promise<string[]> {
+    try {
+      return await readdir(this.root);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    }
+  }
+}
+
+function pathsOf(state: PoolState): string[] {
+  return [...generationsOf(state), ...state.retained].map(({ release }) => release.path);
+}
+
+/** Unpacks an archive into a folder. Gives the digest of the archive. */
+async function unpack(archive: AsyncIterable<Buffer>, folder: string): Promise<string> {
+  const hash = createHash("sha256");
+  let problem: Error | undefined;
+  let content = 0;
+  let entries = 0;
+  const refuse = (why: string) => {
+    problem ??= new ApiError(422, "bad-archive", `the archive is refused: ${why}`);
+    return false;
+  };
+  const unpacking = new Unpack({
+    cwd: folder,
+    strict: true,
+    preserveOwner: false,
+    // Times tell builds of the same content apart, and nothing else.
+    noMtime: true,
+    filter: (path, entry) => {
+      if (problem !== undefined || !("type" in entry)) return false;
+      const wrong = entryProblem({ type: entry.type, path, linkpath: entry.linkpath });
+      if (wrong !== undefined) return refuse(wrong);
+      content += entry.size ?? 0;
+      entries += 1;
+      if (content > MAX_CONTENT_BYTES) return refuse(`its files hold more than ${MAX_CONTENT_BYTES} bytes`);
+      return entries > MAX_ENTRIES ? refuse(`it has more than ${MAX_ENTRIES} entries`) : true;
+    },
+  });
+  const ended = new Promise<void>((resolve) => {
+    unpacking.on("error", (error: Error) => {
+      refuse(error.message);
+      resolve();
+    });
+    unpacking.on("close", () => resolve());
+  });
+  let size = 0;
+  for await (const chunk of archive) {
+    hash.update(chunk);
+    size += chunk.length;
+    if (size > MAX_ARCHIVE_BYTES) refuse(`it is larger than ${MAX_ARCHIVE_BYTES} bytes`);
+    if (problem !== undefined) throw problem;
+    if (!unpacking.write(chunk)) await Promise.race([once(unpacking, "drain"), ended]);
+  }
+  unpacking.end();
+  await ended;
+  if (problem !== undefined) throw problem;
+  if (entries === 0)
+    throw new ApiError(422, "bad-archive", "the archive is refused: it holds nothing, or is no tar archive");
+  return hash.digest("hex");
+}

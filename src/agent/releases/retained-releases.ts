@@ -1,0 +1,150 @@
+import { constants } from "node:fs";
+import { access, copyFile, link, mkdir, readdir, readlink, rename, rm, stat, symlink } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import type { PoolState } from "../../model/pool/pool-state";
+import type { Release } from "../../model/pool/release";
+import type { Events } from "../events/events";
+
+/** A file system can't link here: another one, no right to, or too many links already. */
+const CANNOT_LINK = ["EXDEV", "EPERM", "EMLINK", "ENOTSUP"];
+
+/**
+ * Keeps the folders of the current and the retained releases, so that a rollback has its target even if the folder was
+ * cleaned up meanwhile. A retained release is a tree of hard links, which takes time but no space (a copy where the
+ * state folder is on another file system); it is put back at its own path when it is needed there.
+ */
+export class RetainedReleases {
+  private readonly root: string;
+  private turn: Promise<void> = Promise.resolve();
+
+  constructor(
+    directory: string,
+    private readonly events: Events,
+  ) {
+    this.root = join(directory, "releases");
+  }
+
+  /** Keeps what pools may need, and drops what no pool names any more. A release that can't be kept is reported. */
+  reconcile(pools: Record<string, PoolState>): Promise<void> {
+    const pass = this.turn.then(() => this.reconcileNow(pools));
+    this.turn = pass.catch(() => undefined);
+    return pass;
+  }
+
+  private async reconcileNow(pools: Record<string, PoolState>): Promise<void> {
+    const running = Object.entries(pools).flatMap(([pool, { current, candidate }]) =>
+      [current, candidate?.generation].flatMap((generation) =>
+        generation === undefined ? [] : [{ pool, ...generation }],
+      ),
+    );
+    for (const { pool, number, release } of running) {
+      try {
+        await this.keep(join(this.root, pool, String(number)), release.path);
+      } catch (error) {
+        const why = (error as Error).message;
+        this.events.emit(
+          `release ${release.id} of pool ${pool} can't be kept: a rollback to it will need its folder (${why})`,
+          { pool },
+        );
+      }
+    }
+    for (const pool of await entriesOf(this.root)) await this.drop(pool, pools[pool]);
+  }
+
+  /** Drops what a pool does not name any more, also what a kill left half made. */
+  private async drop(pool: string, state: PoolState | undefined): Promise<void> {
+    const folder = join(this.root, pool);
+    if (state === undefined) return rm(folder, { recursive: true, force: true });
+    const named = new Set(generationsOf(state).map(({ number }) => String(number)));
+    for (const kept of await entriesOf(folder))
+      if (!named.has(kept)) await rm(join(folder, kept), { recursive: true, force: true });
+  }
+
+  private async keep(target: string, source: string): Promise<void> {
+    if (await exists(target)) return;
+    if (!relative(source, this.root).startsWith(".."))
+      throw new Error(`${source} holds the agent's own state folder: give releases folders of their own`);
+    await copyTree(source, target);
+  }
+
+  /** Whether a release's own folder is there. */
+  isThere({ path }: Release): Promise<boolean> {
+    return exists(path);
+  }
+
+  /** Whether a release whose folder is gone could be put back. */
+  async has(pool: string, state: PoolState | undefined, release: Release): Promise<boolean> {
+    const folder = this.folderOf(pool, state, release);
+    return folder !== undefined && exists(folder);
+  }
+
+  /** Puts a release back at its own path, if its folder is gone and it was kept. */
+  async restore(pool: string, state: PoolState | undefined, release: Release): Promise<void> {
+    const folder = this.folderOf(pool, state, release);
+    if (folder === undefined || (await exists(release.path)) || !(await exists(folder))) return;
+    await mkdir(dirname(release.path), { recursive: true });
+    await copyTree(folder, release.path);
+    this.events.emit(`the folder ${release.path} of release ${release.id} was gone: put back from what was kept`, {
+      pool,
+    });
+  }
+
+  private folderOf(pool: string, state: PoolState | undefined, { id, path }: Release): string | undefined {
+    const match =
+      state === undefined
+        ? undefined
+        : generationsOf(state).find(({ release }) => release.id === id && release.path === path);
+    return match === undefined ? undefined : join(this.root, pool, String(match.number));
+  }
+}
+
+function generationsOf({ current, candidate, retained }: PoolState): { number: number; release: Release }[] {
+  return [
+    ...[current, candidate?.generation].filter((generation) => generation !== undefined),
+    ...retained.map(({ generation: number, release }) => ({ number, release })),
+  ];
+}
+
+/** Makes a tree appear at once: it is built beside its place and renamed. */
+async function copyTree(source: string, target: string): Promise<void> {
+  const partial = `${target}.partial`;
+  await rm(partial, { recursive: true, force: true });
+  await mkdir(dirname(target), { recursive: true });
+  await linkTree(source, partial);
+  await rename(partial, target);
+}
+
+async function linkTree(source: string, target: string): Promise<void> {
+  await mkdir(target, { mode: (await stat(source)).mode });
+  for (const entry of await readdir(source, { withFileTypes: true })) {
+    const from = join(source, entry.name);
+    const to = join(target, entry.name);
+    if (entry.isDirectory()) await linkTree(from, to);
+    else if (entry.isSymbolicLink()) await symlink(await readlink(from), to);
+    else if (entry.isFile()) await linkOrCopy(from, to);
+    // Sockets, pipes and devices are made by what runs; they are no part of a release.
+  }
+}
+
+async function linkOrCopy(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to);
+  } catch (error) {
+    if (!CANNOT_LINK.includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    await copyFile(from, to, constants.COPYFILE_FICLONE);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.F_OK);
+    return true;
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+    throw error;
+  }
+}
+
+async function entriesOf(folder: string): Promise<string[]> {
+  return (await exists(folder)) ? readdir(folder) : [];
+}

@@ -1,0 +1,90 @@
+import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { isAlive, readStat } from "../processes/identity";
+import { PRIVATE_FILE_MODE } from "../support/files";
+
+const lockRecord = z.object({ pid: z.int(), startTime: z.string(), socket: z.string() });
+type LockRecord = z.output<typeof lockRecord>;
+
+/** Another agent runs in the state folder or on the socket: to start again and again would be of no use. */
+export class FolderLocked extends Error {}
+
+/** Locks a state folder for this process; two agents must never work on one. Returns the function that unlocks it. */
+export async function lockFolder(directory: string, socket: string): Promise<() => Promise<void>> {
+  const path = join(directory, "agent.pid");
+  const own = `${path}.${process.pid}`;
+  const startTime = readStat(process.pid)?.startTime ?? "";
+  await writeFile(own, JSON.stringify({ pid: process.pid, startTime, socket }), { mode: PRIVATE_FILE_MODE });
+  try {
+    // A link comes about once only, so that of two agents that start at the same moment one is refused.
+    while (!(await tryLink(own, path))) await removeStale(path, directory);
+  } finally {
+    await rm(own, { force: true });
+  }
+  return () => rm(path, { force: true });
+}
+
+async function tryLink(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** Removes an ended agent's lock. Throws if the lock is in force. */
+async function removeStale(path: string, directory: string): Promise<void> {
+  assertStale(await readLock(path), directory);
+  const aside = `${path}.${process.pid}.stale`;
+  try {
+    await rename(path, aside);
+  } catch (error) {
+    // Somebody else has taken it away.
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw error;
+  }
+  try {
+    assertStale(await readLock(aside), directory);
+  } catch (error) {
+    // Another agent has locked the folder in between.
+    await tryLink(aside, path);
+    throw error;
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+function assertStale(holder: LockRecord | undefined, directory: string): void {
+  if (holder !== undefined && isAlive(holder))
+    throw new FolderLocked(
+      `${directory} belongs to the running agent with process id ${holder.pid} on ${holder.socket}: stop it first`,
+    );
+}
+
+/** Throws where another agent runs in a state folder. */
+export async function assertUnlocked(directory: string): Promise<void> {
+  assertStale(await readLock(join(directory, "agent.pid")), directory);
+}
+
+/** The process that has locked a state folder; undefined if none has. */
+export async function holderOf(directory: string): Promise<number | undefined> {
+  return (await readLock(join(directory, "agent.pid")))?.pid;
+}
+
+async function readLock(path: string): Promise<LockRecord | undefined> {
+  try {
+    return lockRecord.parse(JSON.parse(await readFile(path, "utf8")));
+  } catch (error) {
+    // A lock that is missing or cut short was never in force: it is written atomically.
+    if (
+      (error as NodeJS.ErrnoException).code === "ENOENT" ||
+      error instanceof SyntaxError ||
+      error instanceof z.ZodError
+    )
+      return undefined;
+    throw error;
+  }
+}

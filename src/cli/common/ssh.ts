@@ -1,0 +1,166 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { rmSync } from "node:fs";
+import { lstat, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { NotReached, UsageError } from "./exit";
+import { beforeSignalsEnd } from "./interrupt";
+import { onlyOne, SYSTEM_SOCKET } from "./sockets";
+
+/** Time for ssh to log in, in milliseconds. */
+const LOGIN_MS = 30_000;
+const POLL_MS = 25;
+const KEPT_OUTPUT = 2000;
+
+/** An ssh destination; nothing that ssh could take for an option, or a shell for more than one word. */
+const DESTINATION = /^(?:ssh:\/\/)?(?:[A-Za-z0-9._][A-Za-z0-9._-]*@)?[A-Za-z0-9[][A-Za-z0-9.:%_[\]-]*$/;
+
+/** A host's identity is never taken on trust, and nobody is asked for a password. Everything else is the user's own config. */
+const OPTIONS = [
+  ["BatchMode", "yes"],
+  ["StrictHostKeyChecking", "yes"],
+  ["ConnectTimeout", "10"],
+  ["ServerAliveInterval", "5"],
+  ["ServerAliveCountMax", "3"],
+  ["ControlMaster", "no"],
+  ["ControlPath", "none"],
+  ["PermitLocalCommand", "no"],
+  ["ForwardAgent", "no"],
+  ["ForwardX11", "no"],
+].flatMap(([name, value]) => ["-o", `${name}=${value}`]);
+
+/** Ends ssh with whoever started it, also where that is killed: its standard input ends then. */
+const LEASH = `exec 3<&0
+"$@" </dev/null & child=$!
+{ read -r _ <&3; kill "$child"; } 2>/dev/null & reader=$!
+wait "$child"; code=$?
+kill "$reader" 2>/dev/null
+exit "$code"`;
+
+/** Prints the sockets of agents on a host; a fixed text, which no input reaches. */
+const FIND_SOCKETS = `for each in "$SLUICE_SOCKET" ${SYSTEM_SOCKET} "$HOME"/.sluice/hosts/*/agent.sock; do [ -S "$each" ] && printf "%s\\n" "$each"; done; true`;
+
+export interface Tunnel {
+  /** Local path that leads to the agent's socket; only this user can enter its folder. */
+  socket: string;
+  /** Output of ssh so far. */
+  printed(): string;
+  close(): Promise<void>;
+}
+
+/** Forwards an agent's socket on another host to a private one here. */
+export async function openTunnel(host: string, remoteSocket: string | undefined): Promise<Tunnel> {
+  assertHost(host);
+  const remote = remoteSocket ?? (await findRemoteSocket(host));
+  if (!/^\/[^:\0\s]*$/.test(remote))
+    throw new UsageError([
+      `--socket ${JSON.stringify(remote)} can't be reached over ssh: give an absolute path without colons and spaces`,
+    ]);
+  const folder = await mkdtemp(join(tmpdir(), "sluice-ssh-"));
+  const socket = join(folder, "a.sock");
+  const args = [...OPTIONS, "-o", "ExitOnForwardFailure=yes", "-o", "StreamLocalBindMask=0177", "-N", "-T"];
+  const ssh = start([...args, "-L", `${socket}:${remote}`, "--", host]);
+  const listening = beforeSignalsEnd(() => rmSync(folder, { recursive: true, force: true }));
+  const close = async () => {
+    listening();
+    await ssh.end();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await untilForwarded(ssh, socket, host);
+    return { socket, printed: ssh.printed, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function assertHost(host: string): void {
+  if (DESTINATION.test(host)) return;
+  throw new UsageError([
+    `--host ${JSON.stringify(host)} is no ssh destination: give host, user@host, or a name of your ssh config`,
+  ]);
+}
+
+async function findRemoteSocket(host: string): Promise<string> {
+  const ssh = start([...OPTIONS, "-T", "--", host, `sh -c '${FIND_SOCKETS}'`]);
+  const code = await ssh.ended;
+  if (code !== 0) throw refused(host, ssh.printed());
+  const found = [...new Set(ssh.output().split("\n").filter(Boolean))];
+  return onlyOne(found, `on ${host}`, `looked for ${SYSTEM_SOCKET} and ~/.sluice/hosts/*/agent.sock there`);
+}
+
+interface Running {
+  printed(): string;
+  output(): string;
+  ended: Promise<number>;
+  code(): number | undefined;
+  end(): Promise<void>;
+}
+
+function start(args: readonly string[]): Running {
+  const child: ChildProcess = spawn("/bin/sh", ["-c", LEASH, "sluice-ssh", "ssh", ...args], {
+    stdio: ["pipe", "pipe", "pipe"],
+    // Ctrl-C is for the verb, which then ends ssh.
+    detached: true,
+  });
+  let printed = "";
+  let output = "";
+  let code: number | undefined;
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    printed = (printed + text).slice(-KEPT_OUTPUT);
+  });
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+    output = (output + text).slice(-KEPT_OUTPUT);
+  });
+  // It may have ended by itself.
+  child.stdin?.on("error", () => undefined);
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (status) => {
+      code = status ?? 255;
+      resolve(code);
+    });
+  });
+  return {
+    printed: () => printed,
+    output: () => output,
+    ended,
+    code: () => code,
+    end: async () => {
+      child.stdin?.end();
+      await ended;
+    },
+  };
+}
+
+async function untilForwarded(ssh: Running, socket: string, host: string): Promise<void> {
+  for (const giveUpAt = performance.now() + LOGIN_MS; performance.now() < giveUpAt; await sleep(POLL_MS)) {
+    if (ssh.code() !== undefined) throw refused(host, ssh.printed());
+    // Bound only once ssh has logged in.
+    const bound = await lstat(socket).then(
+      () => true,
+      () => false,
+    );
+    if (bound) return;
+  }
+  throw new NotReached(`${host} did not let ssh in within ${LOGIN_MS / 1000} s: try "ssh ${host}" by hand`);
+}
+
+function refused(host: string, printed: string): NotReached {
+  if (/ssh: not found|ssh: No such file/.test(printed))
+    return new NotReached("--host needs the ssh command, which is not installed: install openssh-client");
+  const why = lastLine(printed);
+  if (/host key verification failed|no .* host key is known|identification has changed/i.test(printed))
+    return new NotReached(
+      `the host key of ${host} is not known, or not the one that is (${why}): compare it with the host's own, and add it to ~/.ssh/known_hosts; Sluice never takes one on trust`,
+    );
+  return new NotReached(
+    `${host} can't be reached by ssh (${why || "it said nothing"}): try "ssh -o BatchMode=yes ${host} true"`,
+  );
+}
+
+export function lastLine(text: string): string {
+  return text.trim().split("\n").at(-1)?.trim() ?? "";
+}

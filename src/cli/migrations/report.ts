@@ -1,0 +1,63 @@
+import type { CheckResult, FileResult, Finding } from "../../migrations";
+
+/** `sluice migrations check --json` */
+export function checkDocument({ files }: CheckResult): unknown {
+  return {
+    files: files.map(({ path, verdict, findings }) => ({
+      path,
+      verdict,
+      findings: findings.map(({ rule, level, question, line, column, statement, message, locks, fix }) => ({
+        rule,
+        level,
+        question,
+        line,
+        column,
+        statement,
+        message,
+        locks,
+        fix,
+      })),
+    })),
+  };
+}
+
+/** Findings in one file whose rewrite is shown; the same rule again is named only. */
+const indented = (text: string, by: string): string =>
+  text
+    .split("\n")
+    .map((line) => (line === "" ? line : by + line))
+    .join("\n");
+
+/** For people: one line that editors can jump to for each finding, then why, the locks and what to write instead. */
+export function checkText({ files, verdict }: CheckResult): string {
+  const explained = new Set<string>();
+  const blocks = files.filter(({ findings }) => findings.length > 0).map((file) => fileText(file, explained));
+  const errors = count(files, "error");
+  const warnings = count(files, "warn");
+  const skipped = files.filter((file) => file.skipped !== undefined).length;
+  const judged = files.length - skipped;
+  const summary = [
+    `${verdict}: ${judged} ${judged === 1 ? "file" : "files"}, ${errors} ${errors === 1 ? "error" : "errors"}, ${warnings} ${warnings === 1 ? "warning" : "warnings"}`,
+    ...(skipped > 0 ? [`${skipped} left out, as they undo others`] : []),
+    ...(errors > 0 ? ["sluice migrations explain RULE tells more of a rule"] : []),
+  ];
+  return `${[...blocks, summary.join("\n")].join("\n\n")}\n`;
+}
+
+function count(files: readonly FileResult[], level: Finding["level"]): number {
+  return files.reduce((sum, { findings }) => sum + findings.filter((finding) => finding.level === level).length, 0);
+}
+
+function fileText({ findings }: FileResult, explained: Set<string>): string {
+  return findings.map((finding) => findingText(finding, explained)).join("\n");
+}
+
+function findingText(finding: Finding, explained: Set<string>): string {
+  const { file, line, column, level, rule, question, message, locks, fix, statement } = finding;
+  const head = `${file}:${line}:${column}: ${level} ${rule} (${question})\n  ${message}`;
+  // A warning needs no rewrite, and the same one again needs no second reading.
+  const known = `${rule} ${fix}`;
+  if (level !== "error" || explained.has(known)) return head;
+  explained.add(known);
+  return [head, `  > ${statement}`, `  locks: ${locks}`, "  instead:", indented(fix, "    ")].join("\n");
+}

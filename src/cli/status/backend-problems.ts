@@ -1,0 +1,45 @@
+import type { EdgeAnswer } from "../../agent/api/answers";
+import { isOut, outageText } from "../../model/edge/backend-health";
+import { WAITING } from "../../model/process/takeover";
+import type { StatusProblem } from "./schema";
+
+/** Backends of an edge that answer with 503. */
+export function outages({ name, live, backends }: EdgeAnswer): StatusProblem[] {
+  const subject = `edge ${name}`;
+  // One that does not listen yet gets no requests.
+  if (live.haproxy !== "running" || Object.values(live.frontends).every((status) => status === WAITING)) return [];
+  if (backends === undefined)
+    return [{ subject, message: "its agent does not tell whether its backends take requests: pulumi up replaces it" }];
+  return Object.entries(backends).flatMap(([backend, health]) => {
+    if (!isOut(health)) return [];
+    const remedy = health.mendable ? "; pulumi up puts it right" : "";
+    return [{ subject, message: `${outageText(backend, health)}${remedy}`, outage: true }];
+  });
+}
+
+/**
+ * Servers of an edge that take no requests although they should, or differ from what is declared. Of a pool's server that is
+ * down its process tells.
+ *
+ * @param o.poolOf the pool that serves a backend; undefined if none does
+ */
+export function serverProblems(
+  { name, live, backends = {} }: EdgeAnswer,
+  { poolOf, isChanging }: { poolOf: (backend: string) => string | undefined; isChanging: (backend: string) => boolean },
+): StatusProblem[] {
+  if (live.haproxy !== "running") return [];
+  return Object.entries(backends).flatMap(([backend, health]) => {
+    if (isChanging(backend)) return [];
+    const pool = poolOf(backend);
+    return health.servers.flatMap(({ name: server, out, differs }): StatusProblem[] => {
+      const subject =
+        pool === undefined ? `server ${server} of backend ${backend} on edge ${name}` : `${server} of pool ${pool}`;
+      const its = pool === undefined ? "" : "its server in HAProxy ";
+      if (differs !== undefined) return [{ subject, message: `${its}${differs}: pulumi up puts it right` }];
+      // One that is declared so takes none on purpose.
+      return pool === undefined && out?.startsWith("DOWN") && !isOut(health)
+        ? [{ subject, message: `takes no requests: it is ${out}` }]
+        : [];
+    });
+  });
+}

@@ -1,0 +1,32 @@
+import type { Catalogue, CreatedAt, Resolved } from "../catalogue/catalogue";
+import type { Action, LockMode } from "../read/actions";
+import type { Name } from "../syntax/names";
+
+export interface HeldLock {
+  mode: LockMode;
+  on: string;
+  line: number;
+}
+
+/** Facts that a rule may use at the moment when a statement is about to run. */
+export interface RuleContext {
+  readonly catalogue: Catalogue;
+  readonly searchPath: readonly string[];
+  /** Tells transactions of one check apart. */
+  readonly transaction: number;
+  /** The block around the statement, such as `the runner's transaction`; undefined if it is alone. */
+  readonly block: string | undefined;
+  /** Locks that earlier statements of the same transaction hold on relations from before the file. */
+  readonly held: readonly HeldLock[];
+  /** The statement's own text. */
+  readonly text: string;
+  /** The place in it of what the parser found at one of its own. */
+  indexOf(location: number): number;
+  /** Actions of the later statements of the same transaction. */
+  following(): readonly Action[];
+  resolve(name: Name): Resolved;
+  /** Whether this very file made the relation, so that no release knows it. */
+  createdHere(name: Name): boolean;
+  /** The same of anything else that has a birth. */
+  isCreatedHere(createdAt: CreatedAt): boolean;
+}

@@ -1,0 +1,48 @@
+import type { Action } from "./postgres/read/actions";
+import type { RuleContext } from "./postgres/run/rule-context";
+import type { Rule, RuleVerdict } from "./rule";
+import { accessRules } from "./rules/access";
+import { columnRules } from "./rules/columns";
+import { constraintRules } from "./rules/constraints";
+import { indexRules } from "./rules/indexes";
+import { objectRules } from "./rules/objects";
+import { runnerRules } from "./rules/runner";
+import { tableRules } from "./rules/tables";
+import { writeRules } from "./rules/writes";
+
+/** All rules, in the order in which people meet them: compatibility, rollback, locks. */
+export const RULES: readonly Rule[] = (["compatibility", "rollback", "locks"] as const).flatMap((question) =>
+  [
+    ...columnRules,
+    ...tableRules,
+    ...objectRules,
+    ...accessRules,
+    ...constraintRules,
+    ...indexRules,
+    ...writeRules,
+    ...runnerRules,
+  ].filter((rule) => rule.question === question),
+);
+
+export const findRule = (id: string): Rule | undefined => RULES.find((rule) => rule.id === id);
+
+export interface Judging {
+  rule: Rule;
+  judge: (action: Action, context: RuleContext) => RuleVerdict | undefined;
+}
+
+let byKind: Map<string, Judging[]> | undefined;
+
+/** The rules that have something to say of a kind of action. */
+export function judgesOf(kind: Action["kind"]): readonly Judging[] {
+  byKind ??= group();
+  return byKind.get(kind) ?? [];
+}
+
+function group(): Map<string, Judging[]> {
+  const groups = new Map<string, Judging[]>();
+  for (const rule of RULES)
+    for (const [kind, judge] of Object.entries(rule.judges))
+      groups.set(kind, [...(groups.get(kind) ?? []), { rule, judge: judge as Judging["judge"] }]);
+  return groups;
+}
