@@ -64,7 +64,7 @@ function replaced({ change }: Unsure<Judged["Route"]>): Finding[] {
   return [
     {
       at: "stable",
-      message: `${quoteValue(to)} takes over from ${from} at once, and had ${had} of the requests as the candidate: walk it to 100% first`,
+      message: `${quoteValue(to)} takes over from ${from} at once, and had ${had} of the requests as the candidate: take it to 100% first`,
     },
   ];
 }

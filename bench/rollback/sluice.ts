@@ -57,7 +57,7 @@ export async function sluiceSide(scope: Scope, health: string): Promise<Side> {
       await rollout(release, "stable");
       return new Promise((resolve, reject) => {
         const rolledBack = rollout(release, "50%", () => resolve({ rolledBack })).then(
-          () => Promise.reject(new Error("the walk passed, although its gate was red")),
+          () => Promise.reject(new Error("the rollout passed, although its gate was red")),
           (error: Error) => {
             if (!error.message.includes("answered 500")) throw error;
           },

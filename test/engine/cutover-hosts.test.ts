@@ -193,7 +193,7 @@ test("a cutover on edges of two hosts moves in step, and back whoever dies", asy
     await reach("10%");
     await declare("50%", { "50%": "1 hour" });
     const started = stack.start("up");
-    await until("the walk to be at 50%", () => are("50%", 5000, 0), BACK);
+    await until("the rollout to be at 50%", () => are("50%", 5000, 0), BACK);
     assert.deepEqual(load.seen().failures, []);
     await endEverything(hosts[1]);
     const { exit, stdout, stderr } = await started.finished;

@@ -34,7 +34,7 @@ test("gates undo a promotion under load, and a soak holds one up", async (t) => 
       ];
       await declare("clean", "50%", [{ split: "50%", window: "5 minutes", gates }]);
       const up = breach();
-      await until("the walk is at 50%", async () => (await split()) === 5000, { deadlineMs: 60_000 });
+      await until("the rollout is at 50%", async () => (await split()) === 5000, { deadlineMs: 60_000 });
       kill();
       assert.match(await up, /gate sli: unavailable 3 times in a row: http.* did not answer: /);
     },

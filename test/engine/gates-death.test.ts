@@ -14,7 +14,7 @@ test("a deployer that dies within its gates", async (t) => {
       const stages = SPLITS.map((share) => (share === at ? hour : { split: share, window: "0 seconds" }) as StageInput);
       await declare("clean", "100%", stages);
       const up = stack.start("up");
-      await until(`the walk is at ${at}`, async () => (await split()) === Number.parseInt(at, 10) * 100, {
+      await until(`the rollout is at ${at}`, async () => (await split()) === Number.parseInt(at, 10) * 100, {
         deadlineMs: 60_000,
       });
       const [transaction] = (await client.status()).transactions;

@@ -110,9 +110,12 @@ test("a route goes up through every stage, down at once, and survives changes by
   });
 
   await t.test("its evidence names the stack, the revision of the program's folder, and each stage", async () => {
-    const walk = (await client.evidence(10)).find(({ target }) => target === ROUTE);
-    assert.deepEqual([walk?.target, walk?.verdict, walk?.summary], [ROUTE, "committed", { from: "0%", to: "100%" }]);
-    const record = (await client.evidenceOf(walk?.id ?? ""))?.record;
+    const rollout = (await client.evidence(10)).find(({ target }) => target === ROUTE);
+    assert.deepEqual(
+      [rollout?.target, rollout?.verdict, rollout?.summary],
+      [ROUTE, "committed", { from: "0%", to: "100%" }],
+    );
+    const record = (await client.evidenceOf(rollout?.id ?? ""))?.record;
     const { stack: name, type, git } = record?.program ?? {};
     assert.deepEqual([name, type, git?.revision], ["dev", "sluice:index:Route", revision]);
     assert.deepEqual(stagesOf(record), ["stage 1%", "stage 10%", "stage 100%"]);
@@ -149,11 +152,11 @@ test("a route goes up through every stage, down at once, and survives changes by
   });
 
   await t.test(
-    "a walk is refused while another one runs; the deployer's death undoes its within the lease",
+    "a rollout is refused while another one runs; the deployer's death undoes its within the lease",
     async () => {
       await declare("100%", { stages: stages("300 milliseconds", { "100%": "1 hour" }) });
       const up = stack.start("up");
-      await until("the walk is at 100%", async () => (await split()) === 10_000, { deadlineMs: 60_000 });
+      await until("the rollout is at 100%", async () => (await split()) === 10_000, { deadlineMs: 60_000 });
       const owner = { who: "ana@build-7", why: "by hand", pid: process.pid };
       await assert.rejects(
         client.begin({ target: ROUTE, owner }),

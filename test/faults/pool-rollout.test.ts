@@ -31,10 +31,10 @@ test("a rollout of a pool's candidate, killed in each of its stages", async (t) 
   };
   await t.test("SIGKILL of the deployer in stage 1%, with which its trial began", async () => {
     const alone = await running();
-    const walk = trying(world, "v1", "v2", "1%", "1%");
+    const rollout = trying(world, "v1", "v2", "1%", "1%");
     await until("stage 1%", async () => (await share()) === 100, { deadlineMs: UNDO_MS });
-    walk.kill("SIGKILL");
-    await walk.finished;
+    rollout.kill("SIGKILL");
+    await rollout.finished;
     await until("its trial to be undone", async () => (await client.pool(POOL))?.canary === undefined, {
       deadlineMs: DEFAULT_LEASE_MS + UNDO_MS,
     });
@@ -52,12 +52,12 @@ test("a rollout of a pool's candidate, killed in each of its stages", async (t) 
     ["100%", "deployer"],
   ] as const) {
     await t.test(`SIGKILL of the ${who} in stage ${stage}`, async () => {
-      const walk = trying(world, "v1", "v2", "100%", stage);
+      const rollout = trying(world, "v1", "v2", "100%", stage);
       const parts = Number.parseInt(stage, 10) * 100;
       await until(`stage ${stage}`, async () => (await share()) === parts, { deadlineMs: UNDO_MS });
-      walk.kill("SIGKILL");
+      rollout.kill("SIGKILL");
       if (who !== "deployer") kill((await world.agent()).agent);
-      await walk.finished;
+      await rollout.finished;
       const since = performance.now();
       await until("its share to be back", async () => (await share().catch(() => undefined)) === 100, {
         deadlineMs: DEFAULT_LEASE_MS + UNDO_MS,
@@ -71,8 +71,8 @@ test("a rollout of a pool's candidate, killed in each of its stages", async (t) 
   }
 
   await t.test("a reboot comes back with the committed share", async () => {
-    const walk = trying(world, "v1", "v2", "10%");
-    assert.deepEqual(await walk.finished, { exit: 0, said: "" });
+    const rollout = trying(world, "v1", "v2", "10%");
+    assert.deepEqual(await rollout.finished, { exit: 0, said: "" });
     await world.load?.stop();
     await powerCut(world.directory);
     await world.startAgent();

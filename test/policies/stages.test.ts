@@ -65,7 +65,7 @@ test("promotion-gates: the stage before 100% must have gates, and a backend can'
       }),
     );
   assert.deepEqual(replaced("10%"), [
-    'stable: "green" takes over from blue at once, and had 10% of the requests as the candidate: walk it to 100% first',
+    'stable: "green" takes over from blue at once, and had 10% of the requests as the candidate: take it to 100% first',
   ]);
   assert.deepEqual(replaced("100%"), []);
 });

@@ -239,7 +239,7 @@ export function rolloutProblem({ steps }: Pick<Rollout, "steps">): string | unde
     if (before === undefined) continue;
     const soak = stage.gates.find((gate) => gate.kind === "soak" && milliseconds(gate.duration) > minimumMs(before));
     if (soak?.kind === "soak")
-      return `stage ${stage.name} can't be reached in one walk: its gate ${nameOf(soak)} wants ${before.name} to be held for ${soak.duration}, and the walk holds that for ${formatMilliseconds(minimumMs(before))}; go to stage ${before.name} first, and on once it was held`;
+      return `stage ${stage.name} can't be reached in one rollout: its gate ${nameOf(soak)} wants ${before.name} to be held for ${soak.duration}, and the rollout holds that for ${formatMilliseconds(minimumMs(before))}; go to stage ${before.name} first, and on once it was held`;
   }
   return undefined;
 }
@@ -291,7 +291,7 @@ export function describeRollout({ from, to, steps, ms }: Rollout, { onBreach }: 
   return [
     `the candidate goes from ${before} to ${after} of the requests in ${steps.length} stage${steps.length === 1 ? "" : "s"}, at least ${formatMilliseconds(ms)} in all:`,
     ...steps.flatMap(({ stage }) => describeStage(stage).map((line) => `  ${line}`)),
-    `a gate that fails at any of them undoes the whole walk: it ${back}, and the update fails`,
+    `a gate that fails at any of them undoes the whole rollout: it ${back}, and the update fails`,
   ];
 }
 

@@ -305,8 +305,8 @@ async function logRollout(inputs: Properties, context: Context, { create = false
   );
   const rollout = whenKnown(declared, (known) => rolloutFrom(now, known));
   const plan = whenKnown(
-    { walk: rollout, declared },
-    ({ walk: rollout, declared }) => isUnknown(rollout) || describeRollout(rollout, declared),
+    { rollout, declared },
+    ({ rollout, declared }) => isUnknown(rollout) || describeRollout(rollout, declared),
   );
   if (isUnknown(rollout) || !Array.isArray(plan)) return logUnknown(inputs, context);
   const problem = whenKnown(declared, (known) => replacementProblem(now, known)) ?? rolloutProblem(rollout);

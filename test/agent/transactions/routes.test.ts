@@ -157,10 +157,10 @@ test("a dead edge refuses a rollout before anything changes, and holds up neithe
   await mendFirst();
   await until("the edge is back", async () => (await splits())?.right === 100);
 
-  const walk = await client.begin({ target: "route/api", owner, leaseMs: 60_000 });
-  await client.step(walk.id, route(10_000), () => undefined);
+  const rollout = await client.begin({ target: "route/api", owner, leaseMs: 60_000 });
+  await client.step(rollout.id, route(10_000), () => undefined);
   const mendAgain = await breakEdge(agent, "right");
-  const aborted = client.abort(walk.id, "an edge died");
+  const aborted = client.abort(rollout.id, "an edge died");
   await until("the other edge is put back", async () => (await splitIn(agent, "left")) === 100);
   await mendAgain();
   await aborted;

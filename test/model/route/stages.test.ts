@@ -115,7 +115,7 @@ test("a rollout up goes through every stage between, and one down is one step", 
     "  early (10%) for 2 minutes: no gates",
     "  50% for 1 hour, if it passes:",
     "    sli: p95 < 500 ms, at least 200 requests",
-    "a gate that fails at any of them undoes the whole walk: it goes back to 1%, and then to 0%, and the update fails",
+    "a gate that fails at any of them undoes the whole rollout: it goes back to 1%, and then to 0%, and the update fails",
   ]);
   assert.deepEqual(describeRollout(planRollout(list, { split: 5000 }, "0%"), { onBreach: "back" }), [
     "the candidate goes from 50% to 0% of the requests at once, without gates",
@@ -148,7 +148,7 @@ test("stages without requests for the candidate are told apart by their names", 
     "the candidate goes from 0% (parity) to 1% of the requests in 2 stages, at least 1.1 h in all:",
     "  shadow (0%), 100% mirrored for 1 hour: no gates",
     "  1% for 5 minutes: no gates",
-    "a gate that fails at any of them undoes the whole walk: it goes back to 0% (parity), and the update fails",
+    "a gate that fails at any of them undoes the whole rollout: it goes back to 0% (parity), and the update fails",
   ]);
   assert.deepEqual(said("shadow", "stable"), [
     "the route goes from 0% (shadow) to 0% at once, without gates; nobody moves",
@@ -188,7 +188,7 @@ test("a rollout that one of its soaks must stop is refused before it begins", ()
   assert.equal(rolloutProblem(planRollout(list, { split: 1000 }, "50%")), undefined);
   assert.equal(
     rolloutProblem(planRollout(list, { split: 100 }, "50%")),
-    "stage 50% can't be reached in one walk: its gate a day wants 10% to be held for 24 hours, and the walk holds that for 1 h; go to stage 10% first, and on once it was held",
+    "stage 50% can't be reached in one rollout: its gate a day wants 10% to be held for 24 hours, and the rollout holds that for 1 h; go to stage 10% first, and on once it was held",
   );
   const day = 86_400_000;
   const early = (held: number | undefined) =>
@@ -201,7 +201,7 @@ test("a rollout that one of its soaks must stop is refused before it begins", ()
     "  10% for 1 h, if it passes:",
     "    health: all servers up for 1 hour",
     "    soak: 5xx < 1 % over 1 minute in the stage before",
-    "a gate that fails at any of them undoes the whole walk: it goes back to 1%, and the update fails",
+    "a gate that fails at any of them undoes the whole rollout: it goes back to 1%, and the update fails",
   ]);
 });
 

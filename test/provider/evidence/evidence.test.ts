@@ -69,7 +69,7 @@ function contextOf(): Context {
   return { urn: URN, name: "api-route", type: "sluice:index:Route", preview: false, signal, log, secrets: [] };
 }
 
-/** A walk whose first stage passes and whose second one is breached: its record and its page. */
+/** A rollout whose first stage passes and whose second one is breached: its record and its page. */
 async function breachedRollout(t: TestContext) {
   const { agent, url, state } = await world(t);
   const declared = declaredRoute.parse({
@@ -84,13 +84,13 @@ async function breachedRollout(t: TestContext) {
       },
     ],
   });
-  const walk = rollOutRoute([{ client: agent.client, edges: ["main"] }], "api", declared, contextOf(), {
+  const rollout = rollOutRoute([{ client: agent.client, edges: ["main"] }], "api", declared, contextOf(), {
     runGates: (stage, context) => {
       state.fails = stage.name === "50%";
       return runGates(stage, context);
     },
   });
-  await assert.rejects(walk, /stage 50% of route api: gate sli: failed: errors/);
+  await assert.rejects(rollout, /stage 50% of route api: gate sli: failed: errors/);
   const [summary] = await agent.client.evidence(1);
   assert.ok(summary !== undefined);
   const { folder = "", ...rest } = await ended(agent, summary.id);

@@ -138,7 +138,7 @@ test("a pool's candidate, as somebody declares it one way after the other", asyn
       const { canary: candidate, processes: all } = (await client.pool("web")) ?? {};
       const pid = all?.find(({ generation }) => generation === candidate?.generation)?.pid;
       process.kill(pid ?? 0, "SIGKILL");
-      await until("the walk to be told", async () => signal.aborted);
+      await until("the rollout to be told", async () => signal.aborted);
       throw signal.reason;
     };
     const before = await pids();

@@ -47,7 +47,7 @@ async function world(t: TestContext) {
   };
   return {
     client,
-    walk: rollOut,
+    rollOut,
     said,
     abort,
     byHand: (command: string) => ask(join(directory, "edges", "main", "worker.sock"), command),
@@ -56,7 +56,7 @@ async function world(t: TestContext) {
 }
 
 test("a breach at any stage undoes the whole rollout; onBreach leads on to the stable side", async (t) => {
-  const { walk: rollOut, split, client, byHand, said, abort } = await world(t);
+  const { rollOut, split, client, byHand, said, abort } = await world(t);
   const entered: string[] = [];
   const pass: RunGates = async ({ name }, { spec }) => {
     entered.push(name);
@@ -126,7 +126,7 @@ test("a breach at any stage undoes the whole rollout; onBreach leads on to the s
 });
 
 test("a route remembers in which of the stages without requests it is, and what that has mirrored", async (t) => {
-  const { walk: rollOut, client } = await world(t);
+  const { rollOut, client } = await world(t);
   const entered: string[] = [];
   const pass: RunGates = async ({ name }) => {
     entered.push(name);
@@ -185,7 +185,7 @@ test("a route remembers in which of the stages without requests it is, and what 
 });
 
 test("a candidate becomes the stable side only with all requests, and comes back with all of them", async (t) => {
-  const { walk: rollOut, client, split } = await world(t);
+  const { rollOut, client, split } = await world(t);
   const entered: string[] = [];
   const pass: RunGates = async ({ name }) => {
     entered.push(name);
@@ -214,7 +214,7 @@ test("a candidate becomes the stable side only with all requests, and comes back
 });
 
 test("another backend can't take the place of one that has some of the requests", async (t) => {
-  const { walk: rollOut, client, split } = await world(t);
+  const { rollOut, client, split } = await world(t);
   const pass: RunGates = async () => undefined;
   const refused = async (stage: string, more: Parameters<typeof rollOut>[2], message: RegExp) => {
     await assert.rejects(

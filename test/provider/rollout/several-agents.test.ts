@@ -47,7 +47,7 @@ test("a route's edges on two agents move in step", async (t) => {
   const splits = () =>
     Promise.all([one, two].map(async ({ client }) => (await client.route("api"))?.splits.main ?? undefined));
   const committed = () => Promise.all([one, two].map(async ({ client }) => (await client.route("api"))?.committed));
-  const walk = (stage: string, runGates: RunGates, said?: string[]) =>
+  const rollout = (stage: string, runGates: RunGates, said?: string[]) =>
     rollOutRoute(agents, "api", declare(stage), contextOf(said), { runGates });
   const seen: unknown[] = [];
   const look: RunGates = async ({ name }, { edges }) => {
@@ -55,7 +55,7 @@ test("a route's edges on two agents move in step", async (t) => {
   };
 
   await t.test("up, each stage on all of them, and gates look at all edges", async () => {
-    await walk("10%", look);
+    await rollout("10%", look);
     assert.deepEqual(seen.splice(0), [
       ["1%", 2, 100, 100],
       ["10%", 2, 1000, 1000],
@@ -64,7 +64,7 @@ test("a route's edges on two agents move in step", async (t) => {
   });
 
   await t.test("a breach undoes it on all", async () => {
-    const breach = walk("100%", async () => {
+    const breach = rollout("100%", async () => {
       assert.deepEqual(await splits(), [5000, 5000]);
       throw new Error("5xx 2 % > 0.5 %");
     });
@@ -81,7 +81,7 @@ test("a route's edges on two agents move in step", async (t) => {
       owner: { ...owner, who: "ana@home" },
       leaseMs: 60_000,
     });
-    await assert.rejects(walk("100%", look), /held: a transaction of ana@home.*\nNothing was changed\.$/s);
+    await assert.rejects(rollout("100%", look), /held: a transaction of ana@home.*\nNothing was changed\.$/s);
     assert.deepEqual(await splits(), [1000, 1000]);
     assert.equal((await one.client.status()).transactions.length, 0);
     await two.client.abort(id, "the test is done with it");
@@ -102,7 +102,7 @@ test("a route's edges on two agents move in step", async (t) => {
       send(two.about.pid, "SIGKILL");
       await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
     };
-    await assert.rejects(walk("100%", kill), /is as it was before/);
+    await assert.rejects(rollout("100%", kill), /is as it was before/);
     await until("both edges at 10% again", async () => {
       return (await splits()).every((split) => split === 1000);
     });
@@ -126,7 +126,7 @@ test("a route's edges on two agents move in step", async (t) => {
     assert.deepEqual(await committed(), [5000, 1000]);
 
     const said: string[] = [];
-    await walk("50%", look, said);
+    await rollout("50%", look, said);
     assert.deepEqual(seen.splice(0), [["50%", 2, 5000, 5000]]);
     assert.deepEqual(await committed(), [5000, 5000]);
     assert.ok(said.some((text) => text.startsWith("the candidate was taken from 50% to 10%")));
@@ -138,7 +138,7 @@ test("a route's edges on two agents move in step", async (t) => {
       await two.client.abort(id, "its lease ran out");
       return commit(id);
     });
-    await assert.rejects(walk("100%", look), (error: Error) => {
+    await assert.rejects(rollout("100%", look), (error: Error) => {
       assert.match(error.message, /its lease ran out/);
       assert.match(error.message, /was committed already, and was put back to what it was before/);
       return true;
@@ -152,9 +152,9 @@ test("a dead agent refuses a rollout before any change", async (t) => {
   const agents = [one, two].map(({ client }) => ({ client, edges: ["main"] }));
   send(two.guard, "SIGKILL");
   send(two.about.pid, "SIGKILL");
-  const walk = rollOutRoute(agents, "api", declare("10%"), contextOf(), {
+  const rollout = rollOutRoute(agents, "api", declare("10%"), contextOf(), {
     runGates: async () => assert.fail("a gate"),
   });
-  await assert.rejects(walk, /can't be reached/);
+  await assert.rejects(rollout, /can't be reached/);
   assert.equal(await one.client.route("api"), undefined);
 });

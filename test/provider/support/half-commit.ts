@@ -1,5 +1,5 @@
 /**
- * An update that walks route `api` on two agents to 50 % and dies by SIGKILL once the first of them has committed.
+ * An update that takes route `api` on two agents to 50 % and dies by SIGKILL once the first of them has committed.
  *
  *   half-commit.ts SOCKET SOCKET
  */
