@@ -3,7 +3,9 @@
  * both sides in the same run, and writes `.sluice/bench/<name>.json`. Ends with 1 where it could not measure, or where
  * something failed that must not; a target that is not reached is shown, and no failure. With `--quick`, as a smoke test: the figures mean nothing.
  */
+
 import { parseArgs } from "node:util";
+import { messageOf } from "../src/model/types/errors";
 import { dataplane } from "./dataplane/dataplane";
 import { idle } from "./idle/idle";
 import { meter } from "./meter/meter";
@@ -66,7 +68,7 @@ async function run(name: string, benchmark: Benchmark, quick: boolean): Promise<
     console.log(`\n${render(report)}\nwritten to ${path}\n`);
     return findings.failures.length === 0;
   } catch (error) {
-    console.error(`${name} could not be measured: ${error instanceof Error ? error.message : error}`);
+    console.error(`${name} could not be measured: ${messageOf(error)}`);
     return false;
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, interrupted);
@@ -77,7 +79,7 @@ async function run(name: string, benchmark: Benchmark, quick: boolean): Promise<
 main().then(
   () => process.exit(),
   (error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
+    console.error(messageOf(error));
     process.exit(1);
   },
 );

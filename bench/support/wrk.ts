@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import { codeOf } from "../../src/model/types/errors";
 
 const run = promisify(execFile);
 
@@ -67,6 +68,6 @@ async function isThere(): Promise<boolean> {
     return true;
   } catch (error) {
     // It prints its version and usage, and ends with 1.
-    return (error as NodeJS.ErrnoException).code !== "ENOENT";
+    return codeOf(error) !== "ENOENT";
   }
 }

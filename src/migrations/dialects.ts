@@ -1,3 +1,4 @@
+import { messageOf } from "../model/types/errors";
 import { type DialectContext, type Judgement, judgeStatement, type Tree } from "./dialects/judge";
 import { splitStatements } from "./dialects/split";
 import type { Dialect, FileResult, Finding, MigrationFile, TransactionMode } from "./finding";
@@ -78,7 +79,7 @@ function judgeText(parser: DialectParser, written: string, context: DialectConte
     const trees = [parser.astify(written)].flat() as Tree[];
     return trees.length === 1 && trees[0] ? judgeStatement(trees[0], context) : unread("it is not one statement");
   } catch (error) {
-    const [first = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+    const [first = ""] = messageOf(error).split("\n");
     return unread(`the parser for ${context.dialect} does not read it (${excerpt(first)})`);
   }
 }

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Identity, isAlive, readStat, signalProcess } from "../../src/agent/processes/identity";
+import { codeOf } from "../../src/model/types/errors";
 import { until } from "../support/until";
 import { endLeftovers } from "./leftovers";
 import { clear, foldersOf, ROOT, type StoryFolders } from "./project";
@@ -42,7 +43,7 @@ function lockOf({ lock }: StoryFolders): Lock | undefined {
   try {
     return JSON.parse(readFileSync(lock, "utf8")) as Lock;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allStats, type Identity, MARKER_VARIABLE, signalProcess } from "../../src/agent/processes/identity";
+import { codeOf } from "../../src/model/types/errors";
 import { read } from "../../tools/processes.mjs";
 import { until } from "../support/until";
 import { MARKER, type StoryFolders } from "./project";
@@ -60,7 +61,7 @@ function agentsIn(hosts: string): string[] {
       return state === "" ? [] : [`${MARKER_VARIABLE}=${JSON.parse(state).state.agent}`];
     });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    if (codeOf(error) === "ENOENT") return [];
     throw error;
   }
 }

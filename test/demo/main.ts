@@ -3,11 +3,13 @@
  * while a load runs all the time through the edge. Writes a report; exits with 1 when a step did not go as it should, or
  * when anything of the load was lost. `--open` shows the page with the evidence of the promotion in a browser.
  */
+
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { parseArgs } from "node:util";
 import { openFile } from "../../src/cli/evidence/open";
+import { messageOf } from "../../src/model/types/errors";
 import type { LoadReport } from "../load/report";
 import { summarize } from "../load/report";
 import { Demo } from "./demo";
@@ -83,7 +85,7 @@ async function tell(name: string, story: Story): Promise<Told> {
   } catch (error) {
     const step = `step ${steps.length + 1} (${story.steps[steps.length]?.name})`;
     const what = error instanceof Interruption ? "was" : "did not go as it should:";
-    told.problem = `${step} ${what} ${error instanceof Error ? error.message : error}`;
+    told.problem = `${step} ${what} ${messageOf(error)}`;
   } finally {
     demo.close();
   }
@@ -118,5 +120,5 @@ function rounded(seconds: number): number {
 }
 
 main()
-  .catch((error: unknown) => console.error(error instanceof Error ? error.message : error))
+  .catch((error: unknown) => console.error(messageOf(error)))
   .then(() => process.exit(exitCode));

@@ -12,8 +12,10 @@
  * The report is rewritten each second (`running: true`). SIGTERM or SIGINT stops the load: what is in flight finishes, the
  * last report is written, and the process exits with 0, whatever the report says. A second signal ends it at once.
  */
+
 import { renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { messageOf } from "../../src/model/types/errors";
 import { type LoadOptions, startLoad } from "./load";
 import { type LoadReport, summarize } from "./report";
 
@@ -104,6 +106,6 @@ function writeReport(path: string, report: LoadReport): void {
 try {
   main();
 } catch (error) {
-  console.error(`load: ${error instanceof Error ? error.message : error}`);
+  console.error(`load: ${messageOf(error)}`);
   process.exit(2);
 }

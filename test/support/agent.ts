@@ -8,6 +8,7 @@ import { hostFacts } from "../../src/agent/haproxy/config/host-facts";
 import { mirrorSocket } from "../../src/agent/mirror/mirror";
 import { allStats, commandOf, findMarked, type Identity, readStat, send } from "../../src/agent/processes/identity";
 import { type AgentOptions, agentOptions } from "../../src/model/protocol/agent";
+import { codeOf } from "../../src/model/types/errors";
 import { agentBundle } from "../../src/provider/server";
 import { until } from "./until";
 
@@ -104,7 +105,7 @@ export async function agentPid(directory: string): Promise<number | undefined> {
     };
     return readStat(pid)?.startTime === startTime ? pid : undefined;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }
@@ -114,7 +115,7 @@ async function markerOf(directory: string): Promise<string> {
     const { state } = JSON.parse(await readFile(join(directory, "state.json"), "utf8")) as { state: { agent: string } };
     return state.agent;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    if (codeOf(error) === "ENOENT") return "";
     throw error;
   }
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync }
 import { realpath } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { codeOf } from "../../src/model/types/errors";
 import type { Cleanup } from "./agent";
 import { until } from "./until";
 
@@ -80,7 +81,7 @@ function removeGroup(group: string): boolean {
     rmdirSync(group);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EBUSY") return false;
+    if (codeOf(error) === "EBUSY") return false;
     throw error;
   }
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf } from "../../src/model/types/errors";
 
 /**
  * Deadline for a condition on a machine where everything else runs at the same time; on an idle one it is met at once.
@@ -52,8 +53,4 @@ async function settledWithin<T>(
   const first = await Promise.race([outcome, pending]);
   timeout.abort();
   return first;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

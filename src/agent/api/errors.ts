@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { messageOf } from "../../model/types/errors";
 import type { Events } from "../events/events";
 import { ApiError } from "./api-error";
 
@@ -12,7 +13,7 @@ export function fail(response: ServerResponse, error: unknown, events: Events): 
 export function errorBody(error: unknown, events: Events) {
   if (error instanceof ApiError)
     return { status: error.status, error: { code: error.code, message: error.message, ...error.data } };
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   events.emit(`a request failed: ${message}`, { stack: error instanceof Error ? error.stack : undefined });
   return { status: 500, error: { code: "failed", message } };
 }

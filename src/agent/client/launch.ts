@@ -4,6 +4,7 @@ import { access, copyFile, mkdir, open, rename, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentOptions } from "../../model/protocol/agent";
+import { codeOf } from "../../model/types/errors";
 import type { About } from "../api/answers";
 import { send } from "../processes/identity";
 import { assertSocketFolder, ensurePrivateFolder } from "../state/private-folder";
@@ -160,7 +161,7 @@ async function sizeOf(path: string): Promise<number> {
   try {
     return (await stat(path)).size;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return 0;
+    if (codeOf(error) === "ENOENT") return 0;
     throw error;
   }
 }

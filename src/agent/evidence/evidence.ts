@@ -12,6 +12,7 @@ import { type Entry, reduce } from "../../model/evidence/reduce";
 import { type EvidenceRetention, evidenceRetention, outdated } from "../../model/evidence/retention";
 import type { Owner, Target } from "../../model/protocol/transaction";
 import type { MirrorFigures } from "../../model/route/mirror";
+import { messageOf } from "../../model/types/errors";
 import type { EvidenceList } from "../api/answers";
 import type { Events } from "../events/events";
 import type { Host } from "../host/host";
@@ -366,7 +367,7 @@ export class Evidence {
   }
 
   private failed(target: string, error: unknown): void {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     this.parts.events.emit(`the evidence of ${target} is not complete: ${why}`, { target });
   }
 }

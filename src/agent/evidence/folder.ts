@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { renderPage } from "../../evidence/page";
 import { type EvidenceRecord, evidenceRecord } from "../../model/evidence/record";
 import type { KeptFolder } from "../../model/evidence/retention";
+import { codeOf } from "../../model/types/errors";
 import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, removeTemporaries, writeFileAtomic } from "../support/files";
 
 /** Disk space below which no evidence is written, in bytes: more than transactions need, so that it never keeps one from opening. */
@@ -31,7 +32,7 @@ export class EvidenceFolders {
         .toSorted()
         .toReversed();
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      if (codeOf(error) === "ENOENT") return [];
       throw error;
     }
   }
@@ -120,7 +121,7 @@ async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }

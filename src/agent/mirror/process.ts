@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { setPriority } from "node:os";
+import { codeOf } from "../../model/types/errors";
 import { MessageReader, type Sink } from "./messages";
 import type { Order, ProcessFigures, Report, RouteOrders } from "./orders";
 import { Reservoir } from "./reservoir";
@@ -40,7 +41,7 @@ function yieldToAll(): void {
     // Linux shares the CPU by sessions first, where it is set to (sched(7), "The autogroup feature").
     writeFileSync("/proc/self/autogroup", String(NICE));
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? "";
+    const code = codeOf(error) ?? "";
     if (!["ENOENT", "EACCES", "EPERM", "EROFS", "EINVAL", "EAGAIN"].includes(code)) throw error;
   }
 }

@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { codeOf } from "./identity";
+import { codeOf } from "../../model/types/errors";
 
 /** Limits that the kernel enforces on a process with all its children. */
 export interface KernelLimits {

@@ -1,7 +1,8 @@
 import { constants, readFileSync } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { delimiter, isAbsolute, resolve } from "node:path";
-import { codeOf, INSTANCE_VARIABLE, MARKER_VARIABLE } from "./identity";
+import { codeOf } from "../../model/types/errors";
+import { INSTANCE_VARIABLE, MARKER_VARIABLE } from "./identity";
 import { SHELL_OWN_VARIABLES } from "./shim";
 
 /** Names that a shell passes on; others it drops silently. */

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
+import { codeOf } from "../../model/types/errors";
 import { singleFlight } from "../support/single-flight";
 
 /** Environment variable that every process of an agent carries, with all its descendants: the agent's id. */
@@ -163,9 +164,4 @@ function isGone(error: unknown): boolean {
 
 function isForeign(error: unknown): boolean {
   return codeOf(error) === "EACCES" || codeOf(error) === "EPERM";
-}
-
-/** The error's system code (`ENOENT`), if it has one. */
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }

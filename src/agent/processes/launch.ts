@@ -1,5 +1,6 @@
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf } from "../../model/types/errors";
 import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../support/files";
 import { type Cgroups, type KernelLimits, limitProblem } from "./cgroups";
 import { environmentOf, problemsOf } from "./command";
@@ -82,7 +83,7 @@ export async function launchShim(launch: Launch): Promise<Launched> {
     return await spawnAndWait(launch, env);
   } catch (error) {
     await forget(launch);
-    throw new Error(`process ${id} cannot be started: ${error instanceof Error ? error.message : String(error)}`, {
+    throw new Error(`process ${id} cannot be started: ${messageOf(error)}`, {
       cause: error,
     });
   }

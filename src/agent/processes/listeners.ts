@@ -1,5 +1,5 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
-import { codeOf } from "./identity";
+import { codeOf } from "../../model/types/errors";
 
 /** How the kernel's tables of sockets say that one listens. */
 const LISTENS = "0A";

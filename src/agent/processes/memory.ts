@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
+import { codeOf } from "../../model/types/errors";
 import { inParallel } from "../support/in-parallel";
-import { allStats, codeOf } from "./identity";
+import { allStats } from "./identity";
 
 /** Of the kernel's tables, in bytes; the same on every platform that the agent runs on. */
 const PAGE_BYTES = 4096;

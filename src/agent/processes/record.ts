@@ -1,8 +1,8 @@
 import { readFile, rename, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { codeOf, messageOf } from "../../model/types/errors";
 import { writeFileAtomic } from "../support/files";
-import { codeOf } from "./identity";
 
 const FILE = "record.json";
 const CORRUPT = `${FILE}.corrupt-`;
@@ -42,7 +42,7 @@ export async function readRecord(folder: string, id: string, now: Date): Promise
   } catch (error) {
     const keptAs = join(folder, `${CORRUPT}${now.toISOString()}`);
     await rename(join(folder, FILE), keptAs);
-    return { corrupt: error instanceof Error ? error.message : String(error), keptAs };
+    return { corrupt: messageOf(error), keptAs };
   }
 }
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
-import { codeOf } from "./identity";
+import { codeOf } from "../../model/types/errors";
 
 const SHELL = "/bin/sh";
 const NAME = "sluice-shim";

@@ -1,8 +1,9 @@
 import { appendFileSync, readFileSync, statSync } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { constants } from "node:os";
+import { codeOf } from "../../model/types/errors";
 import { PRIVATE_FILE_MODE } from "../support/files";
-import { codeOf, type Identity, parseStat } from "./identity";
+import { type Identity, parseStat } from "./identity";
 
 /**
  * History of a process: an append-only file of a few lines, written by the agent (`boot`, `end`) and by the shim

@@ -11,6 +11,7 @@ import {
   MAX_CONTENT_BYTES,
   MAX_ENTRIES,
 } from "../../model/protocol/artifact";
+import { codeOf } from "../../model/types/errors";
 import { ApiError } from "../api/api-error";
 import { PRIVATE_FOLDER_MODE, syncFolder } from "../support/files";
 
@@ -36,7 +37,7 @@ export class Artifacts {
       await access(path);
       return path;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      if (codeOf(error) === "ENOENT") return undefined;
       throw error;
     }
   }
@@ -81,7 +82,7 @@ export class Artifacts {
     try {
       return await readdir(this.root);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      if (codeOf(error) === "ENOENT") return [];
       throw error;
     }
   }

@@ -3,6 +3,7 @@ import { access, copyFile, link, mkdir, readdir, readlink, rename, rm, stat, sym
 import { dirname, join, relative } from "node:path";
 import type { PoolState } from "../../model/pool/pool-state";
 import type { Release } from "../../model/pool/release";
+import { codeOf } from "../../model/types/errors";
 import type { Events } from "../events/events";
 
 /** A file system can't link here: another one, no right to, or too many links already. */
@@ -130,7 +131,7 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
   try {
     await link(from, to);
   } catch (error) {
-    if (!CANNOT_LINK.includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    if (!CANNOT_LINK.includes(codeOf(error) ?? "")) throw error;
     await copyFile(from, to, constants.COPYFILE_FICLONE);
   }
 }
@@ -140,7 +141,7 @@ async function exists(path: string): Promise<boolean> {
     await access(path, constants.F_OK);
     return true;
   } catch (error) {
-    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+    if (["ENOENT", "ENOTDIR"].includes(codeOf(error) ?? "")) return false;
     throw error;
   }
 }

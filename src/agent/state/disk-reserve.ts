@@ -1,5 +1,6 @@
 import { rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
+import { codeOf } from "../../model/types/errors";
 import { ApiError } from "../api/api-error";
 import { writeFileAtomic } from "../support/files";
 
@@ -28,7 +29,7 @@ export class DiskReserve {
       const { size } = await stat(this.path);
       if (size === RESERVE) return;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      if (codeOf(error) !== "ENOENT") throw error;
     }
     try {
       await writeFileAtomic(this.path, Buffer.alloc(RESERVE), 0o600);
@@ -93,6 +94,6 @@ export class DiskReserve {
 }
 
 function isFull(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code;
+  const code = codeOf(error);
   return code === "ENOSPC" || code === "EDQUOT";
 }

@@ -1,6 +1,7 @@
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { codeOf } from "../../model/types/errors";
 import { isAlive, readStat } from "../processes/identity";
 import { PRIVATE_FILE_MODE } from "../support/files";
 
@@ -30,7 +31,7 @@ async function tryLink(from: string, to: string): Promise<boolean> {
     await link(from, to);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    if (codeOf(error) === "EEXIST") return false;
     throw error;
   }
 }
@@ -43,7 +44,7 @@ async function removeStale(path: string, directory: string): Promise<void> {
     await rename(path, aside);
   } catch (error) {
     // Somebody else has taken it away.
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    if (codeOf(error) === "ENOENT") return;
     throw error;
   }
   try {
@@ -79,12 +80,7 @@ async function readLock(path: string): Promise<LockRecord | undefined> {
     return lockRecord.parse(JSON.parse(await readFile(path, "utf8")));
   } catch (error) {
     // A lock that is missing or cut short was never in force: it is written atomically.
-    if (
-      (error as NodeJS.ErrnoException).code === "ENOENT" ||
-      error instanceof SyntaxError ||
-      error instanceof z.ZodError
-    )
-      return undefined;
+    if (codeOf(error) === "ENOENT" || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
     throw error;
   }
 }

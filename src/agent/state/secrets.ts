@@ -5,6 +5,7 @@ import { z } from "zod";
 import type { PoolSpec } from "../../model/pool/pool";
 import { generationsOf, type PoolState, type SpecWithoutSecrets } from "../../model/pool/pool-state";
 import type { ProcessTemplate } from "../../model/process/process-template";
+import { codeOf } from "../../model/types/errors";
 import { writeFileAtomic } from "../support/files";
 
 /** Secret values by process and variable. */
@@ -38,7 +39,7 @@ export class Secrets {
         values.set(file.slice(0, -".json".length), secretValues.parse(JSON.parse(await readFile(path, "utf8"))));
       } catch (error) {
         // Not with the error's own words, which may quote a value.
-        notes.push(`${path} can't be read (${(error as NodeJS.ErrnoException).code ?? "not the values of secrets"})`);
+        notes.push(`${path} can't be read (${codeOf(error) ?? "not the values of secrets"})`);
       }
     }
     return { secrets: new Secrets(directory, key, values), notes };

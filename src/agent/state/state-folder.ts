@@ -1,5 +1,6 @@
 import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
+import { codeOf } from "../../model/types/errors";
 import { singleFlight } from "../support/single-flight";
 import { tooLong } from "../support/too-long";
 import type { DiskReserve } from "./disk-reserve";
@@ -66,7 +67,7 @@ async function writeProblems(directory: string): Promise<string[]> {
     return [];
   } catch (error) {
     return [
-      `its state folder ${directory} can't be written to (${(error as NodeJS.ErrnoException).code}): processes and traffic go on, but nothing can be changed until it can`,
+      `its state folder ${directory} can't be written to (${codeOf(error)}): processes and traffic go on, but nothing can be changed until it can`,
     ];
   }
 }
@@ -86,7 +87,7 @@ async function isGone(path: string): Promise<boolean> {
     await access(path);
     return false;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return true;
+    if (codeOf(error) === "ENOENT") return true;
     throw error;
   }
 }

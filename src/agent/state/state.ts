@@ -8,6 +8,7 @@ import { poolState } from "../../model/pool/pool-state";
 import { takeover } from "../../model/process/takeover";
 import { ownership } from "../../model/protocol/ownership";
 import { routeSpec } from "../../model/route/route";
+import { codeOf } from "../../model/types/errors";
 import { writeFileAtomic } from "../support/files";
 import { fromVersion1 } from "./state-migration";
 
@@ -178,7 +179,7 @@ async function readCopy(path: string): Promise<Copy> {
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { kind: "absent" };
+    if (codeOf(error) === "ENOENT") return { kind: "absent" };
     throw error;
   }
   let json: unknown;

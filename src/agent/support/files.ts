@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { codeOf } from "../../model/types/errors";
 
 /** Permissions of files that only the agent's own user may read. */
 export const PRIVATE_FILE_MODE = 0o600;
@@ -53,7 +54,7 @@ export async function openIfThere(path: string): Promise<FileHandle | undefined>
   try {
     return await open(path, "r");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }

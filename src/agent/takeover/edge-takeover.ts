@@ -6,8 +6,8 @@ import { collide, type EdgeSpec, type Listener, listensOn, withoutListeners } fr
 import type { EdgeBackend } from "../../model/pool/pool-share";
 import { commandLine, processText, titleOf } from "../../model/process/takeover";
 import type { RouteSpec } from "../../model/route/route";
+import { codeOf } from "../../model/types/errors";
 import type { Haproxy } from "../haproxy/haproxy";
-import { codeOf } from "../processes/identity";
 import { argvOf, asNamed, type ExistingProcess, type TakeoverMatch } from "./existing-processes";
 import type { TakeoverOptions, Takeovers } from "./takeovers";
 

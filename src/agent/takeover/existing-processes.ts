@@ -2,7 +2,8 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { commandLine, type NamedProcess, type TakeoverEntry, titleOf } from "../../model/process/takeover";
-import { allStats, codeOf, type Identity, MARKER_VARIABLE, type ProcessStat } from "../processes/identity";
+import { codeOf } from "../../model/types/errors";
+import { allStats, type Identity, MARKER_VARIABLE, type ProcessStat } from "../processes/identity";
 import { holdersOf, type ListeningSocket, listeningSockets } from "../processes/listeners";
 import { showUnit, type UnitNow } from "./systemd";
 

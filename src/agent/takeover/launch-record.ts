@@ -4,8 +4,8 @@ import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { delimiter, resolve } from "node:path";
 import { z } from "zod";
+import { codeOf } from "../../model/types/errors";
 import { toolPath } from "../pools/launch/account";
-import { codeOf } from "../processes/identity";
 import { argvOf, environmentOf, streamsOf } from "./existing-processes";
 
 /** Record of an existing process that lets it be started again. */

@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { takeoverEntry } from "../../model/process/takeover";
-import { codeOf } from "../processes/identity";
+import { codeOf } from "../../model/types/errors";
 import { PRIVATE_FOLDER_MODE, syncFolder, writeFileAtomic } from "../support/files";
 import { launchRecord } from "./launch-record";
 

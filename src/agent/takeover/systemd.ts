@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { codeOf } from "../processes/identity";
+import { codeOf } from "../../model/types/errors";
 
 const run = promisify(execFile);
 

@@ -2,6 +2,7 @@ import { type FileHandle, open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { owner } from "../../model/protocol/transaction";
+import { codeOf } from "../../model/types/errors";
 
 /** Size at which the journal starts afresh when no transaction is open, in bytes. */
 const ROTATE_AT = 1024 * 1024;
@@ -69,7 +70,7 @@ async function readJournal(
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { open: [], notes: [], size: 0, torn: false };
+    if (codeOf(error) === "ENOENT") return { open: [], notes: [], size: 0, torn: false };
     throw error;
   }
   const left = new Map<string, OpenTransaction>();

@@ -5,6 +5,7 @@ import type { PoolSpec } from "../../model/pool/pool";
 import type { SecretNames } from "../../model/pool/pool-problems";
 import { templatesIn } from "../../model/process/template";
 import type { Step } from "../../model/protocol/transaction";
+import { codeOf } from "../../model/types/errors";
 import type { StepProblem } from "../api/api-error";
 import type { Host } from "../host/host";
 import { backendsOf, routesOf } from "../state/desired";
@@ -202,7 +203,7 @@ async function folderProblem(path: string): Promise<string | undefined> {
   try {
     return (await stat(path)).isDirectory() ? undefined : "is not a folder";
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ENOENT" ? MISSING : `can't be read (${(error as Error).message})`;
+    return codeOf(error) === "ENOENT" ? MISSING : `can't be read (${(error as Error).message})`;
   }
 }
 

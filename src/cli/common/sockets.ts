@@ -1,6 +1,7 @@
 import { lstat, readdir } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
+import { codeOf } from "../../model/types/errors";
 import { NotReached, UsageError } from "./exit";
 
 /** Socket of an agent that systemd runs. */
@@ -99,8 +100,4 @@ async function ownership(path: string): Promise<string> {
   } catch (error) {
     return `its folder is closed to you: ${codeOf(error) ?? String(error)}`;
   }
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code;
 }

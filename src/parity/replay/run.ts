@@ -1,6 +1,7 @@
 import { parsePointer } from "../../model/parity/pointer";
 import { Redactor, secretValues } from "../../model/parity/redact";
 import { type ParityRequest, parseRequest } from "../../model/parity/request";
+import { messageOf } from "../../model/types/errors";
 import type { Answer, ErrorKind, ParityError } from "../compare/answer";
 import { Judge, type Reply } from "../compare/check";
 import { clipText } from "../compare/clip";
@@ -179,7 +180,7 @@ class Run {
     } catch (error) {
       if (signal.aborted) return { kind: "timeout", message: `no complete answer within ${this.options.timeoutMs} ms` };
       if (error instanceof ExchangeError) return { kind: error.kind, message: clipText(error.message) };
-      return { kind: "unreachable", message: clipText(error instanceof Error ? error.message : String(error)) };
+      return { kind: "unreachable", message: clipText(messageOf(error)) };
     }
   }
 

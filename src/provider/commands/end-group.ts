@@ -1,4 +1,5 @@
 import type { ChildProcess } from "node:child_process";
+import { codeOf } from "../../model/types/errors";
 
 /** Ends a program that was started in a process group of its own, with all that it has started there. */
 export function endGroup({ pid }: Pick<ChildProcess, "pid">): void {
@@ -6,6 +7,6 @@ export function endGroup({ pid }: Pick<ChildProcess, "pid">): void {
   try {
     process.kill(-pid, "SIGKILL");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    if (codeOf(error) !== "ESRCH") throw error;
   }
 }

@@ -1,3 +1,5 @@
+import { codeOf } from "../../model/types/errors";
+
 /** Longest answer that is read, in characters. */
 const MAX_ANSWER = 4 * 1024 * 1024;
 
@@ -24,7 +26,7 @@ export async function get(url: string, signal: AbortSignal): Promise<HttpAnswer>
   } catch (error) {
     signal.throwIfAborted();
     const { message, cause } = error as Error;
-    const why = cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : message;
+    const why = cause instanceof Error ? cause.message || codeOf(cause) : message;
     throw new Error(`${withoutPassword(url)} did not answer: ${why}`, { cause: error });
   }
 }

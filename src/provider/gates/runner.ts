@@ -2,6 +2,7 @@ import { setMaxListeners } from "node:events";
 import { type Gate, isJudgedBefore, nameOf } from "../../model/gate/gate";
 import { NEW_WATCH, nextDecision, type Probe } from "../../model/gate/verdict";
 import { formatMilliseconds, milliseconds } from "../../model/types/duration";
+import { messageOf } from "../../model/types/errors";
 import { probeCommand } from "./command";
 import {
   type Clock,
@@ -59,7 +60,7 @@ async function probe(gate: Gate, context: ProbeContext): Promise<Probe> {
   } catch (error) {
     context.signal.throwIfAborted();
     if (late.aborted) return probeResult("unavailable", `no answer within ${formatMilliseconds(timeoutMs)}`);
-    return probeResult("unavailable", error instanceof Error ? error.message : String(error));
+    return probeResult("unavailable", messageOf(error));
   }
 }
 

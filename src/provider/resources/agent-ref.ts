@@ -3,6 +3,7 @@ import { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
 import { agentOptions } from "../../model/protocol/agent";
 import type { StepInput, Target } from "../../model/protocol/transaction";
+import { messageOf } from "../../model/types/errors";
 import { absolutePath } from "../../model/types/names";
 import type { Context, Failure } from "../server";
 
@@ -60,6 +61,6 @@ export async function liveFailures(agent: AgentRef, step: StepInput, creator: st
   } catch (error) {
     // The same update may start this agent; if not, the update itself fails before it changes anything.
     if (error instanceof UnreachableError) return [];
-    return [{ property: "agent", reason: error instanceof Error ? error.message : String(error) }];
+    return [{ property: "agent", reason: messageOf(error) }];
   }
 }

@@ -14,6 +14,7 @@ import {
   type ReleaseInUse,
 } from "../../model/policy/migration-set";
 import type { Release } from "../../model/pool/release";
+import { messageOf } from "../../model/types/errors";
 import { name as poolName } from "../../model/types/names";
 import { parseInputs, renameFailures } from "../checks/inputs";
 import { type Context, diffValues, type Failure, isUnknown, type Properties, type Resource, UNKNOWN } from "../server";
@@ -261,8 +262,4 @@ function outputsOf(inputs: Properties, last: State["last"]): Properties {
     ? UNKNOWN
     : { name, migrations: migrations.map(({ id, phase }) => ({ id, phase })) };
   return { ...inputs, migrations: done, pending: [], connection, ...(last === undefined ? {} : { last }) };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { create } from "tar";
 import type { AgentClient } from "../../agent/client/client";
 import { artifactPath, entryProblem, MAX_ARCHIVE_BYTES, MAX_ENTRIES } from "../../model/protocol/artifact";
+import { codeOf } from "../../model/types/errors";
 import { absolutePath } from "../../model/types/names";
 import { agentRef } from "../resources/agent-ref";
 import { type Context, containsUnknown, type Failure, isUnknown, type Properties, UNKNOWN } from "../server";
@@ -17,7 +18,7 @@ async function artifactProblem(path: string): Promise<string | undefined> {
   try {
     facts = await stat(path);
   } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const missing = codeOf(error) === "ENOENT";
     return `${path} ${missing ? "does not exist here: build the release first" : `can't be read: ${(error as Error).message}`}`;
   }
   if (facts.isDirectory()) return undefined;

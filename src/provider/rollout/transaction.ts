@@ -3,6 +3,7 @@ import { hostname, userInfo } from "node:os";
 import type { AgentClient } from "../../agent/client/client";
 import type { Claim } from "../../model/protocol/ownership";
 import { DEFAULT_LEASE_MS, type StepInput, type Target } from "../../model/protocol/transaction";
+import { messageOf } from "../../model/types/errors";
 import { note, openNoteSenders, type SendNote } from "../evidence/note-sender";
 import type { Context } from "../server";
 import { keepLease } from "./lease";
@@ -225,8 +226,4 @@ async function revertPart<P extends Part>(
 
 function ownerOf({ urn }: Context) {
   return { who: `${userInfo().username}@${hostname()}`, why: urn, pid: process.pid };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

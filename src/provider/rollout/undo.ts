@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentClient } from "../../agent/client/client";
 import { AgentError, UnreachableError } from "../../agent/client/connection";
 import { butNotUp, DEFAULT_LEASE_MS } from "../../model/protocol/transaction";
+import { messageOf } from "../../model/types/errors";
 import type { Log } from "../server";
 
 /** Time to wait for an undo, in milliseconds; its agent goes on by itself. */
@@ -83,7 +84,7 @@ export async function undo(
       return goingOn(
         `The agent can't be told to undo the change (${error.message}); it does so by itself as soon as it runs, within ${DEFAULT_LEASE_MS / 1000} s.`,
       );
-    return goingOn(`The change could not be undone at once: ${error instanceof Error ? error.message : String(error)}`);
+    return goingOn(`The change could not be undone at once: ${messageOf(error)}`);
   }
 }
 

@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
+import { messageOf } from "../../model/types/errors";
 import { resources } from "../resources";
 import { type Context, containsUnknown, type Path, type Properties, renderPath, UNKNOWN } from "../server";
 import { configOf, readManifest } from "./config";
@@ -117,7 +118,7 @@ function opened(value: unknown, path: Path, secrets: string[]): unknown {
 }
 
 const fail = (error: unknown) => {
-  failure ??= error instanceof Error ? error.message : String(error);
+  failure ??= messageOf(error);
 };
 process.on("unhandledRejection", fail).on("uncaughtException", fail);
 // Once nothing is left to do, everything that the program declares is declared.

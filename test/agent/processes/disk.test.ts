@@ -5,7 +5,7 @@ import { appendFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
-import { codeOf } from "../../../src/agent/processes/identity";
+import { codeOf, messageOf } from "../../../src/model/types/errors";
 import { bench, nextExit, output, script } from "./support";
 
 /** A file system of 256 KiB, unmounted after the test; a reason to skip where it cannot be had. */
@@ -17,7 +17,7 @@ function smallDisk(): { path: string } | { skip: string } {
     return { path };
   } catch (error) {
     rmSync(path, { recursive: true });
-    return { skip: `tmpfs cannot be mounted here: ${error instanceof Error ? error.message : String(error)}` };
+    return { skip: `tmpfs cannot be mounted here: ${messageOf(error)}` };
   }
 }
 

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
+import { codeOf } from "../../../src/model/types/errors";
 
 export const REPOSITORY = path.resolve(__dirname, "..", "..", "..");
 /** No single command of a test may hang longer than this. */
@@ -293,7 +294,7 @@ function readProc(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const code = codeOf(error);
     if (code === "ENOENT" || code === "ESRCH") return "";
     throw error;
   }

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { codeOf } from "../../../src/model/types/errors";
 
 /** Room for the agent's program, its reserve and what it needs to begin a promotion. */
 const DISK_MIB = 24;
@@ -39,7 +40,7 @@ export function fillDisk(path: string): void {
       try {
         writeSync(file, Buffer.alloc(size));
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+        if (codeOf(error) !== "ENOSPC") throw error;
         size = Math.floor(size / 16);
       }
     }

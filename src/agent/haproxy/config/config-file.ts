@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EdgeSpec } from "../../../model/edge/edge";
+import { codeOf } from "../../../model/types/errors";
 import { SCRIPT_FILE } from "../../mirror/script";
 import { digest, type Rendered } from "./render";
 import { SPLITS_FILE } from "./routes";
@@ -12,7 +13,7 @@ export async function readConfig(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }

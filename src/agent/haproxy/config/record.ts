@@ -4,6 +4,7 @@ import { serverState } from "../../../model/edge/backend";
 import { appliedEdge } from "../../../model/edge/edge";
 import { edgeBackend } from "../../../model/pool/pool-share";
 import { routeSpec } from "../../../model/route/route";
+import { codeOf } from "../../../model/types/errors";
 import { backendName, name, serverKey } from "../../../model/types/names";
 import { writeFileAtomic } from "../../support/files";
 
@@ -46,7 +47,7 @@ export async function readRecord(
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
   try {

@@ -1,5 +1,6 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { codeOf } from "../../../model/types/errors";
 
 /** For one exchange on a socket of HAProxy, in milliseconds. */
 const EXCHANGE_DEADLINE_MS = 5000;
@@ -45,7 +46,7 @@ export async function ask(socketPath: string, line: string, { retry = false } = 
 
 /** Whether an error says that nothing listens on the socket. */
 export function isRefusal(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code;
+  const code = codeOf(error);
   return code === "ECONNREFUSED" || code === "ENOENT" || code === "ECONNRESET" || code === "EPIPE";
 }
 

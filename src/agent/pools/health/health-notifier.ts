@@ -1,5 +1,6 @@
+import { messageOf } from "../../../model/types/errors";
 import { titleOf } from "../launch/labels";
-import { messageOf, type SupervisedProcess, type SupervisionContext, subjectOf } from "../supervise/supervised-process";
+import { type SupervisedProcess, type SupervisionContext, subjectOf } from "../supervise/supervised-process";
 
 /**
  * Tells the edges which processes that take requests are gone or back, before HAProxy's own checks find out: for some seconds

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { milliseconds } from "../../../model/types/duration";
+import { messageOf } from "../../../model/types/errors";
 import { titleOf } from "../launch/labels";
-import { messageOf, type SupervisedProcess, type SupervisionContext, subjectOf } from "../supervise/supervised-process";
+import { type SupervisedProcess, type SupervisionContext, subjectOf } from "../supervise/supervised-process";
 import { type HealthCheck, healthCheckOf } from "./health";
 
 /**

@@ -1,6 +1,7 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { allStats, codeOf } from "../../processes/identity";
+import { codeOf } from "../../../model/types/errors";
+import { allStats } from "../../processes/identity";
 
 /** Pause between two checks, in milliseconds. */
 const POLL_MS = 100;

@@ -1,7 +1,8 @@
 import { milliseconds } from "../../../model/types/duration";
+import { messageOf } from "../../../model/types/errors";
 import { bytes, formatBytes } from "../../../model/types/size";
 import { titleOf } from "../launch/labels";
-import { messageOf, type SupervisedProcess, type SupervisionContext, subjectOf } from "../supervise/supervised-process";
+import { type SupervisedProcess, type SupervisionContext, subjectOf } from "../supervise/supervised-process";
 import type { MemorySamples } from "./memory-samples";
 
 /** Between two passes over the processes, in milliseconds; each is looked at in its own interval. */

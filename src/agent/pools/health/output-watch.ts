@@ -1,8 +1,9 @@
 import { statSync } from "node:fs";
 import type { Output } from "../../../model/process/supervision";
+import { messageOf } from "../../../model/types/errors";
 import { bytes } from "../../../model/types/size";
 import { type OutputLimits, rotate } from "../../processes/output/rotation";
-import { messageOf, type SupervisionContext } from "../supervise/supervised-process";
+import type { SupervisionContext } from "../supervise/supervised-process";
 
 /**
  * Pause between two checks of the sizes of all outputs, in milliseconds: what a flood writes meanwhile is above the

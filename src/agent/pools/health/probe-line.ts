@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { codeOf } from "../../processes/identity";
+import { codeOf } from "../../../model/types/errors";
 import type { ProbeResult } from "./probe";
 
 /** Read at once, in bytes: what a flood writes is not held in memory. */

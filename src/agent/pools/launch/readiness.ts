@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Instance } from "../../../model/pool/pool-instances";
 import { milliseconds } from "../../../model/types/duration";
+import { messageOf } from "../../../model/types/errors";
 import { ApiError } from "../../api/api-error";
 import type { ProcessRecord } from "../../processes/process-manager";
 import { masked } from "../../support/mask";
 import { healthCheckOf, untilHealthy } from "../health/health";
 import { untilListening } from "../health/listening";
-import { exitText, messageOf, type SupervisionContext, subjectOf } from "../supervise/supervised-process";
+import { exitText, type SupervisionContext, subjectOf } from "../supervise/supervised-process";
 import { titleOf } from "./labels";
 
 /**

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf } from "../../../model/types/errors";
 import { StartLimiter } from "../supervise/start-limiter";
 import {
-  messageOf,
   type SupervisedProcess,
   type SupervisionContext,
   subjectOf,

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { codeOf } from "../../../model/types/errors";
 
 const TABLES = ["/proc/net/tcp", "/proc/net/tcp6"];
 const ESTABLISHED = "01";
@@ -23,7 +24,7 @@ async function tableOf(path: string): Promise<string> {
     return await readFile(path, "utf8");
   } catch (error) {
     // A host may have no IPv6.
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    if (codeOf(error) === "ENOENT") return "";
     throw error;
   }
 }

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatMilliseconds } from "../../../model/types/duration";
-import { codeOf } from "../../processes/identity";
+import { codeOf, messageOf } from "../../../model/types/errors";
 import { descriptorsBeside, environmentBeside, PROBE_SUFFIX } from "../health/probe-command";
 import { fromLabels, type Labels, titleOf } from "../launch/labels";
-import { exitText, messageOf, type SupervisionContext } from "./supervised-process";
+import { exitText, type SupervisionContext } from "./supervised-process";
 
 const KINDS = ["quiet", "drain", "stop"] as const;
 export type HookKind = (typeof KINDS)[number];

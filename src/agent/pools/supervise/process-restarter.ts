@@ -1,10 +1,11 @@
 import type { Reason } from "../../../model/process/process-state";
+import { messageOf } from "../../../model/types/errors";
 import { ApiError } from "../../api/api-error";
 import { currentLabels } from "../launch/current-labels";
 import { fromLabels } from "../launch/labels";
 import type { Starter } from "../launch/starter";
 import type { Restarts } from "./restarts";
-import { messageOf, type SupervisedProcess, type SupervisionContext, subjectOf } from "./supervised-process";
+import { type SupervisedProcess, type SupervisionContext, subjectOf } from "./supervised-process";
 import type { Terminations } from "./terminations";
 
 /** Restarts processes that run: their traffic goes to the others first, they drain, stop, start, and get it back. */

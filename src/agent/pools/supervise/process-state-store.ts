@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { z } from "zod";
 import { DOWN_STATES, PROCESS_STATES, REASONS } from "../../../model/process/process-state";
-import { codeOf } from "../../processes/identity";
+import { codeOf } from "../../../model/types/errors";
 import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../../support/files";
 
 /** Beside the records of the processes; no process has an id that starts with a dot. */

@@ -1,7 +1,8 @@
 import { z } from "zod";
+import { messageOf } from "../../../model/types/errors";
 import { name } from "../../../model/types/names";
 import { ApiError } from "../../api/api-error";
-import { messageOf, type SupervisedProcess } from "./supervised-process";
+import type { SupervisedProcess } from "./supervised-process";
 import type { Supervisor } from "./supervisor";
 
 /** In this order whole pools restart: what others depend on first. */

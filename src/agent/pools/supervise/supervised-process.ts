@@ -47,10 +47,6 @@ export function exitText({ exit }: Pick<ProcessRecord, "exit">): string {
   return exit.code === null ? `exited (${exit.reason ?? "exit code unknown"})` : `exited with code ${exit.code}`;
 }
 
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 /** Waits for something, or rejects with the signal's reason, whichever comes first. */
 export async function unlessAborted(signal: AbortSignal, promise: Promise<unknown>): Promise<void> {
   signal.throwIfAborted();

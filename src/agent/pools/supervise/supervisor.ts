@@ -2,6 +2,7 @@ import { setMaxListeners } from "node:events";
 import type { Instance } from "../../../model/pool/pool-instances";
 import type { DownReplica } from "../../../model/pool/promotion-plan";
 import type { Reason } from "../../../model/process/process-state";
+import { messageOf } from "../../../model/types/errors";
 import type { ProcessRecord } from "../../processes/process-manager";
 import { HealthNotifier } from "../health/health-notifier";
 import { HealthWatch } from "../health/health-watch";
@@ -16,7 +17,7 @@ import { ProcessRestarter } from "./process-restarter";
 import { STATE_MESSAGES } from "./process-states";
 import { Restarts } from "./restarts";
 import { type InstanceStatus, statusesOf } from "./status";
-import { exitText, messageOf, type SupervisedProcess, type SupervisionContext, subjectOf } from "./supervised-process";
+import { exitText, type SupervisedProcess, type SupervisionContext, subjectOf } from "./supervised-process";
 import { Terminations } from "./terminations";
 
 const START_ORDER = ["service", "companion", "proxied", "singleton"] as const;

@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Reason } from "../../../model/process/process-state";
+import { messageOf } from "../../../model/types/errors";
 import type { ProcessRecord } from "../../processes/process-manager";
 import { fromLabels, type Labels, titleOf } from "../launch/labels";
 import { connectionsTo } from "./connections";
 import { Hooks } from "./hooks";
 import type { ProcessStateRecord } from "./process-state-store";
 import type { Subject } from "./process-states";
-import { messageOf, type SupervisionContext } from "./supervised-process";
+import type { SupervisionContext } from "./supervised-process";
 
 /** Pause between two checks of a draining process's connections, in milliseconds. */
 const DRAIN_POLL_MS = 100;

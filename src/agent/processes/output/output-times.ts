@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { codeOf } from "../identity";
+import { codeOf } from "../../../model/types/errors";
 import { Rotations } from "./rotations";
 
 /** Pause between two samples of the sizes, in milliseconds. */

@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { codeOf } from "../identity";
+import { codeOf } from "../../../model/types/errors";
 
 /** How much of the end of the file is read at most, in bytes. */
 const WINDOW_BYTES = 256 * 1024;

@@ -1,8 +1,8 @@
 import { createReadStream, createWriteStream } from "node:fs";
 import { rename, rm, stat, truncate } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
+import { codeOf } from "../../../model/types/errors";
 import { PRIVATE_FILE_MODE } from "../../support/files";
-import { codeOf } from "../identity";
 
 /** How much of a process's output is kept. */
 export interface OutputLimits {

@@ -1,5 +1,6 @@
 import type * as Library from "libpg-query";
 import type { Node, ParseResult } from "libpg-query";
+import { messageOf } from "../../../model/types/errors";
 
 export interface ParsedStatement {
   node: Node;
@@ -53,7 +54,7 @@ async function load(): Promise<Parser> {
     } catch (error) {
       if (library.hasSqlDetails(error)) throw new SyntaxProblem(error.message, error.sqlDetails?.cursorPosition ?? 0);
       if (error instanceof RangeError) throw new SyntaxProblem("nested too deeply", 0);
-      throw new SyntaxProblem(error instanceof Error ? error.message : String(error), 0);
+      throw new SyntaxProblem(messageOf(error), 0);
     }
   };
   return {
