@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import test, { type TestContext } from "node:test";
-import { findHaproxy } from "../../src/agent/haproxy/config/find-haproxy";
+import { findHaproxy } from "../../src/agent/haproxy/config/version";
 import { ask } from "../../src/agent/haproxy/runtime/runtime-api";
 import { temporaryFolder } from "../support/agent";
 import { freePorts, isFree } from "../support/ports";

@@ -1,4 +1,5 @@
 import type { PoolProblem } from "../process/supervision-problems";
+import { asObject } from "../types/objects";
 import { portsPerRelease } from "./pool-ports";
 import { poolProblems, type SecretNames } from "./pool-problems";
 
@@ -66,8 +67,4 @@ function portsOf(processes: unknown): number {
 
 function textOf({ path, message }: PoolProblem): string {
   return JSON.stringify([path, message]);
-}
-
-function asObject(value: unknown): Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
 }

@@ -2,6 +2,7 @@ import { FIRST_UNPRIVILEGED_PORT, type ProcessTemplate } from "../process/proces
 import { type PoolProblem, supervisionProblems } from "../process/supervision-problems";
 import { templateProblems, templatesIn } from "../process/template";
 import { quoteValue } from "../types/messages";
+import { asObject, isObject } from "../types/objects";
 import { hasPort, portsPerRelease } from "./pool-ports";
 
 /** Of the environments of a pool's processes together, names and values: they are in every request about it, which has 1 MiB. */
@@ -100,14 +101,6 @@ function draftProcess(raw: Record<string, unknown>): Draft {
 }
 
 const POLICIES = ["proxied", "companion", "singleton", "service"] as const;
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function asObject(value: unknown): Record<string, unknown> {
-  return isObject(value) ? value : {};
-}
 
 function integer(value: unknown): number | undefined {
   return Number.isInteger(value) ? (value as number) : undefined;

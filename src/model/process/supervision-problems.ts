@@ -1,5 +1,6 @@
 import { type Duration, milliseconds } from "../types/duration";
 import { quoteValue } from "../types/messages";
+import { asObject, isObject } from "../types/objects";
 import { bytes, type Size } from "../types/size";
 import { HEALTH_KINDS } from "./supervision";
 
@@ -22,19 +23,19 @@ export function supervisionProblems(
 ): PoolProblem[] {
   return [
     ...handoverProblems(raw, secrets),
-    ...healthProblems(asObject(raw.health)),
-    ...lifecycleProblems(asObject(raw.lifecycle), raw.stopSignal),
+    ...healthProblems(raw.health),
+    ...lifecycleProblems(raw.lifecycle, raw.stopSignal),
     ...memoryProblems(raw),
     ...policyProblems(raw),
   ].map(({ path, message }) => ({ path: ["processes", id, ...path], message }));
 }
 
 function handoverProblems(raw: Record<string, unknown>, secret: readonly string[]): PoolProblem[] {
-  const env = raw.env === undefined ? {} : asObject(raw.env);
-  if (env === undefined) return [];
+  const { env = {} } = raw;
+  if (!isObject(env)) return [];
   const owners = new Map<unknown, string>();
-  return Object.entries(asObject(raw.secrets) ?? {}).flatMap(([name, given]): PoolProblem[] => {
-    const { fd } = asObject(given) ?? {};
+  return Object.entries(asObject(raw.secrets)).flatMap(([name, given]): PoolProblem[] => {
+    const { fd } = asObject(given);
     const owner = owners.get(fd);
     if (fd !== undefined && owner !== undefined)
       return [
@@ -53,8 +54,8 @@ function handoverProblems(raw: Record<string, unknown>, secret: readonly string[
   });
 }
 
-function healthProblems(health: Record<string, unknown> | undefined): PoolProblem[] {
-  if (health === undefined) return [];
+function healthProblems(health: unknown): PoolProblem[] {
+  if (!isObject(health)) return [];
   const given = HEALTH_KINDS.filter((kind) => health[kind] !== undefined);
   const problems: PoolProblem[] = [];
   if (given.length !== 1) {
@@ -71,8 +72,8 @@ function healthProblems(health: Record<string, unknown> | undefined): PoolProble
   return problems;
 }
 
-function lifecycleProblems(lifecycle: Record<string, unknown> | undefined, stopSignal: unknown): PoolProblem[] {
-  if (lifecycle === undefined) return [];
+function lifecycleProblems(lifecycle: unknown, stopSignal: unknown): PoolProblem[] {
+  if (!isObject(lifecycle)) return [];
   const problems: PoolProblem[] = [];
   const drainTimeout = lifecycle.drainTimeout === undefined ? 0 : durationOf(lifecycle.drainTimeout);
   if (lifecycle.drain !== undefined && drainTimeout === 0)
@@ -89,11 +90,11 @@ function lifecycleProblems(lifecycle: Record<string, unknown> | undefined, stopS
 }
 
 function memoryProblems({ memory, limits, policy, replicas }: Record<string, unknown>): PoolProblem[] {
-  const { limit, warning } = asObject(memory) ?? {};
+  const { limit, warning } = asObject(memory);
   if (memory === undefined) return [];
   const problems: PoolProblem[] = [];
   const [at, from] = [sizeOf(limit), sizeOf(warning)];
-  const { memory: kernel } = asObject(limits) ?? {};
+  const { memory: kernel } = asObject(limits);
   const killedAt = sizeOf(kernel);
   if (at !== undefined && killedAt !== undefined && at >= killedAt)
     problems.push({
@@ -135,12 +136,6 @@ function policyProblems({
   if (group !== undefined && user === undefined)
     problems.push({ path: ["group"], message: "a group goes with a user: add user" });
   return problems;
-}
-
-function asObject(value: unknown): Record<string, unknown> | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : undefined;
 }
 
 function durationOf(value: unknown): number | undefined {
