@@ -2,19 +2,29 @@ import type { Action } from "./postgres/read/actions";
 import type { RuleContext } from "./postgres/run/rule-context";
 import type { Rule, RuleVerdict } from "./rule";
 import { accessRules } from "./rules/access";
-import { columnRules } from "./rules/columns";
+import { addedColumnRules } from "./rules/added-columns";
+import { alteredColumnRules } from "./rules/altered-columns";
 import { constraintRules } from "./rules/constraints";
 import { indexRules } from "./rules/indexes";
 import { objectRules } from "./rules/objects";
+import { partitionRules } from "./rules/partitions";
+import { removedColumnRules } from "./rules/removed-columns";
+import { removedTableRules } from "./rules/removed-tables";
 import { runnerRules } from "./rules/runner";
-import { tableRules } from "./rules/tables";
+import { tableKeyRules } from "./rules/table-keys";
+import { tableLockRules } from "./rules/table-locks";
 import { writeRules } from "./rules/writes";
 
 /** All rules, in the order in which people meet them: compatibility, rollback, locks. */
 export const RULES: readonly Rule[] = (["compatibility", "rollback", "locks"] as const).flatMap((question) =>
   [
-    ...columnRules,
-    ...tableRules,
+    ...removedColumnRules,
+    ...addedColumnRules,
+    ...alteredColumnRules,
+    ...removedTableRules,
+    ...tableKeyRules,
+    ...partitionRules,
+    ...tableLockRules,
     ...objectRules,
     ...accessRules,
     ...constraintRules,
