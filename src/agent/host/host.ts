@@ -14,13 +14,10 @@ import type { Declarer } from "../../model/protocol/ownership";
 import type { Step } from "../../model/protocol/transaction";
 import { milliseconds } from "../../model/types/duration";
 import { poolOfBackend } from "../../model/types/names";
-import type { Events } from "../events/events";
-import { runtimeSocket } from "../haproxy/edge-files";
-import { Haproxy } from "../haproxy/haproxy";
+import type { Haproxy } from "../haproxy/haproxy";
 import type { EdgeObservation } from "../haproxy/observation";
 import { ProcessStates } from "../pools/supervise/process-states";
 import { Supervisor } from "../pools/supervise/supervisor";
-import type { ProcessManager } from "../processes/process-manager";
 import type { Artifacts } from "../releases/artifacts";
 import type { RetainedReleases } from "../releases/retained-releases";
 import {
@@ -41,16 +38,13 @@ import type { TakeoverMatch } from "../takeover/existing-processes";
 import type { TakeoverOptions, Takeovers } from "../takeover/takeovers";
 import { type Commit, committedAfter, declaredBy } from "../transactions/commit";
 import { backendsHealth } from "./backend-health";
+import { Haproxies, type HaproxiesParts } from "./haproxies";
 import { Reconciler } from "./reconciler";
 
 /** Time that HAProxy has to finish its requests when its edge is removed, in milliseconds. */
 const EDGE_STOP_MS = 30_000;
 
-export interface HostParts {
-  directory: string;
-  haproxyBinary: string;
-  /** Path of the mirror's socket. */
-  mirrorSocket: string;
+export interface HostParts extends HaproxiesParts {
   /** Told what is desired, before an edge is brought to it. */
   desires: (desired: Desired) => void;
   /** Resolves once the mirror takes what is desired to be copied, or after some seconds without it. */
@@ -59,8 +53,6 @@ export interface HostParts {
   applied: (edge: string) => Promise<void>;
   committed: Committed;
   stateFile: StateFile;
-  processes: ProcessManager;
-  events: Events;
   secrets: Secrets;
   retainedReleases: RetainedReleases;
   artifacts: Artifacts;
@@ -81,7 +73,7 @@ export class Host {
   readonly supervisor: Supervisor;
   readonly reconciler: Reconciler;
   private readonly processStates: ProcessStates;
-  private readonly haproxies = new Map<string, Haproxy>();
+  private readonly haproxies: Haproxies;
   private readonly overlays = new Map<string, Overlay>();
   private saving: Promise<void> = Promise.resolve();
   private reservation: Promise<unknown> = Promise.resolve();
@@ -91,18 +83,15 @@ export class Host {
   constructor(private readonly parts: HostParts) {
     const { processes, events, secrets } = parts;
     this.processStates = new ProcessStates(join(parts.directory, "processes"), events);
+    this.haproxies = new Haproxies(parts);
     this.supervisor = new Supervisor({
       processes,
       events,
       processStates: this.processStates,
       traffic: {
-        connections: (address, port) => this.connections(address, port),
-        cut: async (address, port) => {
-          await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.cut(address, port)));
-        },
-        notifyHealth: async (address, port, health) => {
-          await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.notifyHealth(address, port, health)));
-        },
+        connections: (address, port) => this.haproxies.connections(address, port),
+        cut: (address, port) => this.haproxies.cut(address, port),
+        notifyHealth: (address, port, health) => this.haproxies.notifyHealth(address, port, health),
         converge: async (pool) => {
           const edge = this.working().pools[pool]?.settings.edge;
           if (edge !== undefined && this.working().edges[edge] !== undefined) await this.convergeEdge(edge);
@@ -210,29 +199,13 @@ export class Host {
   }
 
   haproxy(edge: string): Haproxy {
-    const known = this.haproxies.get(edge);
-    if (known !== undefined) return known;
-    const { processes, haproxyBinary, mirrorSocket, events } = this.parts;
-    const haproxy = new Haproxy({
-      name: edge,
-      directory: this.edgeFolder(edge),
-      processes,
-      binary: haproxyBinary,
-      mirror: mirrorSocket,
-      log: (message, data) => events.emit(message, { edge, ...data }),
-    });
-    this.haproxies.set(edge, haproxy);
-    return haproxy;
+    return this.haproxies.of(edge);
   }
 
   /** The edges that are metered, each with the path of the runtime API of its HAProxy. */
   meteredEdges(): Record<string, string> {
     const metered = Object.entries(this.working().edges).filter(([, { meter }]) => meter);
-    return Object.fromEntries(metered.map(([edge]) => [edge, runtimeSocket(this.edgeFolder(edge))]));
-  }
-
-  private edgeFolder(edge: string): string {
-    return join(this.parts.directory, "edges", edge);
+    return Object.fromEntries(metered.map(([edge]) => [edge, this.haproxies.runtimeSocketOf(edge)]));
   }
 
   /** Drives an edge to the working state: HAProxy's file, servers and flags, or its end. */
@@ -246,9 +219,9 @@ export class Host {
     const wanted = this.wantedEdge(edge);
     if (wanted === undefined) {
       await haproxy.stop({ graceMs: EDGE_STOP_MS });
-      this.haproxies.delete(edge);
+      this.haproxies.forget(edge);
     } else {
-      await mkdir(this.edgeFolder(edge), { recursive: true, mode: 0o700 });
+      await mkdir(this.haproxies.folderOf(edge), { recursive: true, mode: 0o700 });
       const find = () => this.toTake(target, working, take);
       if (take !== undefined && wantedTakeover(working, target).length > 0) {
         const taking = takeEdgeOver(target, wanted, haproxy, this.parts.takeovers, { ...take, find });
@@ -351,14 +324,6 @@ export class Host {
   async settled(pool: string): Promise<void> {
     await this.reconciler.settled(pool);
     await this.supervisor.settled(pool);
-  }
-
-  private async connections(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }> {
-    const all = await Promise.all([...this.haproxies.values()].map((haproxy) => haproxy.connections(address, port)));
-    return {
-      connections: all.reduce((sum, { connections }) => sum + connections, 0),
-      mayReceive: all.some(({ mayReceive }) => mayReceive),
-    };
   }
 
   /** Ports of a pool's servers that take requests now; those of a candidate can do without, since the others take theirs. */
