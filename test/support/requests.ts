@@ -14,8 +14,13 @@ export interface Requests {
   stop(): Promise<Seen>;
 }
 
-/** Sends requests to some ports of this host, one after the other, until it is stopped; each on a connection of its own without `keepAlive`. */
-export function sendRequests(ports: readonly number[], { atOnce = 4, pauseMs = 25, keepAlive = true } = {}): Requests {
+/**
+ * Sends requests to some ports of this host, one after the other, until it is stopped.
+ *
+ * @param keepAlive whether connections are used again; an edge may end one that is idle just as it is, which counts as a failure here.
+ *   @default a connection for each request
+ */
+export function sendRequests(ports: readonly number[], { atOnce = 4, pauseMs = 25, keepAlive = false } = {}): Requests {
   const agent = new Agent({ keepAlive, maxSockets: atOnce });
   const answers: Record<string, number> = {};
   const failures: string[] = [];
