@@ -53,3 +53,7 @@ export function table(title: string, cases: readonly Case[]): void {
     assert.deepEqual(wrong, [], `${wrong.length} of ${cases.length}:\n${wrong.join("\n")}`);
   });
 }
+
+/** A table for cases that depend on what its columns are. */
+export const USERS =
+  "CREATE TABLE users (id bigint PRIMARY KEY, name varchar(50), email text NOT NULL DEFAULT 'x', age int, nick text);";

@@ -20,6 +20,12 @@ export function poolInput(parts: Partial<PoolInput> = {}): PoolInput {
   };
 }
 
+/** A pool whose proxied process has these parts besides, or instead. */
+export const web = (parts: object) => poolInput({ processes: { web: { ...WEB, ...parts } as never } });
+
+/** A pool whose other process is this one. */
+export const beside = (other: object) => poolInput({ processes: { web: WEB, other: other as never } });
+
 /** The same as an agent holds it. */
 export function withoutSecrets(
   parts: Partial<PoolInput> = {},
