@@ -65,20 +65,6 @@ export function observation(
   const { current, old, processes } = workers;
   const names = new Map(placed.map((server) => [path(server), server.name]));
   const deadlines = new Map(leaving.map((server) => [path(server), new Date(server.deadline).toISOString()]));
-  const servers = (backend: string, found: typeof current.backends extends Map<string, infer T> ? T : never) =>
-    [...found.values()].map(({ id, checked: _, status, ...rest }): [string, ServerObservation] => {
-      const name = names.get(`${backend}/${id}`);
-      const leavingUntil = deadlines.get(`${backend}/${id}`);
-      return [
-        id,
-        {
-          ...(name === undefined ? {} : { name }),
-          ...rest,
-          operational: status === "no check" ? "unchecked" : status.startsWith("DOWN") ? "down" : "up",
-          ...(leavingUntil === undefined ? {} : { leavingUntil }),
-        },
-      ];
-    });
   return {
     running: true,
     version: processes.version,
@@ -102,11 +88,37 @@ export function observation(
     backends: Object.fromEntries(
       [...current.backends]
         .filter(([name]) => isDeclared(name))
-        .map(([name, found]) => [name, Object.fromEntries(servers(name, found))]),
+        .map(([name, found]) => [name, serversOf(name, found, names, deadlines)]),
     ),
     file: file.state,
     workerRunsFile: file.state === "ours" && file.structure === current.structure,
   };
+}
+
+type BackendServers = WorkerSet["current"]["backends"] extends ReadonlyMap<string, infer T> ? T : never;
+
+/** Servers of a backend, by their id in HAProxy. */
+function serversOf(
+  backend: string,
+  found: BackendServers,
+  names: ReadonlyMap<string, string>,
+  deadlines: ReadonlyMap<string, string>,
+): Record<string, ServerObservation> {
+  return Object.fromEntries(
+    [...found.values()].map(({ id, checked: _, status, ...rest }): [string, ServerObservation] => {
+      const name = names.get(`${backend}/${id}`);
+      const leavingUntil = deadlines.get(`${backend}/${id}`);
+      return [
+        id,
+        {
+          ...(name === undefined ? {} : { name }),
+          ...rest,
+          operational: status === "no check" ? "unchecked" : status.startsWith("DOWN") ? "down" : "up",
+          ...(leavingUntil === undefined ? {} : { leavingUntil }),
+        },
+      ];
+    }),
+  );
 }
 
 /** Sluice's own proxies begin with an underscore, HAProxy's own with a capital. */

@@ -47,7 +47,7 @@ export function acknowledgement(refused: readonly (readonly [route: string, reas
   return `${refused.map(([route, reason]) => `${route}=${reason}`).join(" ")}\n`;
 }
 
-/** The script of an edge. @param socket path of the agent's mirror socket */
+/** The script of an edge, in one piece to be read as the Lua that it is. @param socket path of the agent's mirror socket */
 export function mirrorScript(edge: string, socket: string): string {
   return `-- Copies requests for the agent's mirror, written by Sluice.
 local queue, pieces, count, bytes = {}, 0, 0, 0

@@ -8,7 +8,7 @@ import type { Step } from "../../model/protocol/transaction";
 import { codeOf } from "../../model/types/errors";
 import type { StepProblem } from "../api/api-error";
 import type { Host } from "../host/host";
-import { backendsOf, routesOf } from "../state/desired";
+import { backendsOf, type Desired, routesOf } from "../state/desired";
 import { takeoverProblems } from "../takeover/problems";
 import { processProblems } from "./process-problems";
 import { routeProblems, routesTo } from "./routes";
@@ -144,6 +144,16 @@ async function poolProblems(
       path: "edge",
       message: `pool ${pool} serves edge ${before}: a pool can't move to edge ${spec.edge}, declare another pool`,
     });
+  problems.push(...portRangeProblems(pool, spec, pools));
+  problems.push(...(await releaseProblems(pool, spec, host)));
+  problems.push(...(await takeoverProblems(host, `pool/${pool}`, spec.takeover)));
+  if (canary !== undefined) problems.push(...(await canaryProblems(pool, spec, canary, host)));
+  return [...problems, ...hostEnvProblems(spec, secrets), ...servicePortProblems(pool, spec, host)];
+}
+
+/** Ports of the pool's range that other pools have. */
+function portRangeProblems(pool: string, spec: PoolSpec, pools: Desired["pools"]): StepProblem[] {
+  const problems: StepProblem[] = [];
   for (const [name, other] of Object.entries(pools)) {
     if (name === pool) continue;
     const { from, to } = other.settings.ports;
@@ -161,25 +171,30 @@ async function poolProblems(
         });
     }
   }
-  problems.push(...(await releaseProblems(pool, spec, host)));
-  problems.push(...(await takeoverProblems(host, `pool/${pool}`, spec.takeover)));
-  if (canary !== undefined) {
-    if (spec.edge === undefined)
-      problems.push({ path: "canary", message: "needs an edge of the pool's own, which a pool in place has not" });
-    if (identityOf(canary) === identityOf(spec))
-      problems.push({
-        path: "canary.release",
-        message: `${canary.release.id} is the pool's release already, with the same processes: name another one, or give canary its own processes`,
-      });
-    const candidate = { ...spec, release: canary.release, processes: canary.processes };
-    const found = [
-      ...(await releaseProblems(pool, candidate, host)),
-      ...hostEnvProblems(candidate, canary.secrets),
-      ...servicePortProblems(pool, candidate, host),
-    ];
-    problems.push(...found.map(({ path, message }) => ({ path: `canary.${path}`, message })));
-  }
-  return [...problems, ...hostEnvProblems(spec, secrets), ...servicePortProblems(pool, spec, host)];
+  return problems;
+}
+
+async function canaryProblems(
+  pool: string,
+  spec: PoolSpec,
+  canary: NonNullable<Extract<Step, { verb: "pool.start" }>["canary"]>,
+  host: Host,
+): Promise<StepProblem[]> {
+  const problems: StepProblem[] = [];
+  if (spec.edge === undefined)
+    problems.push({ path: "canary", message: "needs an edge of the pool's own, which a pool in place has not" });
+  if (identityOf(canary) === identityOf(spec))
+    problems.push({
+      path: "canary.release",
+      message: `${canary.release.id} is the pool's release already, with the same processes: name another one, or give canary its own processes`,
+    });
+  const candidate = { ...spec, release: canary.release, processes: canary.processes };
+  const found = [
+    ...(await releaseProblems(pool, candidate, host)),
+    ...hostEnvProblems(candidate, canary.secrets),
+    ...servicePortProblems(pool, candidate, host),
+  ];
+  return [...problems, ...found.map(({ path, message }) => ({ path: `canary.${path}`, message }))];
 }
 
 async function releaseProblems(pool: string, spec: PoolSpec, host: Host): Promise<StepProblem[]> {

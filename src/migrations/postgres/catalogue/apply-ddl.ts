@@ -13,7 +13,7 @@ import {
   type Resolved,
 } from "./catalogue";
 
-/** Applies an action to the catalogue. */
+/** Applies an action to the catalogue. Long because it has one short case for each kind of action. */
 export function applyDdl(action: Action, context: DdlContext): void {
   const { catalogue, searchPath, createdAt } = context;
   const resolve = (name: Name) => catalogue.relation(name, searchPath);

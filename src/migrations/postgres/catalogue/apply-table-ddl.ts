@@ -115,7 +115,7 @@ function setNotNull({ columns }: OwnRelation, names: readonly string[]): void {
   }
 }
 
-/** Applies one part of an ALTER TABLE to a table. */
+/** Applies one part of an ALTER TABLE to a table. Long because it has one short case for each kind of part. */
 export function alterTable(action: { table: Name } & TableAction, context: DdlContext): void {
   const { catalogue, searchPath, createdAt } = context;
   const resolved = catalogue.relation(action.table, searchPath);

@@ -20,7 +20,10 @@ export interface TakenLock {
 
 export const lockText = (mode: LockMode, on: string): string => `${mode} on ${on}: ${BLOCKS[mode]}`;
 
-/** The strongest lock that an action takes on what was there before it. */
+/**
+ * The strongest lock that an action takes on what was there before it. Long because it is a table: one case for each kind of
+ * action.
+ */
 export function locksOf(action: Action): TakenLock[] {
   const on = (mode: LockMode, name: Name): TakenLock[] => [{ mode, on: name }];
   switch (action.kind) {

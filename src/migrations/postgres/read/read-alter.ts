@@ -23,6 +23,7 @@ function attribute(name: Name, { subtype, name: dropped, def }: Pg.AlterTableCmd
   return { kind: "attribute", name, verb, attribute: dropped ?? added ?? "" };
 }
 
+/** Reads one command of an ALTER. Long because it has one short case for each command of PostgreSQL. */
 function readCommand(table: Name, command: Pg.AlterTableCmd, object: string): Action[] {
   const { subtype, name = "", def, missing_ok, behavior } = command;
   const of = (action: TableAction): Action[] => [{ table, ...action }];

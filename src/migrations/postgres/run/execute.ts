@@ -28,7 +28,9 @@ const NOTHING_TO_JUDGE = new Set([
 ]);
 const DATA = new Set(["SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"]);
 
-/** Reads a statement by its kind, follows it, and does what it does. */
+/**
+ * Reads a statement by its kind, follows it, and does what it does. Long because it has one short case for each kind.
+ */
 export function executeStatement(run: Execution, node: Pg.Node, at: At, context: CodeContext): void {
   const [kind, body] = unwrap(node);
   if (NOTHING_TO_JUDGE.has(kind)) {
