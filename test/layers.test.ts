@@ -13,11 +13,12 @@ const ARROWS: Record<string, string[]> = {
   "src/parity": ["src/model"],
   "src/evidence": ["src/model"],
   policies: ["src/model"],
-  "src/agent": ["src/model", "src/evidence"],
-  "src/provider": ["src/model", "src/agent/client", "src/parity", "src/migrations"],
+  "src/support": [],
+  "src/agent": ["src/model", "src/evidence", "src/support"],
+  "src/provider": ["src/model", "src/agent/client", "src/parity", "src/migrations", "src/support"],
   components: ["src/model", "src/provider/classes"],
   stacks: ["components"],
-  "src/cli": ["src/model", "src/agent/client", "src/parity", "src/migrations", "src/evidence"],
+  "src/cli": ["src/model", "src/agent/client", "src/parity", "src/migrations", "src/evidence", "src/support"],
 };
 /** These compute. */
 const PURE = ["src/model", "src/migrations", "src/parity/compare", "src/evidence"];

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { collide, type EdgeSpec, type Listener, listensOn } from "../../model/edge/edge";
 import type { EdgeBackend } from "../../model/pool/pool-share";
 import type { RouteSpec } from "../../model/route/route";
+import { waitFor } from "../../support/waiting";
 import { type ApplyPlan, planApply, withUnknown } from "./apply-plan";
 import { certificateDigests, validateText } from "./config/config-file";
 import { hostFacts } from "./config/host-facts";
@@ -173,21 +173,16 @@ export class Applier {
   }
 
   private async untilWorkerRuns(structure: string, pid?: number): Promise<void> {
-    const giveUpAt = performance.now() + UP_DEADLINE_MS;
-    while (performance.now() < giveUpAt) {
+    const answers = async () => {
       if (!this.observer.runs()) throw new Error("it exited");
       // The old worker may still answer on the socket that both share.
       const worker = await workerSnapshot(this.files.sockets.worker).catch(() => undefined);
-      if (
-        worker !== undefined &&
-        !worker.stopping &&
-        worker.structure === structure &&
-        (pid ?? worker.pid) === worker.pid
-      )
-        return;
-      await sleep(UP_PAUSE_MS);
-    }
-    throw new Error(`it did not answer within ${UP_DEADLINE_MS} ms`);
+      return (
+        worker !== undefined && !worker.stopping && worker.structure === structure && (pid ?? worker.pid) === worker.pid
+      );
+    };
+    if (!(await waitFor(answers, { everyMs: UP_PAUSE_MS, deadlineMs: UP_DEADLINE_MS })))
+      throw new Error(`it did not answer within ${UP_DEADLINE_MS} ms`);
   }
 
   /** Corrects what the runtime API can correct, until nothing differs. */

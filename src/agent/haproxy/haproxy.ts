@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { EdgeSpec } from "../../model/edge/edge";
 import type { EdgeBackend } from "../../model/pool/pool-share";
 import type { RouteSpec } from "../../model/route/route";
+import { Mutex, waitFor } from "../../support/waiting";
 import { singleFlight } from "../support/single-flight";
 import { Applier, type SocketAddress, type WantedConfig } from "./applier";
 import type { ApplyPlan } from "./apply-plan";
@@ -34,7 +34,7 @@ export class Haproxy {
   private readonly applier: Applier;
   private readonly applyWanted: () => Promise<ApplyPlan>;
   private wanted: WantedConfig | undefined;
-  private turn: Promise<unknown> = Promise.resolve();
+  private readonly changes = new Mutex();
   private readonly drains: DrainLoop;
 
   constructor(private readonly options: HaproxyOptions) {
@@ -44,12 +44,12 @@ export class Haproxy {
     this.observer = new Observer(this.id, this.files, options);
     this.applier = new Applier(this.id, this.files, this.observer, options);
     this.drains = new DrainLoop({
-      step: () => this.inTurn(() => this.advanceDrains()),
+      step: () => this.changes.run(() => this.advanceDrains()),
       failed: (error) => {
         options.log(`edge ${name}: servers that leave could not be looked after: ${(error as Error).message}`);
       },
     });
-    this.applyWanted = singleFlight(() => this.inTurn(() => this.applyOnce()));
+    this.applyWanted = singleFlight(() => this.changes.run(() => this.applyOnce()));
   }
 
   /** Plans an `apply` and its reasons; changes nothing. */
@@ -59,7 +59,7 @@ export class Haproxy {
     routes: Record<string, RouteSpec> = {},
   ): Promise<ApplyPlan> {
     // In the middle of an apply, files and worker differ.
-    await this.turn;
+    await this.changes.idle();
     const { how, reasons } = await this.applier.planFor({ spec, backends, routes });
     return { how, reasons };
   }
@@ -114,18 +114,16 @@ export class Haproxy {
 
   /** Cuts at once what is left on servers at an address that leave. Resolves when nothing is, or nothing can be cut. */
   async cut(address: string, port: number): Promise<void> {
-    await this.inTurn(async () => {
+    await this.changes.run(async () => {
       const record = await this.files.record();
       const matches = (server: { address: string; port: number }) => server.address === address && server.port === port;
       if (record === undefined || !record.leaving.some(matches)) return;
       const leaving = record.leaving.map((server) => (matches(server) ? { ...server, deadline: 0 } : server));
       await this.files.save({ ...record, leaving });
-      const giveUpAt = performance.now() + UP_DEADLINE_MS;
-      while (performance.now() < giveUpAt) {
-        if (!(await this.advanceDrains()).some(matches)) return;
-        if ((await this.observer.connections(address, port)).connections === 0) return;
-        await sleep(UP_PAUSE_MS);
-      }
+      const isCut = async () =>
+        !(await this.advanceDrains()).some(matches) ||
+        (await this.observer.connections(address, port)).connections === 0;
+      if (await waitFor(isCut, { everyMs: UP_PAUSE_MS, deadlineMs: UP_DEADLINE_MS })) return;
       throw new Error(
         `what is left on ${address}:${port} could not be cut within ${UP_DEADLINE_MS} ms: stop its process`,
       );
@@ -151,17 +149,16 @@ export class Haproxy {
    * killed; its files go with it. Tolerates absence.
    */
   async stop({ graceMs }: { graceMs: number }): Promise<void> {
-    await this.inTurn(async () => {
+    await this.changes.run(async () => {
       this.close();
       this.wanted = undefined;
       const { processes } = this.options;
       const pid = processes.get(this.id)?.pid;
       if (this.observer.runs() && pid !== undefined && graceMs > 0) {
-        const giveUpAt = performance.now() + graceMs;
         process.kill(pid, "SIGUSR1");
         // Its own end would also wait for idle client connections, which no request comes on any more.
-        while (this.observer.runs() && performance.now() < giveUpAt && (await streams(this.files.sockets.master)) > 0)
-          await sleep(STOP_PAUSE_MS);
+        const isIdle = async () => !this.observer.runs() || (await streams(this.files.sockets.master)) === 0;
+        await waitFor(isIdle, { everyMs: STOP_PAUSE_MS, deadlineMs: graceMs });
       }
       if (processes.get(this.id) !== undefined) {
         await processes.stop(this.id, { signal: "SIGTERM", graceMs: TERM_MS });
@@ -181,12 +178,6 @@ export class Haproxy {
   /** Stops looking after servers that leave; HAProxy runs on. */
   close(): void {
     this.drains.stop();
-  }
-
-  private inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.turn.then(work);
-    this.turn = result.catch(() => undefined);
-    return result;
   }
 
   /**

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
+import { waitFor } from "../../../support/waiting";
 import { holdersOf, listeningSockets } from "../../processes/listeners";
 import { endpoint } from "./quote";
 
@@ -20,15 +20,13 @@ interface Listener {
 export async function assertFree(listeners: readonly Listener[], { waitMs = 0 } = {}): Promise<void> {
   const giveUpAt = performance.now() + waitMs;
   for (const listener of listeners) {
-    for (;;) {
-      const code = await bindError(listener);
-      if (code === undefined) break;
-      if (code === "EADDRINUSE" && performance.now() < giveUpAt) {
-        await sleep(20);
-        continue;
-      }
-      throw new Error(await bindProblem(listener, code));
-    }
+    let code: string | undefined;
+    const tried = async () => {
+      code = await bindError(listener);
+      return code !== "EADDRINUSE";
+    };
+    await waitFor(tried, { everyMs: 20, deadlineMs: giveUpAt - performance.now() });
+    if (code !== undefined) throw new Error(await bindProblem(listener, code));
   }
 }
 

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { waitFor } from "../../../support/waiting";
 import { complaints } from "../config/validate";
 import { ask, isRefusal } from "./runtime-api";
 
@@ -69,14 +69,15 @@ export async function reload(socket: string, lastOutput: () => Promise<string[]>
   });
   if (/^Success=0/m.test(answer))
     throw new Error(`HAProxy could not reload: ${complaints(answer.replace(/^[\s\S]*?--\n/, ""))}`);
-  const giveUpAt = performance.now() + RELOAD_DEADLINE_MS;
-  while (performance.now() < giveUpAt) {
+  const reloaded = async () => {
     const now = await processesOrNothing(socket);
     if (now?.worker !== undefined && now.worker.pid !== before.worker?.pid && now.failedReloads === 0) return now;
     if (now !== undefined && now.failedReloads > before.failedReloads)
       throw new Error(`HAProxy could not reload: ${complaints(sinceReload(await lastOutput()).join("\n"))}`);
-    await sleep(RELOAD_PAUSE_MS);
-  }
+    return undefined;
+  };
+  const after = await waitFor(reloaded, { everyMs: RELOAD_PAUSE_MS, deadlineMs: RELOAD_DEADLINE_MS });
+  if (after !== undefined) return after;
   throw new Error(`HAProxy did not reload within ${RELOAD_DEADLINE_MS} ms: ${(await lastOutput()).join("; ")}`);
 }
 

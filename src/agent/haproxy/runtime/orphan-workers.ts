@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import { codeOf } from "../../../model/types/errors";
+import { waitFor } from "../../../support/waiting";
 
 /** Time that workers have to end by themselves after their master died, in milliseconds (measured: below 20). */
 const ORPHAN_GRACE_MS = 500;
@@ -13,14 +13,11 @@ const PAUSE_MS = 20;
  * @returns the ids of the processes that had to be killed
  */
 export async function endOrphanWorkers(configPath: string): Promise<number[]> {
-  const giveUpAt = performance.now() + ORPHAN_GRACE_MS;
-  while (performance.now() < giveUpAt) {
-    if ((await runners(configPath)).length === 0) return [];
-    await sleep(PAUSE_MS);
-  }
+  const ended = async () => (await runners(configPath)).length === 0;
+  if (await waitFor(ended, { everyMs: PAUSE_MS, deadlineMs: ORPHAN_GRACE_MS })) return [];
   const orphans = await runners(configPath);
   for (const pid of orphans) kill(pid);
-  while ((await runners(configPath)).length > 0) await sleep(PAUSE_MS);
+  await waitFor(ended, { everyMs: PAUSE_MS });
   return orphans;
 }
 
