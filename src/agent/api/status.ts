@@ -1,6 +1,6 @@
 import type { Host } from "../host/host";
 import { observeBackend, observeEdge, observePool } from "../host/observe";
-import { tooLong } from "../support/too-long";
+import { observed } from "../support/observed";
 import { observeRoute } from "../transactions/routes";
 import type { About, AgentStatus, NotObserved, PoolObservation } from "./answers";
 import type { Call, ServerParts } from "./call";
@@ -17,8 +17,10 @@ export async function status({ parts }: Call): Promise<AgentStatus> {
   // A HAProxy that does not answer must not hide the others.
   const all = async <T>(names: string[], one: (name: string) => Promise<T>) => {
     const observe = names.map(async (name): Promise<[string, T | NotObserved]> => {
-      const look = Promise.race([one(name), tooLong()]);
-      return [name, await look.catch((error: unknown): NotObserved => ({ name, error: (error as Error).message }))];
+      return [
+        name,
+        await observed(one(name)).catch((error: unknown): NotObserved => ({ name, error: (error as Error).message })),
+      ];
     });
     return Object.fromEntries(await Promise.all(observe));
   };

@@ -13,6 +13,7 @@ import { type EvidenceRetention, evidenceRetention, outdated } from "../../model
 import type { Owner, Target } from "../../model/protocol/transaction";
 import type { MirrorFigures } from "../../model/route/mirror";
 import { messageOf } from "../../model/types/errors";
+import { withTimeout } from "../../support/waiting";
 import type { EvidenceList } from "../api/answers";
 import type { Events } from "../events/events";
 import type { Host } from "../host/host";
@@ -121,10 +122,7 @@ export class Evidence {
     const open = this.open.get(id);
     if (open === undefined || open.waitedFor) return;
     open.waitedFor = true;
-    const enough = new AbortController();
-    const patience = sleep(SNAPSHOT_WAIT_MS, undefined, { signal: enough.signal }).catch(() => undefined);
-    await Promise.race([open.snapshotTaken, patience]);
-    enough.abort();
+    await withTimeout(open.snapshotTaken, SNAPSHOT_WAIT_MS, () => undefined);
   }
 
   mark(id: string, kind: Mark["kind"], text: string): void {
@@ -243,10 +241,7 @@ export class Evidence {
   async close(deadlineMs: number): Promise<void> {
     clearInterval(this.ageing);
     this.closing.abort();
-    const enough = new AbortController();
-    const late = sleep(deadlineMs, undefined, { signal: enough.signal }).catch(() => undefined);
-    await Promise.race([Promise.all(this.finishing), late]);
-    enough.abort();
+    await withTimeout(Promise.all(this.finishing), deadlineMs, () => undefined);
   }
 
   private track(record: EvidenceRecord, before: Desired): Open {

@@ -2,6 +2,7 @@ import { clip, flatten } from "../../model/evidence/differences";
 import type { EvidenceSnapshot } from "../../model/evidence/record";
 import type { Target } from "../../model/protocol/transaction";
 import type { MirrorFigures } from "../../model/route/mirror";
+import { withTimeout } from "../../support/waiting";
 import type { Host } from "../host/host";
 import { observeBackend, observeEdge, observePool } from "../host/observe";
 import { concerns, type Desired } from "../state/desired";
@@ -23,7 +24,7 @@ export async function takeSnapshot(
   const notes: string[] = [];
   const describe = async (name: string, snapshot: () => Promise<unknown>): Promise<[string, unknown]> => {
     try {
-      return [name, await within(snapshot())];
+      return [name, await withTimeout(snapshot(), SNAPSHOT_DEADLINE_MS, noAnswer)];
     } catch (error) {
       notes.push(`${name}: ${(error as Error).message}`);
       return [name, undefined];
@@ -101,14 +102,6 @@ function mapValues<T, U>(record: Record<string, T>, map: (value: T) => U): Recor
   return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 }
 
-async function within<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${SNAPSHOT_DEADLINE_MS} ms`)), SNAPSHOT_DEADLINE_MS);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+function noAnswer(): never {
+  throw new Error(`no answer within ${SNAPSHOT_DEADLINE_MS} ms`);
 }

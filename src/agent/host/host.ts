@@ -14,6 +14,7 @@ import type { Declarer } from "../../model/protocol/ownership";
 import type { Step } from "../../model/protocol/transaction";
 import { milliseconds } from "../../model/types/duration";
 import { poolOfBackend } from "../../model/types/names";
+import { Mutex } from "../../support/waiting";
 import type { Haproxy } from "../haproxy/haproxy";
 import type { EdgeObservation } from "../haproxy/observation";
 import { ProcessStates } from "../pools/supervise/process-states";
@@ -75,8 +76,8 @@ export class Host {
   private readonly processStates: ProcessStates;
   private readonly haproxies: Haproxies;
   private readonly overlays = new Map<string, Overlay>();
-  private saving: Promise<void> = Promise.resolve();
-  private reservation: Promise<unknown> = Promise.resolve();
+  private readonly saving = new Mutex();
+  private readonly reservation = new Mutex();
   /** Takeovers of edges that are under way. */
   private readonly takes = new Map<string, Promise<void>>();
 
@@ -139,24 +140,17 @@ export class Host {
   }
 
   private async save(change: (committed: Committed) => Committed): Promise<string[]> {
-    const write = this.saving.then(async () => {
+    return this.saving.run(async () => {
       const next = change(this.parts.committed);
       const notes = await this.parts.stateFile.save(next);
       this.parts.committed = next;
       return notes;
     });
-    this.saving = write.then(
-      () => undefined,
-      () => undefined,
-    );
-    return write;
   }
 
   /** Runs work that looks for what is free and takes it: one at a time, or two transactions would take the same port. */
   reserving<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.reservation.then(work);
-    this.reservation = result.catch(() => undefined);
-    return result;
+    return this.reservation.run(work);
   }
 
   /** The release of a server of a pool; nothing for a server that is not a pool's, or is not known. */

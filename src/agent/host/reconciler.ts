@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Reason } from "../../model/process/process-state";
+import { withTimeout } from "../../support/waiting";
 import type { Events } from "../events/events";
-import { within } from "../support/within";
 
 /** Delays between attempts to reach the desired state, in milliseconds: doubling, capped. */
 const RETRY_FIRST_MS = 100;
@@ -121,7 +121,7 @@ export class Reconciler {
 
   /** Waits for work, but not longer than a start should take; the rest goes on in the background. */
   async atMostBootWait(work: Promise<void>[]): Promise<void> {
-    await within(BOOT_WAIT_MS, Promise.all(work));
+    await withTimeout(Promise.all(work), BOOT_WAIT_MS, () => undefined);
   }
 
   private async persist(

@@ -1,11 +1,11 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { hostPort } from "../../model/edge/edge";
 import type { MirrorFigures } from "../../model/route/mirror";
 import { milliseconds } from "../../model/types/duration";
+import { withTimeout } from "../../support/waiting";
 import { INSTANCE_VARIABLE, MARKER_VARIABLE } from "../processes/identity";
 import { backendsOf, type Desired } from "../state/desired";
 import type { Order, ProcessFigures, Report, RouteOrders, ShadowCount } from "./orders";
@@ -91,7 +91,7 @@ export class Mirror {
 
   /** Resolves once what is wanted is listened for, or after some seconds without it: HAProxy counts what it can't deliver. */
   async ready(): Promise<void> {
-    await Promise.race([this.listening, sleep(LISTEN_MS, undefined, { ref: false })]);
+    await withTimeout(this.listening, LISTEN_MS, () => undefined);
   }
 
   async figures(): Promise<MirrorAnswer> {

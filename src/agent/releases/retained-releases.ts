@@ -4,6 +4,7 @@ import { dirname, join, relative } from "node:path";
 import type { PoolState } from "../../model/pool/pool-state";
 import type { Release } from "../../model/pool/release";
 import { codeOf } from "../../model/types/errors";
+import { Mutex } from "../../support/waiting";
 import type { Events } from "../events/events";
 
 /** A file system can't link here: another one, no right to, or too many links already. */
@@ -16,7 +17,7 @@ const CANNOT_LINK = ["EXDEV", "EPERM", "EMLINK", "ENOTSUP"];
  */
 export class RetainedReleases {
   private readonly root: string;
-  private turn: Promise<void> = Promise.resolve();
+  private readonly passes = new Mutex();
 
   constructor(
     directory: string,
@@ -27,9 +28,7 @@ export class RetainedReleases {
 
   /** Keeps what pools may need, and drops what no pool names any more. A release that can't be kept is reported. */
   reconcile(pools: Record<string, PoolState>): Promise<void> {
-    const pass = this.turn.then(() => this.reconcileNow(pools));
-    this.turn = pass.catch(() => undefined);
-    return pass;
+    return this.passes.run(() => this.reconcileNow(pools));
   }
 
   private async reconcileNow(pools: Record<string, PoolState>): Promise<void> {

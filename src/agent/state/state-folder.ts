@@ -1,8 +1,8 @@
 import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf } from "../../model/types/errors";
+import { observed } from "../support/observed";
 import { singleFlight } from "../support/single-flight";
-import { tooLong } from "../support/too-long";
 import type { DiskReserve } from "./disk-reserve";
 import { holderOf } from "./folder-lock";
 import type { StateFile } from "./state";
@@ -26,7 +26,7 @@ export interface StateFolder {
 export function folderLook(folder: StateFolder): () => Promise<string[]> {
   const look = singleFlight(() => folderProblems(folder));
   return () =>
-    Promise.race([look(), tooLong("the disk of its state folder")]).catch((error: Error) => [
+    observed(look(), "the disk of its state folder").catch((error: Error) => [
       `its state folder could not be looked at: ${error.message}`,
     ]);
 }

@@ -5,6 +5,7 @@ import { finished, isRollback } from "../../model/pool/pool-promotion";
 import { type Claim, claimProblem } from "../../model/protocol/ownership";
 import { butNotUp, type openRequest, type Phase, type Step, type Target } from "../../model/protocol/transaction";
 import { milliseconds } from "../../model/types/duration";
+import { withTimeout } from "../../support/waiting";
 import type { TransactionStatus } from "../api/answers";
 import { ApiError } from "../api/api-error";
 import type { Events } from "../events/events";
@@ -13,7 +14,6 @@ import type { Host } from "../host/host";
 import { concerns, emptyOverlay, merge, type Overlay } from "../state/desired";
 import type { DiskReserve } from "../state/disk-reserve";
 import type { Secrets } from "../state/secrets";
-import { within } from "../support/within";
 import type { Journal, OpenTransaction } from "./journal";
 import { type Drain, keepOut } from "./servers";
 import { runStep } from "./steps";
@@ -233,7 +233,7 @@ export class Transactions {
     const transaction = this.open.get(id);
     if (transaction === undefined) return status;
     this.startUndo(transaction, reason, "abort");
-    await within(waitMs, transaction.undo);
+    await withTimeout(transaction.undo, waitMs, () => undefined);
     return this.status(id);
   }
 
@@ -352,7 +352,7 @@ export class Transactions {
   async undoAll(reason: string, deadlineMs: number): Promise<void> {
     this.stopping = reason;
     for (const transaction of this.open.values()) this.startUndo(transaction, reason, "stop");
-    await within(deadlineMs, Promise.all([...this.open.values()].map(({ undo }) => undo)));
+    await withTimeout(Promise.all([...this.open.values()].map(({ undo }) => undo)), deadlineMs, () => undefined);
   }
 
   /** Stops the leases' clocks at the agent's own stop; open transactions are undone by the next agent's start. */

@@ -1,5 +1,5 @@
+import { withTimeout } from "../../support/waiting";
 import type { Supervisor } from "../pools/supervise/supervisor";
-import { within } from "../support/within";
 
 /** Time that an undo waits for the processes that it started; less than a deployment waits for the undo. In milliseconds. */
 const UP_WAIT_MS = 20_000;
@@ -18,6 +18,10 @@ export async function untilUp(
   const notUp = () => pools.flatMap((pool) => supervisor.notReadyText(pool)).join("; ") || undefined;
   waiting(notUp());
   const starts = pools.flatMap((pool) => supervisor.pendingReadiness(pool));
-  await within(UP_WAIT_MS, Promise.all(starts.map((start) => start.then(() => waiting(notUp())))));
+  await withTimeout(
+    Promise.all(starts.map((start) => start.then(() => waiting(notUp())))),
+    UP_WAIT_MS,
+    () => undefined,
+  );
   return notUp();
 }
