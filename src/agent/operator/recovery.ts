@@ -1,7 +1,7 @@
 import { readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { RecoveryItem } from "../../model/protocol/recovery";
+import { waitFor } from "../../support/waiting";
 import type { Events } from "../events/events";
 import { commandOf, type Identity, instanceOf, isAlive, isDead, readStat, signalProcess } from "../processes/identity";
 import type { ProcessManager } from "../processes/process-manager";
@@ -134,8 +134,7 @@ async function ended(item: RecoveryItem, { processes, events, marker }: Recovery
     return { ...item, outcome: "left alone: it is not ours any more" };
   try {
     signalProcess(identity, "SIGTERM");
-    for (const giveUpAt = performance.now() + GRACE_MS; isAlive(identity) && performance.now() < giveUpAt; )
-      await sleep(POLL_MS);
+    await waitFor(() => !isAlive(identity), { everyMs: POLL_MS, deadlineMs: GRACE_MS });
     await processes.kill(pid, startTime);
     events.emit(`process ${pid} of ${id}, which nobody looked after, was stopped on demand`, { id, pid });
     return { ...item, outcome: "stopped" };

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { waitFor } from "../../support/waiting";
 import {
   allStats,
   findMarked,
@@ -90,10 +91,8 @@ async function membersOf({ shim, marker, id, watched }: Group): Promise<ProcessS
 }
 
 async function isCleared(group: Group, withinMs: number): Promise<boolean> {
-  for (const until = performance.now() + withinMs; performance.now() < until; await sleep(POLL_MS)) {
-    if (!send(-group.shim.pid, 0) || (await membersOf(group)).length === 0) return true;
-  }
-  return false;
+  const isEmpty = async () => !send(-group.shim.pid, 0) || (await membersOf(group)).length === 0;
+  return (await waitFor(isEmpty, { everyMs: POLL_MS, deadlineMs: withinMs })) === true;
 }
 
 function survivors(id: string, left: Identity[]): string {

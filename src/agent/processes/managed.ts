@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { waitFor } from "../../support/waiting";
 import type { Found } from "./adopt";
 import { clearGroup, type Group, KILL_DEADLINE_MS, killGroup, killMarked } from "./group";
 import { type Identity, isAlive, signalProcess } from "./identity";
@@ -104,11 +104,8 @@ export class ManagedProcess {
 
   /** Its shim has ended: alone, or a moment before its app when both are killed. */
   async shimEnded(): Promise<void> {
-    for (const giveUpAt = performance.now() + SHARED_END_MS; performance.now() < giveUpAt; await sleep(POLL_MS)) {
-      if (this.context.closed()) return;
-      this.check();
-      if (this.record.state !== "running") return;
-    }
+    const isOver = () => this.context.closed() || this.hasEnded();
+    if (await waitFor(isOver, { everyMs: POLL_MS, deadlineMs: SHARED_END_MS })) return;
     const { id, pid } = this.record;
     const message = `the shim of process ${id} was killed; the process runs on, but its exit code will be unknown`;
     this.context.report({ message, data: { id, pid } });
@@ -173,11 +170,13 @@ export class ManagedProcess {
   }
 
   private async exits(withinMs: number): Promise<boolean> {
-    for (const giveUpAt = performance.now() + withinMs; ; await sleep(POLL_MS)) {
-      this.check();
-      if (this.record.state === "exited") return true;
-      if (performance.now() > giveUpAt) return false;
-    }
+    const hasExited = () => this.hasEnded() && this.record.state === "exited";
+    return (await waitFor(hasExited, { everyMs: POLL_MS, deadlineMs: withinMs })) === true;
+  }
+
+  private hasEnded(): boolean {
+    this.check();
+    return this.record.state !== "running";
   }
 
   private identify({ app, shim, watched }: Launched): void {

@@ -2,7 +2,7 @@ import { EventEmitter } from "node:events";
 import { type FSWatcher, watch } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { waitFor } from "../../support/waiting";
 import { PRIVATE_FOLDER_MODE } from "../support/files";
 import { inParallel } from "../support/in-parallel";
 import { type Found, findIn } from "./adopt";
@@ -236,10 +236,8 @@ export class ProcessManager {
     if (instanceOf(pid, this.marker) === undefined && isAlive(identity))
       throw new Error(`process ${pid} was not started by agent ${this.marker}; it is left alone`);
     signalProcess(identity, "SIGKILL");
-    for (const giveUpAt = performance.now() + KILL_DEADLINE_MS; isAlive(identity); await sleep(POLL_MS)) {
-      if (performance.now() > giveUpAt)
-        throw new Error(`process ${pid} survives SIGKILL: it waits for a disk or a device`);
-    }
+    if (!(await waitFor(() => !isAlive(identity), { everyMs: POLL_MS, deadlineMs: KILL_DEADLINE_MS })))
+      throw new Error(`process ${pid} survives SIGKILL: it waits for a disk or a device`);
   }
 
   /** Stops watching; the processes run on. */
