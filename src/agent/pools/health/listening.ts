@@ -1,6 +1,6 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import { codeOf } from "../../../model/types/errors";
+import { waitFor } from "../../../support/waiting";
 import { allStats } from "../../processes/identity";
 
 /** Pause between two checks, in milliseconds. */
@@ -15,14 +15,14 @@ export async function untilListening(
   deadlineMs: number,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const giveUpAt = performance.now() + deadlineMs; ; await sleep(POLL_MS, undefined, { signal })) {
+  const listens = async () => {
     const number = group();
-    if (number !== undefined && (await listensOn(number, port))) return;
-    if (performance.now() > giveUpAt)
-      throw new Error(
-        `does not listen on port ${port} beside its predecessor within ${deadlineMs} ms: it must set SO_REUSEPORT`,
-      );
-  }
+    return number !== undefined && (await listensOn(number, port));
+  };
+  if (!(await waitFor(listens, { everyMs: POLL_MS, deadlineMs, signal })))
+    throw new Error(
+      `does not listen on port ${port} beside its predecessor within ${deadlineMs} ms: it must set SO_REUSEPORT`,
+    );
 }
 
 async function listensOn(group: number, port: number): Promise<boolean> {
