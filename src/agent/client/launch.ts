@@ -5,6 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentOptions } from "../../model/protocol/agent";
 import { codeOf } from "../../model/types/errors";
+import { waitFor } from "../../support/waiting";
 import type { About } from "../api/answers";
 import { send } from "../processes/identity";
 import { assertSocketFolder, ensurePrivateFolder } from "../state/private-folder";
@@ -185,14 +186,12 @@ async function outputSince({ logPath, from }: { logPath: string; from: number })
 }
 
 async function untilGone({ pid, directory }: About, signal: AbortSignal): Promise<void> {
-  const deadline = performance.now() + START_DEADLINE_MS;
-  while (performance.now() < deadline) {
-    if (!(await exists(join("/proc", String(pid), "exe"))) || !(await exists(join(directory, "agent.pid")))) return;
-    await sleep(POLL_MS, undefined, { signal });
-  }
-  throw new Error(
-    `the agent with process id ${pid} did not end within ${START_DEADLINE_MS / 1000} s after it was asked to`,
-  );
+  const isGone = async () =>
+    !(await exists(join("/proc", String(pid), "exe"))) || !(await exists(join(directory, "agent.pid")));
+  if (!(await waitFor(isGone, { everyMs: POLL_MS, deadlineMs: START_DEADLINE_MS, signal })))
+    throw new Error(
+      `the agent with process id ${pid} did not end within ${START_DEADLINE_MS / 1000} s after it was asked to`,
+    );
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -3,7 +3,7 @@ import { rmSync } from "node:fs";
 import { lstat, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { waitFor } from "../../support/waiting";
 import { NotReached, UsageError } from "./exit";
 import { beforeSignalsEnd } from "./interrupt";
 import { onlyOne, SYSTEM_SOCKET } from "./sockets";
@@ -136,15 +136,15 @@ function start(args: readonly string[]): Running {
 }
 
 async function untilForwarded(ssh: Running, socket: string, host: string): Promise<void> {
-  for (const giveUpAt = performance.now() + LOGIN_MS; performance.now() < giveUpAt; await sleep(POLL_MS)) {
+  const isBound = () => {
     if (ssh.code() !== undefined) throw refused(host, ssh.printed());
     // Bound only once ssh has logged in.
-    const bound = await lstat(socket).then(
+    return lstat(socket).then(
       () => true,
       () => false,
     );
-    if (bound) return;
-  }
+  };
+  if (await waitFor(isBound, { everyMs: POLL_MS, deadlineMs: LOGIN_MS })) return;
   throw new NotReached(`${host} did not let ssh in within ${LOGIN_MS / 1000} s: try "ssh ${host}" by hand`);
 }
 
