@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentClient } from "../../agent/client/client";
 import { MAX_NOTE_TEXT, MAX_NOTES, MAX_PARTS, type NoteInput, type Program } from "../../model/evidence/note";
 import { parseUrn } from "../../model/types/urn";
+import { withTimeout } from "../../support/waiting";
 import type { Context } from "../server";
 import { ciOf } from "./ci";
 import { type Git, gitOf } from "./git";
@@ -40,11 +40,8 @@ export function openNoteSenders(
   };
   const introduced = sendProgram(sendNote, { ...programOf(urn), ...(parts.length > 1 ? common : {}) });
   const sent = async () => {
-    const enough = new AbortController();
-    const late = sleep(LAST_NOTES_MS, undefined, { signal: enough.signal }).catch(() => undefined);
     const all = introduced.then(() => Promise.all(senders.map((sender) => sender.idle())));
-    await Promise.race([all, late]);
-    enough.abort();
+    await withTimeout(all, LAST_NOTES_MS, () => undefined);
   };
   return { sendNote, sent };
 }

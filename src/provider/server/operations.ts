@@ -1,3 +1,5 @@
+import { withTimeout } from "../../support/waiting";
+
 /** Why an operation was told to stop. */
 export class Interrupted extends Error {}
 
@@ -47,15 +49,9 @@ export class Operations {
   /** Resolves to whether all operations had ended within the time. */
   async ended(withinMs: number): Promise<boolean> {
     if (this.#running.size === 0) return true;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<boolean>((resolve) => {
-      timer = setTimeout(() => resolve(false), withinMs);
-    });
     const idle = new Promise<boolean>((resolve) => {
       this.#idle.push(() => resolve(true));
     });
-    const result = await Promise.race([idle, late]);
-    clearTimeout(timer);
-    return result;
+    return withTimeout(idle, withinMs, () => false);
   }
 }
