@@ -1,6 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { codeOf } from "../../../model/types/errors";
 import { waitFor } from "../../../support/waiting";
+import { KILL_DEADLINE_MS } from "../../processes/group";
 
 /** Time that workers have to end by themselves after their master died, in milliseconds (measured: below 20). */
 const ORPHAN_GRACE_MS = 500;
@@ -11,13 +12,15 @@ const PAUSE_MS = 20;
  * the new one. Workers end by themselves when their master dies; this is for those that cannot (stopped, stuck).
  *
  * @returns the ids of the processes that had to be killed
+ * @throws where one is not gone in time after SIGKILL, as one that waits for a disk
  */
 export async function endOrphanWorkers(configPath: string): Promise<number[]> {
   const ended = async () => (await runners(configPath)).length === 0;
   if (await waitFor(ended, { everyMs: PAUSE_MS, deadlineMs: ORPHAN_GRACE_MS })) return [];
   const orphans = await runners(configPath);
   for (const pid of orphans) kill(pid);
-  await waitFor(ended, { everyMs: PAUSE_MS });
+  if (!(await waitFor(ended, { everyMs: PAUSE_MS, deadlineMs: KILL_DEADLINE_MS })))
+    throw new Error(`HAProxy's workers ${orphans.join(", ")} survive SIGKILL: they wait for a disk or a device`);
   return orphans;
 }
 
