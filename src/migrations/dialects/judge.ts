@@ -153,11 +153,7 @@ function judgeChange(change: Tree, table: string, context: DialectContext): Judg
   if (action === "drop" && resource === "column")
     return one("drop-column", `Releases that still use ${table}.${column} fail once it is gone.`, LATER);
   if (action === "drop")
-    return one(
-      "drop-constraint",
-      `The previous release, brought back, meets rows in ${table} that it kept out.`,
-      LATER,
-    );
+    return one("drop-constraint", `The previous release, restored, meets rows in ${table} that it kept out.`, LATER);
   if (action === "rename" && resource === "column")
     return one(
       "rename-column",
@@ -190,7 +186,7 @@ function judgeNewColumn(change: Tree, table: string, column: string): Judgement[
       "Add the column, fill it, then add the index.",
     );
   if (change.check || change.reference_definition)
-    return one("constraint-scan", `Every row of ${table} is looked at.`, "Add the column without it.");
+    return one("constraint-scan", `Every row of ${table} is scanned.`, "Add the column without it.");
   if (required && (value === undefined || value.type === "null"))
     return one(
       "add-required-column",
@@ -218,7 +214,7 @@ function judgeConstraint(definition: Tree | undefined, table: string, context: D
     );
   return one(
     "constraint-scan",
-    `Every row of ${table} is looked at while the table is locked.`,
+    `Every row of ${table} is scanned while the table is locked.`,
     "Let the application check it.",
   );
 }

@@ -1,5 +1,5 @@
 import { objectBorn } from "./objects";
-import { defineRules, LATER, q, qn } from "./support";
+import { defineRules, LATER, q, qn } from "./support/rules";
 
 const NEVER_CALLED = new Set(["pg_terminate_backend", "pg_cancel_backend"]);
 

@@ -3,8 +3,8 @@ import { stripCasts } from "../postgres/syntax/ast";
 import type { Name } from "../postgres/syntax/names";
 import type { ColumnSpec } from "../postgres/syntax/specs";
 import { typeText } from "../postgres/syntax/types";
-import { defaultText } from "./column-text";
-import { batchUpdate, defineRules, q, qn, requireSteps, steps, tableFacts } from "./support";
+import { defaultText } from "./support/column-text";
+import { batchUpdate, defineRules, q, qn, requireSteps, steps, tableFacts } from "./support/rules";
 
 function isNullDefault({ default: value }: ColumnSpec): boolean {
   const inner = value && stripCasts(value);

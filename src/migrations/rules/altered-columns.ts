@@ -3,8 +3,18 @@ import { whyRewritten } from "../postgres/read/retype";
 import type { RuleContext } from "../postgres/run/rule-context";
 import type { Name } from "../postgres/syntax/names";
 import { typeText } from "../postgres/syntax/types";
-import { pairedSteps, retypedPair } from "./paired-column";
-import { affectsColumn, columnFacts, defineRules, LATER, q, qn, requireSteps, steps, tableFacts } from "./support";
+import { pairedSteps, retypedPair } from "./support/paired-column";
+import {
+  affectsColumn,
+  columnFacts,
+  defineRules,
+  LATER,
+  q,
+  qn,
+  requireSteps,
+  steps,
+  tableFacts,
+} from "./support/rules";
 
 export const alteredColumnRules = defineRules(
   {
@@ -126,7 +136,7 @@ export const alteredColumnRules = defineRules(
     level: "error",
     question: "rollback",
     title: "Allowing NULL in a required column",
-    why: "The new release may store NULLs. The previous release, brought back, meets values that it never had to handle, and the column can't be required again while they are there.",
+    why: "The new release may store NULLs. The previous release, restored, meets values that it never had to handle, and the column can't be required again while they are there.",
     locks: "ACCESS EXCLUSIVE on the table, for a moment: blocks reads and writes.",
     instead: "Do it when the release before the one that can handle NULL is no longer kept for a rollback.",
     contractable: true,
@@ -145,7 +155,7 @@ export const alteredColumnRules = defineRules(
         const { columnBorn, column: known, shown } = columnFacts(context, table, column);
         if (columnBorn || known?.notNull === false) return undefined;
         return {
-          message: `The previous release, brought back, meets NULLs in ${shown}.${q(column)} that it never had to handle.`,
+          message: `The previous release, restored, meets NULLs in ${shown}.${q(column)} that it never had to handle.`,
           fix: `${LATER}\nALTER TABLE ${shown} ALTER COLUMN ${q(column)} DROP NOT NULL;`,
           affects: affectsColumn(context, table, column),
         };
@@ -154,7 +164,7 @@ export const alteredColumnRules = defineRules(
         change !== "drop-not-null" || domainBorn(context, name)
           ? undefined
           : {
-              message: `The previous release, brought back, meets NULLs in columns of domain ${qn(name)}.`,
+              message: `The previous release, restored, meets NULLs in columns of domain ${qn(name)}.`,
               fix: `${LATER}\nALTER DOMAIN ${qn(name)} DROP NOT NULL;`,
             },
     },
@@ -214,7 +224,7 @@ function requires(table: Name, column: string, prefix: string, context: RuleCont
   const { born, relation, shown, columnBorn } = columnFacts(context, table, column);
   if (born || isKnownNotNull(relation, column)) return undefined;
   return {
-    message: `${prefix}Releases that write NULL to ${shown}.${q(column)}${columnBorn ? ", or do not know it," : ""} fail, and no validated check shows that there is none, so every row is looked at under a lock.`,
+    message: `${prefix}Releases that write NULL to ${shown}.${q(column)}${columnBorn ? ", or do not know it," : ""} fail, and no validated check shows that there is none, so every row is scanned under a lock.`,
     fix: steps(...requireSteps(table, column)),
     affects: affectsColumn(context, table, column),
   };

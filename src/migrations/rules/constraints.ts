@@ -5,8 +5,8 @@ import { clauseFrom, parenthesesAfter } from "../postgres/syntax/clause";
 import type { Name } from "../postgres/syntax/names";
 import type { ColumnSpec, ConstraintSpec } from "../postgres/syntax/specs";
 import type { RuleVerdict } from "../rule";
-import { columnAlone } from "./column-text";
-import { defineRules, LATER, q, qn, steps, tableFacts } from "./support";
+import { columnAlone } from "./support/column-text";
+import { defineRules, LATER, q, qn, steps, tableFacts } from "./support/rules";
 
 const nameFor = (context: RuleContext, table: Name, constraint: ConstraintSpec): string =>
   constraintName(table.name, constraint, context.resolve(table).relation?.constraints ?? new Map());
@@ -73,7 +73,7 @@ function scanned(
     return {
       message: `Every row of ${qn(table)} is checked while nobody can read or write it.`,
       fix: notValidSteps(context, table, constraint, column),
-      locks: `ACCESS EXCLUSIVE on ${qn(table)} while every row is looked at: blocks reads and writes`,
+      locks: `ACCESS EXCLUSIVE on ${qn(table)} while every row is scanned: blocks reads and writes`,
     };
   if (kind === "foreign" && withDefault)
     return {
@@ -88,7 +88,7 @@ export const constraintRules = defineRules(
     id: "constraint-scan",
     level: "error",
     question: "locks",
-    title: "A check or foreign key that looks at all rows at once",
+    title: "A check or foreign key that scans all rows at once",
     why: "Without NOT VALID, PostgreSQL looks at every row while the statement's lock is held. A CHECK written with a new column does so as well; a REFERENCES written with a new column that may be NULL does not.",
     locks:
       "ACCESS EXCLUSIVE on the table for a check (blocks reads and writes), SHARE ROW EXCLUSIVE on both tables for a key (blocks writes), for as long as it takes to look at every row.",
@@ -128,7 +128,7 @@ export const constraintRules = defineRules(
     level: "error",
     question: "locks",
     title: "VALIDATE in the transaction that added the constraint",
-    why: "VALIDATE itself lets others write. But the lock of the statement that added the constraint is held until the transaction ends, so they wait all the same while every row is looked at.",
+    why: "VALIDATE itself lets others write. But the lock of the statement that added the constraint is held until the transaction ends, so they wait all the same while every row is scanned.",
     locks: "What the transaction holds already: blocks writes, or reads and writes.",
     instead: "Put VALIDATE into a migration of its own.",
     contractable: false,
@@ -151,8 +151,8 @@ export const constraintRules = defineRules(
         if (!added && held === undefined) return undefined;
         return {
           message: added
-            ? `The lock that adding ${q(name)} took on ${shown} is still held while every row is looked at.`
-            : `The lock on ${held?.on ?? shown} that line ${held?.line ?? 0} took is still held while every row of ${shown} is looked at.`,
+            ? `The lock that adding ${q(name)} took on ${shown} is still held while every row is scanned.`
+            : `The lock on ${held?.on ?? shown} that line ${held?.line ?? 0} took is still held while every row of ${shown} is scanned.`,
           fix: `In a migration of its own:\nALTER TABLE ${shown} VALIDATE CONSTRAINT ${q(name)};`,
           ...(held && { locks: `${held.mode} on ${held.on} since line ${held.line}, until the transaction ends` }),
         };
@@ -256,7 +256,7 @@ export const constraintRules = defineRules(
     level: "error",
     question: "rollback",
     title: "Dropping a constraint",
-    why: "The new release may store what the constraint refused. The previous release, brought back, meets such rows, and the constraint can't be added again. ON CONFLICT on a dropped key fails at once.",
+    why: "The new release may store what the constraint refused. The previous release, restored, meets such rows, and the constraint can't be added again. ON CONFLICT on a dropped key fails at once.",
     locks:
       "ACCESS EXCLUSIVE on the table (and on the one that a key points to), for a moment: blocks reads and writes.",
     instead: "Do it when the release that relies on it is no longer kept for a rollback.",
@@ -277,7 +277,7 @@ export const constraintRules = defineRules(
         if (born || context.isCreatedHere(relation?.constraints.get(name)?.createdAt)) return undefined;
         if (isRedundantCheck(relation, name)) return undefined;
         return {
-          message: `The previous release, brought back, meets rows in ${shown} that ${q(name)} kept out.`,
+          message: `The previous release, restored, meets rows in ${shown} that ${q(name)} kept out.`,
           fix: `${LATER}\nALTER TABLE ${shown} DROP CONSTRAINT ${q(name)};`,
           affects: [{ kind: "object", relation: name }],
         };
@@ -286,7 +286,7 @@ export const constraintRules = defineRules(
         const { type } = context.catalogue.type(name, context.searchPath);
         if (change !== "drop-constraint" || context.isCreatedHere(type?.createdAt)) return undefined;
         return {
-          message: `The previous release, brought back, meets values that domain ${qn(name)} kept out.`,
+          message: `The previous release, restored, meets values that domain ${qn(name)} kept out.`,
           fix: LATER,
         };
       },
@@ -318,7 +318,7 @@ export const constraintRules = defineRules(
           (change === "add-constraint" && constraint?.notValid !== true);
         if (!looks) return undefined;
         return {
-          message: `Every row of every table that uses domain ${qn(name)} is looked at, with writes to all of them blocked.`,
+          message: `Every row of every table that uses domain ${qn(name)} is scanned, with writes to all of them blocked.`,
           fix: "Put the check on the columns instead: ALTER TABLE ... ADD CONSTRAINT ... CHECK (...) NOT VALID, then VALIDATE CONSTRAINT.",
           locks: `SHARE on every table with a column of ${qn(name)}: blocks writes`,
         };

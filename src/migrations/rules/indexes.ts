@@ -1,6 +1,6 @@
 import type { Relation } from "../postgres/catalogue/catalogue";
 import type { RuleContext } from "../postgres/run/rule-context";
-import { defineRules, LATER, qn, tableFacts } from "./support";
+import { defineRules, LATER, qn, tableFacts } from "./support/rules";
 
 /** The statement with CONCURRENTLY where it belongs. */
 function concurrently(context: RuleContext, after: RegExp, otherwise: string): string {

@@ -3,14 +3,14 @@ import type { CreatedAt } from "../postgres/catalogue/catalogue";
 import type { RuleContext } from "../postgres/run/rule-context";
 import { constantText } from "../postgres/syntax/constants";
 import { derivedName, type Name, nameOfParts } from "../postgres/syntax/names";
-import { defineRules, LATER, q, qn } from "./support";
+import { defineRules, LATER, q, qn } from "./support/rules";
 
 const RELATIONS = new Set(["table", "foreign table", "view", "materialized view", "sequence", "index"]);
 const TYPES = new Set(["type", "domain"]);
 const ROUTINES = new Set(["function", "procedure", "routine", "aggregate"]);
 /** Judged by rules of their own. */
 const ELSEWHERE = new Set(["table", "foreign table", "index", "trigger", "rule", "policy", "event trigger", "role"]);
-/** Nothing that runs names them. */
+/** Objects that no query names. */
 const UNNAMED = new Set(["statistics"]);
 /** Renaming these changes no query. */
 const QUIET_RENAMES = new Set(["trigger", "rule", "policy", "domain constraint", "statistics", "event trigger"]);

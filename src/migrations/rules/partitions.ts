@@ -2,7 +2,7 @@ import { isWithinBound } from "../postgres/catalogue/proofs";
 import type { RuleContext } from "../postgres/run/rule-context";
 import type { Name } from "../postgres/syntax/names";
 import type { RuleVerdict } from "../rule";
-import { affectsTable, defineRules, LATER, q, qn, steps, tableFacts } from "./support";
+import { affectsTable, defineRules, LATER, q, qn, steps, tableFacts } from "./support/rules";
 
 export const partitionRules = defineRules(
   {
@@ -31,7 +31,7 @@ export const partitionRules = defineRules(
     id: "attach-partition",
     level: "error",
     question: "locks",
-    title: "Attaching a partition whose rows must be looked at",
+    title: "Attaching a partition whose rows must be scanned",
     why: "Without a validated check that matches the bounds, PostgreSQL looks at every row of the partition under a lock; where there is a default partition, at every row of that as well.",
     locks:
       "ACCESS EXCLUSIVE on the partition (and on the default partition), for as long as it takes to look at every row: blocks reads and writes.",
@@ -57,7 +57,7 @@ export const partitionRules = defineRules(
         if (simple && isWithinBound(part.relation, bound, key)) return undefined;
         const name = q(`${partition.name}_bounds`);
         return {
-          message: `No validated check shows that all rows of ${part.shown} belong into its bounds, so every one is looked at under a lock.`,
+          message: `No validated check shows that all rows of ${part.shown} belong into its bounds, so every row is scanned under a lock.`,
           fix: steps(
             [
               "New rows only.",
@@ -99,7 +99,7 @@ function defaultScanned(context: RuleContext, parent: Name): boolean {
 }
 
 const scannedDefault = (parent: Name, partition: Name): RuleVerdict => ({
-  message: `${qn(parent)} has a default partition: every row of it is looked at under a lock when ${qn(partition)} is attached.`,
+  message: `${qn(parent)} has a default partition: every row of it is scanned under a lock when ${qn(partition)} is attached.`,
   fix: "Add a validated CHECK to the default partition that rules the new bounds out, then bypass this finding.",
   locks: `ACCESS EXCLUSIVE on the default partition of ${qn(parent)}: blocks reads and writes`,
 });

@@ -1,6 +1,6 @@
 import { typeText } from "../postgres/syntax/types";
-import { pairedSteps } from "./paired-column";
-import { affectsColumn, columnFacts, defineRules, LATER, q } from "./support";
+import { pairedSteps } from "./support/paired-column";
+import { affectsColumn, columnFacts, defineRules, LATER, q } from "./support/rules";
 
 export const removedColumnRules = defineRules(
   {
@@ -8,7 +8,7 @@ export const removedColumnRules = defineRules(
     level: "error",
     question: "compatibility",
     title: "Dropping a column that the running release uses",
-    why: "Releases that still run name the column in their queries, or read it by SELECT *, and fail as soon as it is gone. Its values are lost, so the old release can't be brought back either.",
+    why: "Releases that still run name the column in their queries, or read it by SELECT *, and fail as soon as it is gone. Its values are lost, so the old release can't be restored either.",
     locks: "ACCESS EXCLUSIVE on the table, for a moment: blocks reads and writes.",
     instead: "Release code that no longer uses the column first. Drop it in a contract migration afterwards.",
     contractable: true,

@@ -3,7 +3,7 @@ import type { RuleContext } from "../postgres/run/rule-context";
 import { columnOf } from "../postgres/syntax/ast";
 import type { Name } from "../postgres/syntax/names";
 import type { RuleVerdict } from "../rule";
-import { affectsTable, defineRules, LATER, qn } from "./support";
+import { affectsTable, defineRules, LATER, qn } from "./support/rules";
 
 /** Objects that queries read by name as they read tables. */
 const TABLE_LIKE = new Set(["table", "foreign table", "view", "materialized view"]);

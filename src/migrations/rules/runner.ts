@@ -1,7 +1,7 @@
 import type { UninspectableKind } from "../postgres/read/actions";
 import { STEADY_FUNCTIONS, VOLATILE_FUNCTIONS } from "../postgres/syntax/builtins";
 import type { Rule } from "../rule";
-import { defineRules, qn } from "./support";
+import { defineRules, qn } from "./support/rules";
 
 /** They run SQL that is given to them as text, here or on another server. */
 const RUN_TEXT =

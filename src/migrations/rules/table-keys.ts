@@ -3,7 +3,7 @@ import type { RuleContext } from "../postgres/run/rule-context";
 import type { Name } from "../postgres/syntax/names";
 import type { ConstraintSpec } from "../postgres/syntax/specs";
 import type { RuleVerdict } from "../rule";
-import { defineRules, q, qn, tableFacts } from "./support";
+import { defineRules, q, qn, tableFacts } from "./support/rules";
 
 export const tableKeyRules = defineRules(
   {

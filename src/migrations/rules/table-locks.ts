@@ -1,4 +1,4 @@
-import { defineRules, qn } from "./support";
+import { defineRules, qn } from "./support/rules";
 
 const BLOCKING_MODES = new Set(["SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"]);
 

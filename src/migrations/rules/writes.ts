@@ -1,6 +1,6 @@
 import type { RuleContext } from "../postgres/run/rule-context";
 import type { RuleVerdict } from "../rule";
-import { defineRules, qn } from "./support";
+import { defineRules, qn } from "./support/rules";
 
 const STRONG = /^(?:SHARE|SHARE ROW EXCLUSIVE|EXCLUSIVE|ACCESS EXCLUSIVE)$/;
 

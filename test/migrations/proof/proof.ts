@@ -16,7 +16,7 @@ export function harmOf(postgres: Postgres, example: Example, sql: string): Promi
   return inDatabase(postgres, example, async (connect) => {
     if (proof.kind === "fails" || proof.kind === "differs") return broken(connect, example, sql, proof);
     if (proof.kind === "waits" || proof.kind === "queues")
-      return said("waits at", await waitsAt(connect, sql, example, proof));
+      return prefixed("waits at", await waitsAt(connect, sql, example, proof));
     const migration = await connect();
     if (proof.kind === "halfway") return halfway(migration, sql, proof);
     const outcome = await migrate(migration, sql, example);
@@ -26,7 +26,7 @@ export function harmOf(postgres: Postgres, example: Example, sql: string): Promi
   });
 }
 
-const said = (what: string, of: string | undefined) => (of === undefined ? undefined : `${what} ${of}`);
+const prefixed = (what: string, of: string | undefined) => (of === undefined ? undefined : `${what} ${of}`);
 
 const refusal = (outcome: Said): string | undefined => ("refused" in outcome ? outcome.message : undefined);
 

@@ -48,16 +48,16 @@ export function statementsOf(sql: string): string[] {
 export async function migrate(client: Client, sql: string, { transaction = "per-file" }: Example): Promise<Said> {
   if (transaction === "none") {
     for (const statement of statementsOf(sql)) {
-      const said = await say(client, statement);
-      if ("refused" in said) return said;
+      const outcome = await say(client, statement);
+      if ("refused" in outcome) return outcome;
     }
     return { answer: undefined };
   }
   await client.query("BEGIN");
-  const said = await say(client, sql);
-  if ("refused" in said) {
+  const outcome = await say(client, sql);
+  if ("refused" in outcome) {
     await client.query("ROLLBACK");
-    return said;
+    return outcome;
   }
   return say(client, "COMMIT");
 }

@@ -32,9 +32,9 @@ export async function waitsAt(
   const other = await connect();
   await application.query(PATIENCE);
   const isWaiting = async (): Promise<boolean> => {
-    const said = await say(application, proof.release);
-    if (!("refused" in said)) return false;
-    assert.equal(said.refused, LOCK_NOT_AVAILABLE, `${proof.release}: ${said.message}`);
+    const outcome = await say(application, proof.release);
+    if (!("refused" in outcome)) return false;
+    assert.equal(outcome.refused, LOCK_NOT_AVAILABLE, `${proof.release}: ${outcome.message}`);
     return true;
   };
   const units = transaction === "none" ? statementsOf(sql).map((one) => [one]) : [statementsOf(sql)];
@@ -62,10 +62,10 @@ async function whileItWorks(
   await migration.query("BEGIN");
   for (const statement of unit) {
     const before = await work();
-    const said = await say(migration, statement);
-    if ("refused" in said) {
+    const outcome = await say(migration, statement);
+    if ("refused" in outcome) {
       await migration.query("ROLLBACK");
-      assert.equal(said.refused, NOT_IN_A_TRANSACTION, `${statement}: ${said.message}`);
+      assert.equal(outcome.refused, NOT_IN_A_TRANSACTION, `${statement}: ${outcome.message}`);
       return OUTSIDE;
     }
     if ((await work()) !== before && (await isWaiting())) {
@@ -99,7 +99,7 @@ async function whileItWaits(
   );
   const waited = await isWaiting();
   await other.query("COMMIT");
-  const said = await migrated;
-  if ("refused" in said) assert.fail(`${sql}: ${said.message}`);
+  const outcome = await migrated;
+  if ("refused" in outcome) assert.fail(`${sql}: ${outcome.message}`);
   return waited ? sql : undefined;
 }

@@ -19,6 +19,6 @@ export interface Execution {
   judge(action: Action, at: At, context: CodeContext): void;
   /** The catalogue and the session as rules see them. */
   ruleContext(at: At, context: CodeContext): RuleContext;
-  /** Of what a statement makes. */
+  /** Origin of the objects that a statement creates. */
   createdAt(context: CodeContext): CreatedAt;
 }
