@@ -15,9 +15,10 @@ const program = fileOf(programName());
 // Parts of the SDK that programs rarely use, and that take most of the time in which it loads.
 loadWhenUsed("@pulumi/pulumi/automation");
 loadWhenUsed("@npmcli/arborist", "@pulumi/pulumi/runtime/closure/codePaths");
-require("tsx/cjs/api").register();
+loadWhenUsed("typescript", "@pulumi/pulumi/typescript-shim");
+registerTypeScript();
 keepDebuggingCheap();
-// What the program exports are the stack's outputs.
+// The program's exports are the stack's outputs.
 module.exports = require(program);
 
 /** The stack's config decides, else the stack's own name; the host hands both over in the environment. */
@@ -75,7 +76,7 @@ function loadWhenUsed(name, user) {
   standIn.exports = new Proxy(
     {},
     {
-      // What compiled imports ask first, of every module.
+      // Compiled imports read this first, of every module.
       get: (_, key) => (key === "__esModule" ? true : load()[key]),
       has: (_, key) => key in load(),
       ownKeys: () => Reflect.ownKeys(load()),
@@ -83,6 +84,29 @@ function loadWhenUsed(name, user) {
     },
   );
   require.cache[file] = standIn;
+}
+
+/**
+ * Lets tsx compile what is not in a package. It looks through all code of packages, and node through their source maps, for
+ * what hardly any of them has, which takes a third of a program's time; those that `require` can't load are left to it.
+ */
+function registerTypeScript() {
+  const extensions = Module._extensions;
+  const { ".js": plain } = extensions;
+  require("tsx/cjs/api").register();
+  const { ".js": compiled } = extensions;
+  extensions[".js"] = (module, file) => {
+    if (!file.includes(`${path.sep}node_modules${path.sep}`)) return compiled(module, file);
+    process.setSourceMapsEnabled(false);
+    try {
+      return plain(module, file);
+    } catch (error) {
+      if (error.code !== "ERR_REQUIRE_ESM") throw error;
+      return compiled(module, file);
+    } finally {
+      process.setSourceMapsEnabled(true);
+    }
+  };
 }
 
 /** The file of a module; nothing where there is none of that name. */

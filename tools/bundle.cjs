@@ -47,7 +47,7 @@ function describeBundle(name) {
   if (known?.signature === signature && known.files.every((file) => fs.existsSync(path.join(OUT, file)))) {
     return { path: path.join(OUT, known.files[0]), version: known.version };
   }
-  // Those that start agents say which one: the very bundle that they were built with.
+  // Programs that start agents name the very bundle that they were built with.
   const agent = name === "agent" ? undefined : describeBundle("agent");
   const { file, version } = build(name, bundle.entry, agent);
   const files = agent ? [file, path.basename(agent.path)] : [file];
@@ -96,27 +96,32 @@ function build(name, entry, agent) {
   return { file, version: `${version}+${hash}` };
 }
 
+/** How esbuild makes a bundle. */
+function buildOptions(name, entry, define) {
+  return {
+    absWorkingDir: ROOT,
+    entryPoints: [entry],
+    outfile: path.join(OUT, `${name}.cjs`),
+    bundle: true,
+    platform: "node",
+    target: "node20",
+    format: "cjs",
+    sourcemap: "external",
+    legalComments: "none",
+    logLevel: "silent",
+    write: false,
+    define,
+    // They bring files of their own (WebAssembly), or much more than is ever used; they are loaded when needed.
+    external: ["libpg-query", "node-sql-parser"],
+    // A bundle runs as a plain script, which can't import anything as modules do.
+    supported: { "dynamic-import": false },
+  };
+}
+
 function compile(name, entry, define) {
   const esbuild = require("esbuild");
   try {
-    const { outputFiles } = esbuild.buildSync({
-      absWorkingDir: ROOT,
-      entryPoints: [entry],
-      outfile: path.join(OUT, `${name}.cjs`),
-      bundle: true,
-      platform: "node",
-      target: "node20",
-      format: "cjs",
-      sourcemap: "external",
-      legalComments: "none",
-      logLevel: "silent",
-      write: false,
-      define,
-      // They bring files of their own (WebAssembly), or much more than is ever used; they are loaded when needed.
-      external: ["libpg-query", "node-sql-parser"],
-      // A bundle runs as a plain script, which can't import anything as modules do.
-      supported: { "dynamic-import": false },
-    });
+    const { outputFiles } = esbuild.buildSync(buildOptions(name, entry, define));
     const [map, code] = outputFiles.sort((a, b) => b.path.localeCompare(a.path)).map((output) => output.text);
     return { code, map };
   } catch (error) {
@@ -140,7 +145,7 @@ function prune(name) {
     .filter((file) => ours.test(file))
     .sort((a, b) => age(b) - age(a))
     .slice(KEPT);
-  // What a killed build left: the process that its name tells is gone.
+  // Left by a killed build: the process in its name is gone.
   const leftovers = files.filter((file) => /\.(\d+)\.tmp$/.test(file) && !isAlive(Number(file.split(".").at(-2))));
   for (const file of [...old.flatMap((name) => [name, `${name}.map`, `${name}.cache`]), ...leftovers]) {
     fs.rmSync(path.join(OUT, file), { force: true });
@@ -176,7 +181,7 @@ function isAlive(pid) {
   return fs.existsSync(`/proc/${pid}`) || !fs.existsSync("/proc/self");
 }
 
-module.exports = { ensureBundle, describeBundle, load };
+module.exports = { buildOptions, ensureBundle, describeBundle, load };
 
 if (require.main === module) {
   for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(BUNDLES)) {

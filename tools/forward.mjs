@@ -53,7 +53,7 @@ function temporaryFolder() {
   const system = realpathSync(tmpdir());
   const folder = mkdtempSync(path.join(system, "sl-"));
   chmodSync(folder, 0o1777);
-  // Where tsx keeps what it has compiled, for all runs.
+  // Folder in which tsx keeps its compiled files, for all runs.
   const cache = `tsx-${userInfo().uid}`;
   mkdirSync(path.join(system, cache), { recursive: true });
   symlinkSync(path.join(system, cache), path.join(folder, cache));

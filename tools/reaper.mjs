@@ -12,7 +12,7 @@ const KILL_DEADLINE_MS = 20_000;
 const POLL_MS = 100;
 
 const [folder = ""] = process.argv.slice(2);
-// Nobody may be there to read it any more.
+// The reader may be gone already.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => undefined);
 

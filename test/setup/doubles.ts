@@ -11,12 +11,12 @@ export interface FakeMachine {
   bin: string;
   /** Folder in which systems put HAProxy, off PATH. */
   sbin: string;
-  said: string[];
+  messages: string[];
   context: SetupContext;
 }
 
 /** Nothing listens on port 1 of the loopback interface, so that the site is unreachable at once. */
-const UNREACHABLE_SITE = "http://127.0.0.1:1/install.sh";
+const UNREACHABLE_SITE = "http://127.0.0.1:1";
 
 export function fakeMachine(t: TestContext, machine: Partial<SetupContext["machine"]> = {}): FakeMachine {
   const folder = mkdtempSync(path.join(tmpdir(), "sluice-setup-"));
@@ -24,14 +24,20 @@ export function fakeMachine(t: TestContext, machine: Partial<SetupContext["machi
   const bin = path.join(folder, "bin");
   const sbin = path.join(folder, "sbin");
   for (const each of [bin, sbin]) mkdirSync(each);
-  const said: string[] = [];
+  const messages: string[] = [];
   const context: SetupContext = {
     root: folder,
     env: { PATH: bin, HOME: folder },
-    say: (text) => said.push(text),
-    machine: { isRoot: false, systemFolders: [sbin], pulumiSite: UNREACHABLE_SITE, ...machine },
+    say: (text) => messages.push(text),
+    machine: {
+      isRoot: false,
+      systemFolders: [sbin],
+      pulumiSite: UNREACHABLE_SITE,
+      pulumiDigests: { [`${process.platform}-${process.arch}`]: "0".repeat(64) },
+      ...machine,
+    },
   };
-  return { folder, bin, sbin, said, context };
+  return { folder, bin, sbin, messages, context };
 }
 
 /** Stands in for an executable that cannot be had in the state that a test needs, such as an old release. */

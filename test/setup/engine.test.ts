@@ -1,14 +1,18 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import path from "node:path";
-import test from "node:test";
+import test, { type TestContext } from "node:test";
+import { create } from "tar";
 import { builtEngineFolder } from "../../tools/engine/build.mjs";
 import { prepareEngine } from "../../tools/setup/engine.mjs";
 import { SetupError } from "../../tools/setup/errors.mjs";
+import { OFFICIAL_ENGINE_VERSION } from "../../tools/setup/official-engine.mjs";
 import { until } from "../support/until";
 import { double, fakeMachine, goDouble, languageHostDouble, pulumiDouble } from "./doubles";
 
@@ -37,8 +41,8 @@ for (const [what, arrange, why] of unusable) {
     const bin = path.join(builtEngineFolder(machine.context.env), "bin");
     assert.deepEqual(engine, { path: path.join(bin, "pulumi"), version: "3.220.0", source: "built here" });
     assert.equal(env?.PATH, `${bin}${path.delimiter}${machine.bin}`);
-    assert.match(machine.said.join("\n"), why);
-    assert.match(machine.said.join("\n"), /127\.0\.0\.1:1\/install\.sh cannot be reached/);
+    assert.match(machine.messages.join("\n"), why);
+    assert.match(machine.messages.join("\n"), /127\.0\.0\.1:1\/releases\/sdk\/pulumi-v\S+ cannot be reached/);
   });
 }
 
@@ -60,7 +64,7 @@ test("two set-ups at once build one engine", async (t) => {
   const both = await Promise.all([prepareEngine(machine.context), prepareEngine(machine.context)]);
   assert.equal(both[0].engine.path, both[1].engine.path);
   assert.equal(readFileSync(path.join(machine.folder, "go.log"), "utf8").trim().split("\n").length, 2);
-  assert.match(machine.said.join("\n"), /waiting for another set-up/);
+  assert.match(machine.messages.join("\n"), /waiting for another set-up/);
 });
 
 test("a set-up killed while it builds leaves no half engine and does not stop the next one", async (t) => {
@@ -100,35 +104,48 @@ test("a failing build is reported with the compiler's words, a missing compiler 
   assert.equal(existsSync(builtEngineFolder(machine.context.env)), false);
 });
 
-test("the official package's installer is used when Pulumi's site answers, and leaves the user's Pulumi home alone", async (t) => {
-  const server = createServer((_, response) => response.end("#!/bin/sh\n")).listen(0, "127.0.0.1");
+/** A site with an archive in the place of Pulumi's own build. */
+async function pulumiSite(t: TestContext) {
+  const folder = mkdtempSync(path.join(tmpdir(), "sluice-pulumi-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  pulumiDouble(path.join(folder, "pulumi"), OFFICIAL_ENGINE_VERSION);
+  languageHostDouble(path.join(folder, "pulumi"));
+  await create({ cwd: folder, gzip: true, file: path.join(folder, "a.tar.gz") }, ["pulumi"]);
+  const archive = readFileSync(path.join(folder, "a.tar.gz"));
+  const server = createServer((request, response) => {
+    if (request.url?.endsWith(".tar.gz") !== true) response.statusCode = 404;
+    response.end(archive);
+  }).listen(0, "127.0.0.1");
   await once(server, "listening");
   t.after(() => server.close());
-  const { port } = server.address() as AddressInfo;
-  const { folder, bin, context, said } = fakeMachine(t, { pulumiSite: `http://127.0.0.1:${port}/install.sh` });
-  // The real package downloads from Pulumi's site; this one puts its files where the real one would.
-  double(
-    bin,
-    "npm",
-    `dir=$PULUMI_HOME/versions/$PULUMI_VERSION/bin; mkdir -p $dir
-for name in pulumi pulumi-language-nodejs; do printf '#!/bin/sh\\n' > $dir/$name; chmod 755 $dir/$name; done`,
-  );
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { url, digest: createHash("sha256").update(archive).digest("hex") };
+}
+
+const PLATFORM = `${process.platform}-${process.arch}`;
+
+test("Pulumi's own build is used by its digest, and what is downloaded is said before", async (t) => {
+  const { url, digest } = await pulumiSite(t);
+  const { folder, context, messages } = fakeMachine(t, { pulumiSite: url, pulumiDigests: { [PLATFORM]: digest } });
   const { engine } = await prepareEngine(context);
-  assert.equal(engine.source, "official installer");
-  assert.equal(existsSync(engine.path), true, said.join("\n"));
+  assert.equal(engine.source, "official build", messages.join("\n"));
+  assert.equal(existsSync(engine.path), true);
   assert.equal(existsSync(path.join(folder, ".pulumi")), false);
+  assert.match(
+    messages[0] ?? "",
+    new RegExp(`^downloading the Pulumi CLI from ${url}/releases/sdk/\\S+, .* ${digest}$`),
+  );
   assert.equal((await prepareEngine(context)).engine.source, "cache");
 });
 
-test("an official installer that fails is said, and the engine is built", async (t) => {
-  const server = createServer((_, response) => response.end("#!/bin/sh\n")).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  t.after(() => server.close());
-  const { port } = server.address() as AddressInfo;
-  const machine = fakeMachine(t, { pulumiSite: `http://127.0.0.1:${port}/install.sh` });
-  mkdirSync(path.join(machine.folder, ".cache"));
-  double(machine.bin, "npm", "echo 'pulumi: HTTP 403' >&2; exit 1");
-  goDouble(machine, "3.220.0");
-  assert.equal((await prepareEngine(machine.context)).engine.source, "built here");
-  assert.match(machine.said.join("\n"), /the official installer failed \(exited with 1: pulumi: HTTP 403\)/);
+test("a build of another digest, or for a platform without one, is left out, saying so, and the engine is built", async (t) => {
+  const { url, digest } = await pulumiSite(t);
+  const wrong = fakeMachine(t, { pulumiSite: url, pulumiDigests: { [PLATFORM]: "0".repeat(64) } });
+  goDouble(wrong, "3.220.0");
+  assert.equal((await prepareEngine(wrong.context)).engine.source, "built here");
+  assert.match(wrong.messages.join("\n"), new RegExp(`has SHA-256 ${digest}, not 0{64}: it is not the known archive`));
+  const other = fakeMachine(t, { pulumiSite: url, pulumiDigests: {} });
+  goDouble(other, "3.220.0");
+  assert.equal((await prepareEngine(other.context)).engine.source, "built here");
+  assert.match(other.messages.join("\n"), /no digest of Pulumi's build for \S+ is known/);
 });

@@ -71,7 +71,7 @@ async function signalUntilGone(pid: number, signal: NodeJS.Signals): Promise<voi
 }
 
 for (const [signal, file, parts] of [
-  ["SIGTERM", "test/engine/edges.test.ts", ["guard.sh", "agent.cjs", "haproxy", "pulumi-language-nodejs"]],
+  ["SIGTERM", "test/engine/edges/edges.test.ts", ["guard.sh", "agent.cjs", "haproxy", "pulumi-language-nodejs"]],
   ["SIGINT", "test/agent/transactions/routes.test.ts", ["guard.sh", "agent.cjs", "haproxy"]],
   ["SIGKILL", "test/agent/transactions/routes.test.ts", ["guard.sh", "agent.cjs", "haproxy"]],
 ] as const) {

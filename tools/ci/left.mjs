@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { allProcesses, read } from "../processes.mjs";
 
-/** What has nothing left to do ends by itself within this time. */
+/** Time in which a process with nothing left to do ends by itself. */
 const GRACE_MS = 10_000;
 const POLL_MS = 200;
 /** State of a listening socket in /proc/net/tcp. */

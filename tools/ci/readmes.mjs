@@ -70,7 +70,7 @@ async function run(stack, commands) {
 }
 
 /**
- * What a README starts in the background has no end of its own.
+ * Ends programs that a README starts in the background, which do not end by themselves.
  *
  * @param {number} leader
  */

@@ -1,6 +1,6 @@
 // @ts-check
 import { createHash } from "node:crypto";
-import { chmodSync, copyFileSync, readFileSync } from "node:fs";
+import { chmodSync, copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { runCommand } from "../setup/command.mjs";
@@ -19,7 +19,15 @@ const OLDEST_GO = "1.24.7";
 
 /** Scripts of the language host's module that the engine runs for policy packs and dynamic providers. */
 const SCRIPTS = ["pulumi-analyzer-policy", "pulumi-resource-pulumi-nodejs"];
-const EXECUTABLES = ["pulumi", "pulumi-language-nodejs", ...SCRIPTS];
+const LANGUAGE_HOST = "pulumi-language-nodejs";
+/**
+ * Takes the language host's place. It is older than the CLI, which tells newer ones by `runtime.options.typescript` in Pulumi.yaml not
+ * to load a compiler of their own: stacks/main.cjs and policies/main.cjs bring one, and it takes longer than all else.
+ */
+const LAUNCHER = `#!/bin/sh
+exec "\${0%/*}/${LANGUAGE_HOST}-real" -typescript=false "$@"
+`;
+const EXECUTABLES = ["pulumi", LANGUAGE_HOST, `${LANGUAGE_HOST}-real`, ...SCRIPTS];
 
 /** @param {string} version */
 const goArguments = (version) => [
@@ -50,7 +58,7 @@ const PROGRAMS = [
  * @param {NodeJS.ProcessEnv} env
  */
 export function builtEngineFolder(env) {
-  const hash = createHash("sha256").update(`${process.platform} ${process.arch}\n`);
+  const hash = createHash("sha256").update(`${process.platform} ${process.arch}\n${LAUNCHER}`);
   for (const program of PROGRAMS) {
     hash.update(`${program.package} ${goArguments(program.version).join(" ")}\n`);
     for (const name of ["go.mod", "go.sum"]) hash.update(readFileSync(path.join(program.folder, name)));
@@ -94,6 +102,8 @@ export async function buildEngine({ env, say }) {
       const args = [...goArguments(program.version), "-o", path.join(bin, path.basename(program.package))];
       await runGo(go, [...args, program.package], program.folder, env);
     }
+    renameSync(path.join(bin, LANGUAGE_HOST), path.join(bin, `${LANGUAGE_HOST}-real`));
+    writeFileSync(path.join(bin, LANGUAGE_HOST), LAUNCHER, { mode: 0o755 });
     await copyScripts(go, bin, env);
     await verifyVersion(bin, env);
   });

@@ -9,7 +9,7 @@ import { withLock } from "../setup/lock.mjs";
 const WAIT_FOR_OTHER_SETUP_MS = 25 * 60_000;
 
 /**
- * Where a user's engines are kept: `$XDG_CACHE_HOME/sluice/engine`, by default `~/.cache/sluice/engine`.
+ * Folder of a user's engines: `$XDG_CACHE_HOME/sluice/engine`, by default `~/.cache/sluice/engine`.
  *
  * @param {NodeJS.ProcessEnv} env
  */

@@ -15,12 +15,12 @@ const VERSION_DEADLINE_MS = 10_000;
  * @typedef {object} Engine
  * @property {string} path the `pulumi` executable
  * @property {string} version for example `3.220.0`
- * @property {"PATH" | "cache" | "official installer" | "built here"} source
+ * @property {"PATH" | "cache" | "official build" | "built here"} source
  */
 
 /**
- * Finds a Pulumi engine with its Node.js language host, or makes one: on PATH, in the user's cache, from the official
- * installer, built from source.
+ * Finds a Pulumi engine with its Node.js language host, or makes one: on PATH, in the user's cache, from Pulumi's own
+ * build by its digest, built from source.
  *
  * @param {import("./setup.mjs").SetupContext} context
  * @returns {Promise<import("./setup.mjs").StepResult & {engine: Engine}>}
@@ -50,8 +50,8 @@ async function chooseEngine({ env, say, machine }) {
   const built = findBuiltEngine(env);
   if (built !== undefined) return engineIn(built, BUILT_ENGINE_VERSION, "cache");
 
-  const installed = await installOfficialEngine({ env, say, site: machine.pulumiSite });
-  if ("folder" in installed) return engineIn(installed.folder, OFFICIAL_ENGINE_VERSION, "official installer");
+  const installed = await installOfficialEngine({ env, say, site: machine.pulumiSite, digests: machine.pulumiDigests });
+  if ("folder" in installed) return engineIn(installed.folder, OFFICIAL_ENGINE_VERSION, "official build");
   say(`not used: ${installed.reason}`);
   return engineIn(await buildEngine({ env, say }), BUILT_ENGINE_VERSION, "built here");
 }

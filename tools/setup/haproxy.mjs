@@ -54,7 +54,7 @@ async function findHaproxy({ env, machine }) {
 }
 
 /**
- * What is run by name must be what was found; nothing else on PATH may change its place for that.
+ * Makes the HAProxy that was found the one that its name starts, and leaves the order of all other programs on PATH.
  *
  * @param {import("./setup.mjs").SetupContext} context
  * @param {Executable} haproxy

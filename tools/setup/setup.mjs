@@ -4,12 +4,14 @@ import { prepareDependencies } from "./dependencies.mjs";
 import { prepareEngine } from "./engine.mjs";
 import { messageOf, SetupError } from "./errors.mjs";
 import { prepareHaproxy } from "./haproxy.mjs";
+import { OFFICIAL_ENGINE_DIGESTS } from "./official-engine.mjs";
 
 /**
  * @typedef {object} Machine what the steps assume about this machine; tests replace it
  * @property {boolean} isRoot
  * @property {string[]} systemFolders where HAProxy may be although users' PATHs lack the folder
- * @property {string} pulumiSite what must answer for the official installer to be tried
+ * @property {string} pulumiSite where Pulumi's own builds are downloaded from
+ * @property {Record<string, string>} pulumiDigests SHA-256 of the archive by platform
  */
 /**
  * @typedef {object} SetupContext
@@ -36,7 +38,8 @@ function thisMachine() {
   return {
     isRoot: userInfo().uid === 0,
     systemFolders: ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/opt/homebrew/bin"],
-    pulumiSite: "https://get.pulumi.com/install.sh",
+    pulumiSite: "https://get.pulumi.com",
+    pulumiDigests: OFFICIAL_ENGINE_DIGESTS,
   };
 }
 

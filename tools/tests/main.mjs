@@ -22,7 +22,7 @@ const root = path.resolve(fileURLToPath(new URL("../..", import.meta.url)));
 const files = process.argv.slice(2).map((file) => path.resolve(file));
 const before = readTimes(root);
 const waiting = new Set(files);
-/** What the runner has said of the files that run. @type {Map<string, {type: string, data: any}[]>} */
+/** Events of the files that run. @type {Map<string, {type: string, data: any}[]>} */
 const running = new Map();
 /** Seconds of each file that has ended. @type {Map<string, number>} */
 const times = new Map();
