@@ -1,11 +1,12 @@
 /**
- * `npm run bench -- [dataplane|switch|preview|idle|meter|migrations|mirror|parity|rollback|supervise ...] [--quick]`: measures Sluice against its peers,
+ * `npm run bench -- [dataplane|switch|preview|backends|idle|meter|migrations|mirror|parity|rollback|supervise ...] [--quick]`: measures Sluice against its peers,
  * both sides in the same run, and writes `.sluice/bench/<name>.json`. Ends with 1 where it could not measure, or where
  * something failed that must not; a target that is not reached is shown, and no failure. With `--quick`, as a smoke test: the figures mean nothing.
  */
 
 import { parseArgs } from "node:util";
 import { messageOf } from "../src/model/types/errors";
+import { backends } from "./backends/backends";
 import { dataplane } from "./dataplane/dataplane";
 import { idle } from "./idle/idle";
 import { meter } from "./meter/meter";
@@ -26,6 +27,7 @@ const BENCHMARKS: Record<string, Benchmark> = {
   dataplane,
   switch: switches,
   preview,
+  backends,
   idle,
   meter,
   migrations,

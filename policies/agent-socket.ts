@@ -6,7 +6,7 @@ const OTHERS = 0o007;
 
 export const agentSocket = policy({
   name: "agent-socket",
-  description: "Only chosen users reach an agent: who does can change traffic and run programs.",
+  description: "Only chosen users may reach an agent, since they can change traffic and run programs.",
   level: "mandatory",
   config: z.strictObject({}),
   judge: {

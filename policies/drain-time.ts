@@ -7,8 +7,7 @@ type Drained = Unsure<Judged["Pool"]> | Unsure<Judged["Backend"]>;
 
 export const drainTime = policy({
   name: "drain-time",
-  description:
-    "A request that has begun is not cut off: drains are as long as the longest one, and timeouts as drains.",
+  description: "No request is cut off: drains are as long as the longest request, and timeouts as long as drains.",
   level: "mandatory",
   config: z.strictObject({}),
   judge: {

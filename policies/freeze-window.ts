@@ -36,7 +36,7 @@ export const freezeWindow = policy({
 
 /** The part of a pool's change that goes forward. */
 function forward({ from, to, candidate }: NonNullable<Unsure<Judged["Pool"]>["change"]>): string {
-  return from === to ? `the way of candidate ${candidate?.release} to ${candidate?.to}` : `release ${to}`;
+  return from === to ? `moving candidate ${candidate?.release} to ${candidate?.to}` : `release ${to}`;
 }
 
 /** The part of a route's change that goes forward. */
@@ -46,7 +46,7 @@ function traffic({ change, mirror }: Unsure<Judged["Route"]>): string {
   if (change?.from !== change?.to) return `the way to ${change?.to}`;
   return stage?.from === stage?.to
     ? `mirroring ${mirrored?.to} of the requests to ${mirror?.to}`
-    : `the way to stage ${stage?.to}`;
+    : `moving to stage ${stage?.to}`;
 }
 
 function judge(what: string, { config, stack, now }: Circumstances<Config>): Finding[] {
@@ -56,7 +56,7 @@ function judge(what: string, { config, stack, now }: Circumstances<Config>): Fin
   if (typeof override === "object" && freeze !== undefined)
     return [
       {
-        message: `${what} goes out although ${named(freeze)} lasts until ${freeze.until}: ${override.who} allowed it until ${override.until}, since ${override.reason}`,
+        message: `${what} proceeds although ${named(freeze)} lasts until ${freeze.until}: ${override.who} allowed it until ${override.until}, since ${override.reason}`,
         advisory: true,
       },
     ];

@@ -16,7 +16,7 @@ const BYPASSES_KEY = "sluice:migrationBypasses";
 
 export const migrations = policy({
   name: "migrations",
-  description: "Migrations leave every release that runs, or is kept for a rollback, at work.",
+  description: "After a migration, every release that runs or is kept for a rollback still works.",
   level: "mandatory",
   config: z.strictObject({}),
   judge: {
@@ -83,7 +83,7 @@ function blocks(used: ReleaseInUse, file: string, { migrations: files }: Databas
         `release ${release} runs on pool ${pool} and may still need it: promote one that does not, or declare its release.toleratesMigration in an update of its own`,
       ]
     : [
-        `release ${release} is kept on pool ${pool} for a rollback and may still need it: wait until it is not kept any more (retain)`,
+        `release ${release} is kept on pool ${pool} for a rollback and may still need it: wait until it is no longer kept (retain)`,
       ];
 }
 

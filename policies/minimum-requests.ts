@@ -6,14 +6,14 @@ const DEFAULT_MINIMUM = 50;
 
 export const minimumRequests = policy({
   name: "minimum-requests",
-  description: "No candidate passes by a handful of requests.",
+  description: "No candidate passes with only a handful of requests.",
   level: "mandatory",
   config: z.strictObject({
     requests: z
       .int()
       .min(1)
       .default(DEFAULT_MINIMUM)
-      .describe("Fewest requests of the candidate that an sli or soak gate may be satisfied with"),
+      .describe("Minimum number of the candidate's requests for an sli or soak gate"),
   }),
   judge: {
     Route: (inputs, { config }) => rolloutOf(inputs).steps.flatMap((step) => tooFew(step, config.requests)),

@@ -16,7 +16,7 @@ export const plainSecrets = policy({
     allow: z
       .array(z.string().min(1))
       .default([])
-      .describe("Environment variables and keys of stack config that are no secrets although they look like it"),
+      .describe("Environment variables and keys of stack config that look like secrets but are none"),
   }),
   judge: {
     Stack: (_stack, { stack, config: { allow } }) =>

@@ -10,7 +10,7 @@ export const promotionStages = policy({
   description: "A candidate's share of the requests rises in small steps, and each is watched for a while.",
   level: "mandatory",
   config: z.strictObject({
-    factor: z.number().min(1).default(10).describe("How many times the share before a stage may give to the candidate"),
+    factor: z.number().min(1).default(10).describe("Largest factor by which a stage may raise the candidate's share"),
     first: percent.default("10%").describe("Largest share that a candidate without requests may begin with"),
   }),
   judge: {

@@ -5,13 +5,13 @@ import { processSets } from "./support/processes";
 
 export const removedSettings = policy({
   name: "removed-settings",
-  description: "A service is not given settings that it fails on.",
+  description: "No service gets settings that make it fail.",
   level: "mandatory",
   config: z.strictObject({
     settings: z
       .record(z.string().min(1), removedSetting)
       .default({})
-      .describe("Settings that no service takes any more, beside those that each pool declares in removedSettings"),
+      .describe("Settings that no service accepts any more, beside those that each pool declares in removedSettings"),
   }),
   judge: {
     Pool(pool, { config, now }) {

@@ -6,7 +6,7 @@ const DEFAULT_AGE: Duration = "1 day";
 
 export const rollbackTarget = policy({
   name: "rollback-target",
-  description: "A release that leaves is kept, so that there is one to go back to.",
+  description: "Old releases are kept for a rollback.",
   level: "mandatory",
   config: z.strictObject({
     count: z.int().min(1).max(100).default(1).describe("How many old releases each pool must keep"),

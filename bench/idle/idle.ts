@@ -1,19 +1,23 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { commandOf } from "../../src/agent/processes/identity";
 import { poolSpec } from "../../src/model/pool/pool";
-import { startTestAgent } from "../../test/support/agent";
+import { startTestAgent, type TestAgent } from "../../test/support/agent";
 import { freePorts, freeRange } from "../../test/support/ports";
 import { change } from "../support/change";
 import type { Options } from "../support/options";
-import { cpuSeconds, memory } from "../support/processes";
-import type { Findings } from "../support/report";
+import { cpuSeconds, exactCpuSeconds, memory } from "../support/processes";
+import { type Findings, ratioTarget } from "../support/report";
 import { median, rounded } from "../support/statistics";
 import { startPm2 } from "./pm2";
+import { unwatchedAgent } from "./unwatched";
 
 const PROCESSES = 20;
 const SECONDS = 60;
 /** For what starting them has left behind to come to rest, in seconds. */
 const SETTLE_SECONDS = 10;
+/** In each of which both sides' CPU time is measured. */
+const ROUNDS = 6;
+const ROUND_SECONDS = 15;
 const MIB = "MiB";
 
 interface Sample {
@@ -30,7 +34,61 @@ interface Measured {
 /** Memory and CPU of an agent that runs an edge and 20 processes and has nothing to do, beside pm2 with as many. */
 export async function idle({ quick, scope, say }: Options): Promise<Findings> {
   const [seconds, settle] = quick ? [1, 0] : [SECONDS, SETTLE_SECONDS];
-  const { client, about, guard, processes } = await startTestAgent(scope);
+  const [rounds, roundSeconds] = quick ? [1, 1] : [ROUNDS, ROUND_SECONDS];
+  const watched = await startTestAgent(scope);
+  const unwatched = await startTestAgent(scope, { program: await unwatchedAgent(scope) });
+  for (const agent of [watched, unwatched]) await occupy(agent);
+  const { about, guard, processes } = watched;
+  say(`the agent runs ${PROCESSES} processes, and so does one without its watch of outages`);
+
+  const peer = quick ? "it is left out in a smoke test" : await startPm2(scope, PROCESSES);
+  if (typeof peer === "string") say(`pm2 is left out: ${peer}`);
+  await sleep(settle * 1000);
+  const [agent, pm2] = await Promise.all([
+    measure(about.pid, seconds),
+    typeof peer === "string" ? undefined : measure(peer.pid, seconds),
+  ]);
+  const sides = [watched.about.pid, unwatched.about.pid] as const;
+  const cpu: [watched: number, unwatched: number][] = [];
+  for (let round = 0; round < rounds; round++) cpu.push(await cpuOf(sides, roundSeconds));
+  const helpers = await helperMemory(guard, await processes());
+  const own = figures(agent);
+  return {
+    parameters: { processes: PROCESSES, edges: 1, seconds, rounds, roundSeconds },
+    samples: { sluice: agent.samples, ...(pm2 === undefined ? {} : { pm2: pm2.samples }), cpuMsPerSecond: cpu },
+    summary: { sluice: own, ...(pm2 === undefined ? {} : { pm2: figures(pm2) }) },
+    targets: [
+      { what: "the agent's memory (RSS, largest)", measured: own["max RSS MiB"], unit: MIB, atMost: 90 },
+      { what: "the agent's CPU time, of one core", measured: own["CPU %"], unit: "%", atMost: 1 },
+      ratioTarget(
+        "the agent's CPU time, to that of one without its watch of outages",
+        cpu.map(([one]) => one),
+        cpu.map(([, other]) => other),
+        { atMost: 1.05 },
+      ),
+    ],
+    failures: [],
+    notes: [
+      `guard and shims beside the agent: ${helpers} MiB (PSS)`,
+      typeof peer === "string" ? `no peer: ${peer}` : `pm2 ${peer.version}, its daemon alone, in the same ${seconds} s`,
+      `with the watch ${median(cpu.map(([one]) => one))} ms of CPU time per second, without it ${median(cpu.map(([, other]) => other))}`,
+    ],
+  };
+}
+
+/** CPU time of each process in the same seconds, in milliseconds per second. */
+async function cpuOf(pids: readonly [number, number], seconds: number): Promise<[number, number]> {
+  const [before, since] = [pids.map(exactCpuSeconds), performance.now()];
+  await sleep(seconds * 1000);
+  const passed = (performance.now() - since) / 1000;
+  const [first = 0, second = 0] = pids.map((pid, index) =>
+    rounded(((exactCpuSeconds(pid) - (before[index] ?? 0)) * 1000) / passed),
+  );
+  return [first, second];
+}
+
+/** Gives an agent an edge and a pool. */
+async function occupy({ client }: TestAgent): Promise<void> {
   const port = await freePorts(1);
   const frontends = { http: { binds: [{ port }], defaultBackend: "web" } };
   await change(client, "edge/main", { verb: "edge.set", edge: "main", spec: { frontends } });
@@ -58,31 +116,6 @@ export async function idle({ quick, scope, say }: Options): Promise<Findings> {
   const running = (await client.pool("web"))?.processes.filter(({ state }) => state === "running").length;
   if (running !== PROCESSES) throw new Error(`${running} of ${PROCESSES} processes run`);
   client.close();
-  say(`the agent runs ${PROCESSES} processes`);
-
-  const peer = quick ? "it is left out in a smoke test" : await startPm2(scope, PROCESSES);
-  if (typeof peer === "string") say(`pm2 is left out: ${peer}`);
-  await sleep(settle * 1000);
-  const [agent, pm2] = await Promise.all([
-    measure(about.pid, seconds),
-    typeof peer === "string" ? undefined : measure(peer.pid, seconds),
-  ]);
-  const helpers = await helperMemory(guard, await processes());
-  const own = figures(agent);
-  return {
-    parameters: { processes: PROCESSES, edges: 1, seconds },
-    samples: { sluice: agent.samples, ...(pm2 === undefined ? {} : { pm2: pm2.samples }) },
-    summary: { sluice: own, ...(pm2 === undefined ? {} : { pm2: figures(pm2) }) },
-    targets: [
-      { what: "the agent's memory (RSS, largest)", measured: own["max RSS MiB"], unit: MIB, atMost: 90 },
-      { what: "the agent's CPU time, of one core", measured: own["CPU %"], unit: "%", atMost: 1 },
-    ],
-    failures: [],
-    notes: [
-      `guard and shims beside the agent: ${helpers} MiB (PSS)`,
-      typeof peer === "string" ? `no peer: ${peer}` : `pm2 ${peer.version}, its daemon alone, in the same ${seconds} s`,
-    ],
-  };
 }
 
 const SERVER = `require("http").createServer((_, response) => response.end("ok")).listen(Number(process.argv[1]), "127.0.0.1")`;

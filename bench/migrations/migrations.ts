@@ -99,16 +99,16 @@ export async function migrations({ quick, scope, say }: Options): Promise<Findin
 async function cpuOf(file: string, args: readonly string[]): Promise<number> {
   const script = '"$@" > /dev/null; code=$?; times; exit "$code"';
   const child = spawn("sh", ["-c", script, "sh", file, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  let said = "";
+  let output = "";
   let times = "";
   child.stderr.on("data", (chunk: Buffer) => {
-    said = (said + chunk.toString()).slice(-1_000);
+    output = (output + chunk.toString()).slice(-1_000);
   });
   child.stdout.on("data", (chunk: Buffer) => {
     times += chunk.toString();
   });
   const [code, signal] = await once(child, "close");
-  if (code !== 0 && code !== 1) throw new Error(`${path.basename(file)} ended with ${code ?? signal}: ${said}`);
+  if (code !== 0 && code !== 1) throw new Error(`${path.basename(file)} ended with ${code ?? signal}: ${output}`);
   // The second line is about what the shell ran: `0m1.352s 0m0.140s`.
   const parts = [...(times.split("\n")[1] ?? "").matchAll(/(\d+)m([\d.]+)s/g)];
   return parts.reduce((sum, [, minutes, seconds]) => sum + Number(minutes) * 60 + Number(seconds), 0);

@@ -1,4 +1,4 @@
-// What one writes in an afternoon: one request after the other, and every row looked for in the other side's rows.
+// A simple loop, as written in an afternoon: one request after the other, and every row looked for in the other side's rows.
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { isDeepStrictEqual } from "node:util";

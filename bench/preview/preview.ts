@@ -1,11 +1,8 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { type Outcome, REPOSITORY, Workspace } from "../../test/engine/support/engine";
-import { endEverything } from "../../test/support/agent";
+import type { Workspace } from "../../test/engine/support/engine";
 import { freeRange } from "../../test/support/ports";
 import type { Options } from "../support/options";
 import { type Findings, ratioTarget } from "../support/report";
-import type { Scope } from "../support/scope";
+import { backendsStack, good, workspace } from "../support/stack";
 import { median, rounded } from "../support/statistics";
 
 const BACKENDS = 300;
@@ -20,7 +17,6 @@ const DEMO_PORTS = 22;
 export async function preview({ quick, scope, say }: Options): Promise<Findings> {
   const [backends, rounds] = quick ? [10, 1] : [BACKENDS, ROUNDS];
   const range = await freeRange(DEMO_PORTS + 1);
-  const program = readFileSync(join(__dirname, "many-backends.ts"), "utf8");
   const manyName = `${backends} backends`;
   const stacks: Record<string, Workspace> = {
     empty: await workspace(scope, "empty", { files: { "stacks/empty.ts": "export {};\n" }, links: [], config: {} }),
@@ -29,11 +25,7 @@ export async function preview({ quick, scope, say }: Options): Promise<Findings>
       links: ["stacks/demo"],
       config: { "sluice:release": "v1", "sluice:port": String(range.from) },
     }),
-    [manyName]: await workspace(scope, "many", {
-      files: { "stacks/many/index.ts": program },
-      links: ["components", "src"],
-      config: { "sluice:port": String(range.to), "sluice:backends": String(backends) },
-    }),
+    [manyName]: await backendsStack(scope, { "sluice:port": String(range.to), "sluice:backends": String(backends) }),
   };
   for (const [name, stack] of Object.entries(stacks)) {
     // All at once: HAProxy then takes many of them in one reload.
@@ -69,33 +61,4 @@ export async function preview({ quick, scope, say }: Options): Promise<Findings>
     failures: [],
     notes: [],
   };
-}
-
-/** A project with `stacks/main.cjs` as its entry point, whose agent and processes are ended with the scope. */
-async function workspace(
-  scope: Scope,
-  stack: string,
-  { files, links, config }: { files: Record<string, string>; links: string[]; config: Record<string, string> },
-): Promise<Workspace> {
-  const main = "stacks/main.cjs";
-  const made = await Workspace.create({
-    // The stacks' entry point and the demo read the config of a project of this name.
-    name: "sluice",
-    stack,
-    main,
-    providers: { sluice: join(REPOSITORY, "src", "provider") },
-    config,
-    files: { [main]: readFileSync(join(REPOSITORY, main), "utf8"), ...files },
-    links,
-  });
-  scope.after(() => made.close());
-  scope.after(() => endEverything(join(made.folder, ".sluice", "hosts", "local")));
-  return made;
-}
-
-function good(outcome: Outcome): Outcome {
-  if (outcome.exit === 0) return outcome;
-  throw new Error(
-    `${outcome.command} ended with ${outcome.exit}:\n${outcome.stdout.slice(-2000)}${outcome.stderr.slice(-2000)}`,
-  );
 }

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { codeOf } from "../../src/model/types/errors";
 import { until } from "../../test/support/until";
 import type { Scope } from "./scope";
@@ -25,23 +25,23 @@ export function start(scope: Scope, argv: readonly [string, ...string[]], env: R
     env: { ...process.env, ...env },
   });
   const { pid } = child;
-  let said = "";
+  let output = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    said = (said + text).slice(-10_000);
+    output = (output + text).slice(-10_000);
   });
   const gone = new Promise<void>((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", () => resolve());
   });
   gone.catch((error: Error) => {
-    said += error.message;
+    output += error.message;
   });
   if (pid === undefined) throw new Error(`${program} can't be started: is it installed?`);
   scope.after(async () => {
     end(-pid);
     await gone;
   });
-  return { pid, errors: () => said };
+  return { pid, errors: () => output };
 }
 
 /** Sends SIGKILL to a process, or to a process group by its negative number. One that is gone is no error. */
@@ -54,14 +54,14 @@ export function end(pid: number): void {
 }
 
 /** Waits until a URL answers with 200. */
-export async function answers(url: string, what: string, said: () => string = () => ""): Promise<void> {
+export async function answers(url: string, what: string, output: () => string = () => ""): Promise<void> {
   try {
     await until(
       `${what} to answer`,
       async () => (await fetch(url, { headers: { connection: "close" } })).status === 200,
     );
   } catch (error) {
-    throw new Error(`${(error as Error).message}; it said: ${said() || "nothing"}`, { cause: error });
+    throw new Error(`${(error as Error).message}; it said: ${output() || "nothing"}`, { cause: error });
   }
 }
 
@@ -70,6 +70,15 @@ export function cpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS;
+}
+
+/** Likewise, by the scheduler's own account, which is exact enough for seconds in which little happens. */
+export function exactCpuSeconds(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const nanoseconds = threads.map((thread) =>
+    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]),
+  );
+  return nanoseconds.reduce((sum, one) => sum + one, 0) / 1e9;
 }
 
 /** Resident memory of a process, and its share of it (pages that n processes share count 1/n), in MiB. */

@@ -1,13 +1,14 @@
-import { execFile } from "node:child_process";
 import { chown, readdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { promisify } from "node:util";
 import { Command } from "commander";
 import { z } from "zod";
 import { installAgent, stopAgent } from "../agent/client/launch";
 import { agentOptions } from "../model/protocol/agent";
 import { issueMessage } from "../model/types/messages";
+import { safeJson } from "../model/types/safe-text";
+import { findUser, type User } from "../support/accounts";
 import { agentProgram } from "./agent/bundle";
+import { disownCommand } from "./agent/disown";
 import { systemdUnit } from "./agent/unit";
 import { withAgent } from "./common/agent";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./common/exit";
@@ -22,21 +23,21 @@ const UNIT = "/etc/systemd/system/sluice-agent.service";
 const STOP_MS = 60_000;
 
 /** Document of `sluice agent stop --json`. */
-export const stopDocument = z.strictObject({ stopped: z.string().describe("socket of the agent that has ended") });
+export const stopDocument = z.strictObject({ stopped: z.string().describe("socket of the stopped agent") });
 
 /** Document of `sluice agent status --json`. */
 export const agentDocument = z.strictObject({
   where: z.string().describe("socket or host"),
   version: z.string(),
-  protocol: z.int().describe("of its API"),
+  protocol: z.int().describe("version of its API"),
   pid: z.int(),
   since: z.iso.datetime(),
   socket: z.string(),
   directory: z.string().describe("its state folder"),
-  guarded: z.boolean().describe("whether something restarts it when it dies"),
+  guarded: z.boolean().describe("whether a guard or systemd restarts it when it dies"),
   notes: z
     .array(z.string())
-    .describe("what it found wrong with its state at its start, and what is wrong with its folder now"),
+    .describe("problems of its state that it found at its start, and current problems of its folder"),
 });
 
 interface InstallGiven {
@@ -52,17 +53,19 @@ interface InstallGiven {
 
 /** `sluice agent`: the daemon itself. */
 export function agentCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
-  const agent = new Command("agent").description("Installs the agent as a systemd service, shows it, or stops it.");
+  const agent = new Command("agent").description(
+    "Installs the agent as a systemd service, shows it, stops it, or releases it from a removed stack.",
+  );
   agent.addCommand(
     new Command("install")
-      .description("Installs this version's agent, and writes its systemd unit; it starts nothing.")
+      .description("Installs this version's agent and writes its systemd unit; starts nothing.")
       .option("--directory <path>", "state folder of the agent", DEFAULT_DIRECTORY)
       .option("--socket <path>", "its Unix socket", SYSTEM_SOCKET)
       .option("--mode <mode>", "mode of the socket, octal (default: 0600)")
       .option("--group <group>", "group of the socket")
       .option("--log <path>", "file for its events, reopened on SIGHUP (default: systemd's journal)")
       .option("--user <name>", "account to run as (default: root)")
-      .option("--unit <path>", "where the unit goes", UNIT)
+      .option("--unit <path>", "path of the unit", UNIT)
       .option("--print", "print the unit, and change nothing")
       .action(async (given: InstallGiven) => finish(await install(given, terminal))),
   );
@@ -73,9 +76,10 @@ export function agentCommand(terminal: Terminal, finish: (code: ExitCode) => voi
   );
   agent.addCommand(
     withAgentOptions(
-      new Command("stop").description("Ends the agent; processes and traffic go on, and nobody looks after them."),
+      new Command("stop").description("Stops the agent; processes and traffic go on, unsupervised."),
     ).action(async (given: AgentGiven) => finish(await stop(given, terminal))),
   );
+  agent.addCommand(disownCommand(terminal, finish));
   return agent;
 }
 
@@ -114,23 +118,19 @@ async function install(given: InstallGiven, terminal: Terminal): Promise<ExitCod
   }
   const name = given.unit.split("/").at(-1) ?? "";
   terminal.stdout.write(
-    `${toned(`agent ${agentProgram().version} is installed in ${directory}, and its unit is ${given.unit}`, "good", textStyleOf(terminal))}\n\nStart it now and at every boot:\n  systemctl daemon-reload && systemctl enable --now ${name}\nWhere it runs already, go over to this version (processes and traffic go on):\n  systemctl daemon-reload && systemctl restart ${name}\n`,
+    `${toned(`agent ${agentProgram().version} is installed in ${directory}, and its unit is ${given.unit}`, "good", textStyleOf(terminal))}\n\nStart it now and at every boot:\n  systemctl daemon-reload && systemctl enable --now ${name}\nIf it runs already, switch to this version (processes and traffic go on):\n  systemctl daemon-reload && systemctl restart ${name}\n`,
   );
   return EXIT.good;
 }
 
-async function accountOf(user: string): Promise<{ uid: number; gid: number }> {
-  try {
-    const { stdout } = await promisify(execFile)("getent", ["passwd", user]);
-    const [, , uid, gid] = stdout.split(":");
-    return { uid: Number(uid), gid: Number(gid) };
-  } catch {
-    throw new UsageError([`--user ${user} is not on this host: create it first`]);
-  }
+async function accountOf(user: string): Promise<User> {
+  const account = await findUser(user);
+  if (account === undefined) throw new UsageError([`--user ${user} is not on this host: create it first`]);
+  return account;
 }
 
 /** The agent demands that its folder is its own user's alone. */
-async function give(directory: string, { uid, gid }: { uid: number; gid: number }): Promise<void> {
+async function give(directory: string, { uid, gid }: User): Promise<void> {
   const bin = join(directory, "bin");
   const files = (await readdir(bin)).map((file) => join(bin, file));
   for (const path of [...files, bin, join(directory, "agent.json"), directory]) await chown(path, uid, gid);
@@ -154,18 +154,18 @@ async function show(given: AgentGiven, terminal: Terminal): Promise<ExitCode> {
       ...notes.map((note) => ["note", { text: note, tone: "bad" as const }]),
     ];
     const lines = table([{ title: "AGENT" }, { title: where, least: 20 }], rows, style);
-    terminal.stdout.write(given.json ? `${JSON.stringify(document, null, 2)}\n` : `${lines.join("\n")}\n`);
+    terminal.stdout.write(given.json ? `${safeJson(document, 2)}\n` : `${lines.join("\n")}\n`);
     return guarded && notes.length === 0 ? EXIT.good : EXIT.problems;
   });
 }
 
 async function stop(given: AgentGiven, terminal: Terminal): Promise<ExitCode> {
-  if (given.host !== undefined) throw new UsageError(["agent stop works on the agent's own host only: log in there"]);
+  if (given.host !== undefined) throw new UsageError(["agent stop works only on the agent's own host: log in there"]);
   return withAgent(given, terminal, async ({ client, where }) => {
     await stopAgent(await client.about(), AbortSignal.timeout(STOP_MS));
     terminal.stdout.write(
       given.json
-        ? `${JSON.stringify(stopDocument.parse({ stopped: where }))}\n`
+        ? `${safeJson(stopDocument.parse({ stopped: where }))}\n`
         : `the agent at ${where} has ended; processes and traffic go on\n`,
     );
     return EXIT.good;

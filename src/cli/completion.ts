@@ -109,7 +109,7 @@ async function named(kind: string, words: string[], env: Terminal["env"]): Promi
     const processes = processesOf(status);
     return kind === "process" ? [...new Set(processes.map(({ key }) => key))] : namesOf(processes);
   } catch {
-    // Nobody reads an error at a Tab: there are no names then.
+    // An error at a Tab would not be read: offer no names then.
     return [];
   } finally {
     client?.close();

@@ -5,6 +5,7 @@ import { z } from "zod";
 import type { AgentClient } from "../agent/client/client";
 import { AgentError } from "../agent/client/connection";
 import { type Check, check } from "../model/protocol/recovery";
+import { safeJson } from "../model/types/safe-text";
 import { withAgent } from "./common/agent";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./common/exit";
 import { unknownName } from "./common/nearest";
@@ -34,14 +35,14 @@ interface Given extends AgentGiven {
 export function doctorCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return withAgentOptions(
     new Command("doctor").description(
-      "Examines the agent and its host; or, with --release, a release before it is deployed.",
+      "Checks the agent and its host or, with --release, a release before it is deployed.",
     ),
   )
     .option(
       "--release <folder>",
-      "examine this folder of the agent's host by what its pools run: templates, folders, commands",
+      "check this folder on the agent's host against its pools' declarations: templates, folders, commands",
     )
-    .option("--pool <name>", "with --release: by this pool only")
+    .option("--pool <name>", "with --release: against this pool only")
     .action(async (given: Given) => finish(await doctor(given, terminal)));
 }
 
@@ -56,9 +57,7 @@ async function doctor(given: Given, terminal: Terminal): Promise<ExitCode> {
     const verdict =
       (["problem", "warning", "good"] as const).find((each) => checks.some((one) => one.verdict === each)) ?? "good";
     const document: DoctorDocument = { where, verdict, checks };
-    terminal.stdout.write(
-      given.json ? `${JSON.stringify(document, null, 2)}\n` : doctorText(document, textStyleOf(terminal)),
-    );
+    terminal.stdout.write(given.json ? `${safeJson(document, 2)}\n` : doctorText(document, textStyleOf(terminal)));
     return verdict === "problem" ? EXIT.problems : EXIT.good;
   });
 }
@@ -89,20 +88,20 @@ async function agentChecks(client: AgentClient, { host }: Given, where: string):
           {
             name: "clock",
             verdict: "warning" as const,
-            message: `it is ${Math.round(skew / 1000)} s off the clock here: let a time service keep both`,
+            message: `it is ${Math.round(skew / 1000)} s off this host's clock: use a time service on both`,
           },
         ]),
     ...(found.length > 0
       ? reality
-      : [{ name: "reality", verdict: "good" as const, message: "everything is as it was committed" }]),
+      : [{ name: "reality", verdict: "good" as const, message: "everything is as committed" }]),
   ];
 }
 
 function trafficGood({ edges }: StatusDocument): Check {
   const message =
     edges.length === 0
-      ? "no edge is declared, so nothing is led anywhere"
-      : "every backend that requests are led to has a server that takes them";
+      ? "no edge is declared, so there is no traffic"
+      : "every backend that receives requests has a server that takes them";
   return { name: "traffic", verdict: "good", message };
 }
 
@@ -121,7 +120,7 @@ async function socketChecks(host: string | undefined, socket: string): Promise<C
       {
         name: "socket",
         verdict: "problem",
-        message: `${socket} has mode ${mode}, so that everybody on this host may change traffic: declare another mode`,
+        message: `${socket} has mode ${mode}, so everybody on this host can change traffic: declare another mode`,
       },
     ];
   const open = (folder.mode & 0o022) !== 0 && (folder.mode & 0o1000) === 0;
@@ -143,7 +142,7 @@ declare const SLUICE_AGENT: { version: string };
 
 function versionChecks(version: string): Check[] {
   return version === SLUICE_AGENT.version
-    ? [{ name: "version", verdict: "good", message: `the agent is of this version, ${version}` }]
+    ? [{ name: "version", verdict: "good", message: `the agent has this version, ${version}` }]
     : [
         {
           name: "version",

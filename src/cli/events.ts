@@ -4,12 +4,13 @@ import type { AgentClient } from "../agent/client/client";
 import type { EventFilter } from "../model/protocol/event";
 import { isAbout } from "../model/protocol/event";
 import type { AgentEvent } from "../model/protocol/transaction";
+import { safeJson, safeLine } from "../model/types/safe-text";
 import { withAgent } from "./common/agent";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./common/exit";
 import { untilInterrupted } from "./common/interrupt";
 import { unknownName } from "./common/nearest";
 import { type AgentGiven, withAgentOptions } from "./common/options";
-import { printable, type TextStyle, type Tone, textStyleOf, toned, wrapped } from "./common/screen";
+import { type TextStyle, type Tone, textStyleOf, toned, wrapped } from "./common/screen";
 import { parseCount, parseSince } from "./common/since";
 
 const DEFAULT_LAST = 30;
@@ -22,7 +23,7 @@ export const eventLine = z.strictObject({
   data: z
     .record(z.string(), z.unknown())
     .describe(
-      "what it is about: `pool`, `edge`, `route`, `id`, `key`, `release`, `transaction`, `state` and others, as far as they apply",
+      "its subject: `pool`, `edge`, `route`, `id`, `key`, `release`, `transaction`, `state` and others, where they apply",
     ),
 });
 
@@ -39,15 +40,15 @@ interface Given extends AgentGiven {
 /** `sluice events`: what happened on an agent's host, and what happens. */
 export function eventsCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return withAgentOptions(
-    new Command("events").description("Shows what happened on the agent's host, and why; the newest last."),
+    new Command("events").description("Shows the events of the agent's host with their reasons; the newest last."),
   )
-    .option("--follow", "go on with what happens from now on, until Ctrl-C")
-    .option("--since <time>", "from then on: a span such as 10m, 2h or 1d, or a time such as 2026-01-31T14:05")
-    .option("--last <n>", `the newest n of those (default: ${DEFAULT_LAST}, or all with --since)`)
-    .option("--pool <name>", "of this pool only")
-    .option("--edge <name>", "of this edge only")
-    .option("--route <name>", "of this route only")
-    .option("--process <name>", "of this process only: its id, or its key such as web#0")
+    .option("--follow", "keep printing new events, until Ctrl-C")
+    .option("--since <time>", "events since then: a span such as 10m, 2h or 1d, or a time such as 2026-01-31T14:05")
+    .option("--last <n>", `only the newest n (default: ${DEFAULT_LAST}, or all with --since)`)
+    .option("--pool <name>", "events of this pool only")
+    .option("--edge <name>", "events of this edge only")
+    .option("--route <name>", "events of this route only")
+    .option("--process <name>", "events of this process only: its id, or its key such as web#0")
     .action(async (given: Given) => {
       await events(given, terminal);
       finish(EXIT.good);
@@ -70,7 +71,7 @@ async function events(given: Given, terminal: Terminal): Promise<void> {
     await assertKnown(client, filter);
     await untilInterrupted(async (signal) => {
       for await (const event of client.events(signal, query))
-        terminal.stdout.write(given.json ? `${JSON.stringify(event)}\n` : eventText(event, textStyleOf(terminal)));
+        terminal.stdout.write(given.json ? `${safeJson(event)}\n` : eventText(event, textStyleOf(terminal)));
     });
   });
 }
@@ -114,7 +115,7 @@ export function eventText({ at, message, data }: AgentEvent, style: TextStyle): 
   const room = style.width - indent.length;
   const lines = message
     .split("\n")
-    .flatMap((line) => (room === Number.POSITIVE_INFINITY ? [printable(line)] : wrapped(printable(line), room)));
+    .flatMap((line) => (room === Number.POSITIVE_INFINITY ? [safeLine(line)] : wrapped(line, room)));
   const tone = toneOf(data);
   return `${lines.map((line, index) => (index === 0 ? `${toned(time, "dim", style)}  ` : indent) + toned(line, tone, style)).join("\n")}\n`;
 }

@@ -11,10 +11,11 @@ import {
   MAX_LISTED,
 } from "../model/evidence/record";
 import { formatMilliseconds } from "../model/types/duration";
+import { safeJson, safeLine, safeText } from "../model/types/safe-text";
 import type { Reached } from "./common/agent";
 import { type AgentsGiven, withAgents, withAgentsOptions } from "./common/agents";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./common/exit";
-import { type Cell, printable, table, textStyleOf } from "./common/screen";
+import { type Cell, table, textStyleOf } from "./common/screen";
 import { parseCount } from "./common/since";
 import { openPage, writePage } from "./evidence/open";
 
@@ -24,16 +25,20 @@ const LEAST_PREFIX = 4;
 const SHOWN_ID = 8;
 const NEWEST = "last";
 
-const agent = z.string().describe("socket of the agent, with the host where that is another one; of several, all");
+const agent = z
+  .string()
+  .describe("socket of the agent, with its host if that is another one; for several agents, all of them");
 /** `sluice evidence --json` */
 export const evidenceListDocument = z.strictObject({
   agent,
   evidence: z.array(evidenceSummary.extend({ agent })).describe("the newest first"),
-  unreadable: z.array(z.string()).describe("folders whose evidence.json can't be read, as it was changed or cut short"),
+  unreadable: z
+    .array(z.string())
+    .describe("folders whose evidence.json can't be read, because it was changed or cut short"),
 });
 const whole = z.strictObject({
   agent,
-  folder: z.string().optional().describe("on the agent's host; left out where it could not be written"),
+  folder: z.string().optional().describe("on the agent's host; absent if it could not be written"),
   record: evidenceRecord,
 });
 /** `sluice evidence ID --json` */
@@ -65,17 +70,17 @@ interface Found {
 export function evidenceCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return withAgentsOptions(
     new Command("evidence")
-      .description("Lists what was recorded of each change, or shows one: verdict, gates, measurements, charts.")
+      .description("Lists the evidence of changes, or shows one: verdict, gates, measurements, charts.")
       .argument("[id]", `the first characters of a transaction's id, or "${NEWEST}" for the newest one`),
   )
     .option("--last <n>", `list the newest n (default: ${DEFAULT_LAST})`)
-    .option("--target <target>", "list those of one target only, such as pool/web or route/api")
-    .option("--update", "show it with everything else that the same pulumi up changed")
+    .option("--target <target>", "list changes of one target only, such as pool/web or route/api")
+    .option("--update", "include everything else that the same pulumi up changed")
     .option("--open", "open the page in a browser, and print its path")
-    .option("--html <file>", 'write the page to a file, "-" for the output')
+    .option("--html <file>", 'write the page to a file, or to standard output with "-"')
     .action(async (id: string | undefined, given: Given) => {
       if (id === undefined && (given.open === true || given.html !== undefined || given.update === true))
-        throw new UsageError([`--open, --html and --update are about one change: give its id, or "${NEWEST}"`]);
+        throw new UsageError([`--open, --html and --update apply to one change: give its id, or "${NEWEST}"`]);
       const code = await withAgents(given, terminal, (agents) =>
         id === undefined ? list(given, agents, terminal) : show(id, given, agents, terminal),
       );
@@ -101,11 +106,11 @@ async function list({ last, target, json }: Given, agents: Agents, terminal: Ter
   const { evidence: all, unreadable } = await listed(agents, target === undefined ? Math.max(1, count) : MAX_LISTED);
   const evidence = all.filter((each) => target === undefined || each.target === target).slice(0, count);
   const { stdout } = terminal;
-  if (json) stdout.write(`${JSON.stringify({ agent: namesOf(agents), evidence, unreadable }, null, 2)}\n`);
+  if (json) stdout.write(`${safeJson({ agent: namesOf(agents), evidence, unreadable }, 2)}\n`);
   else {
-    for (const folder of unreadable) stdout.write(`${printable(folder)} can't be read: its change is not listed\n`);
+    for (const folder of unreadable) stdout.write(`${safeLine(folder)} can't be read: its change is not listed\n`);
     if (evidence.length > 0) stdout.write(`${listText(evidence, agents.length > 1, terminal)}\n`);
-    else stdout.write(`there is no evidence of a change${target === undefined ? "" : ` of ${printable(target)}`}\n`);
+    else stdout.write(`there is no evidence of a change${target === undefined ? "" : ` of ${safeLine(target)}`}\n`);
   }
   return unreadable.length > 0 ? EXIT.problems : EXIT.good;
 }
@@ -146,7 +151,7 @@ async function show(wanted: string, given: Given, agents: Agents, terminal: Term
   const chosen = chosenOf(wanted, all);
   const main = await read(chosen, agents);
   if (main === undefined)
-    throw new UsageError([`the evidence of ${chosen.id} is not there any more: list what there is`]);
+    throw new UsageError([`the evidence of ${chosen.id} no longer exists: list the evidence that does`]);
   const belongs = (each: Listed) =>
     given.update === true
       ? each.update !== undefined && each.update === chosen.update
@@ -159,8 +164,8 @@ async function show(wanted: string, given: Given, agents: Agents, terminal: Term
     return EXIT.good;
   }
   if (html !== undefined) await writePage(html, page());
-  if (json) terminal.stdout.write(`${JSON.stringify({ ...main, others }, null, 2)}\n`);
-  else terminal.stdout.write(showText(main, others).split("\n").map(printable).join("\n"));
+  if (json) terminal.stdout.write(`${safeJson({ ...main, others }, 2)}\n`);
+  else terminal.stdout.write(safeText(showText(main, others)));
   if (open !== true) return EXIT.good;
   const { path, opened } = await openPage(main.record, page(), terminal.env);
   // JSON is alone on the output.
@@ -202,17 +207,15 @@ function chosenOf(wanted: string, all: readonly Listed[]): Listed {
   const matching = wanted === NEWEST ? all.slice(0, 1) : all.filter(({ id }) => id.startsWith(wanted));
   const [first, second] = matching;
   if (wanted.length < LEAST_PREFIX)
-    throw new UsageError([`${wanted} is too short for an id: give ${LEAST_PREFIX} characters of it at least`]);
+    throw new UsageError([`${wanted} is too short for an id: give at least ${LEAST_PREFIX} characters`]);
   if (first === undefined)
-    throw new UsageError([
-      `${JSON.stringify(wanted)} is no change that was recorded: see "sluice evidence" for those there are`,
-    ]);
+    throw new UsageError([`${JSON.stringify(wanted)} is not a recorded change: see "sluice evidence" for the list`]);
   if (second !== undefined)
     throw new UsageError([
-      `${wanted} stands for ${matching.length} changes (${matching
+      `${wanted} matches ${matching.length} changes (${matching
         .slice(0, 3)
         .map(({ id }) => id)
-        .join(", ")}): give more of it`,
+        .join(", ")}): give more characters`,
     ]);
   return first;
 }

@@ -4,11 +4,12 @@ import { z } from "zod";
 import type { AgentClient } from "../agent/client/client";
 import { AgentError } from "../agent/client/connection";
 import { MAX_LINES, type OutputQuery } from "../model/protocol/output";
+import { safeJson, safeLine } from "../model/types/safe-text";
 import { withAgent } from "./common/agent";
 import { EXIT, type ExitCode, type Terminal } from "./common/exit";
 import { untilInterrupted } from "./common/interrupt";
 import { type AgentGiven, withAgentOptions } from "./common/options";
-import { printable, type TextStyle, textStyleOf, toned } from "./common/screen";
+import { type TextStyle, textStyleOf, toned } from "./common/screen";
 import { parseCount, parseSince } from "./common/since";
 import { type ProcessName, processesOf, selected, TARGET_FORMS } from "./common/targets";
 
@@ -20,11 +21,11 @@ const REFRESH_MS = 2000;
 export const logLine = z.strictObject({
   pool: z.string().optional().describe("absent for an edge's HAProxy"),
   process: z.string().describe("its key, such as `web#0`"),
-  id: z.string().describe("on its host, such as `web.3.web.0`"),
+  id: z.string().describe("id on its host, such as `web.3.web.0`"),
   at: z.iso
     .datetime()
     .optional()
-    .describe("about when it was written, at most 2 s too late, where the agent saw that; ISO 8601"),
+    .describe("approximate time of writing, at most 2 s late, if the agent saw it; ISO 8601"),
   line: z.string().describe("without the values of the pool's secrets; cut after 16 KiB"),
 });
 export type LogLine = z.output<typeof logLine>;
@@ -38,12 +39,15 @@ interface Given extends AgentGiven {
 /** `sluice logs`: what processes print. */
 export function logsCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return withAgentOptions(
-    new Command("logs").description("Shows what processes print: of all, or of those that are named."),
+    new Command("logs").description("Shows the output of processes: of all, or of the named ones."),
   )
     .argument("[target...]", TARGET_FORMS)
-    .option("--follow", "go on with what is printed from now on, by new releases too, until Ctrl-C")
-    .option("--since <time>", "from about then on: a span such as 10m, 2h or 1d, or a time such as 2026-01-31T14:05")
-    .option("--lines <n>", `the newest n of each process (default: ${DEFAULT_LINES}, or all with --since)`)
+    .option("--follow", "keep printing new output, also of new releases, until Ctrl-C")
+    .option(
+      "--since <time>",
+      "output since about then: a span such as 10m, 2h or 1d, or a time such as 2026-01-31T14:05",
+    )
+    .option("--lines <n>", `the newest n lines of each process (default: ${DEFAULT_LINES}, or all with --since)`)
     .action(async (targets: string[], given: Given) => {
       await logs(targets, given, terminal);
       finish(EXIT.good);
@@ -169,11 +173,11 @@ class Printer {
         ...(at === undefined ? {} : { at }),
         line,
       };
-      stdout.write(`${JSON.stringify(answer)}\n`);
+      stdout.write(`${safeJson(answer)}\n`);
       return;
     }
-    // An app's own colours are for a terminal that wants them; nothing else that would steer it.
-    const text = stdout.isTTY ? printable(line) : line;
+    // Exact for another program; a terminal must not obey what an app prints. Lines are cut by the agent already.
+    const text = stdout.isTTY ? safeLine(line, Number.POSITIVE_INFINITY) : line;
     stdout.write(this.alone ? `${text}\n` : `${this.prefix(process)} ${text}\n`);
   }
 

@@ -1,5 +1,6 @@
 import { CommanderError } from "commander";
 import { AgentError } from "../agent/client/connection";
+import { safeText } from "../model/types/safe-text";
 import { EXIT, type ExitCode, NotReached, type Terminal, UsageError } from "./common/exit";
 import { createProgram } from "./program";
 
@@ -18,7 +19,7 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usageError;
     const { code: failed, problems } = failure(error);
-    for (const problem of problems) terminal.stderr.write(`sluice: ${problem}\n`);
+    for (const problem of problems) terminal.stderr.write(`sluice: ${safeText(problem)}\n`);
     return failed;
   }
 }

@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { Command } from "commander";
 import { DEFAULTS } from "../model/parity/defaults";
+import { safeJson, safeText } from "../model/types/safe-text";
 import { readLines } from "../parity/compare/lines";
 import { Selection } from "../parity/compare/select";
 import { replay, reportHead } from "../parity/replay/replay";
@@ -14,8 +15,8 @@ import { summaryText } from "./parity/text";
 const READ_SIZE = 256 * 1024;
 
 const DETAILS = `
-Each line of the requests is {"game", "query", "params"}, answered by upstream at --upstream-path and by the candidate
-where the mapping says, or {"method", "path", "headers", "body"}, sent to both sides. The mapping is an object such as
+Each line of the requests is {"game", "query", "params"}, sent to upstream at --upstream-path and to the candidate at the
+path in the mapping, or {"method", "path", "headers", "body"}, sent to both sides. The mapping is an object such as
 {"top_players": "/v2/{game}/top-players"}. See docs/parity.md.
 
 Exit codes: ${EXIT.good} clean, ${EXIT.problems} a mismatch, an error, or nothing compared, ${EXIT.usageError} usage.`;
@@ -23,24 +24,24 @@ Exit codes: ${EXIT.good} clean, ${EXIT.problems} a mismatch, an error, or nothin
 /** `sluice parity`: replays requests against two systems and compares what they answer. */
 export function parityCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return new Command("parity")
-    .description("Replays requests against two systems, and compares the rows that they answer.")
+    .description("Replays requests against two systems, and compares the rows in their answers.")
     .option("--requests <file>", 'JSON lines, one request each; "-" reads the standard input (required)')
-    .option("--upstream-url <url>", "the system that is right (required)")
-    .option("--candidate-url <url>", "the system that is to answer the same (required)")
+    .option("--upstream-url <url>", "the reference system (required)")
+    .option("--candidate-url <url>", "the system that must give the same answers (required)")
     .option("--mapping <file>", "JSON object from upstream's queries to the candidate's endpoints (required)")
-    .option("--report <file>", "where the report goes, as JSON (required)")
-    .option("--env <name>", "the {env} of paths")
+    .option("--report <file>", "file for the report, as JSON (required)")
+    .option("--env <name>", "value of {env} in paths")
     .option("--upstream-path <template>", "path of upstream's queries", DEFAULTS.upstreamPath)
     .option(
       "--candidate-path <template>",
-      "path of mapped endpoints that are bare names, as {endpoint} (default: --upstream-path)",
+      "path for endpoints that the mapping gives as a bare name, {endpoint} (default: --upstream-path)",
     )
-    .option("--pointer <json-pointer>", "what is compared in an answer", DEFAULTS.pointer)
-    .option("--precision <decimals>", "to which floats are rounded", String(DEFAULTS.precision))
-    .option("--concurrency <n>", "requests under way at a time, each to both sides", String(DEFAULTS.concurrency))
-    .option("--timeout <seconds>", "for one answer, to its last byte", String(DEFAULTS.timeoutSeconds))
-    .option("--limit <n>", "take the first n requests only")
-    .option("--sample <share>", "take a share of the lines only, such as 1%; the same ones every time")
+    .option("--pointer <json-pointer>", "part of each answer to compare", DEFAULTS.pointer)
+    .option("--precision <decimals>", "decimals to which floats are rounded", String(DEFAULTS.precision))
+    .option("--concurrency <n>", "simultaneous requests, each to both sides", String(DEFAULTS.concurrency))
+    .option("--timeout <seconds>", "time limit for one answer, to its last byte", String(DEFAULTS.timeoutSeconds))
+    .option("--limit <n>", "take only the first n requests")
+    .option("--sample <share>", "take only a share of the lines, such as 1%; the same lines every time")
     .option("--stop-after <n>", "end the run at the n-th mismatch or error")
     .option("--headers <source>", "headers for both sides: a file, or env:NAME for an environment variable")
     .option("--upstream-headers <source>", "headers for upstream only")
@@ -48,7 +49,7 @@ export function parityCommand(terminal: Terminal, finish: (code: ExitCode) => vo
     .option("--max-body <MiB>", "largest answer that is read", String(DEFAULTS.maxBodyMib))
     .option(
       "--details <n>",
-      "mismatches that the report shows with their rows; more are named",
+      "mismatches that the report shows with their rows; further ones are only listed",
       String(DEFAULTS.details),
     )
     .option("--json", "print the summary as JSON")
@@ -79,9 +80,7 @@ async function parity(options: ParityOptions, terminal: Terminal): Promise<ExitC
     const head = reportHead(result, selection, shownOptions(options));
     await report.finish(head);
     terminal.stdout.write(
-      options.json
-        ? `${JSON.stringify(head, null, 2)}\n`
-        : summaryText(result.summary, result.problems, options.report),
+      options.json ? `${safeJson(head, 2)}\n` : safeText(summaryText(result.summary, result.problems, options.report)),
     );
     return result.summary.clean ? EXIT.good : EXIT.problems;
   } finally {

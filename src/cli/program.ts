@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { safeText } from "../model/types/safe-text";
 import { agentCommand } from "./agent";
 import { EXIT, type ExitCode, type Terminal } from "./common/exit";
 import { completeCommand, completionCommand } from "./completion";
@@ -34,20 +35,20 @@ const VERBS: ((terminal: Terminal, finish: (code: ExitCode) => void) => Command)
 /**
  * The whole command, with all of its verbs.
  *
- * @param finish told the exit code of the verb that ran
+ * @param finish called with the exit code of the verb that ran
  */
 export function createProgram(version: string, terminal: Terminal, finish: (code: ExitCode) => void): Command {
   const program = new Command("sluice")
-    .description("Looks after promotions: what operators need beside pulumi preview and pulumi up.")
+    .description("Inspects and operates hosts that Sluice manages, beside pulumi preview and pulumi up.")
     .version(version)
     .helpCommand("help [verb]", "shows the help of a verb")
     .addHelpText("after", EXIT_CODES)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),
-      writeErr: (text) => terminal.stderr.write(text),
+      writeErr: (text) => terminal.stderr.write(safeText(text)),
     })
-    .showHelpAfterError("(--help shows what there is)");
+    .showHelpAfterError("(see --help)");
   for (const verb of VERBS) program.addCommand(inheriting(verb(terminal, finish), program));
   program.addCommand(completeCommand(terminal, finish).copyInheritedSettings(program), { hidden: true });
   return program;

@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
 import { z } from "zod";
+import { safeJson } from "../model/types/safe-text";
 import { withAgent } from "./common/agent";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./common/exit";
 import { untilInterrupted } from "./common/interrupt";
@@ -26,12 +27,12 @@ interface Given extends AgentGiven {
 export function restartCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return withAgentOptions(
     new Command("restart").description(
-      "Restarts processes as they are declared, and revives failed ones; refuses to cut traffic.",
+      "Restarts processes as they are declared, including failed ones; refuses to cut traffic.",
     ),
   )
     .argument("<target>", "POOL, POOL/PROCESS, or POOL/PROCESS#REPLICA")
-    .option("--rolling", "one after the other, each up again before the next")
-    .addOption(new Option("--policy <policy>", "those of this policy only").choices(POLICIES))
+    .option("--rolling", "one after the other; each must be up before the next stops")
+    .addOption(new Option("--policy <policy>", "only processes of this policy").choices(POLICIES))
     .action(async (target: string, given: Given) => finish(await restart(target, given, terminal)));
 }
 
@@ -57,13 +58,11 @@ async function restart(target: string, given: Given, terminal: Terminal): Promis
         signal,
       );
       const said = `${counted(restarted.length, "process").replace("processs", "processes")} of pool ${pool} restarted: ${restarted.join(", ")}`;
-      terminal.stdout.write(
-        given.json ? `${JSON.stringify({ pool, restarted })}\n` : `${toned(said, "good", style)}\n`,
-      );
+      terminal.stdout.write(given.json ? `${safeJson({ pool, restarted })}\n` : `${toned(said, "good", style)}\n`);
     });
     if (!stopped) return EXIT.good;
     terminal.stderr.write(
-      "sluice: stopped: what was being restarted comes up by itself, and the rest is left as it is\n",
+      "sluice: stopped: processes that were restarting come up by themselves, and the others are left as they are\n",
     );
     return EXIT.problems;
   });

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
+import { safeJson } from "../model/types/safe-text";
 import { withAgent } from "./common/agent";
 import { EXIT, type ExitCode, type Terminal } from "./common/exit";
 import { type AgentGiven, withAgentOptions } from "./common/options";
@@ -19,7 +20,7 @@ interface Given extends AgentGiven {
   watch?: boolean;
 }
 
-/** `sluice status`: one screen of all that an agent looks after. */
+/** `sluice status`: one screen of everything that an agent supervises. */
 export function statusCommand(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   return withAgentOptions(
     new Command("status").description(
@@ -38,7 +39,7 @@ async function status(given: Given, terminal: Terminal): Promise<ExitCode> {
 }
 
 function show(document: StatusDocument, { json }: Given, terminal: Terminal): ExitCode {
-  terminal.stdout.write(json ? `${JSON.stringify(document, null, 2)}\n` : statusText(document, textStyleOf(terminal)));
+  terminal.stdout.write(json ? `${safeJson(document, 2)}\n` : statusText(document, textStyleOf(terminal)));
   return document.problems.length === 0 ? EXIT.good : EXIT.problems;
 }
 
@@ -50,7 +51,7 @@ async function watch(style: () => Promise<StatusDocument>, { json }: Given, term
   try {
     for (let first = true; ; first = false) {
       const document = await style();
-      if (json) terminal.stdout.write(`${JSON.stringify(document)}\n`);
+      if (json) terminal.stdout.write(`${safeJson(document)}\n`);
       else if (terminal.stdout.isTTY)
         terminal.stdout.write(repainted(statusText(document, textStyleOf(terminal)), terminal, first));
       else terminal.stdout.write(`${statusText(document, textStyleOf(terminal))}\n`);

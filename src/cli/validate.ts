@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import { Command } from "commander";
 import { parse } from "yaml";
 import { z } from "zod";
+import { safeJson } from "../model/types/safe-text";
 import { EXIT, type ExitCode, type Terminal, UsageError } from "./common/exit";
 import { unknownName } from "./common/nearest";
 import { type TextStyle, textStyleOf, toned, wrapped } from "./common/screen";
@@ -18,8 +19,8 @@ const declared = z.strictObject({
 });
 
 const answer = z.strictObject({
-  resources: z.array(declared).describe("that are Sluice's"),
-  failure: z.string().optional().describe("with which the program itself ended"),
+  resources: z.array(declared).describe("resources of Sluice"),
+  failure: z.string().optional().describe("error with which the program itself ended"),
 });
 
 /** Document of `sluice validate --json`. */
@@ -41,8 +42,8 @@ export function validateCommand(terminal: Terminal, finish: (code: ExitCode) => 
   return new Command("validate")
     .description("Checks what a stack's program declares, without an engine or an agent.")
     .argument("[stack]", "name of the stack (default: the only one that has a config file)")
-    .option("--project <folder>", "folder with Pulumi.yaml (default: the one around)")
-    .option("--json", "print JSON, whose schema docs/cli.md shows")
+    .option("--project <folder>", "folder with Pulumi.yaml (default: the nearest one, upwards)")
+    .option("--json", "print JSON (schema: docs/cli.md)")
     .addHelpText("after", DETAILS)
     .action(async (stack: string | undefined, given: Given) => finish(await validate(stack, given, terminal)));
 }
@@ -51,9 +52,7 @@ async function validate(named: string | undefined, given: Given, terminal: Termi
   const project = await projectFolder(given.project);
   const stack = await chooseStack(project, named);
   const document: ValidateDocument = { project, stack, ...(await run(project, stack, terminal)) };
-  terminal.stdout.write(
-    given.json ? `${JSON.stringify(document, null, 2)}\n` : validateText(document, textStyleOf(terminal)),
-  );
+  terminal.stdout.write(given.json ? `${safeJson(document, 2)}\n` : validateText(document, textStyleOf(terminal)));
   const good = document.failure === undefined && document.resources.every(({ problems }) => problems.length === 0);
   return good ? EXIT.good : EXIT.problems;
 }
@@ -80,7 +79,7 @@ async function chooseStack(project: string, named: string | undefined): Promise<
   const [only, ...others] = stacks;
   if (named !== undefined && !stacks.includes(named)) throw new UsageError([unknownName("stack", named, stacks)]);
   if (named !== undefined) return named;
-  if (only === undefined) throw new UsageError([`there is no stack in ${folder}: pulumi stack init makes one`]);
+  if (only === undefined) throw new UsageError([`there is no stack in ${folder}: create one with pulumi stack init`]);
   if (others.length > 0)
     throw new UsageError([`there are several stacks in ${folder} (${stacks.join(", ")}): name one`]);
   return only;
@@ -108,7 +107,7 @@ function run(project: string, stack: string, { stderr }: Terminal): Promise<z.ou
     child.on("close", (code, signal) => {
       const how = signal ?? `exit code ${code}`;
       if (result === undefined) done({ resources: [], failure: `it ended early (${how})` });
-      else if (code !== 0) done({ failure: `it ended by ${how}: see what it printed`, ...result });
+      else if (code !== 0) done({ failure: `it ended with ${how}: see its output`, ...result });
       else done(result);
     });
   });

@@ -1,3 +1,5 @@
+import { safeText } from "../model/types/safe-text";
+
 /** Text that is markup already. */
 export class Markup {
   constructor(readonly text: string) {}
@@ -6,11 +8,6 @@ export class Markup {
 export type Content = Markup | string | number | undefined | false | readonly Content[];
 
 const ESCAPES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-/**
- * Characters that are unsafe in a page: controls other than tabs and line ends, characters that turn the direction of
- * text, halves of surrogate pairs, and noncharacters.
- */
-const UNFIT = /[^\P{Cc}\t\n\r]|\p{Cs}|[\u202a-\u202e\u2066-\u2069\ufffe\uffff]/gu;
 
 /** Markup with values in it: everything that is not markup itself is escaped. Safe in texts and in quoted attributes. */
 export function html(parts: TemplateStringsArray, ...values: Content[]): Markup {
@@ -26,5 +23,5 @@ function markupOf(value: Content): string {
 }
 
 function escaped(text: string): string {
-  return text.replace(UNFIT, "\u00b7").replace(/[&<>"']/g, (character) => ESCAPES[character] ?? "");
+  return safeText(text, Number.POSITIVE_INFINITY).replace(/[&<>"']/g, (character) => ESCAPES[character] ?? "");
 }

@@ -114,7 +114,7 @@ function probes({ stage, gate, measurements }: GateEvidence, begunAt: number): M
 
 export function snapshotsOf({ before, during, after, begunAt, splits, verdict }: EvidenceRecord): Markup {
   if (before === undefined || after === undefined)
-    return html`<p class="soft">${verdict === "running" ? "The look afterwards comes with the end." : `There is no look ${before === undefined ? "before" : "after"} the change: the agent ended before it was written.`}</p>`;
+    return html`<p class="soft">${verdict === "running" ? "The diagnostics after the change follow at its end." : `There are no diagnostics from ${before === undefined ? "before" : "after"} the change: the agent ended before they were written.`}</p>`;
   const different = differences(before.values, after.values);
   const same = Object.entries(before.values).filter(([path, value]) => after.values[path] === value);
   const firstStep = splits[1]?.at ?? Number.POSITIVE_INFINITY;

@@ -58,8 +58,8 @@ export function verdictInWords({
   if (verdict === "committed") return `${target} has changed for good`;
   const how = {
     commit: "",
-    abort: "the deploying side gave it up",
-    lease: "the deploying side fell silent, and its lease ran out",
+    abort: "the deployer aborted it",
+    lease: "the deployer stopped renewing its lease",
     crash: "the agent ended in the middle of it",
     stop: "the agent was told to stop",
   }[ending ?? "abort"];

@@ -14,7 +14,7 @@ const DEADLINE = { deadlineMs: 120_000, intervalMs: 100 };
 
 interface Started {
   npm: ChildProcess;
-  said: () => string;
+  output: () => string;
   /** Everything that holds its output has ended. */
   closed: Promise<unknown>;
 }
@@ -28,7 +28,7 @@ function start(t: TestContext): Started {
       text += chunk.toString();
     });
   t.after(() => send(-(npm.pid ?? 0), "SIGKILL"));
-  return { npm, said: () => text, closed: new Promise((resolve) => npm.once("close", resolve)) };
+  return { npm, output: () => text, closed: new Promise((resolve) => npm.once("close", resolve)) };
 }
 
 /** A demo with an agent, HAProxy and apps, whose pool is up. */
@@ -37,8 +37,8 @@ async function running(t: TestContext, place: StoryFolders): Promise<Started & {
   await until(
     "the demo's pool to be up",
     () => {
-      if (started.npm.exitCode !== null) throw new Error(started.said());
-      return /sluice:index:Pool web-pool created/.test(started.said());
+      if (started.npm.exitCode !== null) throw new Error(started.output());
+      return /sluice:index:Pool web-pool created/.test(started.output());
     },
     DEADLINE,
   );
@@ -65,19 +65,19 @@ test("a demo leaves nothing running, however it ends", async (t) => {
     await endLeftovers(place);
     await rm(place.hosts, { recursive: true, force: true });
   });
-  const tells = (said: string) =>
-    assert.ok(said.includes(place.output), `it does not say where its output is: ${said}`);
+  const tells = (output: string) =>
+    assert.ok(output.includes(place.output), `it does not say where its output is: ${output}`);
 
   await t.test("by Ctrl-C", async (t) => {
-    const { npm, said, closed } = await running(t, place);
+    const { npm, output, closed } = await running(t, place);
     assert.ok((await processesLeft(place)).length > 5);
     const other = start(t);
     await other.closed;
-    assert.match(other.said(), /another demo runs in .* \(process \d+\): wait for it, or end it/);
+    assert.match(other.output(), /another demo runs in .* \(process \d+\): wait for it, or end it/);
     send(-(npm.pid ?? 0), "SIGINT");
     await closed;
     await nothingLeft(place);
-    tells(said());
+    tells(output());
     const { ok, problem } = JSON.parse(readFileSync(place.report, "utf8")) as Record<string, unknown>;
     assert.equal(ok, false);
     assert.match(String(problem), /^step \d .* was interrupted by SIGINT$/);
@@ -85,21 +85,21 @@ test("a demo leaves nothing running, however it ends", async (t) => {
 
   for (const signal of ["SIGTERM", "SIGKILL"] as const)
     await t.test(`by ${signal} to npm`, async (t) => {
-      const { npm, demo, watchdog, said, closed } = await running(t, place);
+      const { npm, demo, watchdog, output, closed } = await running(t, place);
       npm.kill(signal);
       await until("the demo to end", () => !isAlive(demo) && !isAlive(watchdog), DEADLINE);
       await nothingLeft(place);
       await closed;
-      tells(said());
+      tells(output());
     });
 
   await t.test("by SIGKILL to its own process", async (t) => {
-    const { demo, watchdog, said, closed } = await running(t, place);
+    const { demo, watchdog, output, closed } = await running(t, place);
     send(demo.pid, "SIGKILL");
     await until("the watchdog to end", () => !isAlive(watchdog), DEADLINE);
     await nothingLeft(place);
     await closed;
-    tells(said());
+    tells(output());
   });
 
   await t.test("by SIGKILL to all of it: then the next one ends what is left", async (t) => {
@@ -108,8 +108,8 @@ test("a demo leaves nothing running, however it ends", async (t) => {
     await until("them to be gone", () => !isAlive(demo) && !isAlive(watchdog), DEADLINE);
     const left = await processesLeft(place);
     assert.ok(left.length > 5, "something should be left");
-    const { npm, said, closed } = await running(t, place);
-    assert.match(said(), /ended \d+ processes that an interrupted demo had left/);
+    const { npm, output, closed } = await running(t, place);
+    assert.match(output(), /ended \d+ processes that an interrupted demo had left/);
     assert.deepEqual(left.filter(isAlive), []);
     npm.kill("SIGTERM");
     await closed;

@@ -41,12 +41,12 @@ class Interruption extends Error {
 }
 
 const interrupted = new Promise<never>((_, reject) => {
-  let told = false;
-  // A terminal, npm and the watchdog may all tell the same; the first one counts.
+  let isFirst = true;
+  // A terminal, npm and the watchdog may all send one; only the first one counts.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.on(signal, () => {
-      if (!told) say("\ninterrupted: ending what the demo started");
-      told = true;
+      if (isFirst) say("\ninterrupted: ending what the demo started");
+      isFirst = false;
       reject(new Interruption(signal));
     });
 });
@@ -59,10 +59,10 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({ options: { open: { type: "boolean" } }, allowPositionals: true });
   const [name = MAIN_STORY] = positionals;
   const story = await loadStory(name);
-  const told = await guarded(name, () => tell(name, story));
-  finish(name, told);
-  if (told.problem === undefined) exitCode = 0;
-  if (values.open && told.page !== undefined && !(await openFile(told.page, process.env)))
+  const result = await guarded(name, () => tell(name, story));
+  finish(name, result);
+  if (result.problem === undefined) exitCode = 0;
+  if (values.open && result.page !== undefined && !(await openFile(result.page, process.env)))
     say("there is no screen to open it on");
 }
 
@@ -71,25 +71,25 @@ async function tell(name: string, story: Story): Promise<Told> {
   // For everything that is started from here on, the load included.
   process.env[MARKER] = project.folder;
   const demo = new Demo(project, story.load);
-  const told: Told = { steps: [] };
-  const { steps } = told;
+  const result: Told = { steps: [] };
+  const { steps } = result;
   try {
     for (const { name, run } of story.steps) {
       title(`${steps.length + 1}. ${name}`);
       const startedAt = elapsed();
       const done = await Promise.race([run(demo), interrupted]);
-      told.load = done.load;
+      result.load = done.load;
       steps.push({ name, command: done.command, exit: done.exit, seconds: rounded(elapsed() - startedAt) });
     }
-    told.problem = lossOf(told.load, story);
+    result.problem = lossOf(result.load, story);
   } catch (error) {
     const step = `step ${steps.length + 1} (${story.steps[steps.length]?.name})`;
     const what = error instanceof Interruption ? "was" : "did not go as it should:";
-    told.problem = `${step} ${what} ${messageOf(error)}`;
+    result.problem = `${step} ${what} ${messageOf(error)}`;
   } finally {
     demo.close();
   }
-  return { ...told, page: demo.page };
+  return { ...result, page: demo.page };
 }
 
 function finish(name: string, { steps, load, problem, page }: Told): void {

@@ -80,7 +80,7 @@ export async function createProject(name: string, story: ProjectSpec): Promise<P
   const at = (path: string) => relative(folder, join(ROOT, path));
   const project = {
     name: "sluice",
-    runtime: "nodejs",
+    runtime: { name: "nodejs", options: { typescript: false } },
     main: at("stacks/main.cjs"),
     plugins: { providers: [{ name: "sluice", path: at("src/provider") }] },
   };

@@ -10,9 +10,9 @@ import { foldersOf } from "./project";
 const LOOK_MS = 200;
 
 async function watch(name: string, [demo, ...parents]: readonly [Identity, ...Identity[]]): Promise<void> {
-  let told = false;
+  let signalled = false;
   while (isAlive(demo)) {
-    if (!told && !parents.every(isAlive)) told = signalProcess(demo, "SIGTERM");
+    if (!signalled && !parents.every(isAlive)) signalled = signalProcess(demo, "SIGTERM");
     await sleep(LOOK_MS);
   }
   const place = foldersOf(name);

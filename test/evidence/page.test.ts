@@ -152,7 +152,7 @@ test("a transaction that was never metered, or has just begun, has a page that s
   const page = renderPage(record);
   assert.match(page, /No charts: requests were not counted: main is not metered\./);
   assert.match(page, /This change had no gates\./);
-  assert.match(page, /There is no look before the change/);
+  assert.match(page, /There are no diagnostics from before the change/);
 });
 
 test("a shadow's answers are charted beside the stable side's, with what was dropped on its way", () => {
@@ -201,7 +201,7 @@ test("how far each stage came is told without colours, also where a gate refused
   reduce(record, { kind: "ended", at: BEGUN + 30, verdict: "undone" });
   assert.deepEqual(states(record), ["dark refused", "1% not reached"]);
   const page = renderPage(record);
-  assert.ok(page.includes("route/api was not changed yet: the deploying side gave it up."));
+  assert.ok(page.includes("route/api was not changed yet: the deployer aborted it."));
   assert.ok(page.includes('<p class="reason">gate parity: 3 mismatches</p>'));
 
   const long = sample("undone");
@@ -225,7 +225,7 @@ test("how far each stage came is told without colours, also where a gate refused
 
 test("a terminal gets the same in lines", () => {
   const text = evidenceText(sample(), "/var/lib/sluice/evidence/x");
-  assert.match(text, /^verdict {6}undone: route\/api is as it was before: the deploying side gave it up\n/);
+  assert.match(text, /^verdict {6}undone: route\/api is as it was before: the deployer aborted it\n/);
   assert.match(text, /\nrevision {5}9f2c1b7d0a44e5c6b1a9f0e3d2c4b5a697886950 \(promote-green\)\n/);
   assert.match(text, /\ngates {8}pass {2}stage 1%, sli: p95 351 ms/);
   assert.match(text, /\n {13}breach {2}stage 10%, sli: failed: p95 812 ms, not/);

@@ -12,9 +12,9 @@ const UNDO_MS = 30_000;
 const STAGES = ["1%", "10%", "50%", "100%"] as const;
 
 /** The step that tries a release in a stage which then waits for longer than any test. */
-function trying(world: World, stable: string, tried: string, stage: string, waitsAt?: string) {
+function trying(world: World, stable: string, candidate: string, stage: string, waitsAt?: string) {
   const spec = world.pool(stable);
-  const release = { id: tried, path: spec.release.path };
+  const release = { id: candidate, path: spec.release.path };
   const stages = STAGES.map((split): StageInput => ({ split, window: split === waitsAt ? "1 hour" : "0 seconds" }));
   const start: StepInput = { verb: "pool.start", pool: POOL, spec, canary: { release, processes: spec.processes } };
   return deploy(world.socket, start, { release, stages, stage });
@@ -23,7 +23,7 @@ function trying(world: World, stable: string, tried: string, stage: string, wait
 test("a rollout of a pool's candidate, killed in each of its stages", async (t) => {
   const world = await World.start(t);
   const { client } = world;
-  const share = async () => (await client.pool(POOL))?.canary?.now;
+  const share = async () => (await client.pool(POOL))?.candidate?.now;
   const running = async () => {
     await client.settle(POOL);
     const all = (await client.pool(POOL))?.processes ?? [];
@@ -35,7 +35,7 @@ test("a rollout of a pool's candidate, killed in each of its stages", async (t) 
     await until("stage 1%", async () => (await share()) === 100, { deadlineMs: UNDO_MS });
     rollout.kill("SIGKILL");
     await rollout.finished;
-    await until("its trial to be undone", async () => (await client.pool(POOL))?.canary === undefined, {
+    await until("its trial to be undone", async () => (await client.pool(POOL))?.candidate === undefined, {
       deadlineMs: DEFAULT_LEASE_MS + UNDO_MS,
     });
     await world.quiet();
@@ -43,7 +43,7 @@ test("a rollout of a pool's candidate, killed in each of its stages", async (t) 
   });
 
   const first = trying(world, "v1", "v2", "1%");
-  assert.deepEqual(await first.finished, { exit: 0, said: "" });
+  assert.deepEqual(await first.finished, { exit: 0, output: "" });
   const before = await running();
 
   for (const [stage, who] of [
@@ -72,7 +72,7 @@ test("a rollout of a pool's candidate, killed in each of its stages", async (t) 
 
   await t.test("a reboot comes back with the committed share", async () => {
     const rollout = trying(world, "v1", "v2", "10%");
-    assert.deepEqual(await rollout.finished, { exit: 0, said: "" });
+    assert.deepEqual(await rollout.finished, { exit: 0, output: "" });
     await world.load?.stop();
     await powerCut(world.directory);
     await world.startAgent();
@@ -85,8 +85,8 @@ test("a rollout of a pool's candidate, killed in each of its stages", async (t) 
   });
 
   await t.test("and the next update goes on from there", async () => {
-    const { exit, said } = await trying(world, "v1", "v2", "50%").finished;
-    assert.equal(exit, 0, said);
+    const { exit, output } = await trying(world, "v1", "v2", "50%").finished;
+    assert.equal(exit, 0, output);
     assert.equal(await share(), 5000);
   });
 });

@@ -150,20 +150,20 @@ test("pulumi up, faulted in the middle of a promotion", async (t) => {
       await reached;
       await hit(up);
       const { exit, stdout } = await up.finished;
-      const told = `${name}: ${exit}\n${stdout}`;
+      const details = `${name}: ${exit}\n${stdout}`;
       if (locked) await stack.cancel();
       if (!agentless) {
         await subject.quiet();
         const outcome = await committedRelease(subject);
         await assertWhole(subject, outcome);
         // An engine that lived to hear of it has recorded the same.
-        assert.equal(outcome, exit === 0 ? after : before, told);
+        assert.equal(outcome, exit === 0 ? after : before, details);
       }
       const recorded = (await hosted.recorded("Pool"))[0]?.inputs?.release;
-      assert.deepEqual(recorded, hosted.release(exit === 0 ? after : before), told);
+      assert.deepEqual(recorded, hosted.release(exit === 0 ? after : before), details);
       await repair?.(hosted);
       const again = await stack.up();
-      assert.equal(again.exit, 0, `the update after ${told}\n\n${again.stdout}${again.stderr}`);
+      assert.equal(again.exit, 0, `the update after ${details}\n\n${again.stdout}${again.stderr}`);
       await assertWhole(subject, after);
       assert.equal((await hosted.ask()).release, after);
       const { failures, requests } = await load.stop();

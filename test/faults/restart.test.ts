@@ -51,8 +51,8 @@ suite("an agent", { concurrency: 3 }, () => {
     await world.startAgent();
     const isWeb = ({ id }: { id: string }) => id.startsWith("app.1.web.");
     await until("the pool's processes", async () => (await findMarked(marker)).filter(isWeb).length === 4);
-    const told = await readFile(join(world.directory, "events.ndjson"), "utf8");
-    assert.match(told, new RegExp(`edge main could not be restored yet: .*:${world.edgePort} is in use by node`));
+    const events = await readFile(join(world.directory, "events.ndjson"), "utf8");
+    assert.match(events, new RegExp(`edge main could not be restored yet: .*:${world.edgePort} is in use by node`));
     stranger.closeAllConnections();
     await new Promise((resolve) => stranger.close(resolve));
     await assertWhole(world, "v1");

@@ -18,9 +18,9 @@ suite("an undo", { concurrency: 3 }, () => {
     deployment.kill("SIGSTOP");
     await world.quiet();
     deployment.kill("SIGCONT");
-    const { exit, said } = await deployment.finished;
+    const { exit, output } = await deployment.finished;
     assert.equal(exit, 1);
-    assert.match(said, /silent for 5000 ms/);
+    assert.match(output, /silent for 5000 ms/);
     await assertWhole(world, "v1");
     assert.deepEqual(world.load?.snapshot().failures, []);
   });
@@ -117,10 +117,11 @@ suite("an undo", { concurrency: 3 }, () => {
     await assertWhole(world, "v2");
 
     const kept = await world.client.begin(target);
-    const reachedAgain = world.phase("follow", patience());
+    const [started, switching] = [world.phase("start", patience()), world.phase("switch", patience())];
     const cancelled = world.deploy(world.nextRelease());
-    await reachedAgain;
+    await started;
     await world.client.step(kept.id, { verb: "edge.set", edge: EDGE, spec: changed }, say);
+    await switching;
     cancelled.kill("SIGINT");
     assert.equal((await cancelled.finished).exit, 1);
     await world.client.commit(kept.id);

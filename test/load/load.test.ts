@@ -3,11 +3,11 @@ import type { ServerResponse } from "node:http";
 import { after, describe, type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "../support/until";
-import { exchange } from "./exchange";
-import { Lane } from "./lane";
 import { type Load, type LoadMix, type LoadOptions, startLoad } from "./load";
 import { type LoadReport, Recorder } from "./report";
 import { type FakeTarget, type Misbehaviour, startTarget } from "./target";
+import { exchange } from "./traffic/exchange";
+import { Lane } from "./traffic/lane";
 
 const NOTHING: LoadMix = { rate: 0, connections: 1, postShare: 0, slow: 0, websockets: 0, streams: 0 };
 /** Ample for a machine on which everything else runs at the same time. */

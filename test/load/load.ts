@@ -1,8 +1,8 @@
-import type { Range } from "./range";
 import { type LoadReport, Recorder } from "./report";
-import { startPaced, startSlow } from "./requests";
-import { startStreams } from "./streams";
-import { startWebSockets } from "./websockets";
+import type { Range } from "./traffic/range";
+import { startPaced, startSlow } from "./traffic/requests";
+import { startStreams } from "./traffic/streams";
+import { startWebSockets } from "./traffic/websockets";
 
 /** Load that runs at the same time; 0 leaves a kind out. */
 export interface LoadMix {

@@ -33,7 +33,7 @@ test("arguments that make no sense are refused, each with what to give", () => {
     [[...url, ...report], /\/nowhere\/report\.json/],
   ];
   for (const [given, error] of cases) {
-    const result = spawnSync(process.execPath, ["--import", "tsx", `${__dirname}/main.ts`, ...given], {
+    const result = spawnSync(process.execPath, [...process.execArgv, `${__dirname}/main.ts`, ...given], {
       timeout: 60_000,
     });
     assert.equal(result.status, 2, given.join(" "));

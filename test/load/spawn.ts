@@ -41,7 +41,7 @@ export async function spawnLoad(options: {
   const times = Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}=${value}`]));
   const child = spawn(
     process.execPath,
-    ["--import", "tsx", join(__dirname, "main.ts"), "--url", options.url, "--report", report, ...mix, ...times],
+    [...process.execArgv, join(__dirname, "main.ts"), "--url", options.url, "--report", report, ...mix, ...times],
     { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] },
   );
   let errors = "";

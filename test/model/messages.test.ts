@@ -41,7 +41,7 @@ const schema = z.strictObject({
   yes: z.boolean().optional(),
   either: z.union([z.string(), z.number()]).optional(),
 });
-const said: [object, string[]][] = [
+const CASES: [object, string[]][] = [
   [{ text: "" }, ["text: is empty: give a text"]],
   [{ text: "a" }, ["text: is too short (1 characters): give at least 2"]],
   [{ text: "abcd" }, ["text: is too long (4 characters): give at most 3"]],
@@ -51,5 +51,5 @@ const said: [object, string[]][] = [
   [{ either: [] }, ["either: a list does not fit here: see the documentation of this property"]],
   [{ a: 1, b: 2 }, [': "a", "b" does not exist here: remove it, or check its spelling']],
 ];
-for (const [input, expected] of said)
+for (const [input, expected] of CASES)
   test(`${JSON.stringify(input)} is explained`, () => assert.deepEqual(problems(schema, input), expected));

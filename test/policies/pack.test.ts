@@ -20,12 +20,12 @@ const NOW = new Date("2026-06-15T12:00:00Z");
 
 /** Violations of a policy for a resource as the engine sends it. */
 async function violations(judged: Policy, props: object, config: object = {}): Promise<Violation[]> {
-  const said: Violation[] = [];
+  const reported: Violation[] = [];
   const { validateResource } = adapt(judged, () => NOW) as ResourceValidationPolicy;
   const args = { type: "sluice:index:Pool", urn: "urn:1", props, getConfig: () => config };
-  const report = (violation: unknown) => said.push(violation as Violation);
+  const report = (violation: unknown) => reported.push(violation as Violation);
   await (validateResource as (args: ResourceValidationArgs, report: unknown) => void)(args as never, report);
-  return said;
+  return reported;
 }
 
 const sample = policy({
@@ -54,9 +54,9 @@ test("a violation lists thirty findings at most, and counts the others", async (
     ...sample,
     judge: { Pool: () => Array.from({ length: 32 }, (_, index) => ({ message: `finding ${index}` })) },
   });
-  const [said] = await violations(many, {});
-  assert.deepEqual(said?.message.split("\n").slice(-2), ["finding 29", "and 2 more"]);
-  assert.equal(said?.message.split("\n").length, 31);
+  const [violation] = await violations(many, {});
+  assert.deepEqual(violation?.message.split("\n").slice(-2), ["finding 29", "and 2 more"]);
+  assert.equal(violation?.message.split("\n").length, 31);
 });
 
 test("what speaks against a rollback is said, and refuses nothing", async () => {

@@ -97,17 +97,17 @@ test("freeze-window: what goes forward waits, what goes back and what is new doe
       }),
       { config, now: friday },
     );
-  assert.deepEqual(shadowed({ from: "stable", to: "shadow" }), [`the way to stage shadow ${frozen}`]);
+  assert.deepEqual(shadowed({ from: "stable", to: "shadow" }), [`moving to stage shadow ${frozen}`]);
   assert.deepEqual(shadowed({ from: "stable", to: "stable" }), [`mirroring 20% of the requests to green ${frozen}`]);
   const candidate = (from: `${number}%`, to: `${number}%`) =>
     judge(freezeWindow, "Pool", candidateOnItsWay(from, to, [{ split: "10%" }]), { config, now: friday });
-  assert.deepEqual(candidate("0%", "10%"), [`the way of candidate v2 to 10% ${frozen}`]);
+  assert.deepEqual(candidate("0%", "10%"), [`moving candidate v2 to 10% ${frozen}`]);
   assert.deepEqual(candidate("10%", "0%"), []);
 
   const override = (value: object) => ({ stack: { config: { "sluice:freezeOverride": JSON.stringify(value) } } });
   const good = { reason: "outage", who: "ana", until: "2026-06-12" };
   assert.deepEqual(poolAt("promotion", override(good)), [
-    'advisory release v2 goes out although "not on friday after 15:00" lasts until 2026-06-13 00:00: ana allowed it until 2026-06-12, since outage',
+    'advisory release v2 proceeds although "not on friday after 15:00" lasts until 2026-06-13 00:00: ana allowed it until 2026-06-12, since outage',
   ]);
   assert.deepEqual(poolAt("promotion", override({ ...good, until: "2026-06-11" })), [
     `release v2 ${frozen}`,
@@ -234,9 +234,9 @@ test("plain-secrets: environments, commands, gates and config are searched, and 
   const rollout = routeOnItsWay("0%", "1%", [{ split: "1%", gates: [gate as never] }]);
   assert.equal(judge(plainSecrets, "Route", rollout).length, 1);
   const watched = { before: [gate as never], gates: [gate as never] };
-  const tried = candidateOnItsWay("0%", "1%", [{ split: "1%", gates: [gate as never] }], { watch: watched });
+  const watchedPool = candidateOnItsWay("0%", "1%", [{ split: "1%", gates: [gate as never] }], { watch: watched });
   assert.deepEqual(
-    judge(plainSecrets, "Pool", tried).map((line) => line.split(": ")[0]),
+    judge(plainSecrets, "Pool", watchedPool).map((line) => line.split(": ")[0]),
     ["canary.stages[0].gates[0].url", "watch.before[0].url", "watch.gates[0].url"],
   );
   const config = {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { About } from "../../src/agent/api/answers";
 import { AgentClient } from "../../src/agent/client/client";
-import { installAgent, startAgent } from "../../src/agent/client/launch";
+import { type AgentProgram, installAgent, startAgent } from "../../src/agent/client/launch";
 import { hostFacts } from "../../src/agent/haproxy/config/host-facts";
 import { mirrorSocket } from "../../src/agent/mirror/mirror";
 import { allStats, commandOf, findMarked, type Identity, readStat, send } from "../../src/agent/processes/identity";
@@ -32,11 +32,11 @@ export interface TestAgent {
 /** Starts an agent; it, its guard and all that it started are ended by pid after the test. */
 export async function startTestAgent(
   t: Cleanup,
-  options: { directory?: string; agent?: Partial<AgentOptions> } = {},
+  options: { directory?: string; agent?: Partial<AgentOptions>; program?: AgentProgram } = {},
 ): Promise<TestAgent> {
   const directory = options.directory ?? (await temporaryFolder(t));
   const parsed = agentOptions.parse({ socket: join(directory, "a.sock"), ...options.agent });
-  await installAgent(directory, parsed, agentBundle());
+  await installAgent(directory, parsed, options.program ?? agentBundle());
   t.after(() => endEverything(directory));
   const about = await startAgent(directory, parsed.socket, AbortSignal.timeout(60_000));
   const client = new AgentClient(parsed.socket);
@@ -68,7 +68,7 @@ export async function temporaryFolder(t: Cleanup): Promise<string> {
 /** Ends an agent's guard, the agent and everything that it started, by pid, and waits until they are gone. */
 export async function endEverything(directory: string): Promise<void> {
   const marker = await markerOf(directory);
-  const group = hostFacts().account?.group;
+  const group = (await hostFacts()).account?.gid;
   await until("the agent and everything that it started to be gone", async () => {
     // The guard first, or it starts another agent.
     const left = [...(await daemonsOf(directory)), ...(marker === "" ? [] : await findMarked(marker))];
@@ -79,12 +79,12 @@ export async function endEverything(directory: string): Promise<void> {
     await rm(dirname(mirrorSocket(directory, group)), { recursive: true, force: true });
 }
 
-/** A state folder's guard, agent and keeper: what runs without a marker, known by its command, also while it starts or ends. */
+/** A state folder's guard, agent and output truncator: what runs without a marker, known by its command, also while it starts or ends. */
 async function daemonsOf(directory: string): Promise<Identity[]> {
   const commands = [
     `/bin/sh ${join(directory, "bin", "guard.sh")} `,
     join(directory, "bin", "agent.cjs"),
-    " sluice-keeper ",
+    " sluice-truncator ",
   ];
   const claimed = await agentPid(directory);
   const found = [];

@@ -33,9 +33,9 @@ export async function startNginx(t: Cleanup, http: string): Promise<{ port: numb
     `daemon off;\npid ${folder}/pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n${temporary.join("\n")}\n${own}}\n`,
   );
   const child = spawn("nginx", ["-p", folder, "-c", config], { stdio: ["ignore", "ignore", "pipe"] });
-  let said = "";
+  let output = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    said += text;
+    output += text;
   });
   const exited = new Promise((resolve) => child.once("exit", resolve));
   t.after(async () => {
@@ -44,8 +44,8 @@ export async function startNginx(t: Cleanup, http: string): Promise<{ port: numb
     await rm(folder, { recursive: true, force: true });
   });
   await until("nginx listens", async () => {
-    if (child.exitCode !== null) throw new Error(`nginx ended with ${child.exitCode}: ${said}`);
+    if (child.exitCode !== null) throw new Error(`nginx ended with ${child.exitCode}: ${output}`);
     return !(await isFree(port));
   });
-  return { port, log: () => said };
+  return { port, log: () => output };
 }

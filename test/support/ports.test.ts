@@ -14,7 +14,7 @@ async function taker(t: TestContext): Promise<{ child: ChildProcess; firsts: num
     const { freePorts } = require(${JSON.stringify(`${__dirname}/ports.ts`)});
     Promise.all(Array.from({ length: ${ROWS} }, () => freePorts(${LENGTH}))).then((firsts) => console.log(JSON.stringify(firsts)));
     setInterval(() => undefined, 1000);`;
-  const child = spawn(process.execPath, ["--import", "tsx", "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [...process.execArgv, "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
   t.after(() => child.kill("SIGKILL"));
   for await (const line of createInterface({ input: child.stdout })) return { child, firsts: JSON.parse(line) };
   throw new Error("the process that takes ports ended without a word");

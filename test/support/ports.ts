@@ -56,8 +56,8 @@ async function takeBlocks(count: number): Promise<{ next: number; end: number }>
   const blocks = Math.floor((end - FIRST_PORT) / BLOCK);
   // Processes begin at places that lie apart, so that they seldom meet.
   const start = (process.pid * 61) % blocks;
-  for (let tried = 0; tried + count <= blocks; tried++) {
-    const first = (start + tried) % blocks;
+  for (let attempts = 0; attempts + count <= blocks; attempts++) {
+    const first = (start + attempts) % blocks;
     if (first + count > blocks) continue;
     const held = await holdAll(Array.from({ length: count }, (_, index) => FIRST_PORT + (first + index) * BLOCK));
     if (held) return { next: FIRST_PORT + first * BLOCK, end: FIRST_PORT + (first + count) * BLOCK };

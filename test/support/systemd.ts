@@ -46,10 +46,10 @@ export async function bootSystemd(t: Cleanup): Promise<Systemd> {
   const boot = ["setpriv", "--pdeathsig", "KILL", "unshare", "--kill-child", ...NAMESPACES, "bash", ...script];
   const enter = 'echo $$ >"$0/cgroup.procs" && exec "$@"';
   const child = spawn("/bin/sh", ["-c", enter, group, ...boot], { stdio: ["ignore", "pipe", "pipe"] });
-  let said = "";
+  let output = "";
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (text: string) => {
-      said += text;
+      output += text;
     });
   const exited = new Promise((resolve) => child.once("exit", resolve));
   t.after(async () => {
@@ -62,7 +62,7 @@ export async function bootSystemd(t: Cleanup): Promise<Systemd> {
   const run = (command: string, ...args: string[]) =>
     spawnSync("nsenter", ["--target", first(), "--all", "--", command, ...args], { encoding: "utf8" });
   await until("systemd runs", () => {
-    if (child.exitCode !== null) throw new Error(`it ended: ${said}`);
+    if (child.exitCode !== null) throw new Error(`it ended: ${output}`);
     return run("systemctl", "is-system-running").stdout.trim() === "running";
   });
   const must = (command: string, ...args: string[]) => {

@@ -17,12 +17,12 @@ export interface UntilOptions {
 /**
  * Waits for a condition instead of for a time: resolves with the first truthy value of the probe.
  *
- * @param what the condition in words, for the error: `edge answers`
+ * @param what the condition in words, for the error: `edge answers`; a function is asked at the deadline
  * @throws Error naming the condition, the deadline, and the last error of the probe or the last value; a probe that
  *   never settles is given up at the deadline as well
  */
 export async function until<T>(
-  what: string,
+  what: string | (() => string),
   probe: () => T | Promise<T>,
   { deadlineMs = DEFAULT_DEADLINE_MS, intervalMs = DEFAULT_INTERVAL_MS }: UntilOptions = {},
 ): Promise<NonNullable<T>> {
@@ -37,7 +37,7 @@ export async function until<T>(
     if (performance.now() + intervalMs >= giveUpAt) break;
     await sleep(intervalMs);
   }
-  const after = `not within ${deadlineMs} ms: ${what}`;
+  const after = `not within ${deadlineMs} ms: ${typeof what === "string" ? what : what()}`;
   if (last === "pending") throw new Error(`${after} (the probe did not answer)`);
   if ("error" in last) throw new Error(`${after} (last error: ${messageOf(last.error)})`, { cause: last.error });
   throw new Error(`${after} (last value: ${String(last.value)})`);

@@ -9,6 +9,7 @@ import type { BackendLive, EdgeLive, PoolLive } from "../../model/protocol/live"
 import type { Ownership } from "../../model/protocol/ownership";
 import type { Owner, Target } from "../../model/protocol/transaction";
 import type { RouteSpec } from "../../model/route/route";
+import type { ErrorShare } from "../haproxy/error-shares";
 import type { EdgeObservation } from "../haproxy/observation";
 import type { RestartAnswer, RestartRequest } from "../pools/supervise/restart-request";
 import type { InstanceStatus } from "../pools/supervise/status";
@@ -31,7 +32,7 @@ export interface About {
   notes: string[];
   /** Whether something restarts the agent when it dies. */
   guarded: boolean;
-  /** Those that it was started with. */
+  /** The options that it was started with. */
   options: AgentOptions;
   /** By token: URNs of the resources that declare it. */
   declarers: Record<string, string>;
@@ -48,6 +49,10 @@ export interface EdgeAnswer extends Owned {
   observed: EdgeObservation;
   /** By name, also those that requests are led to and that are not there; an agent of before this was known leaves it out. */
   backends?: Record<string, BackendHealth>;
+  /** Backends that answered a considerable share of the last minute's requests with a status from 500. @default nothing */
+  errors?: Record<string, ErrorShare>;
+  /** Processes that take some of its connections, one sentence each. @default nothing */
+  sharers?: string[];
 }
 
 /**
@@ -81,7 +86,7 @@ export interface PoolObservation extends Owned {
   /** The release that runs, that of an open promotion, and the candidate. */
   running: Release[];
   /** Undefined if there is no candidate. */
-  canary?: PoolShareAnswer | undefined;
+  candidate?: PoolShareAnswer | undefined;
   /** The last candidate, if a breach ended it and no other has begun since. */
   withdrawn?: { release: string; why: string; at: string } | undefined;
   /** Targets for a rollback, newest first; `gone` where neither the folder nor what was kept of it is there. */
@@ -122,9 +127,11 @@ export interface PlanAnswer {
   how: "nothing" | "runtime" | "reload" | "start" | "restart";
   reasons: string[];
   /** Outcome of the pool's candidate; left out if it has none. */
-  tried?: CandidateOutcome | undefined;
+  candidate?: CandidateOutcome | undefined;
   /** Services of the pool that are down. @default nothing */
   down?: DownReplica[];
+  /** Releases that are not as they were when they served, one sentence each. @default nothing */
+  changed?: string[];
   /** Objects that must exist before the step, or it is refused; one sentence each. @default nothing */
   needs?: string[];
   /** Existing processes that it would end, and how, one sentence each. */
@@ -146,11 +153,13 @@ export interface NotObserved<T = never> {
  * variable is a keyed digest under `secretEnv`.
  */
 export interface CompareAnswer<T extends Compared = Compared> {
-  /** Nothing where the target is not there. */
+  /** Absent if the target does not exist. */
   committed?: T | undefined;
   wanted: T;
   /** Of a pool that is there: ids of its releases in the order of their first promotion. */
   order?: string[];
+  /** Of a route: its stable backend before the present one, since the agent has kept it. */
+  stableBefore?: string | undefined;
 }
 
 /** Wanted spec of a target. */

@@ -52,6 +52,11 @@ export function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   });
 }
 
+/** The body as it comes. A handler that refuses it leaves the rest to be read and dropped, so that the client can read why. */
+export function bodyOf(request: IncomingMessage): AsyncIterable<Buffer> {
+  return request.iterator({ destroyOnReturn: false });
+}
+
 export function queryOf(request: IncomingMessage): Record<string, string> {
   return Object.fromEntries(new URL(request.url ?? "", "http://agent").searchParams);
 }

@@ -1,11 +1,11 @@
 import { evidenceQuery } from "../../model/evidence/record";
-import { declarer } from "../../model/protocol/ownership";
+import { declarer, disowned } from "../../model/protocol/ownership";
 import { openRequest, step } from "../../model/protocol/transaction";
 import { compareStep } from "../host/compare";
 import { observeBackend, observeEdge, observePool, planStep } from "../host/observe";
 import { recover, unrecovered } from "../operator/recovery";
 import { observeRoute } from "../transactions/routes";
-import { type Handler, parse, queryOf } from "./call";
+import { bodyOf, type Handler, parse, queryOf } from "./call";
 import { check, doctor, releaseCheck } from "./checks";
 import { findArtifact, settle, shutdown } from "./host";
 import { metrics, sample, sli } from "./measurements";
@@ -78,10 +78,11 @@ export const ROUTES: [method: string, path: RegExp, handler: Handler][] = [
     "PUT",
     new RegExp(`^/v1/artifacts/${DIGEST}$`),
     async ({ parts, params, request }) => ({
-      path: await parts.host.artifacts.receive(params[0] ?? "", request as AsyncIterable<Buffer>),
+      path: await parts.host.artifacts.receive(params[0] ?? "", bodyOf(request)),
     }),
   ],
   ["POST", /^\/v1\/declarers$/, async ({ parts, body }) => parts.host.declare(parse(declarer, body))],
+  ["POST", /^\/v1\/disown$/, async ({ parts, body }) => parts.host.disown(parse(disowned, body).stack)],
   ["POST", /^\/v1\/reload$/, async ({ parts }) => parts.reload()],
   ["POST", /^\/v1\/shutdown$/, shutdown],
 ];

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from "node:stream";
 import { PROTOCOL } from "../../model/protocol/transaction";
 import { ApiError } from "./api-error";
-import { ANSWERED, type ServerParts } from "./call";
+import { ANSWERED, bodyOf, type ServerParts } from "./call";
 import { fail, send } from "./errors";
 import { ROUTES } from "./router";
 
@@ -76,7 +76,7 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   let size = 0;
   const late = setTimeout(() => request.destroy(new Error(`its body did not come within ${BODY_MS} ms`)), BODY_MS);
   try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+    for await (const chunk of bodyOf(request)) {
       size += chunk.length;
       if (size > MAX_BODY)
         throw new ApiError(

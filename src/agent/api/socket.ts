@@ -1,9 +1,10 @@
-import { execFile } from "node:child_process";
-import { chmod, chown, lstat, rm } from "node:fs/promises";
+import { chmod, chown, lstat } from "node:fs/promises";
 import type { Server } from "node:http";
 import { connect } from "node:net";
-import { promisify } from "node:util";
 import type { AgentOptions } from "../../model/protocol/agent";
+import { findGroup, findUser } from "../../support/accounts";
+import { ifThere } from "../support/files";
+import { listenPrivately } from "../support/private-socket";
 
 /** Listens on the agent's socket: a stale one is replaced, a live one is an error. The mode is in force from the first moment. */
 export async function listenOnSocket(server: Server, { socket, mode, owner, group }: AgentOptions): Promise<void> {
@@ -11,29 +12,16 @@ export async function listenOnSocket(server: Server, { socket, mode, owner, grou
     throw new Error(`${socket} belongs to a running agent: stop that one, or use another socket`);
   await assertSocket(socket);
   // Before it is there for anybody: an agent that can't give it away does not answer first and end then.
-  const uid = owner === undefined ? -1 : await accountId("passwd", owner);
-  const gid = group === undefined ? -1 : await accountId("group", group);
-  await rm(socket, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    // The socket is bound within this call; nothing else may create its files under this mask.
-    const umask = process.umask(0o177);
-    try {
-      server.listen(socket, () => resolve());
-    } finally {
-      process.umask(umask);
-    }
-  });
+  const uid = owner === undefined ? -1 : (await known(findUser(owner), `user ${owner}`)).uid;
+  const gid = group === undefined ? -1 : (await known(findGroup(group), `group ${group}`)).gid;
+  await listenPrivately(server, socket);
   if (owner !== undefined || group !== undefined) await chown(socket, uid, gid);
   await chmod(socket, Number.parseInt(mode, 8));
 }
 
 /** Connecting to a plain file is refused just as to a stale socket, but that file is somebody's: it is not removed. */
 async function assertSocket(path: string): Promise<void> {
-  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
-    throw error;
-  });
+  const found = await ifThere(lstat(path));
   if (found !== undefined && !found.isSocket())
     throw new Error(`${path} is there already and is not a socket: use another path for the agent's socket`);
 }
@@ -48,21 +36,13 @@ export function isLive(socket: string): Promise<boolean> {
     });
     connection.once("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT" || error.code === "ECONNREFUSED") resolve(false);
-      else reject(new Error(`${socket} can't be looked at: ${error.message}`));
+      else reject(new Error(`${socket} can't be checked: ${error.message}`));
     });
   });
 }
 
-async function accountId(database: "passwd" | "group", name: string): Promise<number> {
-  try {
-    const { stdout } = await promisify(execFile)("getent", [database, name]);
-    const id = Number(stdout.split(":")[2]);
-    if (Number.isInteger(id)) return id;
-  } catch (error) {
-    throw new Error(
-      `${database === "passwd" ? "user" : "group"} ${name} is not on this host: create it, or leave it out`,
-      { cause: error },
-    );
-  }
-  throw new Error(`${database} entry of ${name} has no id`);
+async function known<T>(found: Promise<T | undefined>, subject: string): Promise<T> {
+  const account = await found;
+  if (account === undefined) throw new Error(`${subject} is not on this host: create it, or leave it out`);
+  return account;
 }

@@ -7,7 +7,7 @@ import { type Call, parse } from "./call";
 
 export async function abort({ parts, params, body }: Call) {
   const request = z.object({
-    reason: z.string().max(10_000).default("its holder gave it up"),
+    reason: z.string().max(10_000).default("its holder aborted it"),
     waitMs: z.int().min(0).max(ABORT_PATIENCE_MS).default(ABORT_PATIENCE_MS),
   });
   const { reason, waitMs } = parse(request, body);

@@ -227,6 +227,11 @@ export class AgentClient {
     await this.connection.call("POST", "/v1/declarers", declarer);
   }
 
+  /** Has the agent forget whatever belongs to a stack, as `project/stack`; answers what that was. */
+  async disown(stack: string): Promise<{ released: string[] }> {
+    return (await this.connection.call("POST", "/v1/disown", { stack })) as { released: string[] };
+  }
+
   /** Has the agent read its options anew, of which it takes those that need no restart. */
   async reload(): Promise<void> {
     await this.connection.call("POST", "/v1/reload", {});

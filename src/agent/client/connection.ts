@@ -22,15 +22,18 @@ export class AgentError extends Error {
   }
 }
 
-/** No agent answers at a socket. */
+/** No agent answers at a socket, or one of another protocol, which can only be replaced. */
 export class UnreachableError extends AgentError {
-  constructor(socket: string, why: string) {
-    super(
-      "unreachable",
-      `the agent at ${socket} can't be reached (${why}): check that it runs on this host, and that you may use its socket`,
-    );
+  constructor(message: string, code: "unreachable" | "protocol" = "unreachable") {
+    super(code, message);
     this.name = "UnreachableError";
   }
+}
+
+export function unreachable(socket: string, why: string): UnreachableError {
+  return new UnreachableError(
+    `the agent at ${socket} can't be reached (${why}): check that it runs on this host, and that you may use its socket`,
+  );
 }
 
 export interface CallOptions {
@@ -67,13 +70,12 @@ export class Connection {
       for await (const line of createInterface({ input: response })) yield JSON.parse(line) as Record<string, unknown>;
     } catch (error) {
       if (options.signal?.aborted) throw asError(options.signal.reason);
-      throw new UnreachableError(this.socket, `its answer was cut short: ${(error as Error).message}`);
+      throw unreachable(this.socket, `its answer was cut short: ${(error as Error).message}`);
     } finally {
       response.destroy();
     }
     if (options.signal?.aborted) throw asError(options.signal.reason);
-    if (!response.complete)
-      throw new UnreachableError(this.socket, "the connection was cut in the middle of an answer");
+    if (!response.complete) throw unreachable(this.socket, "the connection was cut in the middle of an answer");
   }
 
   /** Sends a body as it comes. */
@@ -105,7 +107,7 @@ export class Connection {
       if ((response.statusCode ?? 500) >= 400) throw toError(json);
     } catch (error) {
       signal?.throwIfAborted();
-      throw error instanceof AgentError ? error : new UnreachableError(this.socket, (error as Error).message);
+      throw error instanceof AgentError ? error : unreachable(this.socket, (error as Error).message);
     } finally {
       sent.catch(() => undefined);
       call.destroy();
@@ -149,7 +151,7 @@ export class Connection {
       call.on("error", (error) => {
         clearTimeout(timer);
         if (signal?.aborted) reject(asError(signal.reason));
-        else reject(new UnreachableError(this.socket, error.message));
+        else reject(unreachable(this.socket, error.message));
       });
       call.end(text);
     });
@@ -166,7 +168,7 @@ async function readJson(response: IncomingMessage, socket: string): Promise<unkn
     for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
     return JSON.parse(Buffer.concat(chunks).toString("utf8"));
   } catch (error) {
-    throw new UnreachableError(socket, `its answer was cut short: ${(error as Error).message}`);
+    throw unreachable(socket, `its answer was cut short: ${(error as Error).message}`);
   }
 }
 
@@ -176,5 +178,5 @@ export function toError(json: unknown): AgentError {
     message = "the agent failed without saying why",
     ...data
   } = (json as { error?: { code?: string; message?: string } }).error ?? {};
-  return new AgentError(code, message, data);
+  return code === "protocol" ? new UnreachableError(message, code) : new AgentError(code, message, data);
 }

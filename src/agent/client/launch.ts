@@ -1,15 +1,15 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:fs";
-import { access, copyFile, mkdir, open, rename, stat } from "node:fs/promises";
+import { access, copyFile, mkdir, open, rename } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import type { AgentOptions } from "../../model/protocol/agent";
-import { codeOf } from "../../model/types/errors";
+import { z } from "zod";
+import { type AgentOptions, agentOptions } from "../../model/protocol/agent";
 import { waitFor } from "../../support/waiting";
 import type { About } from "../api/answers";
 import { send } from "../processes/identity";
+import { NEEDED } from "../state/needed";
 import { assertSocketFolder, ensurePrivateFolder } from "../state/private-folder";
-import { writeFileAtomic } from "../support/files";
+import { readIfThere, sizeOf, writeFileAtomic } from "../support/files";
 import { AgentClient } from "./client";
 import { UnreachableError } from "./connection";
 import { GUARD, START } from "./scripts";
@@ -25,13 +25,16 @@ const KEPT_VARIABLE = /^(?:PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_[A-Z]+|TZ|TMPDIR
 /** Bytes of the agent's own output that a failed start shows. */
 const TAIL_BYTES = 4096;
 
+/** Options of an installed agent that are read here. */
+const installed = z.object({ options: z.object({ socket: agentOptions.shape.socket }) });
+
 /** An agent's program: the bundled file and its version. */
 export interface AgentProgram {
   path: string;
   version: string;
 }
 
-/** Installs an agent's program and options into a state folder; what runs is not touched. */
+/** Installs an agent's program and options into a state folder; a running agent is not touched. */
 export async function installAgent(directory: string, options: AgentOptions, program: AgentProgram): Promise<void> {
   await ensurePrivateFolder(directory);
   await mkdir(join(directory, "bin"), { recursive: true, mode: 0o700 });
@@ -50,6 +53,25 @@ export async function installAgent(directory: string, options: AgentOptions, pro
   );
 }
 
+/** Socket of the agent that is installed in a state folder; undefined if none is, or its options can't be read. */
+export async function installedSocket(directory: string): Promise<string | undefined> {
+  const text = await readIfThere(join(directory, "agent.json"));
+  if (text === undefined) return undefined;
+  try {
+    return installed.parse(JSON.parse(text)).options.socket;
+  } catch (error) {
+    // The next update writes it again.
+    if (error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
+    throw error;
+  }
+}
+
+/** Whether everything is in a state folder without which its agent does not start again. */
+export async function isInstalled(directory: string): Promise<boolean> {
+  const found = await Promise.all(NEEDED.map((file) => exists(join(directory, file))));
+  return found.every(Boolean);
+}
+
 /**
  * Starts an installed agent under its guard, detached, and waits until it answers.
  *
@@ -61,6 +83,7 @@ export async function startAgent(
   signal: AbortSignal,
   node: string = process.execPath,
 ): Promise<About> {
+  await ensurePrivateFolder(directory);
   const logPath = join(directory, "agent.log");
   const log = await open(logPath, "a", 0o600);
   const from = (await log.stat()).size;
@@ -139,9 +162,8 @@ async function untilAnswering(
   log: { logPath: string; from: number; guard?: number | undefined },
   signal: AbortSignal,
 ): Promise<About> {
-  const deadline = performance.now() + START_DEADLINE_MS;
-  while (performance.now() < deadline) {
-    signal.throwIfAborted();
+  signal.throwIfAborted();
+  const answering = async () => {
     const about = await aboutAgent(socket);
     if (about !== undefined && resolve(about.directory) === resolve(directory)) return about;
     if (about !== undefined)
@@ -151,20 +173,13 @@ async function untilAnswering(
     const output = await outputSince(log);
     const refusal = new RegExp(`the agent of guard ${log.guard ?? "\\d+"} can't start: (.*)`).exec(output)?.[1];
     if (refusal !== undefined) throw new Error(`the agent of ${directory} can't start: ${refusal}`);
-    await sleep(POLL_MS, undefined, { signal });
-  }
+    return undefined;
+  };
+  const found = await waitFor(answering, { everyMs: POLL_MS, deadlineMs: START_DEADLINE_MS, signal });
+  if (found !== undefined) return found;
   throw new Error(
     `the agent of ${directory} did not answer at ${socket} within ${START_DEADLINE_MS / 1000} s: ${await outputSince(log)}`,
   );
-}
-
-async function sizeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return 0;
-    throw error;
-  }
 }
 
 /** The environment of an agent that an update starts: without what the update itself was given, passphrases and tokens above all. */

@@ -1,4 +1,8 @@
+import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { codeOf } from "../../model/types/errors";
+import { assertLogFolder } from "../state/private-folder";
 import { PRIVATE_FILE_MODE } from "../support/files";
 
 /** Bytes that a reader of standard output may leave unread before lines are dropped. */
@@ -42,7 +46,7 @@ export class LogFile implements EventLog {
   constructor(private readonly path: string) {}
 
   async write(lines: string): Promise<void> {
-    this.handle ??= await open(this.path, "a", PRIVATE_FILE_MODE);
+    this.handle ??= await openLog(this.path);
     await this.handle.appendFile(lines);
   }
 
@@ -50,6 +54,26 @@ export class LogFile implements EventLog {
     const before = this.handle;
     this.handle = undefined;
     await before?.close();
-    this.handle = await open(this.path, "a", PRIVATE_FILE_MODE);
+    this.handle = await openLog(this.path);
   }
+}
+
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = constants;
+
+/** Opens a log to append to it; never another file that somebody else has put in its place. */
+async function openLog(path: string): Promise<FileHandle> {
+  await assertLogFolder(dirname(path));
+  const file = await open(path, O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_WRONLY, PRIVATE_FILE_MODE).catch(
+    (error: Error) => {
+      if (codeOf(error) === "ELOOP")
+        throw new Error(`${path} is a symbolic link: remove it, or name the file that it leads to as the log`);
+      throw error;
+    },
+  );
+  const found = await file.stat();
+  if (found.isFile() && found.nlink === 1 && (found.uid === 0 || found.uid === process.getuid?.())) return file;
+  await file.close();
+  throw new Error(
+    `${path} belongs to user ${found.uid} and has ${found.nlink} names, or is not a plain file: remove it, and the agent creates its own`,
+  );
 }

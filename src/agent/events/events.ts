@@ -4,6 +4,7 @@ import { appendFile, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { AgentEvent } from "../../model/protocol/transaction";
+import { safeText, safeTexts } from "../../model/types/safe-text";
 import type { EventLog } from "./event-log";
 
 /** Events kept in memory for followers that ask for recent ones. */
@@ -32,7 +33,7 @@ export class Events {
   }
 
   emit(message: string, data: Record<string, unknown> = {}): void {
-    const event: AgentEvent = { at: new Date().toISOString(), message, data };
+    const event: AgentEvent = { at: new Date().toISOString(), message: safeText(message), data: safeTexts(data) };
     this.recentEvents.push(event);
     if (this.recentEvents.length > RECENT) this.recentEvents.shift();
     this.emitter.emit("event", event);

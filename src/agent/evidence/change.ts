@@ -54,7 +54,7 @@ export function describeChange(
 }
 
 function whyUnmeasured(edges: string[]): string {
-  if (edges.length === 0) return "this change leads no requests anywhere";
+  if (edges.length === 0) return "this change moves no requests";
   return `requests were not counted: ${edges.join(" and ")} ${edges.length === 1 ? "is" : "are"} not metered; declare the edge with "meter: true" for charts`;
 }
 
@@ -100,7 +100,7 @@ function summarize(target: Target, before: Desired, after: Desired): EvidenceRec
   return { from: words(before), to: words(after) };
 }
 
-/** @param mirrored whether the share that is copied to a shadow is part of what changes */
+/** @param mirrored whether the share that is copied to a shadow changes */
 function routeInWords(route: RouteSpec | undefined, mirrored: boolean): string | null {
   if (route === undefined) return null;
   const split = formatSplit(route.split);

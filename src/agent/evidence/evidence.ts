@@ -18,7 +18,8 @@ import type { EvidenceList } from "../api/answers";
 import type { Events } from "../events/events";
 import type { Host } from "../host/host";
 import type { Desired } from "../state/desired";
-import { deeplyMasked } from "../support/mask";
+import { shownTexts } from "../support/mask";
+import { singleFlight } from "../support/single-flight";
 import { describeChange } from "./change";
 import { EvidenceFolders } from "./folder";
 import { type Counted, measureSides } from "./measure";
@@ -85,6 +86,8 @@ export class Evidence {
   private readonly finishing = new Set<Promise<void>>();
   private readonly closing = new AbortController();
   private retention: EvidenceRetention;
+  /** Removes what is outdated. Calls at the same time share one search. */
+  private readonly prune = singleFlight(() => this.removeOutdated());
   private readonly ageing: NodeJS.Timeout;
 
   constructor(private readonly parts: EvidenceParts) {
@@ -170,7 +173,7 @@ export class Evidence {
     });
   }
 
-  /** @param notUp of what an undo has started */
+  /** @param notUp processes that an undo has started and that are not up */
   ended(id: string, verdict: "committed" | "undone", notUp?: string): void {
     this.with(id, (open) => {
       this.add(open, { kind: "ended", at: Date.now(), verdict, notUp });
@@ -261,7 +264,7 @@ export class Evidence {
   }
 
   private add(open: Open, entry: Entry): void {
-    const clean = deeplyMasked(entry, this.parts.secrets());
+    const clean = shownTexts(entry, this.parts.secrets());
     reduce(open.record, clean);
     open.pending.push(`${JSON.stringify(clean)}\n`);
     if (open.logSize > open.compactAt) this.startLog(open);
@@ -297,7 +300,7 @@ export class Evidence {
     const { host, meter, secrets } = this.parts;
     const { record, before } = open;
     await open.snapshotTaken;
-    record.after ??= deeplyMasked(
+    record.after ??= shownTexts(
       await takeSnapshot(host, record.target, [before, host.committed], this.parts.copies),
       secrets(),
     );
@@ -311,7 +314,7 @@ export class Evidence {
     await this.retryUnwritten();
   }
 
-  /** Writes what could not be written for lack of space; keeps the newest of what still can't. */
+  /** Writes evidence that could not be written for lack of space; keeps the newest that still can't. */
   private async retryUnwritten(): Promise<void> {
     const ended = [...this.open.values()].filter(({ record, failing }) => failing && record.verdict !== "running");
     for (const open of ended) {
@@ -323,16 +326,16 @@ export class Evidence {
     for (const { record } of left.slice(0, -MAX_UNWRITTEN)) this.open.delete(record.id);
   }
 
-  private async prune(): Promise<void> {
+  private async removeOutdated(): Promise<void> {
     const held = new Set([...this.open.values()].map(({ name }) => name));
-    const folders = (await this.folders.sizes()).filter(({ name }) => !held.has(name));
+    const folders = await this.folders.sizes(held);
     for (const name of outdated(folders, Date.now(), this.retention)) {
       await this.folders.remove(name);
       this.summaries.delete(name);
     }
   }
 
-  /** Writes after what is being written of the same transaction. What fails is said once. */
+  /** Writes after pending writes of the same transaction. A failure is reported once. */
   private write(open: Open, work: () => Promise<void>): Promise<void> {
     open.writing = open.writing.then(work).catch((error: unknown) => {
       if (!open.failing) this.failed(open.record.target, error);

@@ -1,10 +1,16 @@
-import { appendFile, mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { renderPage } from "../../evidence/page";
 import { type EvidenceRecord, evidenceRecord } from "../../model/evidence/record";
 import type { KeptFolder } from "../../model/evidence/retention";
-import { codeOf } from "../../model/types/errors";
-import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, removeTemporaries, writeFileAtomic } from "../support/files";
+import {
+  ifThere,
+  PRIVATE_FILE_MODE,
+  PRIVATE_FOLDER_MODE,
+  readIfThere,
+  removeTemporaries,
+  writeFileAtomic,
+} from "../support/files";
 
 /** Disk space below which no evidence is written, in bytes: more than transactions need, so that it never keeps one from opening. */
 const LEAST_FREE = 8 * 1024 * 1024;
@@ -14,6 +20,9 @@ const FILES = { log: "log.ndjson", newLog: "log.ndjson.new", record: "evidence.j
 
 /** The folders of evidence on disk, one per transaction. All of it may fail: then there is less evidence, and nothing else. */
 export class EvidenceFolders {
+  /** Sizes of complete folders, which do not change any more, in bytes. */
+  private readonly known = new Map<string, number>();
+
   constructor(readonly directory: string) {}
 
   static nameOf({ id, begunAt }: Pick<EvidenceRecord, "id" | "begunAt">): string {
@@ -26,22 +35,18 @@ export class EvidenceFolders {
 
   /** Names, newest first. */
   async names(): Promise<string[]> {
-    try {
-      return (await readdir(this.directory))
-        .filter((name) => NAME.test(name))
-        .toSorted()
-        .toReversed();
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return [];
-      throw error;
-    }
+    const names = (await ifThere(readdir(this.directory))) ?? [];
+    return names
+      .filter((name) => NAME.test(name))
+      .toSorted()
+      .toReversed();
   }
 
   async find(id: string): Promise<string | undefined> {
     return (await this.names()).find((name) => name.endsWith(`-${id}`));
   }
 
-  /** Begins a log with its first line, in the place of what is there. */
+  /** Begins a log with its first line, in place of an existing one. */
   async begin(name: string, line: string): Promise<void> {
     await this.assertRoom();
     await mkdir(this.pathOf(name), { recursive: true, mode: PRIVATE_FOLDER_MODE });
@@ -81,19 +86,26 @@ export class EvidenceFolders {
     if (complete) for (const file of [FILES.log, FILES.newLog]) await rm(join(folder, file), { force: true });
   }
 
-  /** All folders with their sizes. */
-  async sizes(): Promise<KeptFolder[]> {
-    const names = await this.names();
+  /** Complete folders with their sizes; `held` are those that are not. */
+  async sizes(held: ReadonlySet<string>): Promise<KeptFolder[]> {
+    const names = (await this.names()).filter((name) => !held.has(name));
     return Promise.all(
       names.map(async (name) => {
-        const files = await readdir(this.pathOf(name));
-        const sizes = await Promise.all(files.map(async (file) => (await stat(join(this.pathOf(name), file))).size));
-        return { name, begunAt: timeOf(name), bytes: sizes.reduce((sum, size) => sum + size, 0) };
+        const bytes = this.known.get(name) ?? (await this.sizeOf(name));
+        this.known.set(name, bytes);
+        return { name, begunAt: timeOf(name), bytes };
       }),
     );
   }
 
+  private async sizeOf(name: string): Promise<number> {
+    const files = await readdir(this.pathOf(name));
+    const sizes = await Promise.all(files.map(async (file) => (await stat(join(this.pathOf(name), file))).size));
+    return sizes.reduce((sum, size) => sum + size, 0);
+  }
+
   async remove(name: string): Promise<void> {
+    this.known.delete(name);
     await rm(this.pathOf(name), { recursive: true, force: true });
   }
 
@@ -115,13 +127,4 @@ export class EvidenceFolders {
 function timeOf(name: string): number {
   const [, year, month, day, hour, minute, second] = NAME.exec(name) ?? [];
   return Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
 }

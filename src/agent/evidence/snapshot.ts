@@ -4,7 +4,7 @@ import type { Target } from "../../model/protocol/transaction";
 import type { MirrorFigures } from "../../model/route/mirror";
 import { withTimeout } from "../../support/waiting";
 import type { Host } from "../host/host";
-import { observeBackend, observeEdge, observePool } from "../host/observe";
+import { observeBackend, observeEdgeAlone, observePool } from "../host/observe";
 import { concerns, type Desired } from "../state/desired";
 import { observeRoute } from "../transactions/routes";
 
@@ -34,7 +34,10 @@ export async function takeSnapshot(
     ...(kind === "route" ? [describe(`route ${first}`, () => aboutRoute(host, first, copies))] : []),
     ...(kind === "backend" ? [describe(`backend ${second}`, () => aboutBackend(host, first, second))] : []),
     ...pools.map((pool) => describe(`pool ${pool}`, () => aboutPool(host, pool))),
-    ...edges.map((edge) => describe(`edge ${edge}`, () => aboutEdge(host, edge))),
+    // The other backends of an edge, of which there may be hundreds, say nothing of a change of one.
+    ...edges.map((edge) =>
+      describe(`edge ${edge}`, () => aboutEdge(host, edge, kind === "backend" ? [second] : undefined)),
+    ),
   ]);
   const values = Object.entries(flatten(Object.fromEntries(described))).map(([path, value]) => [path, clip(value)]);
   return { at, values: Object.fromEntries(values), notes };
@@ -77,8 +80,9 @@ async function aboutPool(host: Host, name: string) {
   };
 }
 
-async function aboutEdge(host: Host, name: string) {
-  const { live, observed } = await observeEdge(host, name);
+/** @param only backends that are told of; undefined for all */
+async function aboutEdge(host: Host, name: string, only: readonly string[] | undefined) {
+  const { live, observed } = await observeEdgeAlone(host, name);
   const { version, master, worker, oldWorkers, backends } = observed;
   return {
     haproxy: [live.haproxy, version].filter(Boolean).join(", version "),
@@ -88,7 +92,7 @@ async function aboutEdge(host: Host, name: string) {
     clients: worker?.clients,
     "workers that finish": oldWorkers.length,
     frontends: live.frontends,
-    backends: mapValues(backends, (servers) =>
+    backends: mapValues(only === undefined ? backends : pick(backends, only), (servers) =>
       mapValues(servers, ({ address, port, state, weight, operational, check, leavingUntil }) =>
         [`${address}:${port}`, operational, state, `weight ${weight}`, check, leavingUntil && "leaving"]
           .filter(Boolean)
@@ -96,6 +100,10 @@ async function aboutEdge(host: Host, name: string) {
       ),
     ),
   };
+}
+
+function pick<T>(record: Record<string, T>, keys: readonly string[]): Record<string, T> {
+  return Object.fromEntries(keys.flatMap((key) => (record[key] === undefined ? [] : [[key, record[key]]])));
 }
 
 function mapValues<T, U>(record: Record<string, T>, map: (value: T) => U): Record<string, U> {

@@ -7,18 +7,19 @@ import { certificateDigests, validateText } from "./config/config-file";
 import { hostFacts } from "./config/host-facts";
 import { assertFree } from "./config/ports";
 import type { EdgeRecord } from "./config/record";
-import { type Rendered, render } from "./config/render";
+import { type Rendered, render, socketSpellings } from "./config/render";
 import { complaints } from "./config/validate";
 import { haproxyVersion } from "./config/version";
 import { corrections } from "./corrections";
-import type { EdgeFiles } from "./edge-files";
+import type { EdgeFiles, FilesOnDisk } from "./edge-files";
 import { idleOf, type Observer, UP_DEADLINE_MS, UP_PAUSE_MS } from "./observer";
 import type { HaproxyOptions } from "./options";
-import { reload } from "./runtime/master";
-import { endOrphanWorkers } from "./runtime/orphan-workers";
+import { lostSockets, SocketsLost } from "./runtime/lost-sockets";
+import { reload, showProcesses } from "./runtime/master";
+import { assertNoForeign, endOrphanWorkers } from "./runtime/orphan-workers";
 import { ask, change } from "./runtime/runtime-api";
 import { assignServers, type ServerAssignments } from "./runtime/server-assignments";
-import { workerSnapshot } from "./runtime/snapshot";
+import { workerInfo } from "./runtime/snapshot";
 import type { WorkerSet } from "./runtime/worker-set";
 
 /** Time that an ended predecessor may still hold the edge's ports, in milliseconds. */
@@ -42,8 +43,7 @@ interface PlannedApply extends ApplyPlan {
   before: EdgeRecord | undefined;
   record: EdgeRecord;
   rendered: Rendered;
-  disk: string | undefined;
-  splitsOnDisk: string | undefined;
+  files: FilesOnDisk;
 }
 
 const NOBODY: ServerAssignments = { placed: [], leaving: [] };
@@ -60,11 +60,12 @@ export class Applier {
 
   /** Plans an `apply` and its inputs. */
   async planFor({ spec, backends, routes }: WantedConfig): Promise<PlannedApply> {
-    const [before, workers, { disk, splitsOnDisk }, certificates] = await Promise.all([
+    const [before, workers, files, certificates, host] = await Promise.all([
       this.files.record(),
       this.observer.workers(),
       this.files.read(),
       certificateDigests(spec),
+      hostFacts(),
     ]);
     const assignments = withUnknown(assignServers(backends, before ?? NOBODY, Date.now()), backends, workers);
     const rendered = render({
@@ -73,8 +74,8 @@ export class Applier {
       backends,
       placed: assignments.placed,
       routes,
-      socket: this.files.sockets.worker,
-      host: hostFacts(),
+      socket: socketSpellings(this.files.sockets.worker, files.disk)[0],
+      host,
       mirror: this.options.mirror,
       certificates,
     });
@@ -86,8 +87,8 @@ export class Applier {
       ...assignments,
       oldIdleMs: before?.oldIdleMs ?? 0,
     };
-    const plan = planApply({ before, workers, record, rendered, disk, splitsOnDisk, certificates });
-    return { ...plan, workers, before, record, rendered, disk, splitsOnDisk };
+    const plan = planApply({ before, workers, record, rendered, ...files, certificates });
+    return { ...plan, workers, before, record, rendered, files };
   }
 
   /**
@@ -98,14 +99,18 @@ export class Applier {
   async apply(wanted: WantedConfig): Promise<ApplyPlan & { drains: boolean }> {
     const { name, log } = this.options;
     await this.files.makeFolder();
-    const target = await this.planFor(wanted);
+    const target = await this.planFor(wanted).catch(async (error: unknown) => {
+      if (!(error instanceof SocketsLost)) throw error;
+      await this.bindAgain(wanted, error);
+      return this.planFor(wanted);
+    });
     const { how, reasons } = target;
     const isOwn = (listener: SocketAddress) => !(wanted.shared ?? []).some((other) => collide(listener, other));
     if (how === "start") await this.start(target, isOwn);
     else if (how === "reload") await this.reload(target, isOwn);
     else {
       await this.files.save(target.record);
-      await this.files.write(target.rendered, target);
+      await this.files.write(target.rendered, target.files);
     }
     if (how !== "nothing") {
       await this.correct();
@@ -115,22 +120,24 @@ export class Applier {
   }
 
   private async start(
-    { record, rendered, disk, splitsOnDisk, before }: PlannedApply,
+    { record, rendered, files, before }: PlannedApply,
     isOwn: (listener: SocketAddress) => boolean,
   ): Promise<void> {
-    const { binary, directory, name, processes, log } = this.options;
+    const { binary, name, processes, log } = this.options;
     await haproxyVersion(binary);
     await validateText(binary, rendered);
-    const orphans = await endOrphanWorkers(this.files.config);
-    if (orphans.length > 0)
-      log(`edge ${name}: processes of an earlier HAProxy were left and are killed`, { pids: orphans });
+    const owns = (pid: number) => processes.owns(pid);
+    await assertNoForeign(this.files.config, owns);
+    const orphans = await endOrphanWorkers(this.files.config, owns);
+    if (orphans.length > 0) log(`edge ${name}: leftover processes of an earlier HAProxy are killed`, { pids: orphans });
     await assertFree(listensOn(record.spec).filter(isOwn), { waitMs: PORT_WAIT_MS });
     await this.files.save({ ...record, leaving: [], oldIdleMs: 0 });
     await this.files.write(rendered);
     if (processes.get(this.id) !== undefined) await processes.remove(this.id);
     await processes.launch(this.id, {
       argv: [binary, "-W", "-S", `${this.files.sockets.master},mode,600,level,admin`, "-f", this.files.config],
-      cwd: directory,
+      // It can't reload without its working folder, and the edge's may be deleted.
+      cwd: "/",
       env: { PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin" },
       labels: { edge: name },
     });
@@ -140,7 +147,7 @@ export class Applier {
       const reported = complaints((await processes.tail(this.id, { lines: TAIL_LINES })).join("\n"));
       await processes.stop(this.id, { signal: "SIGTERM", graceMs: 0 });
       await processes.remove(this.id);
-      await this.files.putBack(before, disk, splitsOnDisk);
+      await this.files.putBack(before, files);
       throw new Error(`HAProxy of edge ${name} did not start: ${reported || (error as Error).message}`, {
         cause: error,
       });
@@ -148,7 +155,7 @@ export class Applier {
   }
 
   private async reload(
-    { record, rendered, disk, splitsOnDisk, before, workers }: PlannedApply,
+    { record, rendered, files, before, workers }: PlannedApply,
     isOwn: (listener: SocketAddress) => boolean,
   ): Promise<void> {
     const { binary, name, processes, log } = this.options;
@@ -166,17 +173,83 @@ export class Applier {
       const { worker } = await reload(this.files.sockets.master, () => processes.tail(this.id, { lines: TAIL_LINES }));
       await this.untilWorkerRuns(rendered.structure, worker?.pid);
     } catch (error) {
-      await this.files.putBack(before, disk, splitsOnDisk);
+      await this.files.putBack(before, files);
       log(`edge ${name}: the reload failed, the config before it goes on`, { error: (error as Error).message });
       throw error;
     }
+  }
+
+  /** Writes files again that were deleted, as they were applied last; what runs is not touched. @returns what was done, in one sentence each */
+  async restoreFiles(): Promise<string[]> {
+    const record = await this.files.record();
+    if (record === undefined) return [];
+    const { disk } = await this.files.read();
+    const rendered = await this.renderApplied(record, socketSpellings(this.files.sockets.worker, disk)[0]);
+    const restored = await this.files.restore(record, rendered);
+    return restored.map((path) => `${path} was deleted, and is written again`);
+  }
+
+  /** The config of what was applied. */
+  private async renderApplied(
+    applied: Pick<EdgeRecord, "spec" | "backends" | "routes" | "placed">,
+    socket: string,
+  ): Promise<Rendered> {
+    const { name, mirror } = this.options;
+    const [certificates, host] = await Promise.all([certificateDigests(applied.spec), hostFacts()]);
+    return render({ ...applied, name, socket, host, mirror, certificates });
+  }
+
+  /**
+   * Lets HAProxy bind its sockets again, by a hitless reload to what was applied last. Its master, which a signal reaches,
+   * always binds its own anew.
+   */
+  private async bindAgain(wanted: WantedConfig, lost: SocketsLost): Promise<void> {
+    const { binary, name, processes, log } = this.options;
+    // A master that can't bind its socket ends, and HAProxy with it.
+    if (lost.inTheWay) throw lost;
+    const [before, { disk }] = await Promise.all([this.files.record(), this.files.read()]);
+    const config = before ?? { ...wanted, ...assignServers(wanted.backends, NOBODY, Date.now()) };
+    if (before !== undefined)
+      await this.files.save({ ...before, oldIdleMs: Math.max(before.oldIdleMs, idleOf(before.spec)) });
+    const { sockets } = this.files;
+    for (const socket of socketSpellings(sockets.worker, disk).toReversed()) {
+      const rendered = await this.renderApplied(config, socket);
+      await validateText(binary, rendered);
+      await this.files.write(rendered);
+      if (!processes.signal(this.id, "SIGUSR2")) return;
+      await this.untilLoaded(rendered.structure);
+      if ((await lostSockets(sockets)).length > 0) continue;
+      log(`edge ${name}: HAProxy has bound its sockets again, by a reload`, { reason: lost.message });
+      return;
+    }
+    throw new Error(`HAProxy of edge ${name} was reloaded, but did not bind its sockets again`);
+  }
+
+  /** Waits until a worker with a config has taken over, by what the master says: it may have no socket of its own. */
+  private async untilLoaded(structure: string): Promise<void> {
+    const { name, processes } = this.options;
+    const { master } = this.files.sockets;
+    let problem: unknown;
+    const loaded = async () => {
+      if (!this.observer.runs()) throw new Error(`HAProxy of edge ${name} exited`);
+      try {
+        const { worker } = await showProcesses(master);
+        return worker !== undefined && (await workerInfo(master, `@!${worker.pid} `)).structure === structure;
+      } catch (error) {
+        problem = error;
+        return false;
+      }
+    };
+    if (await waitFor(loaded, { everyMs: UP_PAUSE_MS, deadlineMs: UP_DEADLINE_MS })) return;
+    const reported = complaints((await processes.tail(this.id, { lines: TAIL_LINES })).join("\n"));
+    throw new Error(`HAProxy of edge ${name} could not be reloaded: ${reported}`, { cause: problem });
   }
 
   private async untilWorkerRuns(structure: string, pid?: number): Promise<void> {
     const answers = async () => {
       if (!this.observer.runs()) throw new Error("it exited");
       // The old worker may still answer on the socket that both share.
-      const worker = await workerSnapshot(this.files.sockets.worker).catch(() => undefined);
+      const worker = await workerInfo(this.files.sockets.worker).catch(() => undefined);
       return (
         worker !== undefined && !worker.stopping && worker.structure === structure && (pid ?? worker.pid) === worker.pid
       );
@@ -203,6 +276,6 @@ export class Applier {
       }
       left = todo.map(({ reason }) => reason);
     }
-    throw new Error(`HAProxy of edge ${this.options.name} does not keep what is set: ${left.join("; ")}`);
+    throw new Error(`HAProxy of edge ${this.options.name} does not keep its settings: ${left.join("; ")}`);
   }
 }

@@ -1,9 +1,11 @@
 import type { BackendSpec } from "../../model/edge/backend";
+import { SCRIPT_FILE } from "../mirror/script";
 import type { EdgeRecord } from "./config/record";
 import { isUntouched, type Rendered } from "./config/render";
 import { SPLITS_FILE, splitsText } from "./config/routes";
 import { corrections, shutFrontends, unknownServers } from "./corrections";
 import { differences } from "./differences";
+import type { FilesOnDisk } from "./edge-files";
 import { drainMs, path, type ServerAssignments } from "./runtime/server-assignments";
 import type { WorkerSet } from "./runtime/worker-set";
 
@@ -16,19 +18,15 @@ export interface ApplyPlan {
   reasons: string[];
 }
 
-export interface PlanInput {
+export interface PlanInput extends FilesOnDisk {
   /** The record of the last apply. */
   before: EdgeRecord | undefined;
   /** The running workers; undefined if HAProxy does not run. */
   workers: WorkerSet | undefined;
   /** The wanted record. */
   record: EdgeRecord;
-  /** The config of what is wanted. */
+  /** The wanted config. */
   rendered: Rendered;
-  /** The config on disk. */
-  disk: string | undefined;
-  /** The map of splits on disk. */
-  splitsOnDisk: string | undefined;
   /** Digests of the certificates by path. */
   certificates: Record<string, string>;
 }
@@ -41,6 +39,7 @@ export function planApply({
   rendered,
   disk,
   splitsOnDisk,
+  scriptOnDisk,
   certificates,
 }: PlanInput): ApplyPlan {
   const changes = differences(
@@ -52,28 +51,34 @@ export function planApply({
   // Drift is what differs from the last wanted state; what the new one changes is said already.
   const drift = before === undefined ? [] : driftReasons(before, workers);
   if (structural.length > 0) {
-    const declaredReasons = changes.length > 0 ? changes : renewed(certificates, disk);
+    const declaredReasons =
+      changes.length > 0
+        ? changes
+        : renewedCertificates(certificates, disk).map((path) => `certificate ${path} has changed`);
     return {
       how: "reload",
       reasons: unique([...declaredReasons, ...structural.filter(isNews(declaredReasons)), ...drift]),
     };
   }
   const splitsDiffer = rendered.splits !== undefined && splitsOnDisk !== rendered.splits;
-  if (corrections(record, workers).length > 0 || disk !== rendered.text || splitsDiffer) {
+  const scriptDiffers = rendered.script !== undefined && scriptOnDisk !== rendered.script;
+  if (corrections(record, workers).length > 0 || disk !== rendered.text || splitsDiffer || scriptDiffers) {
     const missing = [
       ...(disk === undefined ? ["haproxy.cfg is missing"] : []),
       ...(splitsDiffer && before !== undefined && splitsOnDisk !== splitsText(before.routes, before.backends)
         ? [`${SPLITS_FILE} was changed by hand`]
         : []),
+      ...(scriptDiffers ? [`${SCRIPT_FILE} was changed by hand`] : []),
     ];
     return { how: "runtime", reasons: unique([...changes, ...drift, ...missing]) };
   }
   return { how: "nothing", reasons: changes };
 }
 
-function renewed(certificates: Record<string, string>, disk: string | undefined): string[] {
-  return Object.entries(certificates).flatMap(([path, digest]) =>
-    disk?.includes(`# certificate ${digest}\n`) ? [] : [`certificate ${path} has changed`],
+/** Paths of certificates that are others than those which the config on disk was written for. */
+export function renewedCertificates(digests: Record<string, string>, disk: string | undefined): string[] {
+  return Object.entries(digests).flatMap(([path, digest]) =>
+    disk?.includes(`# certificate ${digest}\n`) ? [] : [path],
   );
 }
 

@@ -1,11 +1,11 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { SCRIPT_FILE } from "../mirror/script";
-import { PRIVATE_FOLDER_MODE, writeFileAtomic } from "../support/files";
-import { readConfig } from "./config/config-file";
+import { ifThere, PRIVATE_FOLDER_MODE, readIfThere, writeFileAtomic } from "../support/files";
+import { isCopied } from "./config/mirror";
 import { type EdgeRecord, readRecord, writeRecord } from "./config/record";
 import { type Rendered, waitingSocket } from "./config/render";
-import { SPLITS_FILE } from "./config/routes";
+import { SPLITS_FILE, splitsText } from "./config/routes";
 import type { HaproxyOptions } from "./options";
 import type { Sockets } from "./runtime/worker-set";
 
@@ -16,6 +16,17 @@ const SOCKET_SUFFIX = 12;
 /** Path of the runtime API of an edge's HAProxy, in the edge's folder. */
 export function runtimeSocket(directory: string): string {
   return join(directory, "worker.sock");
+}
+
+/** The files that HAProxy reads, as they are on disk; undefined where one is not there. */
+export interface FilesOnDisk {
+  disk: string | undefined;
+  splitsOnDisk: string | undefined;
+  scriptOnDisk: string | undefined;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return (await ifThere(stat(path))) !== undefined;
 }
 
 /** Files of an edge's HAProxy, in the edge's folder: its config, sockets and record. */
@@ -45,10 +56,44 @@ export class EdgeFiles {
     await mkdir(this.options.directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
   }
 
-  /** The config and the splits as they are on disk now. */
-  async read(): Promise<{ disk: string | undefined; splitsOnDisk: string | undefined }> {
-    const [disk, splitsOnDisk] = await Promise.all([readConfig(this.config), readConfig(this.splitsPath)]);
-    return { disk, splitsOnDisk };
+  async read(): Promise<FilesOnDisk> {
+    const paths = [this.config, this.splitsPath, this.scriptPath];
+    const [disk, splitsOnDisk, scriptOnDisk] = await Promise.all(paths.map(readIfThere));
+    return { disk, splitsOnDisk, scriptOnDisk };
+  }
+
+  /** Whether anything is missing that was written for what was applied last. */
+  async isAnyMissing(): Promise<boolean> {
+    const record = await this.record();
+    if (record === undefined) return false;
+    const paths = [
+      this.config,
+      this.recordPath,
+      ...(splitsText(record.routes, record.backends) === undefined ? [] : [this.splitsPath]),
+      ...(isCopied(record.routes) ? [this.scriptPath] : []),
+    ];
+    return (await Promise.all(paths.map(isThere))).includes(false);
+  }
+
+  /** Writes what is missing. @returns their paths */
+  async restore(record: EdgeRecord, { text, splits, script }: Rendered): Promise<string[]> {
+    await this.makeFolder();
+    const contents: [path: string, content: string | undefined][] = [
+      [this.scriptPath, script],
+      [this.splitsPath, splits],
+      [this.config, text],
+    ];
+    const restored: string[] = [];
+    if (!(await isThere(this.recordPath))) {
+      await writeRecord(this.recordPath, record);
+      restored.push(this.recordPath);
+    }
+    for (const [path, content] of contents) {
+      if (content === undefined || (await isThere(path))) continue;
+      await writeFileAtomic(path, content, 0o600);
+      restored.push(path);
+    }
+    return restored;
   }
 
   async record(): Promise<EdgeRecord | undefined> {
@@ -57,22 +102,23 @@ export class EdgeFiles {
   }
 
   async save(record: EdgeRecord): Promise<void> {
-    if (JSON.stringify(record) !== JSON.stringify(this.cached?.record)) await writeRecord(this.recordPath, record);
+    if (JSON.stringify(record) !== JSON.stringify(this.cached?.record) || !(await isThere(this.recordPath)))
+      await writeRecord(this.recordPath, record);
     this.cached = { record };
   }
 
   /** Writes what differs from what is on disk: the files first that the config names. */
   async write(
     { text, splits, script }: Omit<Rendered, "structure" | "script"> & Partial<Pick<Rendered, "script">>,
-    on: { disk?: string | undefined; splitsOnDisk?: string | undefined } = {},
+    on: Partial<FilesOnDisk> = {},
   ): Promise<void> {
-    if (script !== undefined && text !== on.disk) await writeFileAtomic(this.scriptPath, script, 0o600);
+    if (script !== undefined && script !== on.scriptOnDisk) await writeFileAtomic(this.scriptPath, script, 0o600);
     if (splits !== undefined && splits !== on.splitsOnDisk) await writeFileAtomic(this.splitsPath, splits, 0o600);
     if (text !== on.disk) await writeFileAtomic(this.config, text, 0o600);
   }
 
-  /** After a failure: what is on disk is again what runs. */
-  async putBack(before: EdgeRecord | undefined, disk: string | undefined, splits: string | undefined): Promise<void> {
+  /** Restores the files of the running config after a failure. */
+  async putBack(before: EdgeRecord | undefined, { disk, splitsOnDisk: splits }: FilesOnDisk): Promise<void> {
     if (before !== undefined) await this.save(before);
     if (disk !== undefined) await this.write({ text: disk, splits });
   }

@@ -10,15 +10,16 @@ import { waitingSocket } from "./config/render";
 import { haproxyVersion } from "./config/version";
 import { DrainLoop } from "./drain-loop";
 import { EdgeFiles } from "./edge-files";
+import type { ErrorShare } from "./error-shares";
 import type { EdgeObservation } from "./observation";
 import { Observer, UP_DEADLINE_MS, UP_PAUSE_MS } from "./observer";
 import type { HaproxyOptions } from "./options";
+import type { BackendTotals } from "./runtime/backend-totals";
 import { advance } from "./runtime/drains";
 import { endOrphanWorkers } from "./runtime/orphan-workers";
 import { type ResponseCounts, responseCountsOf } from "./runtime/response-counts";
 import { change } from "./runtime/runtime-api";
-import { type DrainingServer, path } from "./runtime/server-assignments";
-import { backendWeights } from "./runtime/weights";
+import { type DrainingServer, path, withinDrain } from "./runtime/server-assignments";
 import { streams } from "./runtime/worker-set";
 
 /** Pause between two checks of a HAProxy that stops, in milliseconds. */
@@ -46,7 +47,7 @@ export class Haproxy {
     this.drains = new DrainLoop({
       step: () => this.changes.run(() => this.advanceDrains()),
       failed: (error) => {
-        options.log(`edge ${name}: servers that leave could not be looked after: ${(error as Error).message}`);
+        options.log(`edge ${name}: draining servers could not be supervised: ${(error as Error).message}`);
       },
     });
     this.applyWanted = singleFlight(() => this.changes.run(() => this.applyOnce()));
@@ -93,8 +94,17 @@ export class Haproxy {
   }
 
   /** Observes HAProxy now. Calls at the same time share one observation, which began after them. */
-  observe(): Promise<EdgeObservation> {
+  async observe(): Promise<EdgeObservation> {
+    const seen = await this.observer.observe();
+    if (seen.file === "ours" || !seen.running) return seen;
+    // In the middle of an apply, the files differ from each other.
+    await this.changes.idle();
     return this.observer.observe();
+  }
+
+  /** Writes files of the edge again that were deleted, see {@link Applier.restoreFiles}. */
+  async restoreFiles(): Promise<string[]> {
+    return (await this.files.isAnyMissing()) ? this.changes.run(() => this.applier.restoreFiles()) : [];
   }
 
   /** Connections of all workers to the server at an address, see {@link Observer.connections}. */
@@ -107,12 +117,17 @@ export class Haproxy {
     return responseCountsOf(this.files.sockets.worker, backend, id);
   }
 
-  /** The weight of the servers that take requests, by backend, as the current worker has it. */
-  weights(): Promise<Map<string, number>> {
-    return backendWeights(this.files.sockets.worker);
+  /** Totals of the backends, see {@link Observer.totals}. */
+  totals(): Promise<Map<string, BackendTotals>> {
+    return this.observer.totals();
   }
 
-  /** Cuts at once what is left on servers at an address that leave. Resolves when nothing is, or nothing can be cut. */
+  /** Backends that answered a considerable share of the last minute's requests with a status from 500. */
+  errorShares(): Record<string, ErrorShare> {
+    return this.observer.runs() ? this.observer.errorShares.considerable() : {};
+  }
+
+  /** Cuts at once the connections of draining servers at an address. Resolves when none is left, or none can be cut. */
   async cut(address: string, port: number): Promise<void> {
     await this.changes.run(async () => {
       const record = await this.files.record();
@@ -125,7 +140,7 @@ export class Haproxy {
         (await this.observer.connections(address, port)).connections === 0;
       if (await waitFor(isCut, { everyMs: UP_PAUSE_MS, deadlineMs: UP_DEADLINE_MS })) return;
       throw new Error(
-        `what is left on ${address}:${port} could not be cut within ${UP_DEADLINE_MS} ms: stop its process`,
+        `connections to ${address}:${port} could not be cut within ${UP_DEADLINE_MS} ms: stop its process`,
       );
     });
   }
@@ -164,7 +179,7 @@ export class Haproxy {
         await processes.stop(this.id, { signal: "SIGTERM", graceMs: TERM_MS });
         await processes.remove(this.id);
       }
-      await endOrphanWorkers(this.files.config);
+      await endOrphanWorkers(this.files.config, (pid) => processes.owns(pid));
       await this.files.remove();
     });
   }
@@ -206,8 +221,9 @@ export class Haproxy {
     const [record, workers] = await Promise.all([this.files.record(), this.observer.workers()]);
     if (record === undefined || record.leaving.length === 0) return [];
     const { log } = this.options;
-    const leaving =
-      workers === undefined ? [] : await advance(record.leaving, workers, this.files.sockets, { now: Date.now(), log });
+    const now = Date.now();
+    const due = record.leaving.map((server) => withinDrain(server, record.backends[server.backend], now));
+    const leaving = workers === undefined ? [] : await advance(due, workers, this.files.sockets, { now, log });
     await this.files.save({ ...record, leaving });
     return leaving;
   }

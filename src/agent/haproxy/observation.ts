@@ -38,6 +38,10 @@ export interface EdgeObservation {
   file: "ours" | "edited" | "missing";
   /** Whether the running worker has the config on disk. */
   workerRunsFile: boolean;
+  /** Whether a certificate is another one by now than the one that the config on disk was written for. */
+  renewed: boolean;
+  /** Problems of certificates, one sentence each, and whether clients refuse them; an agent of before this was known leaves them out. */
+  certificates?: { problem: string; refused: boolean }[];
 }
 
 const FRONTEND_STATUS: Record<string, "open" | "disabled" | "stopped"> = {
@@ -50,8 +54,8 @@ const FRONTEND_STATUS: Record<string, "open" | "disabled" | "stopped"> = {
 export function observation(
   workers: WorkerSet | undefined,
   { placed, leaving }: ServerAssignments,
-  file: { state: EdgeObservation["file"]; structure: string | undefined },
-): EdgeObservation {
+  file: { state: EdgeObservation["file"]; structure: string | undefined; renewed: boolean },
+): Omit<EdgeObservation, "certificates"> {
   if (workers === undefined)
     return {
       running: false,
@@ -61,6 +65,7 @@ export function observation(
       backends: {},
       file: file.state,
       workerRunsFile: false,
+      renewed: file.renewed,
     };
   const { current, old, processes } = workers;
   const names = new Map(placed.map((server) => [path(server), server.name]));
@@ -92,6 +97,7 @@ export function observation(
     ),
     file: file.state,
     workerRunsFile: file.state === "ours" && file.structure === current.structure,
+    renewed: file.renewed,
   };
 }
 

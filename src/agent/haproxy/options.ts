@@ -5,7 +5,7 @@ export interface HaproxyOptions {
   name: string;
   /** The edge's folder: config, sockets and record. Created where it is missing. */
   directory: string;
-  processes: Pick<ProcessManager, "launch" | "stop" | "get" | "remove" | "tail">;
+  processes: Pick<ProcessManager, "launch" | "signal" | "stop" | "get" | "remove" | "tail" | "owns">;
   /** Path of HAProxy, 2.6 or newer. */
   binary: string;
   /** Path of the mirror's socket. Needed where a route has a mirror or a sample. */

@@ -10,9 +10,10 @@ import type { Host } from "./host";
  * asked.
  */
 export function compareStep(host: Host, step: Step): CompareAnswer {
-  const { edges, backends, routes } = host.committed;
+  const { edges, backends, routes, stablesBefore } = host.committed;
   if (step.verb === "edge.set") return { committed: edges[step.edge], wanted: step.spec };
-  if (step.verb === "route.set") return { committed: routes[step.route], wanted: step.spec };
+  if (step.verb === "route.set")
+    return { committed: routes[step.route], wanted: step.spec, stableBefore: stablesBefore[step.route] };
   if (step.verb === "backend.set") return { committed: backends[`${step.edge}/${step.backend}`], wanted: step.spec };
   if (step.verb === "pool.start") return comparePool(host, step);
   throw new ApiError(400, "invalid", `${step.verb} sets nothing that could be compared: use a step that does`);

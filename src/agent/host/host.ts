@@ -34,10 +34,11 @@ import {
 } from "../state/desired";
 import type { Secrets } from "../state/secrets";
 import type { Committed, StateFile } from "../state/state";
+import { Batched, type Call } from "../support/batched";
 import { refuse, takeEdgeOver, type WantedEdge } from "../takeover/edge-takeover";
 import type { TakeoverMatch } from "../takeover/existing-processes";
 import type { TakeoverOptions, Takeovers } from "../takeover/takeovers";
-import { type Commit, committedAfter, declaredBy } from "../transactions/commit";
+import { type Commit, committedAfter, declaredBy, ownedBy, withoutStack } from "../transactions/commit";
 import { backendsHealth } from "./backend-health";
 import { Haproxies, type HaproxiesParts } from "./haproxies";
 import { Reconciler } from "./reconciler";
@@ -46,7 +47,7 @@ import { Reconciler } from "./reconciler";
 const EDGE_STOP_MS = 30_000;
 
 export interface HostParts extends HaproxiesParts {
-  /** Told what is desired, before an edge is brought to it. */
+  /** Called with the desired state, before an edge converges to it. */
   desires: (desired: Desired) => void;
   /** Resolves once the mirror takes what is desired to be copied, or after some seconds without it. */
   mirrorReady: () => Promise<void>;
@@ -59,6 +60,8 @@ export interface HostParts extends HaproxiesParts {
   artifacts: Artifacts;
   takeovers: Takeovers;
 }
+
+type StateChange = (committed: Committed) => Committed;
 
 /** Lets a change take over the existing processes that it declares. */
 export interface MayTake extends TakeoverOptions {
@@ -76,7 +79,10 @@ export class Host {
   private readonly processStates: ProcessStates;
   private readonly haproxies: Haproxies;
   private readonly overlays = new Map<string, Overlay>();
-  private readonly saving = new Mutex();
+  /** Cached result of {@link working}, as long as it holds. */
+  private merged: Desired | undefined;
+  /** Writes of the committed state; each answers what went wrong after the commit point. */
+  private readonly saves = new Batched<StateChange, string[]>((calls) => this.saveAll(calls));
   private readonly reservation = new Mutex();
   /** Takeovers of edges that are under way. */
   private readonly takes = new Map<string, Promise<void>>();
@@ -116,21 +122,24 @@ export class Host {
 
   /** The committed state with the overlays of all open transactions. */
   working(): Desired {
-    return merge(this.parts.committed, [...this.overlays.values()]);
+    this.merged ??= merge(this.parts.committed, [...this.overlays.values()]);
+    return this.merged;
   }
 
   setOverlay(transaction: string, overlay: Overlay): void {
     this.overlays.set(transaction, overlay);
+    this.merged = undefined;
   }
 
   dropOverlay(transaction: string): void {
     this.overlays.delete(transaction);
+    this.merged = undefined;
   }
 
   /** Makes an overlay part of the committed state. The write is the commit point: before it nothing has changed, after it everything has. */
   async commit(transaction: Commit, overlay: Overlay): Promise<void> {
     const notes = await this.save((committed) => committedAfter(committed, overlay, transaction));
-    this.overlays.delete(transaction.id);
+    this.dropOverlay(transaction.id);
     for (const note of notes) this.parts.events.emit(note, { transaction: transaction.id });
   }
 
@@ -139,16 +148,44 @@ export class Host {
     for (const note of await this.save((committed) => declaredBy(committed, declarer))) this.parts.events.emit(note);
   }
 
-  private async save(change: (committed: Committed) => Committed): Promise<string[]> {
-    return this.saving.run(async () => {
-      const next = change(this.parts.committed);
-      const notes = await this.parts.stateFile.save(next);
-      this.parts.committed = next;
-      return notes;
+  /** Forgets whatever belongs to a stack, and answers what that was; everything goes on as it runs. */
+  async disown(stack: string): Promise<{ released: string[] }> {
+    let released: string[] = [];
+    const notes = await this.save((committed) => {
+      released = ownedBy(committed, stack);
+      return withoutStack(committed, stack);
     });
+    for (const note of notes) this.parts.events.emit(note);
+    if (released.length > 0)
+      this.parts.events.emit(`stack ${stack} was disowned: ${released.join(", ")} belongs to nobody now`, { stack });
+    return { released };
   }
 
-  /** Runs work that looks for what is free and takes it: one at a time, or two transactions would take the same port. */
+  /** Writes a change of the committed state, together with those that were asked for while another one was written. */
+  private save(change: StateChange): Promise<string[]> {
+    return this.saves.call(change);
+  }
+
+  /** One write for all changes that wait; one that can't be made fails alone. */
+  private async saveAll(calls: readonly Call<StateChange, string[]>[]): Promise<void> {
+    let next = this.parts.committed;
+    const taken = calls.filter(({ value: change, reject }) => {
+      try {
+        next = change(next);
+        return true;
+      } catch (error) {
+        reject(error);
+        return false;
+      }
+    });
+    if (taken.length === 0) return;
+    const notes = await this.parts.stateFile.save(next);
+    this.parts.committed = next;
+    this.merged = undefined;
+    for (const { resolve } of taken) resolve(notes);
+  }
+
+  /** Runs work that finds something free and takes it: one at a time, or two transactions would take the same port. */
   reserving<T>(work: () => Promise<T>): Promise<T> {
     return this.reservation.run(work);
   }
@@ -188,12 +225,26 @@ export class Host {
     return this.parts.artifacts;
   }
 
+  /** Says which releases of a step are not as they were when they served, one sentence each. */
+  async changedReleases({ pool, spec, canary }: Extract<Step, { verb: "pool.start" }>): Promise<string[]> {
+    const releases = [spec.release, ...(canary === undefined ? [] : [canary.release])];
+    const state = this.committed.pools[pool];
+    const said = releases.map((release) => this.retainedReleases.changed(pool, state, release));
+    return (await Promise.all(said)).filter((each) => each !== undefined);
+  }
+
   get retainedReleases(): RetainedReleases {
     return this.parts.retainedReleases;
   }
 
   haproxy(edge: string): Haproxy {
     return this.haproxies.of(edge);
+  }
+
+  /** Writes files of edges again that were deleted. @returns what was done, in one sentence each */
+  async restoreEdgeFiles(): Promise<string[]> {
+    const edges = Object.keys(this.working().edges);
+    return (await Promise.all(edges.map((edge) => this.haproxy(edge).restoreFiles()))).flat();
   }
 
   /** The edges that are metered, each with the path of the runtime API of its HAProxy. */
@@ -280,7 +331,7 @@ export class Host {
     return this.findExisting(target, entries);
   }
 
-  /** Forgets what is taken over for good, and gives back what is not wanted any more. */
+  /** Settles takeovers that are final, and restores the processes of those that are no longer wanted. */
   private async balance(target: string): Promise<void> {
     await this.parts.takeovers.settle(target, wantedTakeover(this.committed, target));
     await this.parts.takeovers.restore(target, wantedTakeover(this.working(), target));
@@ -296,7 +347,10 @@ export class Host {
     const reason = options.reason ?? (state !== undefined && isRollback(state) ? "rollback" : "deploy");
     const { current, candidate } = this.committed.pools[pool] ?? {};
     for (const { release } of [current, candidate?.generation].filter((side) => side !== undefined))
-      await this.retainedReleases.restore(pool, this.committed.pools[pool], release);
+      await this.retainedReleases
+        .restore(pool, this.committed.pools[pool], release)
+        // It runs on without its folder, and a release that replaces it needs none of it.
+        .catch((error: Error) => this.parts.events.emit(error.message, { pool }));
     const target = `pool/${pool}`;
     if (options.take !== undefined) {
       const found = await this.toTake(target, working, options.take);

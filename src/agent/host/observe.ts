@@ -1,4 +1,5 @@
 import { serverState } from "../../model/edge/backend";
+import { listensOn } from "../../model/edge/edge";
 import { candidateInstances, serverName, servingInstances } from "../../model/pool/pool-instances";
 import type { PoolState } from "../../model/pool/pool-state";
 import { WAITING } from "../../model/process/takeover";
@@ -18,6 +19,7 @@ import { formatSplit } from "../../model/route/split";
 import { candidateBackend } from "../../model/types/names";
 import type { BackendObservation, EdgeAnswer, PlanAnswer, PoolObservation, PoolShareAnswer } from "../api/answers";
 import { ApiError } from "../api/api-error";
+import { sharersOf } from "../haproxy/config/ports";
 import type { EdgeObservation, ServerObservation } from "../haproxy/observation";
 import type { InstanceStatus } from "../pools/supervise/status";
 import { backendsOf, routesOf } from "../state/desired";
@@ -27,21 +29,47 @@ import { observeShare } from "../transactions/pool-share";
 import { planRoute } from "../transactions/routes";
 import type { Host } from "./host";
 
-/** Observes an edge. */
+/** Observes an edge and the health of its backends. */
 export async function observeEdge(host: Host, name: string): Promise<EdgeAnswer> {
+  const edge = await observeEdgeAlone(host, name);
+  return {
+    ...edge,
+    backends: host.backendsHealth(name, edge.observed),
+    errors: host.haproxy(name).errorShares(),
+    sharers: await sharers(host, edge),
+  };
+}
+
+async function sharers(host: Host, { name, observed }: Pick<EdgeAnswer, "name" | "observed">): Promise<string[]> {
+  const { running, master, worker, oldWorkers } = observed;
+  const spec = host.working().edges[name];
+  if (!running || spec === undefined) return [];
+  const own = [master, worker?.pid, ...oldWorkers.map(({ pid }) => pid)].filter((pid) => pid !== undefined);
+  return sharersOf(listensOn(spec), own);
+}
+
+/** Observes an edge. */
+export async function observeEdgeAlone(host: Host, name: string): Promise<Omit<EdgeAnswer, "backends">> {
   if (host.working().edges[name] === undefined) throw notFound(`edge ${name}`);
   const observed = await host.haproxy(name).observe();
   const live = edgeLive(observed, host.waits(name));
   const old = await liveTakeover(host, `edge/${name}`, host.working().edges[name]?.takeover);
   const owner = host.committed.owners[`edge/${name}`];
-  return { name, owner, live: { ...live, ...old }, observed, backends: host.backendsHealth(name, observed) };
+  return { name, owner, live: { ...live, ...old }, observed };
 }
 
-function edgeLive({ running, file, workerRunsFile, frontends }: EdgeObservation, waits: boolean): EdgeLive {
+function configLive({ file, workerRunsFile, renewed }: EdgeObservation): EdgeLive["config"] {
+  if (file !== "ours") return "changed by hand";
+  if (!workerRunsFile) return "not loaded";
+  return renewed ? "without a renewed certificate" : "as declared";
+}
+
+function edgeLive(observed: EdgeObservation, waits: boolean): EdgeLive {
+  const { running, frontends } = observed;
   const shown = (status: string) => (waits && status === "open" ? WAITING : status);
   return {
     haproxy: running ? "running" : "stopped",
-    config: file !== "ours" ? "changed by hand" : workerRunsFile ? "as declared" : "not loaded",
+    config: configLive(observed),
     frontends: Object.fromEntries(Object.entries(frontends).map(([name, { status }]) => [name, shown(status)])),
   };
 }
@@ -77,16 +105,7 @@ export async function observePool(host: Host, name: string, { blind = false } = 
   const live: PoolLive = {
     release: serving?.release.id ?? "",
     servers: blind ? {} : liveServers(servers, Object.keys(expected.servers), (id) => byServer.get(id)),
-    processes: Object.fromEntries(
-      Object.keys(expected.processes).map((key) => {
-        const mine = processes.filter((process) => process.key === key);
-        const candidates = mine.filter(
-          ({ generation, policy }) => policy === "service" || generation === serving?.number,
-        );
-        const current = candidates.find(({ wanted }) => wanted) ?? candidates[0];
-        return [key, current?.state ?? "missing"];
-      }),
-    ),
+    processes: liveProcesses(processes, Object.keys(expected.processes), serving?.number),
     ...(candidate === undefined ? {} : { candidate }),
     ...(await liveTakeover(host, `pool/${name}`, state.settings.takeover)),
   };
@@ -97,7 +116,7 @@ export async function observePool(host: Host, name: string, { blind = false } = 
     live,
     generation: serving?.number ?? 0,
     running: [state.current, state.next, state.candidate?.generation].flatMap((one) => one?.release ?? []),
-    canary: share,
+    candidate: share,
     withdrawn: state.withdrawn,
     retained: await Promise.all(
       state.retained.map(async ({ release, retiredAt }) => {
@@ -115,6 +134,23 @@ export async function observePool(host: Host, name: string, { blind = false } = 
       startsFrom: startsFrom(process, state, host.committed.pools[name]),
     })),
   };
+}
+
+/** State of each expected process: of the generation that serves, or of a service, which outlives its own. */
+function liveProcesses(
+  processes: InstanceStatus[],
+  keys: string[],
+  serving: number | undefined,
+): PoolLive["processes"] {
+  return Object.fromEntries(
+    keys.map((key) => {
+      const candidates = processes.filter(
+        (process) => process.key === key && (process.policy === "service" || process.generation === serving),
+      );
+      const current = candidates.find(({ wanted }) => wanted) ?? candidates[0];
+      return [key, current?.state ?? "missing"];
+    }),
+  );
 }
 
 /**
@@ -182,6 +218,7 @@ export async function observeBackend(host: Host, edge: string, name: string): Pr
       address: hostPort(server.address, server.port),
       state: server.state,
       weight: server.weight,
+      ...checkOf(server),
     };
   }
   for (const [id, { address }] of Object.entries(expectedBackend(spec).servers))
@@ -200,15 +237,20 @@ async function serversOf(
   return backends[backend];
 }
 
+function checkOf({ operational }: ServerObservation): Pick<LiveServer, "check"> {
+  return operational === "unchecked" ? { check: "off" } : {};
+}
+
 function liveServers(
   found: Record<string, ServerObservation> | undefined,
   expected: string[],
   keyOf: (id: string) => string | undefined,
 ): Record<string, LiveServer> {
-  const present = Object.entries(found ?? {}).flatMap(
-    ([id, { name, state, weight, leavingUntil }]): [string, LiveServer][] =>
-      leavingUntil === undefined ? [[keyOf(name ?? id) ?? id, { state: serverState.parse(state), weight }]] : [],
-  );
+  const present = Object.entries(found ?? {}).flatMap(([id, server]): [string, LiveServer][] => {
+    const { name, state, weight, leavingUntil } = server;
+    if (leavingUntil !== undefined) return [];
+    return [[keyOf(name ?? id) ?? id, { state: serverState.parse(state), weight, ...checkOf(server) }]];
+  });
   const missing = expected.map((key): [string, LiveServer] => [key, { state: "missing", weight: 0 }]);
   return { ...Object.fromEntries(missing), ...Object.fromEntries(present) };
 }
@@ -256,13 +298,14 @@ async function planPool(host: Host, step: Extract<Step, { verb: "pool.start" }>)
   return {
     ...planRestart(host, step),
     down: host.supervisor.downServices(pool),
+    changed: await host.changedReleases(step),
     takeover: describeFound(found, `it ends ${when}`),
   };
 }
 
 function planRestart(host: Host, step: Extract<Step, { verb: "pool.start" }>): PlanAnswer {
   const { pool, spec, secrets } = step;
-  if (spec.strategy !== "in-place") return { how: "nothing", reasons: [], tried: host.candidateOutcome(step) };
+  if (spec.strategy !== "in-place") return { how: "nothing", reasons: [], candidate: host.candidateOutcome(step) };
   const current = host.committed.pools[pool]?.current;
   if (!host.isNewGeneration(pool, spec, secrets)) return { how: "nothing", reasons: [] };
   const before = current === undefined ? "nothing has run yet" : `release ${current.release.id} runs`;

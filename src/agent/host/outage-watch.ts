@@ -1,12 +1,19 @@
-import { isOut, outageText } from "../../model/edge/backend-health";
+import { errorsText, isOut, outageText } from "../../model/edge/backend-health";
+import type { EdgeSpec } from "../../model/edge/edge";
 import { UNGUARDED } from "../../model/protocol/agent";
 import { formatMilliseconds } from "../../model/types/duration";
 import type { Events } from "../events/events";
+import { certificatesOf } from "../haproxy/config/certificates";
+import type { ErrorShare } from "../haproxy/error-shares";
+import type { BackendTotals } from "../haproxy/runtime/backend-totals";
+import { SocketsLost } from "../haproxy/runtime/lost-sockets";
+import type { FolderLook } from "../state/state-folder";
 import { requestsLeadTo } from "./backend-health";
 import type { Host } from "./host";
 
-/** Pause between two checks, in milliseconds. */
-const CHECK_MS = 2000;
+/** Pause between two checks while all is as it was, and before the one that confirms a difference, in milliseconds. */
+const CHECK_MS = 3000;
+const CONFIRM_MS = 1000;
 /** Looks in a row that must agree before anything is said. */
 const AGREEING = 2;
 
@@ -20,7 +27,7 @@ interface State {
 
 /** Something that is as it should be, or not. */
 interface Condition {
-  /** Unique among all that is watched. */
+  /** Unique among those of its look. */
   key: string;
   /** Whether it is not as it should be; undefined if this look can't tell. */
   out: boolean | undefined;
@@ -32,29 +39,40 @@ interface Condition {
 }
 
 interface Watched {
-  host: Host;
-  events: Events;
-  /** Problems of the agent's state folder now. */
-  folderProblems: () => Promise<string[]>;
+  host: Pick<Host, "working" | "waits" | "haproxy" | "backendsHealth"> & {
+    reconciler: Pick<Host["reconciler"], "bringBack">;
+  };
+  events: Pick<Events, "emit">;
+  folder: readonly FolderLook[];
   /** Whether something restarts the agent when it dies. */
   guarded: () => boolean;
 }
 
+/** A look, and the conditions that it tells of. */
+interface Look {
+  name: string;
+  conditions: () => Condition[] | Promise<Condition[]>;
+}
+
 /**
  * Tells as events when a backend that requests are led to loses its last server, and when it has one again; likewise of a HAProxy
- * that does not run or hangs, of the agent's state folder and of its guard. A look asks HAProxy for one row per backend.
+ * that does not run or hangs, of the agent's state folder and of its guard. A HAProxy that can't be reached is brought back. Looks do not wait for each other, so that one that hangs
+ * hides nothing else. A look at an edge asks HAProxy for one row per backend.
  */
 export class OutageWatch {
-  private readonly states = new Map<string, State>();
+  /** By look, and by the key of a condition. */
+  private readonly states = new Map<string, Map<string, State>>();
+  private readonly underWay = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
 
   constructor(private readonly watched: Watched) {}
 
   start(): void {
-    void this.check().finally(() => {
-      if (!this.closed) this.timer = setTimeout(() => this.start(), CHECK_MS);
-    });
+    const looks = this.looks();
+    for (const name of this.states.keys()) if (!looks.some((look) => look.name === name)) this.states.delete(name);
+    for (const look of looks) if (!this.underWay.has(look.name)) void this.check(look);
+    this.checkIn(CHECK_MS);
   }
 
   close(): void {
@@ -62,50 +80,48 @@ export class OutageWatch {
     clearTimeout(this.timer);
   }
 
-  private async check(): Promise<void> {
-    const { host } = this.watched;
-    const edges = Object.keys(host.working().edges).filter((edge) => !host.waits(edge));
-    const checks = [this.agentNow(), ...edges.map((edge) => this.edgeNow(edge))].map(async (check) => {
-      const conditions = await check;
-      await Promise.all(conditions.map((condition) => this.saw(condition)));
-      return conditions.map(({ key }) => key);
-    });
-    const known = new Set((await Promise.all(checks)).flat());
-    for (const key of this.states.keys()) if (!known.has(key)) this.states.delete(key);
+  private checkIn(ms: number): void {
+    clearTimeout(this.timer);
+    if (!this.closed) this.timer = setTimeout(() => this.start(), ms);
   }
 
-  private async agentNow(): Promise<Condition[]> {
-    const problems = await this.watched.folderProblems();
+  private looks(): Look[] {
+    const { host, folder, guarded } = this.watched;
+    const edges = Object.keys(host.working().edges).filter((edge) => !host.waits(edge));
     return [
-      {
-        key: "state folder",
-        out: problems.length > 0,
-        begins: () => `agent: ${problems.join("; ")}`,
-        ends: (after) => `agent: its state folder is good again, after ${after}`,
-        data: {},
-      },
-      {
-        key: "guard",
-        out: !this.watched.guarded(),
-        begins: () => `agent: ${UNGUARDED}`,
-        ends: (after) => `agent: something restarts it again when it dies, after ${after}`,
-        data: {},
-      },
+      { name: "guard", conditions: () => [guardNow(guarded())] },
+      ...folder.map((look) => ({ name: `its ${look.subject}`, conditions: () => folderNow(look) })),
+      ...edges.map((edge) => ({ name: `edge ${edge}`, conditions: () => this.edgeNow(edge) })),
     ];
+  }
+
+  private async check({ name, conditions }: Look): Promise<void> {
+    this.underWay.add(name);
+    try {
+      const found = await conditions();
+      const states = this.states.get(name) ?? new Map<string, State>();
+      this.states.set(name, states);
+      await Promise.all(found.map((condition) => this.saw(states, condition)));
+      for (const key of states.keys()) if (!found.some((each) => each.key === key)) states.delete(key);
+      if ([...states.values()].some((state) => state.checks < AGREEING && isNews(state))) this.checkIn(CONFIRM_MS);
+    } finally {
+      this.underWay.delete(name);
+    }
   }
 
   private async edgeNow(edge: string): Promise<Condition[]> {
     const { host } = this.watched;
     const haproxy = host.haproxy(edge);
     const of = `HAProxy of edge ${edge}`;
-    let hangs: string | undefined;
-    const weights = haproxy.runs()
-      ? await haproxy.weights().catch((error: Error) => {
-          hangs = error.message;
+    let hangs: Error | undefined;
+    const totals = haproxy.runs()
+      ? await haproxy.totals().catch((error: Error) => {
+          hangs = error;
           return undefined;
         })
       : undefined;
     const runs = haproxy.runs();
+    const errors = haproxy.errorShares();
     return [
       {
         key: `${edge} runs`,
@@ -117,16 +133,22 @@ export class OutageWatch {
       {
         key: `${edge} answers`,
         out: runs ? hangs !== undefined : undefined,
-        begins: () => `${of} does not answer: ${hangs}`,
+        begins: () => {
+          if (!(hangs instanceof SocketsLost)) return `${of} does not answer: ${hangs?.message}`;
+          void host.reconciler.bringBack(edge);
+          return hangs.message;
+        },
         ends: (after) => `${of} answers again, after ${after}`,
         data: { edge },
       },
-      ...requestsLeadTo(host.working(), edge).map((backend) => this.backendNow(edge, backend, weights)),
+      ...requestsLeadTo(host.working(), edge).map((backend) => this.backendNow(edge, backend, totals)),
+      ...[...(totals?.keys() ?? [])].map((backend) => errorsNow(edge, backend, errors[backend])),
+      ...(await certificatesNow(edge, host.working().edges[edge])),
     ];
   }
 
-  private backendNow(edge: string, backend: string, weights: ReadonlyMap<string, number> | undefined): Condition {
-    const weight = weights?.get(backend);
+  private backendNow(edge: string, backend: string, totals: ReadonlyMap<string, BackendTotals> | undefined): Condition {
+    const weight = totals?.get(backend)?.weight;
     return {
       key: `${edge}/${backend}`,
       // One that is not there yet is made by the same update as a rule.
@@ -148,17 +170,74 @@ export class OutageWatch {
     return health !== undefined && isOut(health) ? `edge ${edge}: ${outageText(backend, health)}` : undefined;
   }
 
-  private async saw({ key, out, begins, ends, data }: Condition): Promise<void> {
+  private async saw(states: Map<string, State>, { key, out, begins, ends, data }: Condition): Promise<void> {
     if (out === undefined) return;
-    const before = this.states.get(key);
+    const before = states.get(key);
     const state: State = { out, checks: before?.out === out ? before.checks + 1 : 1, reportedAt: before?.reportedAt };
-    this.states.set(key, state);
-    if (state.checks < AGREEING || out === (state.reportedAt !== undefined)) return;
+    states.set(key, state);
+    if (state.checks < AGREEING || !isNews(state)) return;
     const message = state.reportedAt === undefined ? await begins() : ends(sinceText(state.reportedAt));
     if (message === undefined) return;
     state.reportedAt = out ? Date.now() : undefined;
     this.watched.events.emit(message, data);
   }
+}
+
+function errorsNow(edge: string, backend: string, share: ErrorShare | undefined): Condition {
+  return {
+    key: `${edge}/${backend} errors`,
+    out: share !== undefined,
+    begins: () => share && `edge ${edge}: ${errorsText(backend, share)}`,
+    ends: (after) => `edge ${edge}: backend ${backend} answers most requests well again, after ${after}`,
+    data: { edge, backend },
+  };
+}
+
+async function certificatesNow(edge: string, spec: EdgeSpec | undefined): Promise<Condition[]> {
+  const certificates = spec === undefined ? [] : await certificatesOf(spec, new Date());
+  return certificates.map(({ path, problem }) => ({
+    key: `${edge} ${path}`,
+    out: problem !== undefined,
+    begins: () => `edge ${edge}: ${problem}`,
+    ends: (after) => `edge ${edge}: its certificate ${path} is good again, after ${after}`,
+    data: { edge },
+  }));
+}
+
+/** Whether it is not as it was said last. */
+function isNews({ out, reportedAt }: State): boolean {
+  return out !== (reportedAt !== undefined);
+}
+
+function guardNow(guarded: boolean): Condition {
+  return {
+    key: "guarded",
+    out: !guarded,
+    begins: () => `agent: ${UNGUARDED}`,
+    ends: (after) => `agent: something restarts it again when it dies, after ${after}`,
+    data: {},
+  };
+}
+
+async function folderNow({ subject, good, see }: FolderLook): Promise<Condition[]> {
+  const seen = await see();
+  const [problems, unseen] = seen === undefined ? [] : "unseen" in seen ? [undefined, seen.unseen] : [seen.problems];
+  return [
+    {
+      key: "answers",
+      out: seen && unseen !== undefined,
+      begins: () => `agent: ${unseen}`,
+      ends: (after) => `agent: its ${subject} can be checked again, after ${after}`,
+      data: {},
+    },
+    {
+      key: "good",
+      out: problems && problems.length > 0,
+      begins: () => `agent: ${problems?.join("; ")}`,
+      ends: (after) => `agent: its ${subject} ${good} again, after ${after}`,
+      data: {},
+    },
+  ];
 }
 
 function sinceText(at: number): string {

@@ -21,8 +21,10 @@ export interface ReconciledHost {
 export class Reconciler {
   /** Work that goes on in the background, by pool. */
   private readonly unsettled = new Map<Promise<void>, readonly string[]>();
-  /** Edges whose HAProxy is being started again. */
+  /** Edges whose HAProxy is being brought back. */
   private readonly restarting = new Set<string>();
+  /** Edges that are being brought up, each until its first try has succeeded or failed. */
+  private readonly firstTries = new Map<string, Promise<void>>();
   private closed = false;
 
   constructor(
@@ -48,7 +50,7 @@ export class Reconciler {
 
   /**
    * Processes follow once no traffic depends on them any more: as soon as each edge is as it should be, or serves nobody.
-   * So an edge that can't come up (its port is taken by somebody) keeps no process from running.
+   * An edge that can't come up, such as one whose port is taken, keeps no process from running.
    */
   private reconciling(
     { edges, pools }: { edges: string[]; pools: string[] },
@@ -56,19 +58,16 @@ export class Reconciler {
     delayed: (why: string) => void,
   ) {
     const reconciled = edges.map((edge) => {
-      let unblock: () => void = () => undefined;
-      const until = new Promise<void>((resolve) => {
-        unblock = resolve;
-      });
+      const { ended, end } = this.beginFirstTry(edge);
       const done = this.persist(
         `edge ${edge}`,
         () => this.host.convergeEdge(edge),
         (why) => {
           delayed(why);
-          if (!this.host.haproxy(edge).runs()) unblock();
+          if (!this.host.haproxy(edge).runs()) end();
         },
-      ).finally(unblock);
-      return { harmless: until, done };
+      ).finally(end);
+      return { harmless: ended, done };
     });
     const { signal } = new AbortController();
     const all = (promises: Promise<void>[]) => Promise.all(promises).then(() => undefined);
@@ -107,16 +106,41 @@ export class Reconciler {
 
   /** HAProxy's master exited without being asked to: it starts again at once from the file on disk. */
   async restart(edge: string): Promise<void> {
+    await this.bringBack(edge, `HAProxy of edge ${edge} exited: starting it again`);
+  }
+
+  /** Brings back a HAProxy that has exited or can't be reached, and does not give up. @param why event of its begin */
+  async bringBack(edge: string, why?: string): Promise<void> {
     // One that does not come up exits at each try.
     if (this.closed || this.restarting.has(edge) || this.host.working().edges[edge] === undefined) return;
     this.restarting.add(edge);
-    this.events.emit(`HAProxy of edge ${edge} exited: starting it again`, { edge });
-    await this.persist(`edge ${edge}`, async () => {
+    if (why !== undefined) this.events.emit(why, { edge });
+    const { end } = this.beginFirstTry(edge);
+    const work = async () => {
       if (this.host.working().edges[edge] !== undefined) await this.host.convergeEdge(edge);
-    });
+    };
+    await this.persist(`edge ${edge}`, work, end).finally(end);
     this.restarting.delete(edge);
     // It may have exited again between the last try and now.
     if (!this.host.haproxy(edge).runs()) await this.restart(edge);
+  }
+
+  /** Whether HAProxy of an edge runs. One that is being brought up is waited for, until that has failed once. */
+  async isUp(edge: string): Promise<boolean> {
+    if (!this.host.haproxy(edge).runs()) await this.firstTries.get(edge);
+    return this.host.haproxy(edge).runs();
+  }
+
+  private beginFirstTry(edge: string): { ended: Promise<void>; end: () => void } {
+    let end: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.firstTries.set(edge, ended);
+    void ended.then(() => {
+      if (this.firstTries.get(edge) === ended) this.firstTries.delete(edge);
+    });
+    return { ended, end };
   }
 
   /** Waits for work, but not longer than a start should take; the rest goes on in the background. */

@@ -107,6 +107,11 @@ export class Meter {
     return exposition(rows);
   }
 
+  /** Makes its folder again, see {@link MeterStore.restoreFiles}. */
+  restoreFiles(): Promise<string[]> {
+    return this.store.restoreFiles();
+  }
+
   /** Figures about the meter itself. */
   status() {
     const sum = (pick: (tail: Tail) => number) =>

@@ -134,7 +134,7 @@ export class Recorder {
     if (!this.open.includes(this.current)) this.current = this.open[0] as OpenSlot;
   }
 
-  /** The clock was set, or the host slept: what was open is closed, and counting starts anew. */
+  /** Closes the open slots and starts anew, after the clock was set or the host slept. */
   private jump(now: number): void {
     this.closeAll();
     this.lastTick = now;

@@ -2,7 +2,7 @@ import { SHADOW, type SliSelector } from "../../model/gate/sli";
 
 /** Most series at a time. Names come from the config, so that only many edges times many releases reach it. */
 export const MAX_SERIES = 500;
-/** Route, backend and server of what is counted together once there are too many series. */
+/** Route, backend and server of requests that are counted together once there are too many series. */
 const REST = "- _rest _rest";
 
 /** Server, backend, route and release of requests: one row of the meter's tables. */

@@ -1,7 +1,7 @@
-import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../support/files";
+import { ifThere, PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../support/files";
 import { addEncoded, Cell } from "./cell";
 import { COARSE_KEPT_MS, COARSE_MS } from "./recorder";
 import type { SeriesTable } from "./series";
@@ -113,6 +113,15 @@ export class MeterStore {
   private async files(): Promise<{ path: string; start: number }[]> {
     const names = (await readdir(this.directory)).filter((name) => FILE.test(name)).toSorted();
     return names.map((name) => ({ path: join(this.directory, name), start: Number(name.slice(0, 13)) }));
+  }
+
+  /** Makes the folder again where it was deleted or moved. @returns what was done, if anything */
+  async restoreFiles(): Promise<string[]> {
+    if ((await ifThere(stat(this.directory))) !== undefined) return [];
+    await mkdir(this.directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    return [
+      `${this.directory} was deleted or moved, and is there again: the agent's next start knows no measurements of before`,
+    ];
   }
 
   /** Waits until everything is written. */

@@ -53,7 +53,7 @@ export class Tail {
   private readonly readers = new Set<Reader>();
   /** Time of the newest line that was read, by worker: one that is read again tells all once more. */
   private readonly read = new Map<number, number>();
-  private readonly since: number;
+  private since: number;
   private readonly line = emptyLine();
   private readonly timer: NodeJS.Timeout;
   /** Looks who serves now, and reads from it too: by itself each second, and at once where somebody knows of a reload. */
@@ -81,6 +81,7 @@ export class Tail {
   }
 
   private async pollNow(): Promise<void> {
+    this.forgetFuture();
     let pid: number;
     try {
       pid = Number(PID.exec(await ask(this.options.socket, "show info"))?.[1]);
@@ -90,6 +91,14 @@ export class Tail {
     }
     const known = [...this.readers].some((reader) => reader.pid === pid || reader.pid === undefined);
     if (!known && !this.closed && Number.isInteger(pid)) this.attach();
+  }
+
+  /** Once the clock was set back, lines must not be taken for known ones until it is where it was. */
+  private forgetFuture(): void {
+    const now = this.options.now();
+    this.since = Math.min(this.since, now);
+    for (const reader of this.readers) reader.after = Math.min(reader.after, now);
+    for (const [pid, at] of this.read) this.read.set(pid, Math.min(at, now));
   }
 
   private attach(): void {

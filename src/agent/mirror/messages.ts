@@ -1,4 +1,4 @@
-import { ACK_SECONDS, KIND, MAX_MESSAGE } from "./script";
+import { KIND, MAX_MESSAGE, NUMBER_BYTES, SOURCE_BYTES } from "./script";
 
 /** A request as HAProxy would have sent it to its server. */
 export interface Copy {
@@ -14,27 +14,31 @@ export interface Copy {
   body: Buffer;
 }
 
-/** Receiver of the messages on a connection of HAProxy's. */
+/** Receiver of a batch's messages. */
 export interface Sink {
   copy(copy: Copy): void;
   sample(copy: Copy): void;
   dropped(route: string, reason: string, copies: number): void;
-  /** Everything up to here was taken. */
-  end(edge: string): void;
+}
+
+/** Everything that a thread of a worker's sends at once. */
+export interface Batch {
+  edge: string;
+  /** Random name of the thread. */
+  source: string;
+  /** Counts up; a batch that comes again has the same. */
+  number: number;
+  deliver(sink: Sink): void;
 }
 
 /** Reads the messages of one connection, in whatever pieces they come. */
 export class MessageReader {
   private rest: Buffer | undefined;
-  private edge = "";
-  /** Whether HAProxy has given the batch up, and counted it as dropped. */
-  private late = false;
+  private head = { edge: "", source: "", number: 0 };
+  private content: ((sink: Sink) => void)[] = [];
 
-  /** @param now in milliseconds since the epoch */
-  constructor(
-    private readonly sink: Sink,
-    private readonly now: () => number,
-  ) {}
+  /** @param ended told of each batch that is complete */
+  constructor(private readonly ended: (batch: Batch) => void) {}
 
   /** @throws where it is no message: the connection is of no use any more */
   push(chunk: Buffer): void {
@@ -54,18 +58,23 @@ export class MessageReader {
     const fields = new Fields(message, 1);
     const kind = message[0];
     if (kind === KIND.hello) {
-      this.late = this.now() / 1000 - fields.uint32() > ACK_SECONDS;
-      this.edge = fields.rest().toString("latin1");
-    } else if (kind === KIND.end) this.sink.end(this.edge);
-    else if (kind === KIND.dropped) {
-      const [route, reason] = [fields.text(1), fields.text(1)];
-      const copies = fields.uint32();
-      if (!this.late) this.sink.dropped(route, reason, copies);
+      const source = fields.fixed(SOURCE_BYTES).toString("hex");
+      const number = fields.fixed(NUMBER_BYTES).readUIntLE(0, NUMBER_BYTES);
+      this.head = { source, number, edge: fields.rest().toString("latin1") };
+      this.content = [];
+    } else if (kind === KIND.end) {
+      const { head, content } = this;
+      this.content = [];
+      const deliver = (sink: Sink) => {
+        for (const each of content) each(sink);
+      };
+      this.ended({ ...head, deliver });
+    } else if (kind === KIND.dropped) {
+      const [route, reason, copies] = [fields.text(1), fields.text(1), fields.uint32()];
+      this.content.push((sink) => sink.dropped(route, reason, copies));
     } else if (kind === KIND.copy || kind === KIND.sample) {
       const copy = this.copyOf(fields);
-      if (this.late) return;
-      if (kind === KIND.copy) this.sink.copy(copy);
-      else this.sink.sample(copy);
+      this.content.push((sink) => (kind === KIND.copy ? sink.copy(copy) : sink.sample(copy)));
     } else throw new Error(`a message of kind ${kind}`);
   }
 
@@ -73,7 +82,7 @@ export class MessageReader {
     const [route, method, source, path] = [fields.text(1), fields.text(1), fields.text(1), fields.text(4)];
     const headers = headersOf(fields.bytes(4));
     // Copy the rest: the next read overwrites this memory.
-    return { edge: this.edge, route, method, source, path, headers, body: Buffer.from(fields.rest()) };
+    return { edge: this.head.edge, route, method, source, path, headers, body: Buffer.from(fields.rest()) };
   }
 }
 
@@ -85,14 +94,20 @@ class Fields {
   ) {}
 
   uint32(): number {
-    this.at += 4;
-    return this.buffer.readUInt32LE(this.at - 4);
+    return this.fixed(4).readUInt32LE(0);
+  }
+
+  fixed(length: number): Buffer {
+    return this.slice(this.at, length);
   }
 
   /** @param size bytes of the length that stands before */
   bytes(size: 1 | 4): Buffer {
     const length = size === 1 ? this.buffer.readUInt8(this.at) : this.buffer.readUInt32LE(this.at);
-    const start = this.at + size;
+    return this.slice(this.at + size, length);
+  }
+
+  private slice(start: number, length: number): Buffer {
     if (start + length > this.buffer.length) throw new Error(`a field of ${length} bytes that ends behind its message`);
     this.at = start + length;
     return this.buffer.subarray(start, this.at);

@@ -10,7 +10,7 @@ import { INSTANCE_VARIABLE, MARKER_VARIABLE } from "../processes/identity";
 import { backendsOf, type Desired } from "../state/desired";
 import type { Order, ProcessFigures, Report, RouteOrders, ShadowCount } from "./orders";
 import type { SampledRequest } from "./reservoir";
-import { groupId, workerSocket } from "./worker-socket";
+import { workerSocket } from "./worker-socket";
 
 /** Argument by which the agent's program runs the mirror's process instead. */
 export const MIRROR_ARGUMENT = "--mirror";
@@ -31,7 +31,7 @@ export interface MirrorOptions {
   /** The agent's state folder. */
   directory: string;
   /** Group of HAProxy's workers, where they run under another account. */
-  group: string | undefined;
+  group: number | undefined;
   /** The agent's own program. */
   program: string;
   /** The agent's id, by which its processes are found. */
@@ -54,7 +54,7 @@ export interface MirrorAnswer {
 }
 
 /** Path at which HAProxy's workers reach the mirror. */
-export function mirrorSocket(directory: string, group: string | undefined): string {
+export function mirrorSocket(directory: string, group: number | undefined): string {
   return workerSocket(directory, group, "mirror.sock");
 }
 
@@ -65,7 +65,7 @@ export function mirrorSocket(directory: string, group: string | undefined): stri
 export class Mirror {
   private child: ChildProcess | undefined;
   private routes: Record<string, RouteOrders> = {};
-  private readonly asked = new Map<number, (answer: Extract<Report, { kind: "told" }>["answer"]) => void>();
+  private readonly pending = new Map<number, (answer: Extract<Report, { kind: "answer" }>["answer"]) => void>();
   private readonly reported = new Map<string, { drops: number; at: number }>();
   private last: MirrorAnswer | undefined;
   private question = 0;
@@ -89,7 +89,7 @@ export class Mirror {
     else if (this.child === undefined && this.restarting === undefined) this.start();
   }
 
-  /** Resolves once what is wanted is listened for, or after some seconds without it: HAProxy counts what it can't deliver. */
+  /** Resolves once it listens for the wanted copies, or after some seconds without: HAProxy counts copies that it can't deliver. */
   async ready(): Promise<void> {
     await withTimeout(this.listening, LISTEN_MS, () => undefined);
   }
@@ -152,11 +152,7 @@ export class Mirror {
       this.heard = resolve;
     });
     this.send({ do: "configure", routes: this.routes });
-    this.send({
-      do: "listen",
-      path: mirrorSocket(directory, group),
-      group: group === undefined ? undefined : groupId(group),
-    });
+    this.send({ do: "listen", path: mirrorSocket(directory, group), group });
     this.checking = setInterval(() => void this.checkDrops(), CHECK_MS);
   }
 
@@ -184,22 +180,19 @@ export class Mirror {
     if (report.kind === "listening") this.heard();
     if (report.kind === "counted") for (const count of report.counts) this.options.counted?.(count);
     if (report.kind === "failed") this.options.log(`the mirror's process: ${report.message}`);
-    if (report.kind === "told") this.asked.get(report.id)?.(report.answer);
+    if (report.kind === "answer") this.pending.get(report.id)?.(report.answer);
   }
 
-  /** Nothing where it does not run, or does not answer in time. */
+  /** Undefined if it does not run, or does not answer in time. */
   private async ask(question: { what: "figures" } | { what: "sample"; route: string }) {
     if (this.child === undefined) return undefined;
     const id = ++this.question;
-    const answer = await new Promise<Extract<Report, { kind: "told" }>["answer"] | undefined>((resolve) => {
-      const late = setTimeout(() => resolve(undefined), ANSWER_MS);
-      this.asked.set(id, (figures) => {
-        clearTimeout(late);
-        resolve(figures);
-      });
-      this.send({ do: "tell", id, ...question });
+    const answered = new Promise<Extract<Report, { kind: "answer" }>["answer"]>((resolve) => {
+      this.pending.set(id, resolve);
     });
-    this.asked.delete(id);
+    this.send({ do: "tell", id, ...question });
+    const answer = await withTimeout(answered, ANSWER_MS, () => undefined);
+    this.pending.delete(id);
     return answer;
   }
 

@@ -20,7 +20,7 @@ export type Report =
   | { kind: "listening" }
   | { kind: "counted"; counts: ShadowCount[] }
   | { kind: "failed"; message: string }
-  | { kind: "told"; id: number; answer: ProcessFigures | readonly SampledRequest[] };
+  | { kind: "answer"; id: number; answer: ProcessFigures | readonly SampledRequest[] };
 
 /** Counts of a shadow's answers since the last report, for the meter. */
 export interface ShadowCount {

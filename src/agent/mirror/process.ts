@@ -2,14 +2,18 @@ import { writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { setPriority } from "node:os";
 import { codeOf } from "../../model/types/errors";
-import { MessageReader, type Sink } from "./messages";
+import { type Batch, MessageReader, type Sink } from "./messages";
 import type { Order, ProcessFigures, Report, RouteOrders } from "./orders";
 import { Reservoir } from "./reservoir";
-import { acknowledgement } from "./script";
+import { ACK_SECONDS, acknowledgement } from "./script";
 import { Shadow } from "./shadow";
 import { listenForWorkers } from "./worker-socket";
 
 const SWEEP_MS = 50;
+/** Time after this process was stopped in which whatever it can read at once may have waited. */
+const STALE_MS = 500;
+/** Threads of workers whose last batch is remembered: each reload brings new ones. */
+const SOURCES = 4096;
 /** Between two reports to the meter, which keeps seconds. */
 const COUNT_MS = 500;
 /** Nice value: a third of the CPU time that others get of a busy processor, which is enough not to starve. */
@@ -52,6 +56,15 @@ class Desk {
   private readonly samples = new Map<string, Reservoir>();
   private readonly connections = new Set<Socket>();
   private routes: Record<string, RouteOrders> = {};
+  /** Number of the last batch that was taken, by its source; the newest ones last. */
+  private readonly taken = new Map<string, number>();
+  private ranAt = performance.now();
+  private staleUntil = 0;
+  private readonly sink: Sink = {
+    copy: (copy) => this.shadows.get(copy.route)?.send(copy),
+    sample: (copy) => this.samples.get(copy.route)?.add(copy, Date.now(), Math.random),
+    dropped: (route, reason, copies) => this.shadows.get(route)?.drop(reason, copies),
+  };
 
   async follow(order: Order, report: (message: Report) => void): Promise<void> {
     if (order.do === "configure") return this.configure(order.routes);
@@ -66,10 +79,11 @@ class Desk {
     }
     const { id } = order;
     const answer = order.what === "figures" ? this.figures() : (this.samples.get(order.route)?.requests() ?? []);
-    report({ kind: "told", id, answer });
+    report({ kind: "answer", id, answer });
   }
 
   sweep(): void {
+    this.isStale();
     for (const shadow of this.shadows.values()) shadow.sweep();
   }
 
@@ -113,8 +127,16 @@ class Desk {
 
   private accept(socket: Socket): void {
     this.connections.add(socket);
-    const reader = new MessageReader(this.sinkOf(socket), Date.now);
+    const reader = new MessageReader((batch) => {
+      this.take(batch);
+      socket.write(acknowledgement(this.refused(batch.edge)));
+    });
     socket.on("data", (chunk: Buffer) => {
+      // HAProxy drops copies that are not acknowledged; those that came while this process was stopped are too old to be sent.
+      if (this.isStale()) {
+        socket.destroy();
+        return;
+      }
       try {
         reader.push(chunk);
       } catch (error) {
@@ -133,12 +155,23 @@ class Desk {
     });
   }
 
-  private sinkOf(socket: Socket): Sink {
-    return {
-      copy: (copy) => this.shadows.get(copy.route)?.send(copy),
-      sample: (copy) => this.samples.get(copy.route)?.add(copy, Date.now(), Math.random),
-      dropped: (route, reason, copies) => this.shadows.get(route)?.drop(reason, copies),
-      end: (edge) => socket.write(acknowledgement(this.refused(edge))),
-    };
+  /** Whether this process was stopped a moment ago, for longer than HAProxy waits. */
+  private isStale(): boolean {
+    const now = performance.now();
+    if (now - this.ranAt > ACK_SECONDS * 1000) this.staleUntil = now + STALE_MS;
+    this.ranAt = now;
+    return now < this.staleUntil;
+  }
+
+  /** Takes a batch once, however often it comes. */
+  private take({ source, number, deliver }: Batch): void {
+    if (number <= (this.taken.get(source) ?? 0)) return;
+    this.taken.delete(source);
+    this.taken.set(source, number);
+    for (const oldest of this.taken.keys()) {
+      if (this.taken.size <= SOURCES) break;
+      this.taken.delete(oldest);
+    }
+    deliver(this.sink);
   }
 }

@@ -4,7 +4,7 @@ import { name as nameSchema } from "../../model/types/names";
  * How copies leave HAProxy (proven on 2.6). Its SPOE filter makes a request wait until the agent has acknowledged its copy,
  * so that an agent which is stopped costs each request the whole timeout. Here an action only puts the copy into a queue in
  * the worker's memory; a task of the same thread sends what has gathered, and waits for the agent's acknowledgement alone.
- * So the queue is what fills where the agent is slow, stopped or away, and a full one drops copies and counts them.
+ * So if the agent is slow, stopped or away, only the queue fills, and a full one drops copies and counts them.
  *
  * Each thread has its own queue, task and connection, so that no lock is shared.
  */
@@ -25,7 +25,7 @@ const BUSY_PAUSE_MS = 10;
 const IDLE_PAUSE_MS = 25;
 /** Looks at an empty queue until a connection is given up; the agent keeps one open for longer. */
 const IDLE_LOOKS = 200;
-/** Time that the agent has to take what was sent, in seconds. */
+/** Time that the agent has to take a batch, in seconds. */
 export const ACK_SECONDS = 10;
 /** Pause between two attempts to reach the agent. */
 const AWAY_PAUSE_MS = 250;
@@ -34,10 +34,14 @@ const AWAY_PAUSE_MS = 250;
 export const MAX_MESSAGE = 4 * 1024 * 1024;
 
 /**
- * First byte of a message. `hello` begins a batch with its time and the edge's name, `end` asks for the acknowledgement:
- * of a batch without one, HAProxy counts the copies as dropped.
+ * First byte of a message. `hello` begins a batch with the thread's random name, the batch's number and the edge's name; `end` asks
+ * for the acknowledgement. A batch without one is sent again under its number with its copies as dropped ones, so that each copy
+ * counts once, whether the first had come or not.
  */
-export const KIND = { copy: 1, dropped: 2, sample: 3, end: 4, hello: 5 } as const;
+export const KIND = { copy: 1, dropped: 2, sample: 3, end: 4, hello: 6 } as const;
+/** Bytes of a thread's random name, and of a batch's number. */
+export const SOURCE_BYTES = 8;
+export const NUMBER_BYTES = 6;
 
 /**
  * Acknowledges everything up to an `end`: a line with the routes of which no more copies are wanted for now, each with
@@ -52,11 +56,20 @@ export function mirrorScript(edge: string, socket: string): string {
   return `-- Copies requests for the agent's mirror, written by Sluice.
 local queue, pieces, count, bytes = {}, 0, 0, 0
 local copies, drops, refused = {}, {}, {}
+local number, unsure = 0, nil
 local pack = string.pack
 
-local function drop(route, reason, number)
+local urandom = assert(io.open("/dev/urandom", "rb"))
+local source = urandom:read(${SOURCE_BYTES})
+urandom:close()
+
+local function add(drops, route, reason, copies)
   local key = pack("<s1s1", route, reason)
-  drops[key] = (drops[key] or 0) + (number or 1)
+  drops[key] = (drops[key] or 0) + copies
+end
+
+local function drop(route, reason)
+  add(drops, route, reason, 1)
 end
 
 local function put(txn, kind, route, body)
@@ -102,35 +115,57 @@ local function open()
   socket:close()
 end
 
-local function exchange(socket, text)
-  return socket:send(text) == #text and socket:receive("*l")
+-- Takes what has gathered: its text, and its copies by route.
+local function take()
+  local text, taken = table.concat(queue, "", 1, pieces), copies
+  queue, pieces, count, bytes, copies = {}, 0, 0, 0, {}
+  return text, taken
+end
+
+local function lose(drops, taken)
+  for route, number in pairs(taken) do add(drops, route, "away", number) end
+end
+
+local function send(socket, dropped, text)
+  local parts = { pack("<s4", pack("<B", ${KIND.hello}) .. source .. pack("<I${NUMBER_BYTES}", number) .. ${luaText(nameSchema.parse(edge))}) }
+  for key, copies in pairs(dropped) do
+    parts[#parts + 1] = pack("<s4", pack("<B", ${KIND.dropped}) .. key .. pack("<I4", copies))
+  end
+  parts[#parts + 1] = text
+  parts[#parts + 1] = pack("<s4", pack("<B", ${KIND.end}))
+  local batch = table.concat(parts)
+  local answer = socket and socket:send(batch) == #batch and socket:receive("*l")
+  refused = {}
+  if not answer then return false end
+  for route, reason in answer:gmatch("(%S+)=(%S+)") do refused[route] = reason end
+  return true
+end
+
+-- Loses what has gathered while nobody took a batch: it would come too late.
+local function fail()
+  local _, taken = take()
+  lose(drops, taken)
+  return false
 end
 
 local function deliver(socket)
-  local batch, sent, told = table.concat(queue, "", 1, pieces), copies, drops
-  queue, pieces, count, bytes, copies, drops = {}, 0, 0, 0, {}, {}
-  local parts = { pack("<s4", pack("<BI4", ${KIND.hello}, core.now().sec) .. ${luaText(nameSchema.parse(edge))}) }
-  for key, number in pairs(told) do
-    parts[#parts + 1] = pack("<s4", pack("<B", ${KIND.dropped}) .. key .. pack("<I4", number))
-  end
-  parts[#parts + 1] = batch
-  parts[#parts + 1] = pack("<s4", pack("<B", ${KIND.end}))
-  local answer = socket and exchange(socket, table.concat(parts))
-  refused = {}
-  if answer then
-    for route, reason in answer:gmatch("(%S+)=(%S+)") do refused[route] = reason end
+  if unsure and not send(socket, unsure, "") then return fail() end
+  number = number + 1
+  local dropped, text, taken = drops, take()
+  unsure, drops = dropped, {}
+  if send(socket, dropped, text) then
+    unsure = nil
     return true
   end
-  for key, number in pairs(told) do drops[key] = (drops[key] or 0) + number end
-  for route, number in pairs(sent) do drop(route, "away", number) end
-  return false
+  lose(unsure, taken)
+  return fail()
 end
 
 core.register_task(function()
   local socket
   local idle = 0
   while true do
-    if count > 0 or next(drops) then
+    if count > 0 or unsure or next(drops) then
       idle = 0
       if not socket then socket = open() end
       if not deliver(socket) then

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { chmod, chown, mkdir, rm } from "node:fs/promises";
+import { chmod, chown, mkdir } from "node:fs/promises";
 import type { Server } from "node:net";
 import { dirname, join } from "node:path";
+import { listenPrivately } from "../support/private-socket";
 
 /** Folder for sockets that HAProxy's workers may enter although they run under another account than the agent. */
 const RUN_FOLDER = "/run/sluice";
@@ -11,16 +11,9 @@ const RUN_FOLDER = "/run/sluice";
  * Path at which HAProxy's workers reach a socket of the agent: in its folder, or where they run under an account that must
  * not enter that, in a folder that only their group can enter.
  */
-export function workerSocket(directory: string, group: string | undefined, file: string): string {
+export function workerSocket(directory: string, group: number | undefined, file: string): string {
   if (group === undefined) return join(directory, file);
   return join(RUN_FOLDER, createHash("sha256").update(directory).digest("hex").slice(0, 16), file);
-}
-
-/** Id of a group of this host. */
-export function groupId(name: string): number {
-  const entry = new RegExp(`^${name}:[^:]*:(\\d+):`, "m").exec(readFileSync("/etc/group", "utf8"));
-  if (entry === null) throw new Error(`group ${name} is not on this host: create it`);
-  return Number(entry[1]);
 }
 
 /**
@@ -37,17 +30,8 @@ export async function listenForWorkers(server: Server, path: string, group: numb
     await chown(folder, 0, group);
     await chmod(folder, 0o750);
   }
-  await rm(path, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    // Nobody may connect before owner and mode are right.
-    const umask = process.umask(0o177);
-    try {
-      server.listen(path, () => resolve());
-    } finally {
-      process.umask(umask);
-    }
-  });
+  // Nobody may connect before owner and mode are right.
+  await listenPrivately(server, path);
   if (group === undefined) return;
   await chown(path, 0, group);
   await chmod(path, 0o660);

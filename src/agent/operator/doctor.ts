@@ -1,14 +1,15 @@
 import { readFile, stat, statfs } from "node:fs/promises";
 import { connect } from "node:net";
-import { join } from "node:path";
 import { portsPerRelease } from "../../model/pool/pool-ports";
 import { processText, titleOf } from "../../model/process/takeover";
 import type { Check } from "../../model/protocol/recovery";
+import { certificatesOf } from "../haproxy/config/certificates";
 import { connectionsWithin, hostFacts } from "../haproxy/config/host-facts";
 import { holderOf } from "../haproxy/config/ports";
 import { findHaproxy, haproxyVersion } from "../haproxy/config/version";
 import type { Host } from "../host/host";
 import { poolInstances } from "../state/desired";
+import { observed } from "../support/observed";
 import { asNamed, comesBack } from "../takeover/existing-processes";
 import { showUnit } from "../takeover/systemd";
 import { checkNode } from "./node";
@@ -21,6 +22,8 @@ const DISK_PROBLEM = 100 * MIB;
 /** Change of the clock since the agent's start that is worth a word, in milliseconds. */
 const CLOCK_STEP_MS = 2000;
 const CONNECT_MS = 2000;
+/** Time before a certificate's end that is worth a word, in milliseconds. */
+const EXPIRES_SOON_MS = 14 * 24 * 3_600_000;
 
 export interface DoctorSource {
   host: Host;
@@ -35,6 +38,8 @@ export interface DoctorSource {
 export async function examine(source: DoctorSource): Promise<Check[]> {
   const checks: [name: string, look: () => Promise<Check[]>][] = [
     ["haproxy", haproxy],
+    ["runtime API", () => runtimeApi(source)],
+    ["certificates", () => certificates(source)],
     ["node", async () => [await checkNode()]],
     ["state", () => state(source)],
     ["disk", () => disk(source.directory)],
@@ -47,9 +52,9 @@ export async function examine(source: DoctorSource): Promise<Check[]> {
   const found = await Promise.all(
     checks.map(async ([name, inspect]) => {
       try {
-        return await inspect();
+        return await observed(inspect(), "the host");
       } catch (error) {
-        return [problem(name, `could not be looked at: ${(error as Error).message}`)];
+        return [problem(name, `could not be checked: ${(error as Error).message}`)];
       }
     }),
   );
@@ -69,6 +74,43 @@ async function haproxy(): Promise<Check[]> {
   }
 }
 
+/** Asks each HAProxy, by which alone it can be changed. */
+async function runtimeApi({ host }: DoctorSource): Promise<Check[]> {
+  const edges = Object.keys(host.working().edges);
+  const found = await Promise.all(
+    edges.map(async (edge): Promise<Check[]> => {
+      if (!host.haproxy(edge).runs()) return [problem("runtime API", `HAProxy of edge ${edge} does not run`)];
+      try {
+        await host.haproxy(edge).totals();
+        return [];
+      } catch (error) {
+        return [problem("runtime API", (error as Error).message)];
+      }
+    }),
+  );
+  if (found.flat().length > 0 || edges.length === 0) return found.flat();
+  return [good("runtime API", `HAProxy answers on it (edge ${edges.join(", ")})`)];
+}
+
+/** Certificates that expire soon; those that have, or can't be read, are problems of their edges. */
+async function certificates({ host }: DoctorSource): Promise<Check[]> {
+  const now = new Date();
+  const edges = Object.entries(host.working().edges);
+  const all = await Promise.all(
+    edges.map(async ([edge, spec]) => (await certificatesOf(spec, now)).map((each) => ({ ...each, edge }))),
+  );
+  const valid = all.flat().filter((each) => each.problem === undefined);
+  const soon = valid.filter(({ until = now }) => until.getTime() < now.getTime() + EXPIRES_SOON_MS);
+  if (soon.length > 0)
+    return soon.map(({ edge, path, until = now }) =>
+      warning(
+        "certificates",
+        `${path} of edge ${edge} expires on ${until.toISOString()}: renew it, then run pulumi up`,
+      ),
+    );
+  return valid.length === 0 ? [] : [good("certificates", `${valid.length} are good for two weeks or longer`)];
+}
+
 async function state({ directory, folderProblems }: DoctorSource): Promise<Check[]> {
   const { uid, mode } = await stat(directory);
   const checks: Check[] = [];
@@ -77,16 +119,6 @@ async function state({ directory, folderProblems }: DoctorSource): Promise<Check
       problem(
         "state",
         `${directory} belongs to user ${uid} and has mode ${(mode & 0o7777).toString(8)}: chmod 0700 it, and let it belong to the agent's user`,
-      ),
-    );
-  const [first, second] = await Promise.all(
-    ["state.json", "state.copy.json"].map((file) => readFile(join(directory, file), "utf8").catch(() => undefined)),
-  );
-  if (first === undefined || first !== second)
-    checks.push(
-      problem(
-        "state",
-        `the two copies of the state in ${directory} differ, or one is gone: the next commit writes both again; if this lasts, look at the disk`,
       ),
     );
   checks.push(...(await folderProblems()).map((message) => problem("state", message)));
@@ -122,7 +154,7 @@ async function clock({ host }: DoctorSource): Promise<Check[]> {
 }
 
 async function limits({ host }: DoctorSource): Promise<Check[]> {
-  const facts = hostFacts();
+  const facts = await hostFacts();
   const short = Object.entries(host.working().edges).flatMap(([edge, spec]) => {
     const possible = connectionsWithin(spec.maxConnections, facts);
     return possible < spec.maxConnections

@@ -2,13 +2,14 @@ import { stat } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
 import type { z } from "zod";
 import type { OutputLine, outputQuery } from "../../model/protocol/output";
-import { codeOf } from "../../model/types/errors";
+import { secretForms } from "../../model/types/secret-forms";
 import { ApiError } from "../api/api-error";
 import { fileOf, linesOf, type OutputPosition, startOfLast } from "../processes/output/output-stream";
 import type { OutputTimes } from "../processes/output/output-times";
 import type { Rotations } from "../processes/output/rotations";
 import type { ProcessManager } from "../processes/process-manager";
-import { masked } from "../support/mask";
+import { ifThere } from "../support/files";
+import { withoutForms } from "../support/mask";
 
 const DEFAULT_LINES = 20;
 
@@ -32,7 +33,7 @@ export async function streamOutput(
 ): Promise<void> {
   const record = processes.get(id);
   if (record === undefined) throw new ApiError(404, "not-found", `process ${id} is not on this agent`);
-  const secrets = record.labels.pool === undefined ? [] : secretsOf(record.labels.pool);
+  const forms = secretForms(record.labels.pool === undefined ? [] : secretsOf(record.labels.pool));
   const path = processes.outputPath(id);
   const { rotations } = processes;
   times.look();
@@ -52,7 +53,7 @@ export async function streamOutput(
   })) {
     const at = times.writtenBy(path, end.turn, end.byte);
     const answer: OutputLine = {
-      line: masked(line, secrets),
+      line: withoutForms(line, forms),
       ...(at === undefined ? {} : { at: new Date(at).toISOString() }),
     };
     if (!response.write(`${JSON.stringify(answer)}\n`)) await drained(response);
@@ -71,11 +72,8 @@ async function startOfTime(
     let position: OutputPosition = { turn: now, byte: 0 };
     for (let age = 0; ; age += 1) {
       const turn = now - age;
-      const file = await stat(fileOf(path, age)).catch((error: unknown) => {
-        if (codeOf(error) === "ENOENT") return undefined;
-        throw error;
-      });
-      // Nothing was written to it since then.
+      const file = await ifThere(stat(fileOf(path, age)));
+      // Not written to since then.
       if (file === undefined || (age > 0 && file.mtimeMs < time)) break;
       const byte = times.sizeAt(path, turn, time);
       position = { turn, byte: byte ?? 0 };
@@ -91,7 +89,7 @@ function later(one: OutputPosition | undefined, other: OutputPosition | undefine
   return isLater ? one : other;
 }
 
-/** Waits until a slow reader has taken what it was given, or has gone. */
+/** Waits until a slow reader has taken its data, or has gone. */
 export async function drained(response: ServerResponse): Promise<void> {
   if (response.destroyed) return;
   await new Promise<void>((resolve) => {

@@ -10,7 +10,7 @@ import { isKeptAside } from "../processes/record";
 /** Time that a process has to end by itself after SIGTERM, in milliseconds. */
 const GRACE_MS = 5000;
 const POLL_MS = 20;
-/** Looks for what the stopped ones have left behind. */
+/** Finds the leftovers of stopped processes. */
 const PASSES = 5;
 const COMMAND_CHARACTERS = 200;
 
@@ -38,7 +38,7 @@ export async function unrecovered(source: RecoverySource): Promise<RecoveryItem[
   ];
 }
 
-/** Ends what is provably this agent's, and tells of each how that went; everything else is left alone. */
+/** Ends the processes that are provably this agent's, and reports each outcome; everything else is left alone. */
 export async function recover(source: RecoverySource): Promise<RecoveryItem[]> {
   const items = await unrecovered(source);
   const stopped = await Promise.all(items.map((item) => ended(item, source)));
@@ -66,7 +66,7 @@ async function orphans({ processes }: RecoverySource): Promise<RecoveryItem[]> {
       pid,
       startTime,
       command,
-      message: `process ${pid} is of ${id}, which ${processes.get(id) === undefined ? "has no record" : "has ended"}: nobody looks after it`,
+      message: `process ${pid} is of ${id}, which ${processes.get(id) === undefined ? "has no record" : "has ended"}: nothing supervises it`,
       ours: true,
     }));
 }
@@ -136,7 +136,7 @@ async function ended(item: RecoveryItem, { processes, events, marker }: Recovery
     signalProcess(identity, "SIGTERM");
     await waitFor(() => !isAlive(identity), { everyMs: POLL_MS, deadlineMs: GRACE_MS });
     await processes.kill(pid, startTime);
-    events.emit(`process ${pid} of ${id}, which nobody looked after, was stopped on demand`, { id, pid });
+    events.emit(`process ${pid} of ${id}, which nothing supervised, was stopped on demand`, { id, pid });
     return { ...item, outcome: "stopped" };
   } catch (error) {
     return { ...item, outcome: `not stopped: ${(error as Error).message}` };

@@ -38,7 +38,7 @@ export async function checkRelease(host: Host, { path, id, pool }: z.output<type
       {
         name: "folder",
         verdict: "problem",
-        message: `${path} is no folder on the agent's host: place the release there first`,
+        message: `${path} is not a folder on the agent's host: place the release there first`,
       },
     ];
   const checks = await Promise.all(names.map((each) => checkPool(host, each, { path, id })));

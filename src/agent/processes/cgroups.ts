@@ -1,8 +1,8 @@
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { codeOf } from "../../model/types/errors";
+import { waitFor } from "../../support/waiting";
 
 /** Limits that the kernel enforces on a process with all its children. */
 export interface KernelLimits {
@@ -84,11 +84,13 @@ export class Cgroups {
     const { top } = this;
     if (top === undefined) return;
     const folder = this.folderOf(id, top);
-    for (const giveUpAt = performance.now() + EMPTY_DEADLINE_MS; ; await sleep(POLL_MS)) {
-      if (await isRemoved(folder)) break;
+    const killUntilRemoved = async () => {
+      if (await isRemoved(folder)) return true;
       await this.kill(id);
-      if (performance.now() > giveUpAt) throw new Error(`the cgroup ${folder} can't be removed: something is in it`);
-    }
+      return false;
+    };
+    if (!(await waitFor(killUntilRemoved, { everyMs: POLL_MS, deadlineMs: EMPTY_DEADLINE_MS })))
+      throw new Error(`the cgroup ${folder} can't be removed: something is in it`);
     for (const each of [join(top, SLICE, this.marker), join(top, SLICE)]) if (!(await isRemoved(each))) return;
   }
 

@@ -9,7 +9,7 @@ export function isDescriptor(number: number): boolean {
   return number >= 3 && number < STATUS_FD;
 }
 
-/** Permissions of what a process is to read and nobody else. */
+/** Permissions of files that only the process may read. */
 const READ_ONLY_MODE = 0o400;
 
 /** Contents of a process's further file descriptors, by their numbers. */

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { waitFor } from "../../support/waiting";
 import {
   allStats,
@@ -45,10 +44,8 @@ export async function killGroup(group: Group): Promise<boolean> {
  */
 export async function clearGroup(group: Group): Promise<number[]> {
   const { shim } = group;
-  for (const until = performance.now() + SHIM_END_MS; performance.now() < until; await sleep(POLL_MS)) {
-    if (!send(-shim.pid, 0)) return [];
-    if (!isAlive(shim)) break;
-  }
+  await waitFor(() => !send(-shim.pid, 0) || !isAlive(shim), { everyMs: POLL_MS, deadlineMs: SHIM_END_MS });
+  if (!send(-shim.pid, 0)) return [];
   const left = await membersOf(group);
   if (left.length === 0) {
     signalProcess(shim, "SIGKILL");
@@ -70,12 +67,15 @@ export async function clearGroup(group: Group): Promise<number[]> {
  */
 export async function killMarked(marker: string, id: string): Promise<number[]> {
   const killed = new Set<number>();
-  for (const giveUpAt = performance.now() + KILL_DEADLINE_MS; ; await sleep(POLL_MS)) {
-    const left = (await findMarked(marker)).filter((found) => found.id === id);
-    if (left.length === 0) return [...killed];
-    if (performance.now() > giveUpAt) throw new Error(survivors(id, left));
+  let left: readonly Identity[] = [];
+  const killUntilGone = async () => {
+    left = (await findMarked(marker)).filter((found) => found.id === id);
     for (const identity of left) if (signalProcess(identity, "SIGKILL")) killed.add(identity.pid);
-  }
+    return left.length === 0;
+  };
+  if (!(await waitFor(killUntilGone, { everyMs: POLL_MS, deadlineMs: KILL_DEADLINE_MS })))
+    throw new Error(survivors(id, left));
+  return [...killed];
 }
 
 /** Live members but the shim. */
@@ -95,7 +95,7 @@ async function isCleared(group: Group, withinMs: number): Promise<boolean> {
   return (await waitFor(isEmpty, { everyMs: POLL_MS, deadlineMs: withinMs })) === true;
 }
 
-function survivors(id: string, left: Identity[]): string {
+function survivors(id: string, left: readonly Identity[]): string {
   const pids = left.map(({ pid }) => pid).join(", ");
   return `processes of ${id} survive SIGKILL (pid ${pids}): they wait for a disk or a device; look at /proc/<pid>/stack`;
 }

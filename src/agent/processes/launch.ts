@@ -1,6 +1,6 @@
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "../../model/types/errors";
+import { waitFor } from "../../support/waiting";
 import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../support/files";
 import { type Cgroups, type KernelLimits, limitProblem } from "./cgroups";
 import { environmentOf, problemsOf } from "./command";
@@ -144,7 +144,7 @@ async function forget({ record, spec, folder, statusPath, outputPath, cgroups }:
 }
 
 async function executed({ spec, statusPath, outputPath }: Launch, shim: { ended: boolean }): Promise<Launched> {
-  for (const giveUpAt = performance.now() + EXEC_DEADLINE_MS; ; await sleep(POLL_MS)) {
+  const launched = async (): Promise<Launched | undefined> => {
     const { ended } = shim;
     const { app, shim: identity, code } = readStatus(statusPath) ?? {};
     if (app !== undefined && identity !== undefined && (hasExecuted(app.pid, spec.wrap ?? []) || hasRun(code)))
@@ -155,9 +155,12 @@ async function executed({ spec, statusPath, outputPath }: Launch, shim: { ended:
         `${spec.argv[0]} could not be executed (${output ?? "its shim was killed or could not write its status"})`,
       );
     }
-    if (performance.now() > giveUpAt)
-      throw new Error(`${spec.argv[0]} was not executed within ${EXEC_DEADLINE_MS} ms; the host is overloaded`);
-  }
+    return undefined;
+  };
+  const found = await waitFor(launched, { everyMs: POLL_MS, deadlineMs: EXEC_DEADLINE_MS });
+  if (found === undefined)
+    throw new Error(`${spec.argv[0]} was not executed within ${EXEC_DEADLINE_MS} ms; the host is overloaded`);
+  return found;
 }
 
 /** Whether the status is that of a program that came and went between two looks at it. */

@@ -42,20 +42,25 @@ function addressOf(hex: string): string {
   return new URL(`http://[${groups.join(":")}]/`).hostname.slice(1, -1);
 }
 
-/** Holders of sockets, by inode: several processes if it was inherited. What may not be looked at is left out. */
+/** Holders of sockets, by inode: several processes if it was inherited. Processes that may not be examined are left out. */
 export async function holdersOf(inodes: ReadonlySet<string>): Promise<Map<string, number[]>> {
   const holders = new Map<string, number[]>();
   if (inodes.size === 0) return holders;
   for (const name of await readdir("/proc")) {
     if (!/^\d+$/.test(name)) continue;
-    const folder = `/proc/${name}/fd`;
-    const links = await Promise.all(
-      ((await readdir(folder).catch(absent)) ?? []).map((fd) => readlink(`${folder}/${fd}`).catch(absent)),
-    );
-    const held = new Set(links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link ?? "")?.[1] ?? []));
+    const held = await socketsOf(Number(name));
     for (const inode of held) if (inodes.has(inode)) holders.set(inode, [...(holders.get(inode) ?? []), Number(name)]);
   }
   return holders;
+}
+
+/** Inodes of the sockets that a process holds; none if it may not be examined. */
+export async function socketsOf(pid: number): Promise<Set<string>> {
+  const folder = `/proc/${pid}/fd`;
+  const links = await Promise.all(
+    ((await readdir(folder).catch(absent)) ?? []).map((fd) => readlink(`${folder}/${fd}`).catch(absent)),
+  );
+  return new Set(links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link ?? "")?.[1] ?? []));
 }
 
 /** A process may end, may be somebody else's, and a host may have no IPv6. */

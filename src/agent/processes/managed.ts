@@ -53,6 +53,14 @@ export class ManagedProcess {
     return this.record.id;
   }
 
+  /** Its app and its shim, while it runs. */
+  get identities(): { app: Identity; shim: Identity } | undefined {
+    const { app, group, record } = this;
+    return record.state !== "running" || app === undefined || group === undefined
+      ? undefined
+      : { app, shim: group.shim };
+  }
+
   launchedBy(launching: Promise<Launched>): void {
     this.launching = launching.catch(() => undefined);
   }

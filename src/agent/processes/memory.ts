@@ -5,7 +5,7 @@ import { allStats } from "./identity";
 
 /** Of the kernel's tables, in bytes; the same on every platform that the agent runs on. */
 const PAGE_BYTES = 4096;
-/** How many processes are looked at at once: the kernel walks all pages of each. */
+/** Number of processes measured at once: the kernel walks all pages of each. */
 const READ_AT_ONCE = 8;
 
 /**

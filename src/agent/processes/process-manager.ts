@@ -1,9 +1,9 @@
 import { EventEmitter } from "node:events";
 import { type FSWatcher, watch } from "node:fs";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { waitFor } from "../../support/waiting";
-import { PRIVATE_FOLDER_MODE } from "../support/files";
+import { ifThere, PRIVATE_FOLDER_MODE } from "../support/files";
 import { inParallel } from "../support/in-parallel";
 import { type Found, findIn } from "./adopt";
 import { Cgroups } from "./cgroups";
@@ -16,7 +16,8 @@ import { OutputTruncator } from "./output/output-truncator";
 import { putAside } from "./output/rotation";
 import { Rotations } from "./output/rotations";
 import type { ProcessEvent, ProcessRecord } from "./process-record";
-import { deleteRecord, isKeptAside } from "./record";
+import { deleteRecord, hasRecord, isKeptAside, writeRecord } from "./record";
+import { restoreStatus } from "./status";
 
 export type { ProcessSpec } from "./launch";
 export type { StopOptions } from "./managed";
@@ -56,6 +57,8 @@ export class ProcessManager {
   private readonly cgroups: Cgroups;
   /** Ids whose record could not be read: something of theirs may run. */
   private readonly unrecorded = new Set<string>();
+  /** Ids of processes whose output was deleted. */
+  private readonly outputsLost = new Set<string>();
   private closed = false;
 
   private constructor(
@@ -229,15 +232,67 @@ export class ProcessManager {
     );
   }
 
+  /** Whether a process carries the marker. */
+  owns(pid: number): boolean {
+    return instanceOf(pid, this.marker) !== undefined;
+  }
+
   /** Kills one process that carries the marker, an orphan for instance; if it is gone already, nothing is done. */
   async kill(pid: number, startTime: string): Promise<void> {
     const identity = { pid, startTime };
     if (!isAlive(identity)) return;
-    if (instanceOf(pid, this.marker) === undefined && isAlive(identity))
+    if (!this.owns(pid) && isAlive(identity))
       throw new Error(`process ${pid} was not started by agent ${this.marker}; it is left alone`);
     signalProcess(identity, "SIGKILL");
     if (!(await waitFor(() => !isAlive(identity), { everyMs: POLL_MS, deadlineMs: KILL_DEADLINE_MS })))
       throw new Error(`process ${pid} survives SIGKILL: it waits for a disk or a device`);
+  }
+
+  /**
+   * Writes again what was deleted and the next agent needs to adopt what runs. Nothing brings an output back.
+   *
+   * @returns what that was, in one sentence each
+   */
+  async restoreFiles(): Promise<string[]> {
+    const said: string[] = [];
+    const statuses = join(this.directory, STATUS_FOLDER);
+    if ((await ifThere(stat(statuses))) === undefined) {
+      await mkdir(statuses, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+      this.watcher?.close();
+      this.watcher = this.watchStatuses();
+      said.push(`${statuses} was deleted, and is there again`);
+    }
+    for (const managed of this.processes.values()) said.push(...(await this.restoreFilesOf(managed)));
+    return said;
+  }
+
+  private async restoreFilesOf(managed: ManagedProcess): Promise<string[]> {
+    const { id } = managed;
+    const [folder, statusPath] = [this.folderOf(id), this.statusPathOf(id)];
+    const said: string[] = [];
+    // It may be launched, end or be removed during each look.
+    const runs = () => this.processes.get(id) === managed && managed.identities !== undefined;
+    if (runs() && !(await hasRecord(folder)) && runs()) {
+      const { argv, cwd, labels, startedAt } = managed.record;
+      await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+      await writeRecord(folder, { version: 1, id, argv, cwd, labels, startedAt });
+      said.push(`the record of process ${id} was deleted, and is written again`);
+    }
+    if (runs() && (await ifThere(stat(statusPath))) === undefined && managed.identities !== undefined && runs()) {
+      await restoreStatus(statusPath, this.bootId, managed.identities);
+      said.push(`the status of process ${id} was deleted, and is written again: its exit code will be unknown`);
+    }
+    const isLost = runs() && (await ifThere(stat(this.outputPath(id)))) === undefined && runs();
+    if (isLost && !this.outputsLost.has(id))
+      said.push(`the output of process ${id} was deleted: what it writes is lost`);
+    if (isLost) this.outputsLost.add(id);
+    else this.outputsLost.delete(id);
+    return said;
+  }
+
+  /** Whether what a process writes is lost, since its file was deleted. */
+  isOutputLost(id: string): boolean {
+    return this.outputsLost.has(id);
   }
 
   /** Stops watching; the processes run on. */

@@ -1,8 +1,8 @@
-import { readFile, rename, rm, rmdir } from "node:fs/promises";
+import { rename, rm, rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { codeOf, messageOf } from "../../model/types/errors";
-import { writeFileAtomic } from "../support/files";
+import { ifThere, readIfThere, writeFileAtomic } from "../support/files";
 
 const FILE = "record.json";
 const CORRUPT = `${FILE}.corrupt-`;
@@ -19,6 +19,11 @@ const storedRecord = z.strictObject({
 /** Record of a launch; written once, before it. No environment: it may hold secrets, and nothing needs it later. */
 export type StoredRecord = z.infer<typeof storedRecord>;
 
+/** Whether a folder holds a record. */
+export async function hasRecord(folder: string): Promise<boolean> {
+  return (await ifThere(stat(join(folder, FILE)))) !== undefined;
+}
+
 export type Reading = { record: StoredRecord } | { missing: true } | { corrupt: string; keptAs: string };
 
 /** Durable when it resolves. */
@@ -28,13 +33,8 @@ export async function writeRecord(folder: string, record: StoredRecord): Promise
 
 /** A record that cannot be understood is kept aside under the name returned, so that its folder can be used again. */
 export async function readRecord(folder: string, id: string, now: Date): Promise<Reading> {
-  let text: string;
-  try {
-    text = await readFile(join(folder, FILE), "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return { missing: true };
-    throw error;
-  }
+  const text = await readIfThere(join(folder, FILE));
+  if (text === undefined) return { missing: true };
   try {
     const record = storedRecord.parse(JSON.parse(text));
     if (record.id !== id) throw new Error(`it is the record of ${record.id}`);

@@ -19,6 +19,7 @@ export const STATUS_FD = 9;
  *   reads its own pid and start time from /proc/self.
  * - The shim's own errors ("Killed") go to /dev/null, the app's and those of exec to the output, which is standard output.
  * - The app goes to its cgroup, the first argument, by itself; the shim stays outside, and lives to tell how it ended.
+ * - A shell, since each app has one for as long as it runs; and it must not end with the agent, whose successor reads the file.
  * - If the status cannot be written, nothing is executed: a process that runs is always on record.
  */
 const SCRIPT = [
@@ -52,7 +53,7 @@ export async function spawnShim(o: {
   status: number;
   /** Folder of the cgroup that the app goes to. */
   cgroup: string | undefined;
-  /** Those that the app is given besides, by their numbers there: below the status file's. */
+  /** Further descriptors of the app, by their numbers there: below the status file's. */
   descriptors: ReadonlyMap<number, number>;
 }): Promise<ChildProcess> {
   const child = spawn(SHELL, ["-c", SCRIPT, NAME, o.cgroup ?? "", ...o.argv], {
@@ -66,7 +67,7 @@ export async function spawnShim(o: {
   return child;
 }
 
-/** For the app's descriptors from 3 on, before the status file's: what is ignored there is not opened. */
+/** Stdio entries from 3 up to the status file's, for the app's descriptors; an ignored one is not opened. */
 export function extraDescriptors(descriptors: ReadonlyMap<number, number>): (number | "ignore")[] {
   return Array.from({ length: STATUS_FD - 3 }, (_, index) => descriptors.get(index + 3) ?? "ignore");
 }

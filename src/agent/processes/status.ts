@@ -44,6 +44,16 @@ export async function createStatus(path: string, bootId: string): Promise<void> 
   }
 }
 
+/** Creates the file of a process that runs again. Its shim still writes to the one that was deleted, so its exit code will be unknown. */
+export async function restoreStatus(
+  path: string,
+  bootId: string,
+  { shim, app }: { shim: Identity; app: Identity },
+): Promise<void> {
+  await createStatus(path, bootId);
+  appendFileSync(path, `shim ${identityLine(shim)}\napp ${identityLine(app)}\n`);
+}
+
 /**
  * Undefined when there is no such file, or it has no first line. Synchronous: it is one page, and an exit is known sooner
  * than by way of the thread pool.
@@ -88,6 +98,12 @@ export function appendEnd(path: string, end: { signal: string | null; reason: st
 export function exitFacts(status: number): ExitFacts {
   const signal = Object.entries(constants.signals).find(([, number]) => number === status - 128)?.[0];
   return signal === undefined ? { code: status, signal: null } : { code: null, signal };
+}
+
+/** A line as in /proc/<pid>/stat with what is known of a process. */
+function identityLine({ pid, startTime }: Identity): string {
+  const unknown = Array.from({ length: 18 }, () => "0");
+  return `${pid} () S ${unknown.join(" ")} ${startTime} `;
 }
 
 function identityIn(line: string | undefined): Identity | undefined {

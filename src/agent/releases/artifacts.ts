@@ -1,19 +1,19 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { access, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readdir, readlink, rename, rm, stat } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { Unpack } from "tar";
 import { generationsOf, type PoolState } from "../../model/pool/pool-state";
 import {
   artifactPath,
   entryProblem,
+  linkProblem,
   MAX_ARCHIVE_BYTES,
   MAX_CONTENT_BYTES,
   MAX_ENTRIES,
 } from "../../model/protocol/artifact";
-import { codeOf } from "../../model/types/errors";
 import { ApiError } from "../api/api-error";
-import { PRIVATE_FOLDER_MODE, syncFolder } from "../support/files";
+import { ifThere, PRIVATE_FOLDER_MODE, syncFolder } from "../support/files";
 
 /** Time for which an artifact that no pool names is kept: its update may be about to begin. In milliseconds. */
 const UNNAMED_MS = 3_600_000;
@@ -33,13 +33,7 @@ export class Artifacts {
   /** Path of an artifact; undefined if it was not received yet. */
   async find(digest: string): Promise<string | undefined> {
     const path = artifactPath(this.directory, digest);
-    try {
-      await access(path);
-      return path;
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return undefined;
-      throw error;
-    }
+    return (await ifThere(stat(path))) && path;
   }
 
   /**
@@ -79,12 +73,7 @@ export class Artifacts {
   }
 
   private async entries(): Promise<string[]> {
-    try {
-      return await readdir(this.root);
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return [];
-      throw error;
-    }
+    return (await ifThere(readdir(this.root))) ?? [];
   }
 }
 
@@ -110,8 +99,11 @@ async function unpack(archive: AsyncIterable<Buffer>, folder: string): Promise<s
     noMtime: true,
     filter: (path, entry) => {
       if (problem !== undefined || !("type" in entry)) return false;
-      const wrong = entryProblem({ type: entry.type, path, linkpath: entry.linkpath });
+      const { type, mode = 0, linkpath } = entry;
+      const wrong = entryProblem({ type, path, mode, linkpath });
       if (wrong !== undefined) return refuse(wrong);
+      // Without the bits of folders that hand their group on, or keep others from removing files.
+      entry.mode = mode & 0o777;
       content += entry.size ?? 0;
       entries += 1;
       if (content > MAX_CONTENT_BYTES) return refuse(`its files hold more than ${MAX_CONTENT_BYTES} bytes`);
@@ -137,6 +129,15 @@ async function unpack(archive: AsyncIterable<Buffer>, folder: string): Promise<s
   await ended;
   if (problem !== undefined) throw problem;
   if (entries === 0)
-    throw new ApiError(422, "bad-archive", "the archive is refused: it holds nothing, or is no tar archive");
+    throw new ApiError(422, "bad-archive", "the archive is refused: it is empty, or not a tar archive");
+  const astray = linkProblem(await linksIn(folder));
+  if (astray !== undefined) throw new ApiError(422, "bad-archive", `the archive is refused: ${astray}`);
   return hash.digest("hex");
+}
+
+/** Targets of the symbolic links in a folder, by path within it. */
+async function linksIn(folder: string): Promise<Map<string, string>> {
+  const found = await readdir(folder, { recursive: true, withFileTypes: true });
+  const links = found.filter((entry) => entry.isSymbolicLink()).map((entry) => join(entry.parentPath, entry.name));
+  return new Map(await Promise.all(links.map(async (path) => [relative(folder, path), await readlink(path)] as const)));
 }

@@ -3,17 +3,22 @@ import { access, copyFile, link, mkdir, readdir, readlink, rename, rm, stat, sym
 import { dirname, join, relative } from "node:path";
 import type { PoolState } from "../../model/pool/pool-state";
 import type { Release } from "../../model/pool/release";
-import { codeOf } from "../../model/types/errors";
+import { codeOf, messageOf } from "../../model/types/errors";
 import { Mutex } from "../../support/waiting";
 import type { Events } from "../events/events";
+import { PRIVATE_FILE_MODE, readIfThere, writeFileAtomic } from "../support/files";
+import { changedIn, digests, digestsOf } from "./digests";
 
+/** Most changed files that are named. */
+const MAX_NAMED = 3;
 /** A file system can't link here: another one, no right to, or too many links already. */
 const CANNOT_LINK = ["EXDEV", "EPERM", "EMLINK", "ENOTSUP"];
 
 /**
  * Keeps the folders of the current and the retained releases, so that a rollback has its target even if the folder was
  * cleaned up meanwhile. A retained release is a tree of hard links, which takes time but no space (a copy where the
- * state folder is on another file system); it is put back at its own path when it is needed there.
+ * state folder is on another file system); it is put back at its own path when it is needed there. Links share their
+ * content with the release's own folder, so that digests tell what was changed in place.
  */
 export class RetainedReleases {
   private readonly root: string;
@@ -55,16 +60,17 @@ export class RetainedReleases {
   private async drop(pool: string, state: PoolState | undefined): Promise<void> {
     const folder = join(this.root, pool);
     if (state === undefined) return rm(folder, { recursive: true, force: true });
-    const named = new Set(generationsOf(state).map(({ number }) => String(number)));
+    const named = new Set(generationsOf(state).flatMap(({ number }) => [`${number}`, digestsFile(`${number}`)]));
     for (const kept of await entriesOf(folder))
       if (!named.has(kept)) await rm(join(folder, kept), { recursive: true, force: true });
   }
 
   private async keep(target: string, source: string): Promise<void> {
-    if (await exists(target)) return;
     if (!relative(source, this.root).startsWith(".."))
       throw new Error(`${source} holds the agent's own state folder: give releases folders of their own`);
-    await copyTree(source, target);
+    if (!(await exists(target))) await copyTree(source, target);
+    if (!(await exists(digestsFile(target))))
+      await writeFileAtomic(digestsFile(target), JSON.stringify(await digestsOf(target)), PRIVATE_FILE_MODE);
   }
 
   /** Whether a release's own folder is there. */
@@ -82,11 +88,30 @@ export class RetainedReleases {
   async restore(pool: string, state: PoolState | undefined, release: Release): Promise<void> {
     const folder = this.folderOf(pool, state, release);
     if (folder === undefined || (await exists(release.path)) || !(await exists(folder))) return;
-    await mkdir(dirname(release.path), { recursive: true });
-    await copyTree(folder, release.path);
+    try {
+      await copyTree(folder, release.path);
+    } catch (error) {
+      throw new Error(
+        `the folder ${release.path} of release ${release.id} is gone and can't be put back (${messageOf(error)}): make every name above it a folder again and remove what is in its place, or deploy another release`,
+        { cause: error },
+      );
+    }
     this.events.emit(`the folder ${release.path} of release ${release.id} was gone: put back from what was kept`, {
       pool,
     });
+  }
+
+  /** A sentence on files of a retained release that changed since it served; undefined if none did, or that is not known. */
+  async changed(pool: string, state: PoolState | undefined, release: Release): Promise<string | undefined> {
+    const isServing = state?.current?.release.id === release.id && state.current.release.path === release.path;
+    const folder = isServing ? undefined : this.folderOf(pool, state, release);
+    const known = folder && (await readIfThere(digestsFile(folder)));
+    if (folder === undefined || known === undefined) return undefined;
+    const there = (await exists(release.path)) ? release.path : folder;
+    const changed = await changedIn(there, digests.parse(JSON.parse(known)));
+    if (changed.length === 0) return undefined;
+    const more = changed.length > MAX_NAMED ? ` and ${changed.length - MAX_NAMED} more files` : "";
+    return `release ${release.id} in ${release.path} is not as it was when it served: ${changed.slice(0, MAX_NAMED).join(", ")}${more} changed or went since; this starts what is there now, so place its own files there first unless that is meant`;
   }
 
   private folderOf(pool: string, state: PoolState | undefined, { id, path }: Release): string | undefined {
@@ -105,13 +130,23 @@ function generationsOf({ current, candidate, retained }: PoolState): { number: n
   ];
 }
 
+/** Place of the digests of a kept folder, beside it. */
+function digestsFile(folder: string): string {
+  return `${folder}.json`;
+}
+
 /** Makes a tree appear at once: it is built beside its place and renamed. */
 async function copyTree(source: string, target: string): Promise<void> {
   const partial = `${target}.partial`;
   await rm(partial, { recursive: true, force: true });
   await mkdir(dirname(target), { recursive: true });
-  await linkTree(source, partial);
-  await rename(partial, target);
+  try {
+    await linkTree(source, partial);
+    await rename(partial, target);
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 async function linkTree(source: string, target: string): Promise<void> {
@@ -140,7 +175,7 @@ async function exists(path: string): Promise<boolean> {
     await access(path, constants.F_OK);
     return true;
   } catch (error) {
-    if (["ENOENT", "ENOTDIR"].includes(codeOf(error) ?? "")) return false;
+    if (["ENOENT", "ENOTDIR", "ELOOP"].includes(codeOf(error) ?? "")) return false;
     throw error;
   }
 }

@@ -1,71 +1,99 @@
-import { rm, stat, statfs } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf } from "../../model/types/errors";
 import { ApiError } from "../api/api-error";
-import { writeFileAtomic } from "../support/files";
+import { ifThere, PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, sizeOf, writeFileAtomic } from "../support/files";
 
 /** Disk space kept in reserve for an undo on a full disk, in bytes: some configs, journal lines and process records. */
 const RESERVE = 1024 * 1024;
 /** Space below which no transaction is opened, in bytes. */
 const NEEDED = 4 * 1024 * 1024;
+/** Inodes kept in reserve for an undo: each file that it replaces needs one for a moment, each process that it starts some. */
+const RESERVE_INODES = 128;
+/** Free inodes below which no transaction is opened. */
+const NEEDED_INODES = 256;
+
+const FILE = "disk-reserve";
+/** Its name before version 2 of the agent's API. */
+const FORMER_FILE = "ballast";
+
+/** Disk space and inodes that are left. */
+interface Free {
+  bytes: number;
+  /** Infinite where the file system makes them as they are needed. */
+  inodes: number;
+}
 
 /**
- * A file that reserves disk space, so that a change which a full disk interrupted can still be undone. It is removed
- * for the undo and written again afterwards.
+ * Files that reserve disk space and inodes, so that a change which a full disk interrupted can still be undone. They are
+ * removed for the undo and written again afterwards.
  */
 export class DiskReserve {
   private readonly path: string;
+  /** Folder of empty files. */
+  private readonly inodes: string;
   private users = 0;
   /** The reserve being taken again. */
   private taking: Promise<void> = Promise.resolve();
 
-  constructor(private readonly directory: string) {
-    this.path = join(directory, "ballast");
+  private constructor(private readonly directory: string) {
+    this.path = join(directory, FILE);
+    this.inodes = join(directory, `${FILE}.inodes`);
+  }
+
+  static async openIn(directory: string): Promise<DiskReserve> {
+    await ifThere(rename(join(directory, FORMER_FILE), join(directory, FILE)));
+    return new DiskReserve(directory);
   }
 
   /** Takes the reserve; a disk that is too full for it is found by {@link check} before anything changes. */
   async take(): Promise<void> {
+    if (await this.isTaken()) return;
     try {
-      const { size } = await stat(this.path);
-      if (size === RESERVE) return;
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw error;
-    }
-    try {
-      await writeFileAtomic(this.path, Buffer.alloc(RESERVE), 0o600);
+      await writeFileAtomic(this.path, Buffer.alloc(RESERVE), PRIVATE_FILE_MODE);
+      await mkdir(this.inodes, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+      for (let index = 0; index < RESERVE_INODES; index++)
+        await writeFile(join(this.inodes, String(index)), "", { mode: PRIVATE_FILE_MODE });
     } catch (error) {
       if (!isFull(error)) throw error;
-      await rm(this.path, { force: true });
+      await this.release();
     }
   }
 
   /** Refuses new work on a disk that is nearly full. */
   async check(): Promise<void> {
-    const free = await this.free();
-    if (free < NEEDED)
+    const { bytes, inodes } = await this.free();
+    const refuse = (left: string, needed: string) => {
       throw new ApiError(
         503,
         "disk-full",
-        `the disk of the agent's state folder ${this.directory} has ${Math.floor(free / 1024)} KiB left: free at least ${NEEDED / 1024 / 1024} MiB`,
+        `the disk of the agent's state folder ${this.directory} has ${left} left: free at least ${needed}`,
       );
+    };
+    if (bytes < NEEDED) refuse(`${Math.floor(bytes / 1024)} KiB`, `${NEEDED / 1024 / 1024} MiB`);
+    if (inodes < NEEDED_INODES) refuse(`${inodes} inodes`, `${NEEDED_INODES}, by the removal of small files`);
   }
 
-  /** Reasons why changes can't be made, or undone, one sentence each; empty while the reserve is in use. */
-  async problems(): Promise<string[]> {
+  /** Why no change can be made on a disk that is nearly full; empty while the reserve is in use. */
+  async fullProblems(): Promise<string[]> {
     await this.taking;
     if (this.users > 0) return [];
-    const full = await this.check().then(
+    return this.check().then(
       () => [],
-      (error: Error) => [`${error.message}; until then no change is made`],
+      (error: Error) => {
+        if (!(error instanceof ApiError)) throw error;
+        return [`${error.message}; until then no change is made`];
+      },
     );
-    const size = await stat(this.path).then(
-      (found) => found.size,
-      () => 0,
-    );
-    return size === RESERVE
-      ? full
+  }
+
+  /** Why an undo might not succeed on a full disk; empty while the reserve is in use. */
+  async lostProblems(): Promise<string[]> {
+    await this.taking;
+    if (this.users > 0) return [];
+    return (await this.isTaken())
+      ? []
       : [
-          ...full,
           `the disk space in reserve for an undo on a full disk (${this.path}) is lost: the next change takes it again where there is room`,
         ];
   }
@@ -77,7 +105,8 @@ export class DiskReserve {
   async during<T>(work: () => Promise<T>): Promise<T> {
     this.users += 1;
     try {
-      if ((await this.free()) < NEEDED) await rm(this.path, { force: true });
+      const { bytes, inodes } = await this.free();
+      if (bytes < NEEDED || inodes < NEEDED_INODES) await this.release();
       return await work();
     } finally {
       this.users -= 1;
@@ -87,9 +116,19 @@ export class DiskReserve {
     }
   }
 
-  private async free(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.directory);
-    return bavail * bsize;
+  private async isTaken(): Promise<boolean> {
+    const names = (await ifThere(readdir(this.inodes))) ?? [];
+    return (await sizeOf(this.path)) === RESERVE && names.length >= RESERVE_INODES;
+  }
+
+  private async release(): Promise<void> {
+    await rm(this.path, { force: true });
+    await rm(this.inodes, { recursive: true, force: true });
+  }
+
+  private async free(): Promise<Free> {
+    const { bavail, bsize, files, ffree } = await statfs(this.directory);
+    return { bytes: bavail * bsize, inodes: files === 0 ? Number.POSITIVE_INFINITY : ffree };
   }
 }
 

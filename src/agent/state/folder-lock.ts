@@ -1,19 +1,27 @@
 import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { codeOf } from "../../model/types/errors";
 import { isAlive, readStat } from "../processes/identity";
-import { PRIVATE_FILE_MODE } from "../support/files";
+import { PRIVATE_FILE_MODE, whileUnchanged } from "../support/files";
 
 const lockRecord = z.object({ pid: z.int(), startTime: z.string(), socket: z.string() });
 type LockRecord = z.output<typeof lockRecord>;
 
+/** Pause between two looks at who has locked the folder, in milliseconds. */
+const CHECK_MS = 1000;
+
 /** Another agent runs in the state folder or on the socket: to start again and again would be of no use. */
 export class FolderLocked extends Error {}
 
+export function lockPath(directory: string): string {
+  return join(directory, "agent.pid");
+}
+
 /** Locks a state folder for this process; two agents must never work on one. Returns the function that unlocks it. */
 export async function lockFolder(directory: string, socket: string): Promise<() => Promise<void>> {
-  const path = join(directory, "agent.pid");
+  const path = lockPath(directory);
   const own = `${path}.${process.pid}`;
   const startTime = readStat(process.pid)?.startTime ?? "";
   await writeFile(own, JSON.stringify({ pid: process.pid, startTime, socket }), { mode: PRIVATE_FILE_MODE });
@@ -67,12 +75,27 @@ function assertStale(holder: LockRecord | undefined, directory: string): void {
 
 /** Throws where another agent runs in a state folder. */
 export async function assertUnlocked(directory: string): Promise<void> {
-  assertStale(await readLock(join(directory, "agent.pid")), directory);
+  assertStale(await readLock(lockPath(directory)), directory);
 }
 
 /** The process that has locked a state folder; undefined if none has. */
 export async function holderOf(directory: string): Promise<number | undefined> {
-  return (await readLock(join(directory, "agent.pid")))?.pid;
+  return (await readLock(lockPath(directory)))?.pid;
+}
+
+/**
+ * Resolves with words about another running agent that has locked the folder at this agent's path, which means that another
+ * folder lies there now. Never resolves while the folder is its own, gone, or can't be looked at.
+ */
+export async function untilForeign(directory: string, signal: AbortSignal): Promise<string> {
+  const path = lockPath(directory);
+  const read = whileUnchanged(path, () => readLock(path));
+  for (;;) {
+    await sleep(CHECK_MS, undefined, { signal, ref: false });
+    const holder = await read().catch(() => undefined);
+    if (holder !== undefined && holder.pid !== process.pid && isAlive(holder))
+      return `another folder lies at ${directory}, which belongs to the running agent with process id ${holder.pid} on ${holder.socket}`;
+  }
 }
 
 async function readLock(path: string): Promise<LockRecord | undefined> {

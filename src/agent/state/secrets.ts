@@ -1,12 +1,12 @@
 import { createHmac } from "node:crypto";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { PoolSpec } from "../../model/pool/pool";
 import { generationsOf, type PoolState, type SpecWithoutSecrets } from "../../model/pool/pool-state";
 import type { ProcessTemplate } from "../../model/process/process-template";
 import { codeOf } from "../../model/types/errors";
-import { writeFileAtomic } from "../support/files";
+import { ifThere, writeFileAtomic } from "../support/files";
 
 /** Secret values by process and variable. */
 export type SecretValues = Record<string, Record<string, string>>;
@@ -82,6 +82,19 @@ export class Secrets {
     this.beginning.add(pool);
     await writeFileAtomic(join(this.directory, `${pool}.${generation}.json`), JSON.stringify(values), 0o600);
     this.values.set(`${pool}.${generation}`, values);
+  }
+
+  /** Writes files again that were deleted. @returns what was done, in one sentence each */
+  async restoreFiles(): Promise<string[]> {
+    const said: string[] = [];
+    for (const [key, values] of this.values) {
+      const path = join(this.directory, `${key}.json`);
+      if ((await ifThere(stat(path))) !== undefined || this.values.get(key) !== values) continue;
+      await mkdir(this.directory, { recursive: true, mode: 0o700 });
+      await writeFileAtomic(path, JSON.stringify(values), 0o600);
+      said.push(`${path} was deleted, and is written again`);
+    }
+    return said;
   }
 
   /**

@@ -8,8 +8,7 @@ import { poolState } from "../../model/pool/pool-state";
 import { takeover } from "../../model/process/takeover";
 import { ownership } from "../../model/protocol/ownership";
 import { routeSpec } from "../../model/route/route";
-import { codeOf } from "../../model/types/errors";
-import { writeFileAtomic } from "../support/files";
+import { readIfThere, whileUnchanged, writeFileAtomic } from "../support/files";
 import { fromVersion1 } from "./state-migration";
 
 /** How many ended transactions are remembered, so that a client that lost an answer can ask how it ended. */
@@ -21,6 +20,8 @@ const urnAlone = z.string().transform((urn) => ({ urn }));
 const committed = z.strictObject({
   /** Random id of this agent; processes carry it in their environment. */
   agent: z.string().min(8),
+  /** Number of saves before this one: of two good copies, the later one counts. */
+  sequence: z.int().default(0),
   /** Key of the digests that stand for secret values. */
   digestKey: z.string().min(32),
   edges: z.record(z.string(), edgeSpec),
@@ -30,6 +31,8 @@ const committed = z.strictObject({
   routes: z.record(z.string(), routeSpec).default({}),
   /** By route: since when it has been as it is, which soaks are judged by. */
   routesSince: z.record(z.string(), z.iso.datetime()).default({}),
+  /** By route: its stable backend before the present one. Going back to it is a rollback. */
+  stablesBefore: z.record(z.string(), z.string()).default({}),
   /** By target: the resource that declares it. */
   owners: z.record(z.string(), z.union([ownership, urnAlone])).default({}),
   /** By token: the resource that declares this agent; a stack each, as a rule. */
@@ -59,21 +62,36 @@ export type Loaded =
 export class StateFile {
   private readonly paths: [string, string];
   private saving: Promise<unknown> = Promise.resolve();
-  /** Checksum of what was saved or loaded last. */
+  /** Checksum of the state saved or loaded last. */
   private last: string | undefined;
+  private readonly copies: { path: string; verdict: () => Promise<CopyVerdict> }[];
+  private sequence = 0;
 
   constructor(private readonly directory: string) {
     this.paths = [join(directory, "state.json"), join(directory, "state.copy.json")];
+    this.copies = this.paths.map((path) => ({
+      path,
+      verdict: whileUnchanged(path, async () => verdictOn(await readCopy(path))),
+    }));
   }
 
   async load(): Promise<Loaded> {
     const found = await Promise.all(this.paths.map(async (path) => ({ path, ...(await readCopy(path)) })));
     const bad = found.flatMap((copy) => (copy.kind === "bad" ? [copy] : []));
-    const good = found.find((copy) => copy.kind === "good");
-    if (good !== undefined) {
+    const [first, second] = found.flatMap((copy) => (copy.kind === "good" ? [copy] : []));
+    if (first !== undefined) {
+      const older = second !== undefined && first.state.sequence < second.state.sequence;
+      const good = older ? second : first;
       this.last = good.checksum;
+      this.sequence = good.state.sequence;
       const complete = found.every((copy) => copy.kind === "good" && checksum(copy.state) === checksum(good.state));
-      return { kind: "loaded", state: good.state, notes: await Promise.all(bad.map(keepAside)), complete };
+      const notes = await Promise.all(bad.map(keepAside));
+      // The other way round is how a crash between the two writes leaves them.
+      if (older)
+        notes.push(
+          `${first.path} holds an older state (save ${first.state.sequence}) than ${good.path} (save ${good.state.sequence}): the newer one is taken, and both are written again; to go back, put the older one in both places`,
+        );
+      return { kind: "loaded", state: good.state, notes, complete };
     }
     // Both stay where they are: an agent that found none would take itself for a new one, and end what runs.
     if (bad.length > 0) return { kind: "unreadable", notes: bad.map(({ path, why }) => `${path} ${why}`) };
@@ -96,7 +114,8 @@ export class StateFile {
     return saved;
   }
 
-  private async saveNow(state: Committed): Promise<string[]> {
+  private async saveNow(given: Committed): Promise<string[]> {
+    const state = { ...given, sequence: this.sequence + 1 };
     const digest = checksum(state);
     const text = `${JSON.stringify({ version: VERSION, checksum: digest, state }, undefined, 2)}\n`;
     const [first, second] = this.paths;
@@ -109,6 +128,7 @@ export class StateFile {
       notes.push(`${first} may not survive a power cut: ${(error as Error).message}`);
     }
     this.last = digest;
+    this.sequence = state.sequence;
     try {
       await writeFileAtomic(second, text, 0o600);
     } catch (error) {
@@ -121,11 +141,10 @@ export class StateFile {
   async differences(): Promise<string[]> {
     await this.saving;
     const found = await Promise.all(
-      this.paths.map(async (path) => {
-        const copy = await readCopy(path);
-        if (copy.kind === "good")
-          return copy.checksum === this.last ? [] : [`${path} holds another state than the agent's: ${NEXT_COMMIT}`];
-        return [`${path} ${copy.kind === "absent" ? "is gone" : copy.why}: ${NEXT_COMMIT}`];
+      this.copies.map(async ({ path, verdict }) => {
+        const { checksum: digest, why } = await verdict();
+        if (why !== undefined) return [`${path} ${why}: ${NEXT_COMMIT}`];
+        return digest === this.last ? [] : [`${path} holds another state than the agent's: ${NEXT_COMMIT}`];
       }),
     );
     return found.flat();
@@ -159,12 +178,14 @@ async function contentOf(path: string): Promise<string | undefined> {
 function emptyState(): Committed {
   return {
     agent: randomBytes(12).toString("hex"),
+    sequence: 0,
     digestKey: randomBytes(32).toString("hex"),
     edges: {},
     backends: {},
     pools: {},
     routes: {},
     routesSince: {},
+    stablesBefore: {},
     owners: {},
     declarers: {},
     takenOver: {},
@@ -174,14 +195,17 @@ function emptyState(): Committed {
 
 type Copy = { kind: "good"; state: Committed; checksum: string } | { kind: "absent" } | { kind: "bad"; why: string };
 
+/** A copy's checksum, or why it can't be trusted. */
+type CopyVerdict = { checksum: string; why?: undefined } | { checksum?: undefined; why: string };
+
+function verdictOn(copy: Copy): CopyVerdict {
+  if (copy.kind === "good") return { checksum: copy.checksum };
+  return { why: copy.kind === "absent" ? "is gone" : copy.why };
+}
+
 async function readCopy(path: string): Promise<Copy> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return { kind: "absent" };
-    throw error;
-  }
+  const text = await readIfThere(path);
+  if (text === undefined) return { kind: "absent" };
   let json: unknown;
   try {
     json = JSON.parse(text);

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { codeOf } from "../../model/types/errors";
 
@@ -49,14 +49,45 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Opens a file to read it; undefined if there is none. */
-export async function openIfThere(path: string): Promise<FileHandle | undefined> {
+/** Status of a path; undefined if nothing is there. @throws every other error of the file system */
+export async function ifThere<T>(found: Promise<T>): Promise<T | undefined> {
   try {
-    return await open(path, "r");
+    return await found;
   } catch (error) {
     if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
+}
+
+/** Opens a file to read it; undefined if there is none. */
+export function openIfThere(path: string): Promise<FileHandle | undefined> {
+  return ifThere(open(path, "r"));
+}
+
+/** A file's text; undefined if there is none. */
+export function readIfThere(path: string): Promise<string | undefined> {
+  return ifThere(readFile(path, "utf8"));
+}
+
+/** A file's size in bytes; 0 if there is none. */
+export async function sizeOf(path: string): Promise<number> {
+  return (await ifThere(stat(path)))?.size ?? 0;
+}
+
+/** Looks into a file again only where its inode, size or times say that it has changed since the last look. */
+export function whileUnchanged<T>(path: string, look: () => Promise<T>): () => Promise<T> {
+  let last: { stamp: string | undefined; found: T } | undefined;
+  return async () => {
+    // Before the look, so that a change during it is seen by the next one.
+    const stamp = await stampOf(path);
+    if (last === undefined || last.stamp !== stamp) last = { stamp, found: await look() };
+    return last.found;
+  };
+}
+
+async function stampOf(path: string): Promise<string | undefined> {
+  const found = await ifThere(stat(path, { bigint: true }));
+  return found && [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join(" ");
 }
 
 /** Names that {@link writeFileAtomic} gives to temporary files. */

@@ -2,7 +2,7 @@
  * Does work for each of some things, so many at a time.
  *
  * @returns the results, in the order of the things
- * @throws the first failure, once nothing is under way any more; what was not begun is then left out
+ * @throws the first failure, once no work is under way any more; the rest is not begun
  */
 export async function inParallel<T, R>(
   things: readonly T[],

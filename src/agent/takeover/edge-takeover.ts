@@ -1,12 +1,12 @@
 import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { request } from "node:http";
 import { basename } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { collide, type EdgeSpec, type Listener, listensOn, withoutListeners } from "../../model/edge/edge";
 import type { EdgeBackend } from "../../model/pool/pool-share";
 import { commandLine, processText, titleOf } from "../../model/process/takeover";
 import type { RouteSpec } from "../../model/route/route";
 import { codeOf } from "../../model/types/errors";
+import { waitFor } from "../../support/waiting";
 import type { Haproxy } from "../haproxy/haproxy";
 import { argvOf, asNamed, type ExistingProcess, type TakeoverMatch } from "./existing-processes";
 import type { TakeoverOptions, Takeovers } from "./takeovers";
@@ -134,8 +134,8 @@ async function untilWell(
 ): Promise<void> {
   const names = Object.keys(frontends).toSorted();
   let problem = "";
-  for (const giveUpAt = performance.now() + READY_MS; performance.now() < giveUpAt; ) {
-    signal.throwIfAborted();
+  signal.throwIfAborted();
+  const isReady = async () => {
     problem = "";
     const observed = await haproxy.observe();
     for (const [index, name] of names.entries()) {
@@ -148,9 +148,9 @@ async function untilWell(
       else if (frontends[name]?.binds.length === 0)
         problem = (await probe(haproxy.waitingSocket(index), backends[backend]?.health?.path ?? "/")) ?? problem;
     }
-    if (problem === "") return;
-    await sleep(POLL_MS, undefined, { signal });
-  }
+    return problem === "";
+  };
+  if (await waitFor(isReady, { everyMs: POLL_MS, deadlineMs: READY_MS, signal })) return;
   throw new Error(`nothing was taken over, since the edge can't serve: ${problem} within ${READY_MS} ms`);
 }
 

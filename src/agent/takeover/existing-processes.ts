@@ -48,11 +48,11 @@ export interface FindOptions {
   target: string;
   /** The agent's marker. */
   marker: string;
-  /** Whether what is not there at all is a mistake in the declaration: until it was taken over. */
+  /** Whether a missing process is a mistake in the declaration: so until it was taken over. */
   strict: boolean;
 }
 
-/** Looks for what entries name. Changes nothing. */
+/** Finds the processes that entries name. Changes nothing. */
 export async function findExisting(entries: readonly TakeoverEntry[], options: FindOptions): Promise<TakeoverMatch[]> {
   const [stats, sockets] = await Promise.all([allStats(), listeningSockets()]);
   const holders = await holdersOf(new Set(sockets.map(({ inode }) => inode)));
@@ -282,7 +282,7 @@ export function environmentOf(pid: number): Record<string, string> | undefined {
   );
 }
 
-/** Empty for the kernel's own threads, and for what is gone. */
+/** Empty for the kernel's own threads, and for processes that are gone. */
 export function argvOf(pid: number): string[] {
   const text = read(`/proc/${pid}/cmdline`) ?? "";
   return text === "" ? [] : text.replace(/\0$/, "").split("\0");

@@ -5,7 +5,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { delimiter, resolve } from "node:path";
 import { z } from "zod";
 import { codeOf } from "../../model/types/errors";
-import { toolPath } from "../pools/launch/account";
+import { runningAs } from "../pools/launch/account";
 import { argvOf, environmentOf, streamsOf } from "./existing-processes";
 
 /** Record of an existing process that lets it be started again. */
@@ -78,7 +78,7 @@ export async function startAgain(from: LaunchRecord): Promise<number> {
     };
     const stdio = ["ignore" as const, await stream(from.output), await stream(from.error)];
     const [first = "", ...rest] = from.argv;
-    const [command = "", ...args] = [...accountOf(from), isFound(first, from) ? first : from.program, ...rest];
+    const [command = "", ...args] = [...runningAs(from), isFound(first, from) ? first : from.program, ...rest];
     const child = spawn(command, args, {
       cwd: from.cwd,
       env: from.env,
@@ -97,10 +97,4 @@ export async function startAgain(from: LaunchRecord): Promise<number> {
 function isFound(name: string, { cwd, env }: LaunchRecord): boolean {
   if (name.includes("/")) return existsSync(resolve(cwd, name));
   return (env.PATH ?? "").split(delimiter).some((folder) => existsSync(resolve(cwd, folder, name)));
-}
-
-function accountOf({ uid, gid, groups }: LaunchRecord): string[] {
-  if (process.getuid?.() === uid && process.getgid?.() === gid) return [];
-  const list = groups.length === 0 ? ["--clear-groups"] : [`--groups=${groups.join(",")}`];
-  return [toolPath("setpriv"), `--reuid=${uid}`, `--regid=${gid}`, ...list, "--"];
 }

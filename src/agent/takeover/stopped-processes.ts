@@ -1,9 +1,8 @@
-import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { takeoverEntry } from "../../model/process/takeover";
-import { codeOf } from "../../model/types/errors";
-import { PRIVATE_FOLDER_MODE, syncFolder, writeFileAtomic } from "../support/files";
+import { ifThere, PRIVATE_FOLDER_MODE, readIfThere, syncFolder, writeFileAtomic } from "../support/files";
 import { launchRecord } from "./launch-record";
 
 const socket = z.strictObject({ address: z.string(), port: z.int(), inode: z.string(), uid: z.int() });
@@ -26,7 +25,7 @@ const stoppedProcess = z.strictObject({
       parent: z.int(),
       unit: z.string().optional(),
       listens: z.array(socket),
-      /** Nothing for what ends and starts with another one, or by its unit. */
+      /** Absent for a process that ends and starts with another one, or by its unit. */
       recipe: launchRecord.optional(),
     }),
   ),
@@ -48,7 +47,7 @@ export class StoppedProcessStore {
 
   /** Targets with stopped processes, such as `edge/main`. */
   async targets(): Promise<string[]> {
-    const names = await readdir(this.directory).catch(absent);
+    const names = await ifThere(readdir(this.directory));
     return (names ?? []).flatMap((name) => {
       const [kind, rest = ""] = name.split(".");
       return name.endsWith(".json") && (kind === "edge" || kind === "pool") ? [`${kind}/${rest}`] : [];
@@ -57,7 +56,7 @@ export class StoppedProcessStore {
 
   async read(target: string): Promise<StoppedProcess[]> {
     const path = this.pathOf(target);
-    const text = await readFile(path, "utf8").catch(absent);
+    const text = await readIfThere(path);
     if (text === undefined) return [];
     try {
       return file.parse(JSON.parse(text)).debts;
@@ -80,15 +79,10 @@ export class StoppedProcessStore {
       return;
     }
     await rm(path, { force: true });
-    await syncFolder(this.directory).catch(absent);
+    await ifThere(syncFolder(this.directory));
   }
 
   private pathOf(target: string): string {
     return join(this.directory, `${target.replace("/", ".")}.json`);
   }
-}
-
-function absent(error: unknown): undefined {
-  if (codeOf(error) === "ENOENT") return undefined;
-  throw error;
 }

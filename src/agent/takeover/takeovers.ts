@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { collide } from "../../model/edge/edge";
 import { commandLine, processText, type TakeoverEntry, titleOf } from "../../model/process/takeover";
 import { milliseconds } from "../../model/types/duration";
+import { waitFor } from "../../support/waiting";
 import type { Events } from "../events/events";
 import { allStats, isAlive, readBootId, send } from "../processes/identity";
 import { holdersOf, type ListeningSocket, listeningSockets } from "../processes/listeners";
@@ -25,9 +25,9 @@ const POLL_MS = 10;
 const UNIT_SLACK_MS = 5000;
 /** Time that a process which was killed has to be gone, in milliseconds. */
 const KILLED_MS = 5000;
-/** Time until a port that HAProxy gave up is free for who is given back, in milliseconds. */
+/** Time until a port that HAProxy released is free for the restored process, in milliseconds. */
 const FREE_MS = 5000;
-/** Time that what is given back has to listen again until it is said that it does not, in milliseconds. */
+/** Time for a restored process to listen again, in milliseconds; after it, the failure is reported. */
 const BACK_MS = 10_000;
 /** Tries to start something again, each with a growing pause, until it is left to people. */
 const TRIES = 6;
@@ -354,14 +354,15 @@ function includes(entries: readonly TakeoverEntry[], entry: TakeoverEntry): bool
   return entries.some((each) => isDeepStrictEqual(each, entry));
 }
 
+/** Whether a condition holds within a time. @throws the signal's reason once it aborts */
 async function until(
   condition: () => boolean | Promise<boolean>,
   withinMs: number,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  for (const giveUpAt = performance.now() + withinMs; ; await sleep(POLL_MS)) {
+  const holds = () => {
     signal?.throwIfAborted();
-    if (await condition()) return true;
-    if (performance.now() > giveUpAt) return false;
-  }
+    return condition();
+  };
+  return (await waitFor(holds, { everyMs: POLL_MS, deadlineMs: withinMs })) ?? false;
 }

@@ -1,4 +1,4 @@
-import type { Claim, Declarer } from "../../model/protocol/ownership";
+import { type Claim, type Declarer, isSameStack, stackNameOf } from "../../model/protocol/ownership";
 import type { Target } from "../../model/protocol/transaction";
 import { ApiError } from "../api/api-error";
 import { type Desired, isDesired, merge, type Overlay, takenOverIn } from "../state/desired";
@@ -34,6 +34,7 @@ export function committedAfter(
     ...merged,
     takenOver: takenOverIn(merged, committed.takenOver),
     routesSince: unchangedSince(committed, merged, at),
+    stablesBefore: stablesBefore(committed, merged),
     owners: ownersAfter(committed.owners, transaction.target, {
       urn,
       claim,
@@ -43,12 +44,45 @@ export function committedAfter(
   };
 }
 
-/** The committed state after a resource declares the agent, or stops to do so: a resource has one token. */
-export function declaredBy(committed: Committed, { urn, token, gone }: Declarer): Committed {
-  const others = Object.entries(committed.declarers).filter(
-    ([known, other]) => known !== token && (gone || other !== urn),
+/** The stable backend that each route had before its present one, after a commit. */
+function stablesBefore(committed: Pick<Committed, "routes" | "stablesBefore">, { routes }: Desired) {
+  return Object.fromEntries(
+    Object.entries(routes).flatMap(([name, { stable }]): [string, string][] => {
+      const last = committed.routes[name]?.stable ?? stable;
+      const before = last === stable ? committed.stablesBefore[name] : last;
+      return before === undefined ? [] : [[name, before]];
+    }),
   );
-  return { ...committed, declarers: Object.fromEntries(gone ? others : [...others, [token, urn]]) };
+}
+
+/**
+ * The committed state after a resource declares the agent, or stops to do so: a resource has one token. The first one's stack says
+ * what the agent's options are, so that another resource of a stack comes right behind it.
+ */
+export function declaredBy(committed: Committed, { urn, token, gone }: Declarer): Committed {
+  const before = Object.entries(committed.declarers);
+  const isOwn = ([known, other]: [string, string]) => known === token || (!gone && other === urn);
+  const place = before.findLastIndex((one) => isOwn(one) || isSameStack(one[1], urn));
+  const own: [string, string][] = gone ? [] : [[token, urn]];
+  const next = before.flatMap((one, index) => [...(isOwn(one) ? [] : [one]), ...(index === place ? own : [])]);
+  return { ...committed, declarers: Object.fromEntries(place < 0 ? [...next, ...own] : next) };
+}
+
+/** Targets that belong to a stack (`project/stack`), and `agent` if the stack declares the agent itself. */
+export function ownedBy({ owners, declarers }: Pick<Committed, "owners" | "declarers">, stack: string): string[] {
+  const targets = Object.entries(owners).flatMap(([target, { urn }]) => (stackNameOf(urn) === stack ? [target] : []));
+  return [...(Object.values(declarers).some((urn) => stackNameOf(urn) === stack) ? ["agent"] : []), ...targets];
+}
+
+/** The committed state without a stack's ownership: its resources keep running, and belong to nobody. */
+export function withoutStack(committed: Committed, stack: string): Committed {
+  const others = <T>(entries: Record<string, T>, urnOf: (entry: T) => string) =>
+    Object.fromEntries(Object.entries(entries).filter(([, entry]) => stackNameOf(urnOf(entry)) !== stack));
+  return {
+    ...committed,
+    owners: others(committed.owners, ({ urn }) => urn),
+    declarers: others(committed.declarers, (urn) => urn),
+  };
 }
 
 /**

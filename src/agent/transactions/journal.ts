@@ -1,8 +1,9 @@
-import { type FileHandle, open, readFile, rename } from "node:fs/promises";
+import { type FileHandle, open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { owner } from "../../model/protocol/transaction";
-import { codeOf } from "../../model/types/errors";
+import { Batched, type Call } from "../support/batched";
+import { ifThere, readIfThere } from "../support/files";
 
 /** Size at which the journal starts afresh when no transaction is open, in bytes. */
 const ROTATE_AT = 1024 * 1024;
@@ -25,6 +26,10 @@ export type OpenTransaction = Extract<JournalEntry, { kind: "opened" }>;
  * changed is not listed: undoing is to drive reality back to the committed state, whatever was reached.
  */
 export class Journal {
+  /** Lines of the transactions that are open, by id. */
+  private readonly opened = new Map<string, string>();
+  private readonly lines = new Batched<string, void>((calls) => this.write(calls));
+
   private constructor(
     private readonly path: string,
     private handle: FileHandle,
@@ -39,23 +44,54 @@ export class Journal {
     return { journal: new Journal(path, await open(path, "a", 0o600), size, torn), open: left, notes };
   }
 
-  async append(record: Distribute<JournalEntry>): Promise<void> {
-    const start = this.torn ? "\n" : "";
-    const line = Buffer.from(`${start}${JSON.stringify({ at: new Date().toISOString(), ...record })}\n`);
+  /** Resolves once the entry is on disk. */
+  append(record: Distribute<JournalEntry>): Promise<void> {
+    const line = `${JSON.stringify({ at: new Date().toISOString(), ...record })}\n`;
+    if (record.kind === "opened") this.opened.set(record.id, line);
+    else if (record.kind === "committed" || record.kind === "undone") this.opened.delete(record.id);
+    return this.lines.call(line);
+  }
+
+  private async write(calls: readonly Call<string, void>[]): Promise<void> {
+    const lines = Buffer.from((this.torn ? "\n" : "") + calls.map(({ value }) => value).join(""));
     this.torn = true;
-    await this.handle.writeFile(line);
+    await this.handle.writeFile(lines);
     await this.handle.datasync();
     this.torn = false;
-    this.size += line.length;
+    this.size += lines.length;
+    for (const { resolve } of calls) resolve();
   }
 
   /** Starts a new file once this one is large; only called while no transaction is open. */
-  async rotate(): Promise<void> {
-    if (this.size < ROTATE_AT) return;
-    await this.handle.close();
-    await rename(this.path, `${this.path}.1`);
-    this.handle = await open(this.path, "a", 0o600);
-    this.size = 0;
+  rotate(): Promise<void> {
+    return this.lines.between(async () => {
+      if (this.size < ROTATE_AT) return;
+      await this.handle.close();
+      await rename(this.path, `${this.path}.1`);
+      this.handle = await open(this.path, "a", 0o600);
+      this.size = 0;
+    });
+  }
+
+  /** Begins the file again where it was deleted or replaced, with the transactions that are open. @returns what was done, if anything */
+  async restoreFiles(): Promise<string[]> {
+    let said: string[] = [];
+    await this.lines.between(async () => {
+      const [there, own] = await Promise.all([ifThere(stat(this.path)), this.handle.stat()]);
+      if (there?.ino === own.ino) return;
+      const before = this.handle;
+      this.handle = await open(this.path, "a", 0o600);
+      await before.close();
+      this.torn = (there?.size ?? 0) > 0;
+      this.size = there?.size ?? 0;
+      const lines = (this.torn ? "\n" : "") + [...this.opened.values()].join("");
+      await this.handle.writeFile(lines);
+      await this.handle.datasync();
+      this.torn = false;
+      this.size += Buffer.byteLength(lines);
+      said = [`${this.path} was deleted, and begins again`];
+    });
+    return said;
   }
 
   close(): Promise<void> {
@@ -66,13 +102,8 @@ export class Journal {
 async function readJournal(
   path: string,
 ): Promise<{ open: OpenTransaction[]; notes: string[]; size: number; torn: boolean }> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return { open: [], notes: [], size: 0, torn: false };
-    throw error;
-  }
+  const text = await readIfThere(path);
+  if (text === undefined) return { open: [], notes: [], size: 0, torn: false };
   const left = new Map<string, OpenTransaction>();
   const notes: string[] = [];
   const lines = text.split("\n");

@@ -16,7 +16,7 @@ export async function sharePool(
 ): Promise<() => Promise<void>> {
   const state = context.host.working().pools[pool];
   if (state?.candidate === undefined)
-    throw new ApiError(409, "no-canary", `pool ${pool} tries no release: start one with pool.start first`);
+    throw new ApiError(409, "no-candidate", `pool ${pool} has no candidate: start one with pool.start first`);
   const { generation, share: before } = state.candidate;
   context.phase("switch", `pool ${pool}: ${formatSplit(share.split)} to release ${generation.release.id}`);
   return applyShare(context, pool, shared(state, share), share.split < (before?.split ?? 0));

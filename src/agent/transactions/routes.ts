@@ -24,7 +24,7 @@ export async function setRoute(
   setOverlay({ ...overlay, routes: { ...overlay.routes, [route]: spec } });
   const edges = [...new Set([...(before?.edges ?? []), ...(spec?.edges ?? [])])];
   return async () => {
-    // So that no copy is lost which could have been taken.
+    // The mirror must listen first, or the first copies are lost.
     if (spec?.mirror !== undefined || spec?.sample !== undefined) await host.mirrorReady();
     await Promise.all(edges.map((edge) => convergeEdge(host, edge, { mayBeDown: onlyReduces(before, spec) })));
   };
@@ -61,7 +61,7 @@ export async function routeProblems(
       const message = `edge ${edge} is not on this agent (it has ${known}): declare it, and make this depend on it`;
       return preview ? [] : [{ path, message }];
     }
-    if (!preview && !reduces && !host.haproxy(edge).runs())
+    if (!preview && !reduces && !(await host.reconciler.isUp(edge)))
       return [{ path, message: `HAProxy of edge ${edge} does not run: see why in the agent's events, then try again` }];
     const unknown = (spec.match.frontends ?? []).filter((frontend) => declared.frontends[frontend] === undefined);
     const problems = [

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { BackendSpec, Server, ServerState } from "../../model/edge/backend";
 import type { Step } from "../../model/protocol/transaction";
 import { milliseconds } from "../../model/types/duration";
+import { waitFor } from "../../support/waiting";
 import type { StepProblem } from "../api/api-error";
 import { ApiError } from "../api/api-error";
 import type { ServerObservation } from "../haproxy/observation";
@@ -71,12 +72,14 @@ async function untilUnused(
   { address, port }: Server,
   signal: AbortSignal,
 ): Promise<number> {
-  const giveUpAt = performance.now() + milliseconds(deadline);
-  for (;;) {
-    const { connections, mayReceive } = await host.haproxy(edge).connections(address, port);
-    if ((connections === 0 && !mayReceive) || performance.now() >= giveUpAt) return connections;
-    await sleep(CHECK_MS, undefined, { signal });
-  }
+  let connections = 0;
+  const isUnused = async () => {
+    const seen = await host.haproxy(edge).connections(address, port);
+    connections = seen.connections;
+    return connections === 0 && !seen.mayReceive;
+  };
+  await waitFor(isUnused, { everyMs: CHECK_MS, deadlineMs: milliseconds(deadline), signal });
+  return connections;
 }
 
 /**
@@ -172,7 +175,7 @@ export async function serverProblems(
     return problem(
       `server ${server} of backend ${backend} on edge ${edge} is declared in state ${declared.state}: declare it ready, or the edge will not lead there`,
     );
-  if (!host.haproxy(edge).runs())
+  if (!(await host.reconciler.isUp(edge)))
     return problem(`HAProxy of edge ${edge} does not run: see why in the agent's events, then try again`);
   return step.verb === "server.drain" && !step.last ? lastProblems(step, host, problem) : [];
 }

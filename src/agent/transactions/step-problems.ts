@@ -6,7 +6,7 @@ import type { SecretNames } from "../../model/pool/pool-problems";
 import { templatesIn } from "../../model/process/template";
 import type { Step } from "../../model/protocol/transaction";
 import { codeOf } from "../../model/types/errors";
-import type { StepProblem } from "../api/api-error";
+import { ApiError, type StepProblem } from "../api/api-error";
 import type { Host } from "../host/host";
 import { backendsOf, type Desired, routesOf } from "../state/desired";
 import { takeoverProblems } from "../takeover/problems";
@@ -44,6 +44,14 @@ export async function stepProblems(step: Step, host: Host, { preview = false } =
     default:
       return [];
   }
+}
+
+/** @throws ApiError `refused` with everything that speaks against a step on this host now */
+export async function assertPossible(step: Step, host: Host): Promise<void> {
+  const problems = await stepProblems(step, host);
+  if (problems.length === 0) return;
+  const message = problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("\n");
+  throw new ApiError(422, "refused", message, { problems });
 }
 
 async function edgeProblems({ edge, spec }: Extract<Step, { verb: "edge.set" }>, host: Host): Promise<StepProblem[]> {

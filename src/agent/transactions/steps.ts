@@ -6,14 +6,14 @@ import type { PoolState, SpecWithoutSecrets } from "../../model/pool/pool-state"
 import { downLines } from "../../model/pool/promotion-plan";
 import { type Step, targetOf } from "../../model/protocol/transaction";
 import { ApiError } from "../api/api-error";
-import type { MayTake } from "../host/host";
 import { PortAllocator } from "../pools/launch/ports";
 import type { Overlay } from "../state/desired";
 import { sharePool, withdrawPool } from "./pool-share";
 import { setRoute } from "./routes";
 import { drainServer, enableServer } from "./servers";
-import type { StepContext } from "./step-context";
-import { stepProblems } from "./step-problems";
+import type { BackendStep, StepContext } from "./step-context";
+import { assertPossible } from "./step-problems";
+import { taking } from "./taking";
 
 /** Runs one step of a transaction: changes its overlay, then drives reality to the working state. */
 export async function runStep(step: Step, context: StepContext): Promise<unknown> {
@@ -24,33 +24,21 @@ export async function runStep(step: Step, context: StepContext): Promise<unknown
       "wrong-target",
       `${step.verb} changes ${wanted}, but the transaction is on ${context.target}`,
     );
+  if (step.verb === "backend.set" || step.verb === "backend.remove") return changeBackend(context, step);
   const drive = await context.host.reserving(() => plan(step, context));
   return drive();
 }
 
 /** Checks a step and takes what it needs (names, addresses, ports) by its overlay; what it returns drives reality there. */
-async function plan(step: Step, context: StepContext): Promise<() => Promise<unknown>> {
+async function plan(step: Exclude<Step, BackendStep>, context: StepContext): Promise<() => Promise<unknown>> {
   context.signal.throwIfAborted();
-  const problems = await stepProblems(step, context.host);
-  if (problems.length > 0)
-    throw new ApiError(
-      422,
-      "refused",
-      problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("\n"),
-      {
-        problems,
-      },
-    );
+  await assertPossible(step, context.host);
   context.signal.throwIfAborted();
   switch (step.verb) {
     case "edge.set":
       return setEdge(context, step.edge, step.spec);
     case "edge.remove":
       return setEdge(context, step.edge, null);
-    case "backend.set":
-      return setBackend(context, step.edge, step.backend, step.spec);
-    case "backend.remove":
-      return setBackend(context, step.edge, step.backend, null);
     case "server.drain":
       return drainServer(context, step);
     case "server.enable":
@@ -81,11 +69,9 @@ async function setEdge(context: StepContext, edge: string, spec: Overlay["edges"
   return () => host.convergeEdge(edge, taking(context, { again: true }));
 }
 
-async function setBackend(context: StepContext, edge: string, backend: string, spec: Overlay["backends"][string]) {
-  const { host, overlay, setOverlay, phase } = context;
-  phase("switch", `backend ${backend} of edge ${edge} changes`);
-  setOverlay({ ...overlay, backends: { ...overlay.backends, [`${edge}/${backend}`]: spec } });
-  return () => host.convergeEdge(edge, taking(context, { again: false }));
+function changeBackend(context: StepContext, step: BackendStep): Promise<void> {
+  context.phase("switch", `backend ${step.backend} of edge ${step.edge} changes`);
+  return context.changeBackend(step);
 }
 
 async function startPool(context: StepContext, step: Extract<Step, { verb: "pool.start" }>) {
@@ -93,6 +79,7 @@ async function startPool(context: StepContext, step: Extract<Step, { verb: "pool
   const { host, secrets, overlay, setOverlay, phase } = context;
   for (const release of [spec.release, ...(canary === undefined ? [] : [canary.release])])
     await host.retainedReleases.restore(pool, host.committed.pools[pool], release);
+  for (const line of await host.changedReleases(step)) phase("start", line);
   const split = secrets.split(spec, names);
   const declaredCandidate = canary && secrets.split(canary, canary.secrets);
   const beside = canary &&
@@ -179,11 +166,6 @@ async function followPool(context: StepContext, pool: string) {
     setOverlay({ ...overlay, pools: { ...overlay.pools, [pool]: followed(state) } });
     await host.convergePool(pool, { strict, signal, take });
   };
-}
-
-/** Lets a step take over what is declared. */
-function taking({ signal, phase }: StepContext, { again }: { again: boolean }): MayTake {
-  return { signal, again, notify: (message) => phase("take", message) };
 }
 
 /** A promotion depends on its own release only: one that replaces a broken release must not fail with that. */

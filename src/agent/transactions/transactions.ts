@@ -11,11 +11,13 @@ import { ApiError } from "../api/api-error";
 import type { Events } from "../events/events";
 import type { Evidence } from "../evidence/evidence";
 import type { Host } from "../host/host";
-import { concerns, emptyOverlay, merge, type Overlay } from "../state/desired";
+import { concerns, type Desired, emptyOverlay, merge, type Overlay } from "../state/desired";
 import type { DiskReserve } from "../state/disk-reserve";
 import type { Secrets } from "../state/secrets";
+import { BackendBatches } from "./backend-batches";
 import type { Journal, OpenTransaction } from "./journal";
 import { type Drain, keepOut } from "./servers";
+import type { StepContext } from "./step-context";
 import { runStep } from "./steps";
 import { untilUp } from "./until-up";
 
@@ -29,6 +31,8 @@ interface Transaction extends TransactionStatus {
   /** The step, commit or undo that runs; one at a time. */
   work: Promise<unknown>;
   undo?: Promise<void> | undefined;
+  /** Whether it has begun a step. */
+  stepped: boolean;
   /** Whether a step has changed anything: one that was refused leaves nothing to put back. */
   touched: boolean;
   /** The server of an edge that it took out of the traffic. */
@@ -54,6 +58,7 @@ export class Transactions {
   private readonly ending = new AbortController();
   /** Why no transactions are opened any more. */
   private stopping: string | undefined;
+  private readonly batches: BackendBatches;
 
   constructor(
     private readonly parts: {
@@ -64,7 +69,13 @@ export class Transactions {
       diskReserve: DiskReserve;
       evidence: Evidence;
     },
-  ) {}
+  ) {
+    const isExpected = (edge: string) =>
+      [...this.open.values()].some(
+        ({ target, stepped, undo }) => !stepped && undo === undefined && target.startsWith(`backend/${edge}/`),
+      );
+    this.batches = new BackendBatches(parts.host, isExpected);
+  }
 
   list(): TransactionStatus[] {
     return [...this.open.values()].map(statusOf);
@@ -102,6 +113,7 @@ export class Transactions {
       overlay: emptyOverlay(),
       abort: new AbortController(),
       work: Promise.resolve(),
+      stepped: false,
       touched: false,
     };
     // Taken before the first await: two calls at once must not both find the target free.
@@ -145,13 +157,21 @@ export class Transactions {
       }
       const { host, secrets, journal, evidence } = this.parts;
       await Promise.all([journal.append({ kind: "step", id, verb: step.verb }), evidence.waitForSnapshot(id)]);
-      const result = runStep(step, {
+      transaction.stepped = true;
+      const { overlay: before } = transaction;
+      const context: StepContext = {
         target: transaction.target,
         host,
         secrets,
+        changeBackend: (change) => this.batches.change(change, context),
         signal: transaction.abort.signal,
-        overlay: transaction.overlay,
-        /** Nothing is driven towards a change once the undo has begun. */
+        overlay: before,
+        /** The evidence goes on to tell what was to be changed. */
+        withdraw: () => {
+          transaction.overlay = before;
+          host.setOverlay(id, before);
+        },
+        /** Refuses further steps once the undo has begun. */
         setOverlay: (overlay) => {
           transaction.abort.signal.throwIfAborted();
           transaction.touched = true;
@@ -160,8 +180,8 @@ export class Transactions {
           evidence.changed(id);
         },
         phase: (phase, message) => this.phase(transaction, phase, message),
-      });
-      return result.catch((error: unknown) => {
+      };
+      return runStep(step, context).catch((error: unknown) => {
         transaction.failed = `${step.verb} failed`;
         throw error;
       });
@@ -196,9 +216,10 @@ export class Transactions {
       const { edges, pools: names } = concerns(target, [before, host.working()]);
       const back = Object.values(transaction.overlay.pools).some((state) => state !== null && isRollback(state));
       const reason = back ? "rollback" : "deploy";
-      void host.reconciler.inBackground(names, () =>
-        diskReserve.during(() => host.reconciler.reconcile({ edges, pools: names }, reason)),
-      );
+      if (mayLeave(target, edges, [before, host.working()]))
+        void host.reconciler.inBackground(names, () =>
+          diskReserve.during(() => host.reconciler.reconcile({ edges, pools: names }, reason)),
+        );
       if (names.length > 0) {
         void host.reconciler.inBackground([], () => host.retainedReleases.reconcile(host.committed.pools));
         void host.reconciler.inBackground([], () => host.artifacts.prune(Object.values(host.working().pools)));
@@ -276,7 +297,7 @@ export class Transactions {
     await this.tidied(() => this.rotate());
   }
 
-  /** Nobody is left who would tell the edge when its server's host is itself again. */
+  /** Keeps a drained server out for a while: after the update's end nobody tells the edge when its host is back. */
   private async keepOut({ id, target, touched, drained, overlay }: Transaction): Promise<void> {
     if (!touched || drained === undefined || milliseconds(drained.hold) === 0) return;
     const { host, events } = this.parts;
@@ -372,6 +393,12 @@ export class Transactions {
 function assertWhole({ target, failed }: Transaction, what: string): void {
   if (failed !== undefined)
     throw new ApiError(409, "failed-step", `the transaction on ${target} can't ${what}, since its ${failed}: abort it`);
+}
+
+/** Whether work remains after the commit: only existing processes that were taken over are kept until then. */
+function mayLeave(target: Target, edges: readonly string[], states: readonly Desired[]): boolean {
+  const takesOver = edges.some((edge) => states.some((desired) => desired.edges[edge]?.takeover !== undefined));
+  return takesOver || !target.startsWith("backend/");
 }
 
 function statusOf({ id, target, owner, since, state, reason, delay, notUp }: TransactionStatus): TransactionStatus {

@@ -8,7 +8,7 @@ const UP_WAIT_MS = 20_000;
  * Waits until what an undo started is up, or did not come up at its first try.
  *
  * @param waiting told what is not up yet, whenever that changes
- * @returns what is not up at the end, in one line; undefined if all is
+ * @returns a line that names the processes that are not up at the end; undefined if all are
  */
 export async function untilUp(
   supervisor: Supervisor,

@@ -1,3 +1,5 @@
+import { ASSERT_PRIVATE } from "../../agent/client/scripts";
+
 /** Parts of an agent's systemd unit. */
 export interface UnitParts {
   /** Path of Node.js, as long as that is there. */
@@ -20,14 +22,16 @@ export function systemdUnit({ node, directory, runtimeDirectory, user }: UnitPar
   const lines = [
     "# Written by: sluice agent install",
     "[Unit]",
-    "Description=Sluice agent: looks after HAProxy and the releases on this host",
+    "Description=Sluice agent: supervises HAProxy and the releases on this host",
     "After=network-online.target",
     "Wants=network-online.target",
-    "# It must always come back: traffic goes on without it, but nobody looks after it.",
+    "# It must always come back: traffic goes on without it, but unsupervised.",
     "StartLimitIntervalSec=0",
     "",
     "[Service]",
     "Type=exec",
+    "# Refuses a folder that others could replace, before anything in it runs.",
+    `ExecStartPre=${["/bin/sh", "-c", `${ASSERT_PRIVATE}\nassert_private "$1"`, "sh", directory].map(quoted).join(" ")}`,
     `ExecStart=${["/bin/sh", `${directory}/bin/start.sh`, directory, node].map(quoted).join(" ")}`,
     "# Reopens the log file, where one is declared.",
     "ExecReload=/bin/kill -HUP $MAINPID",
@@ -74,5 +78,7 @@ export function systemdUnit({ node, directory, runtimeDirectory, user }: UnitPar
 /** An argument as systemd reads it: quoted where it must be, specifiers and variables taken as they are. */
 function quoted(argument: string): string {
   const text = argument.replaceAll("%", "%%").replaceAll("$", "$$$$");
-  return /^[A-Za-z0-9_/.:=@%$+-]+$/.test(text) ? text : `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+  return /^[A-Za-z0-9_/.:=@%$+-]+$/.test(text)
+    ? text
+    : `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")}"`;
 }

@@ -1,5 +1,5 @@
 import { AgentClient } from "../../agent/client/client";
-import { AgentError, UnreachableError } from "../../agent/client/connection";
+import { UnreachableError } from "../../agent/client/connection";
 import { NotReached, type Terminal } from "./exit";
 import type { AgentGiven } from "./options";
 import { chooseSocket, whyNotAnswering } from "./sockets";
@@ -54,8 +54,8 @@ async function using<T>(
   try {
     return await work({ client, where });
   } catch (error) {
-    if (error instanceof UnreachableError) throw new NotReached((await why()) ?? error.message);
-    if (error instanceof AgentError && error.code === "protocol") throw new NotReached(error.message);
+    if (error instanceof UnreachableError)
+      throw new NotReached((error.code === "unreachable" ? await why() : undefined) ?? error.message);
     throw error;
   } finally {
     client.close();

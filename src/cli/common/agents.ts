@@ -15,15 +15,15 @@ export function withAgentsOptions(command: Command): Command {
   return command
     .option(
       "--socket <path>",
-      "the agent's Unix socket (default: $SLUICE_SOCKET, else the one that is found); again for several agents",
+      "the agent's Unix socket (default: $SLUICE_SOCKET, else the only one that it finds); repeat for several agents",
       collect,
     )
     .option(
       "--host <[user@]host>",
-      "reach the agent of another host by the system's ssh, with your own ssh config; again for several hosts",
+      "use the agent of another host, through the system's ssh and your ssh config; repeat for several hosts",
       collect,
     )
-    .option("--json", "print JSON, whose schema docs/cli.md shows");
+    .option("--json", "print JSON (schema: docs/cli.md)");
 }
 
 /** Does work with all agents that the options name, and closes the ways to them afterwards. */

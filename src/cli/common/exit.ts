@@ -1,7 +1,7 @@
 /** Exit codes of every verb. */
 export const EXIT = {
   good: 0,
-  /** The verb did its work, and what it looked at is not as it should be. */
+  /** The verb worked, and found problems. */
   problems: 1,
   /** The command line, or a file that it names, can't be used. */
   usageError: 2,

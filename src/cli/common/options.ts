@@ -10,7 +10,7 @@ export interface AgentGiven {
 /** Adds what every verb that talks to an agent takes. */
 export function withAgentOptions(command: Command): Command {
   return command
-    .option("--socket <path>", "the agent's Unix socket (default: $SLUICE_SOCKET, else the one that is found)")
-    .option("--host <[user@]host>", "reach the agent of another host by the system's ssh, with your own ssh config")
-    .option("--json", "print JSON, whose schema docs/cli.md shows");
+    .option("--socket <path>", "the agent's Unix socket (default: $SLUICE_SOCKET, else the only one that it finds)")
+    .option("--host <[user@]host>", "use the agent of another host, through the system's ssh and your ssh config")
+    .option("--json", "print JSON (schema: docs/cli.md)");
 }

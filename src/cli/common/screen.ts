@@ -1,3 +1,4 @@
+import { safeLine, safeText } from "../../model/types/safe-text";
 import type { Terminal } from "./exit";
 
 /** Width up to which screens are laid out where the terminal does not tell its own, in columns. */
@@ -22,7 +23,9 @@ export function textStyleOf({ stdout, env }: Pick<Terminal, "stdout" | "env">): 
   return { colour, width: terminal ? (stdout.columns ?? ASSUMED_WIDTH) : Number.POSITIVE_INFINITY };
 }
 
-export function toned(text: string, tone: Tone, { colour }: Pick<TextStyle, "colour">): string {
+/** A text of one or more lines, safe for a terminal, in the looks of its tone. */
+export function toned(given: string, tone: Tone, { colour }: Pick<TextStyle, "colour">): string {
+  const text = safeText(given);
   return !colour || tone === "plain" || text === "" ? text : `\u001b[${CODES[tone]}m${text}\u001b[0m`;
 }
 
@@ -115,7 +118,8 @@ function padded(cell: Cell, width: number, { align = "left" }: Column, style: Te
 }
 
 /** A text cut to a width, marked where it was. */
-export function clip(text: string, width: number): string {
+export function clip(given: string, width: number): string {
+  const text = safeLine(given);
   if (lengthOf(text) <= width) return text;
   return width < 1 ? "" : [...text].slice(0, width - 1).join("") + CUT;
 }
@@ -123,7 +127,7 @@ export function clip(text: string, width: number): string {
 /** A text in lines of a width at most, broken at spaces where there are any. */
 export function wrapped(text: string, width: number, indent = ""): string[] {
   const lines: string[] = [];
-  for (const word of text.split(/\s+/).filter(Boolean)) {
+  for (const word of safeText(text).split(/\s+/).filter(Boolean)) {
     const last = lines.at(-1);
     if (last !== undefined && lengthOf(last) + 1 + lengthOf(word) <= width) lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(lines.length === 0 ? word : indent + word);
@@ -132,7 +136,7 @@ export function wrapped(text: string, width: number, indent = ""): string[] {
 }
 
 function textOf(cell: Cell | undefined): string {
-  return printable(typeof cell === "object" ? cell.text : (cell ?? ""));
+  return safeLine(typeof cell === "object" ? cell.text : (cell ?? ""));
 }
 
 function toneOf(cell: Cell): Tone {
@@ -142,9 +146,4 @@ function toneOf(cell: Cell): Tone {
 /** Characters, each of which takes one column: names are ASCII, and messages nearly so. */
 function lengthOf(text: string): number {
   return [...text].length;
-}
-
-/** In one line, and without what a terminal would obey. */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, " ");
 }

@@ -21,7 +21,7 @@ export function parseSince(text: string, now: Date): Date {
 
 function unusable(text: string): UsageError {
   return new UsageError([
-    `--since ${JSON.stringify(text)} is no time: give a span such as 10m, 2h or 1d, or a time such as 2026-01-31T14:05`,
+    `--since ${JSON.stringify(text)} is not a time: give a span such as 10m, 2h or 1d, or a time such as 2026-01-31T14:05`,
   ]);
 }
 
@@ -29,6 +29,6 @@ function unusable(text: string): UsageError {
 export function parseCount(option: string, text: string, max: number): number {
   const count = /^\d{1,9}$/.test(text) ? Number(text) : undefined;
   if (count === undefined || count > max)
-    throw new UsageError([`${option} ${JSON.stringify(text)} is no number from 0 to ${max}`]);
+    throw new UsageError([`${option} ${JSON.stringify(text)} is not a number from 0 to ${max}`]);
   return count;
 }

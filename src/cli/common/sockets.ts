@@ -81,10 +81,10 @@ export async function whyNotAnswering(socket: string): Promise<string | undefine
       return `there is no agent's socket at ${socket}: start the agent (pulumi up, or systemctl start sluice-agent), or name another with --socket`;
     case "ECONNREFUSED":
       return (await isSocket(socket))
-        ? `the socket ${socket} is left over from an agent that has ended: start it again (pulumi up, or systemctl start sluice-agent); until then nobody looks after its processes and traffic`
-        : `${socket} is no socket: name the agent's socket with --socket`;
+        ? `the socket ${socket} is left over from an agent that has ended: start it again (pulumi up, or systemctl start sluice-agent); until then nothing supervises its processes and traffic`
+        : `${socket} is not a socket: name the agent's socket with --socket`;
     case "ENOTSOCK":
-      return `${socket} is no socket: name the agent's socket with --socket`;
+      return `${socket} is not a socket: name the agent's socket with --socket`;
     case "EACCES":
     case "EPERM":
       return `you may not use the agent's socket ${socket} (${await ownership(socket)}): run this as its owner, or let the Agent resource give you access with its group and mode`;

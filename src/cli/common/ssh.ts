@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { lstat, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { killOnParentExit } from "../../support/kill-on-parent-exit";
 import { waitFor } from "../../support/waiting";
 import { NotReached, UsageError } from "./exit";
 import { beforeSignalsEnd } from "./interrupt";
@@ -29,14 +30,6 @@ const OPTIONS = [
   ["ForwardAgent", "no"],
   ["ForwardX11", "no"],
 ].flatMap(([name, value]) => ["-o", `${name}=${value}`]);
-
-/** Ends ssh with whoever started it, also where that is killed: its standard input ends then. */
-const LEASH = `exec 3<&0
-"$@" </dev/null & child=$!
-{ read -r _ <&3; kill "$child"; } 2>/dev/null & reader=$!
-wait "$child"; code=$?
-kill "$reader" 2>/dev/null
-exit "$code"`;
 
 /** Prints the sockets of agents on a host; a fixed text, which no input reaches. */
 const FIND_SOCKETS = `for each in "$SLUICE_SOCKET" ${SYSTEM_SOCKET} "$HOME"/.sluice/hosts/*/agent.sock; do [ -S "$each" ] && printf "%s\\n" "$each"; done; true`;
@@ -79,7 +72,7 @@ export async function openTunnel(host: string, remoteSocket: string | undefined)
 function assertHost(host: string): void {
   if (DESTINATION.test(host)) return;
   throw new UsageError([
-    `--host ${JSON.stringify(host)} is no ssh destination: give host, user@host, or a name of your ssh config`,
+    `--host ${JSON.stringify(host)} is not an ssh destination: give host, user@host, or a name of your ssh config`,
   ]);
 }
 
@@ -100,25 +93,30 @@ interface Running {
 }
 
 function start(args: readonly string[]): Running {
-  const child: ChildProcess = spawn("/bin/sh", ["-c", LEASH, "sluice-ssh", "ssh", ...args], {
-    stdio: ["pipe", "pipe", "pipe"],
+  const child = spawn("ssh", args, {
+    stdio: ["ignore", "pipe", "pipe"],
     // Ctrl-C is for the verb, which then ends ssh.
     detached: true,
   });
   let printed = "";
+  const letGo = killOnParentExit(child, ({ message }) => {
+    printed += `ssh would go on if this process died: ${message}\n`;
+  });
   let output = "";
   let code: number | undefined;
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
     printed = (printed + text).slice(-KEPT_OUTPUT);
   });
-  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
     output = (output + text).slice(-KEPT_OUTPUT);
   });
-  // It may have ended by itself.
-  child.stdin?.on("error", () => undefined);
-  const ended = new Promise<number>((resolve, reject) => {
-    child.once("error", reject);
+  const ended = new Promise<number>((resolve) => {
+    child.once("error", ({ message }) => {
+      printed += message;
+    });
+    // A program that could not be started is closed, too.
     child.once("close", (status) => {
+      letGo();
       code = status ?? 255;
       resolve(code);
     });
@@ -129,7 +127,7 @@ function start(args: readonly string[]): Running {
     ended,
     code: () => code,
     end: async () => {
-      child.stdin?.end();
+      child.kill();
       await ended;
     },
   };
@@ -149,15 +147,15 @@ async function untilForwarded(ssh: Running, socket: string, host: string): Promi
 }
 
 function refused(host: string, printed: string): NotReached {
-  if (/ssh: not found|ssh: No such file/.test(printed))
+  if (/spawn ssh ENOENT/.test(printed))
     return new NotReached("--host needs the ssh command, which is not installed: install openssh-client");
   const why = lastLine(printed);
   if (/host key verification failed|no .* host key is known|identification has changed/i.test(printed))
     return new NotReached(
-      `the host key of ${host} is not known, or not the one that is (${why}): compare it with the host's own, and add it to ~/.ssh/known_hosts; Sluice never takes one on trust`,
+      `the host key of ${host} is unknown, or differs from the known one (${why}): compare it with the host's own, and add it to ~/.ssh/known_hosts; Sluice accepts no unknown key`,
     );
   return new NotReached(
-    `${host} can't be reached by ssh (${why || "it said nothing"}): try "ssh -o BatchMode=yes ${host} true"`,
+    `${host} can't be reached by ssh (${why || "without a message"}): try "ssh -o BatchMode=yes ${host} true"`,
   );
 }
 

@@ -5,7 +5,7 @@ import { unknownName } from "./nearest";
 
 /** A process of an agent, as people name it. */
 export interface ProcessName {
-  /** Nothing for an edge's HAProxy. */
+  /** Absent for an edge's HAProxy. */
   pool?: string;
   process: string;
   key: string;
@@ -16,7 +16,7 @@ export interface ProcessName {
 /** How targets are written, for help texts. */
 export const TARGET_FORMS = "POOL, POOL/PROCESS, POOL/PROCESS#REPLICA, a process's id, or edge/EDGE";
 
-/** Every process that an agent looks after: those of pools, and each edge's HAProxy. */
+/** Every process that an agent supervises: those of pools, and each edge's HAProxy. */
 export function processesOf({ pools, edges }: Pick<AgentStatus, "pools" | "edges">): ProcessName[] {
   return [
     ...observed(pools).flatMap(({ name: pool, processes }) =>

@@ -24,6 +24,6 @@ export function rulesText(): string {
 export function explainText(id: string): string {
   const rule = findRule(id);
   if (rule === undefined)
-    throw new UsageError([`there is no rule ${id}: sluice migrations explain lists ${RULES.length} of them`]);
+    throw new UsageError([`there is no rule ${id}: sluice migrations explain lists all ${RULES.length} rules`]);
   return rulePage(rule);
 }

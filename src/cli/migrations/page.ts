@@ -12,7 +12,7 @@ const LEVELS = {
   style: "style: it makes no file unsafe",
 } as const;
 
-const GENERATED = "<!-- Made from the rule by `npm run docs`: change the rule. -->";
+const GENERATED = "<!-- Generated from the rule by `npm run docs`: change the rule. -->";
 
 /** The pages of all rules and their list, in Markdown, by the names of their files. */
 export function rulePages(): Map<string, string> {
@@ -22,7 +22,7 @@ export function rulePages(): Map<string, string> {
   ]);
 }
 
-/** All that there is to know of a rule, in Markdown. */
+/** A rule's page, in Markdown. */
 export function rulePage({ id, title, level, question, why, locks, instead, contractable, example }: Rule): string {
   const { before, unsafe, safe, transaction = "per-file", proof } = example;
   const runner =
@@ -36,10 +36,10 @@ export function rulePage({ id, title, level, question, why, locks, instead, cont
     "## The safe way",
     instead,
     contractable
-      ? "A contract migration may do it, once no release needs what it takes away."
-      : "No phase of a migration makes it safe.",
+      ? "A contract migration may do it, once no release needs what it removes."
+      : "It is safe in no phase of a migration.",
     "## Example",
-    `${runner} (\`--transaction ${transaction}\`). There before:`,
+    `${runner} (\`--transaction ${transaction}\`). Existing schema:`,
     sqlBlock(before),
     "Unsafe:",
     sqlBlock(unsafe),
@@ -90,12 +90,12 @@ function seen(proof: Proof): string {
     case "refused":
       return "PostgreSQL refuses the unsafe one, so the migration fails; the safe one runs.";
     case "halfway":
-      return `A failure at the end of the unsafe one leaves something behind, as this query tells; the safe one leaves nothing:\n\n${sqlBlock(proof.see)}`;
+      return `A failure at the end of the unsafe one leaves something behind, as this query shows; the safe one leaves nothing:\n\n${sqlBlock(proof.see)}`;
     case "unforeseeable": {
-      const shown = `as this query tells; the safe one always does the same:\n\n${sqlBlock(proof.see)}`;
+      const shown = `as this query shows; the safe one always does the same:\n\n${sqlBlock(proof.see)}`;
       return proof.other === undefined
-        ? `The unsafe one does something else another time, ${shown}`
-        : `Take a database that has this in it as well:\n\n${sqlBlock(proof.other)}\n\nThe unsafe one does something else there, ${shown}`;
+        ? `The unsafe one has another result at another time, ${shown}`
+        : `Take a database that also has this:\n\n${sqlBlock(proof.other)}\n\nThe unsafe one has another result there, ${shown}`;
     }
   }
 }

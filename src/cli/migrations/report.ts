@@ -28,7 +28,7 @@ const indented = (text: string, by: string): string =>
     .map((line) => (line === "" ? line : by + line))
     .join("\n");
 
-/** For people: one line that editors can jump to for each finding, then why, the locks and what to write instead. */
+/** Text for people: a line that editors can jump to for each finding, then the reason, the locks and the rewrite. */
 export function checkText({ files, verdict }: CheckResult): string {
   const explained = new Set<string>();
   const blocks = files.filter(({ findings }) => findings.length > 0).map((file) => fileText(file, explained));
@@ -38,8 +38,8 @@ export function checkText({ files, verdict }: CheckResult): string {
   const judged = files.length - skipped;
   const summary = [
     `${verdict}: ${judged} ${judged === 1 ? "file" : "files"}, ${errors} ${errors === 1 ? "error" : "errors"}, ${warnings} ${warnings === 1 ? "warning" : "warnings"}`,
-    ...(skipped > 0 ? [`${skipped} left out, as they undo others`] : []),
-    ...(errors > 0 ? ["sluice migrations explain RULE tells more of a rule"] : []),
+    ...(skipped > 0 ? [`${skipped} undo files left out`] : []),
+    ...(errors > 0 ? ["sluice migrations explain RULE describes a rule"] : []),
   ];
   return `${[...blocks, summary.join("\n")].join("\n\n")}\n`;
 }

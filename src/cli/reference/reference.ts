@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { agentDocument, stopDocument } from "../agent";
+import { disownDocument } from "../agent/disown";
 import { EXIT } from "../common/exit";
 import { doctorDocument } from "../doctor";
 import { eventLine } from "../events";
@@ -20,9 +21,10 @@ const DOCUMENTS: Record<string, { schema: z.ZodType; what: string }> = {
   doctor: { schema: doctorDocument, what: "One document." },
   recover: { schema: recoverDocument, what: "One document." },
   validate: { schema: validateDocument, what: "One document." },
-  evidence: { schema: evidenceListDocument, what: "One document, of the list." },
+  evidence: { schema: evidenceListDocument, what: "One document, for the list." },
   "agent status": { schema: agentDocument, what: "One document." },
   "agent stop": { schema: stopDocument, what: "One document." },
+  "agent disown": { schema: disownDocument, what: "One document." },
 };
 
 const HEAD = `# Reference of the \`sluice\` command
@@ -31,10 +33,10 @@ const HEAD = `# Reference of the \`sluice\` command
 
 How operators use it: [Day to day](operating.md).
 
-| exit code | means |
+| exit code | meaning |
 |---|---|
-| ${EXIT.good} | good |
-| ${EXIT.problems} | the verb did its work, and what it looked at is not as it should be, or was refused |
+| ${EXIT.good} | success |
+| ${EXIT.problems} | the verb worked, but found problems, or was refused |
 | ${EXIT.usageError} | the command line can't be used |
 | ${EXIT.unreachable} | the agent, or its host, can't be reached |
 `;

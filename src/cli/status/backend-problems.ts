@@ -1,20 +1,31 @@
 import type { EdgeAnswer } from "../../agent/api/answers";
-import { isOut, outageText } from "../../model/edge/backend-health";
+import { errorsText, isOut, outageText } from "../../model/edge/backend-health";
 import { WAITING } from "../../model/process/takeover";
 import type { StatusProblem } from "./schema";
 
-/** Backends of an edge that answer with 503. */
-export function outages({ name, live, backends }: EdgeAnswer): StatusProblem[] {
+/** Backends of an edge that answer with 503, or many requests with an error of their own. */
+export function outages({ name, live, backends, errors = {} }: EdgeAnswer): StatusProblem[] {
   const subject = `edge ${name}`;
   // One that does not listen yet gets no requests.
   if (live.haproxy !== "running" || Object.values(live.frontends).every((status) => status === WAITING)) return [];
   if (backends === undefined)
-    return [{ subject, message: "its agent does not tell whether its backends take requests: pulumi up replaces it" }];
-  return Object.entries(backends).flatMap(([backend, health]) => {
+    return [
+      {
+        subject,
+        message: "its agent does not report whether its backends take requests: pulumi up replaces the agent",
+      },
+    ];
+  const out = Object.entries(backends).flatMap(([backend, health]) => {
     if (!isOut(health)) return [];
     const remedy = health.mendable ? "; pulumi up puts it right" : "";
     return [{ subject, message: `${outageText(backend, health)}${remedy}`, outage: true }];
   });
+  const failing = Object.entries(errors).flatMap(([backend, share]) => {
+    const health = backends[backend];
+    if (health === undefined || isOut(health)) return [];
+    return [{ subject, message: errorsText(backend, share), outage: true }];
+  });
+  return [...out, ...failing];
 }
 
 /**

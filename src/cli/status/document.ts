@@ -76,19 +76,19 @@ function routeOf({ name, spec, committed, splits }: RouteAnswer): RouteStatus {
 }
 
 function poolOf(pool: PoolObservation, on?: EdgeAnswer): PoolStatus {
-  const { name, edge, live, generation, canary, withdrawn, retained, processes } = pool;
+  const { name, edge, live, generation, candidate, withdrawn, retained, processes } = pool;
   return {
     name,
     ...(edge === undefined ? {} : { edge }),
     release: live.release,
     generation,
-    ...(canary === undefined
+    ...(candidate === undefined
       ? {}
       : {
           candidate: {
-            release: canary.release.id,
-            split: formatSplit(canary.share?.split ?? 0),
-            committed: formatSplit(canary.committed),
+            release: candidate.release.id,
+            split: formatSplit(candidate.share?.split ?? 0),
+            committed: formatSplit(candidate.committed),
           },
         }),
     ...(withdrawn === undefined ? {} : { withdrawn }),
@@ -154,5 +154,11 @@ function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], 
 }
 
 function backendOf({ name, edge, live }: BackendObservation): BackendStatus {
-  return { name, edge, servers: Object.entries(live.servers).map(([server, rest]) => ({ name: server, ...rest })) };
+  const servers = Object.entries(live.servers).map(([server, { address, state, weight }]) => ({
+    name: server,
+    address,
+    state,
+    weight,
+  }));
+  return { name, edge, servers };
 }

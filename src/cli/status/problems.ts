@@ -38,7 +38,7 @@ function allProblems({ agent, edges, pools, backends, routes, transactions }: Ag
         ? [
             {
               subject: target.replace("/", " "),
-              message: `is being undone (${reason ?? "no reason is known"}), and was begun ${span(now.getTime() - Date.parse(since))} ago${delay === undefined ? "" : `: ${delay}`}`,
+              message: `is being undone (${reason ?? "for an unknown reason"}), and began ${span(now.getTime() - Date.parse(since))} ago${delay === undefined ? "" : `: ${delay}`}`,
             },
           ]
         : [],
@@ -49,7 +49,7 @@ function allProblems({ agent, edges, pools, backends, routes, transactions }: Ag
       : [
           {
             subject: "agent",
-            message: `${UNGUARDED}: run pulumi up, or run it by systemd (sluice agent install)`,
+            message: `${UNGUARDED}: run pulumi up, or run the agent under systemd (sluice agent install)`,
           },
         ]),
   ];
@@ -61,7 +61,7 @@ function unseen(kind: string, all: Record<string, { name: string } | NotObserved
       ? [
           {
             subject: `${kind} ${name}`,
-            message: `can't be ${each.known === undefined ? "" : "wholly "}looked at: ${each.error}`,
+            message: `can't be ${each.known === undefined ? "" : "fully "}observed: ${each.error}`,
             ...(kind === "edge" ? { outage: true } : {}),
           },
         ]
@@ -69,7 +69,7 @@ function unseen(kind: string, all: Record<string, { name: string } | NotObserved
   );
 }
 
-function edgeProblems({ name, live }: EdgeAnswer): StatusProblem[] {
+function edgeProblems({ name, live, observed, sharers = [] }: EdgeAnswer): StatusProblem[] {
   const subject = `edge ${name}`;
   if (live.haproxy !== "running")
     return [
@@ -81,7 +81,7 @@ function edgeProblems({ name, live }: EdgeAnswer): StatusProblem[] {
       : [{ subject, message: `its config is ${live.config}: pulumi up puts the declared one back` }];
   const closed = Object.entries(live.frontends).flatMap(([frontend, status]) => {
     if (status === "open") return [];
-    const remedy = status === WAITING ? "it listens with its first good release" : "pulumi up opens it";
+    const remedy = status === WAITING ? "it opens with its first good release" : "pulumi up opens it";
     return [
       {
         subject,
@@ -90,7 +90,17 @@ function edgeProblems({ name, live }: EdgeAnswer): StatusProblem[] {
       },
     ];
   });
-  return [...config, ...closed, ...existingProcesses(subject, live.takeover)];
+  const shared = sharers.map((sentence) => ({
+    subject,
+    message: `${sentence}, and takes some of its requests: stop that process`,
+    outage: true,
+  }));
+  const certificates = (observed.certificates ?? []).map(({ problem, refused }) => ({
+    subject,
+    message: problem,
+    ...(refused ? { outage: true } : {}),
+  }));
+  return [...shared, ...certificates, ...config, ...closed, ...existingProcesses(subject, live.takeover)];
 }
 
 /** Existing processes that should have been taken over, and run. */
@@ -101,7 +111,7 @@ function existingProcesses(subject: string, takeover: Record<string, string> = {
 }
 
 function poolProblems(pool: PoolObservation, changing: boolean, now: Date): StatusProblem[] {
-  const { name, live, processes, canary } = pool;
+  const { name, live, processes, candidate } = pool;
   const bad = processes.flatMap((process): StatusProblem[] => {
     const { key, release, current, state, startedAt, suspended, pid } = process;
     const subject = `${key} of pool ${name}`;
@@ -115,19 +125,23 @@ function poolProblems(pool: PoolObservation, changing: boolean, now: Date): Stat
         },
       ];
     if (state === "backoff")
-      return [{ subject, message: `waits to be started again (release ${release}, ${endOf(process)})` }];
+      return [{ subject, message: `waits for its next start (release ${release}, ${endOf(process)})` }];
     if (state === "starting" && current && !changing)
       return [{ subject, message: `is not up yet (release ${release}, ${endOf(process)})` }];
     if (suspended)
-      return [{ subject, message: `is stopped by a signal, as by SIGSTOP: kill -CONT ${pid} lets it go on` }];
+      return [{ subject, message: `is suspended by a signal such as SIGSTOP: kill -CONT ${pid} resumes it` }];
     if (process.health === "unhealthy" && current) return [{ subject, message: `is unhealthy (release ${release})` }];
     if (current && state === "stopped" && !changing) return [{ subject, message: `does not run (release ${release})` }];
     if (!current && state === "running" && !changing)
       return [
         {
           subject,
-          message: `is of release ${release}, which does not serve${startedAt === undefined ? "" : `, and runs for ${span(now.getTime() - Date.parse(startedAt))}`}`,
+          message: `belongs to release ${release}, which does not serve${startedAt === undefined ? "" : `, and runs for ${span(now.getTime() - Date.parse(startedAt))}`}`,
         },
+      ];
+    if (process.outputLost && current)
+      return [
+        { subject, message: `what it writes is lost, since its file was deleted: sluice restart ${name}/${key}` },
       ];
     return [];
   });
@@ -136,12 +150,12 @@ function poolProblems(pool: PoolObservation, changing: boolean, now: Date): Stat
   const missing = Object.entries(wantedNow).flatMap(([key, state]): StatusProblem[] => {
     const subject = `${key} of pool ${name}`;
     return state === "missing" && !reported.has(subject) && !changing
-      ? [{ subject, message: "is not there: pulumi up starts it" }]
+      ? [{ subject, message: "does not exist: pulumi up starts it" }]
       : [];
   });
   const folders = folderProblems(pool);
   const share = live.candidate?.split;
-  const wanted = formatSplit(canary?.share?.split ?? 0);
+  const wanted = formatSplit(candidate?.share?.split ?? 0);
   const splits: StatusProblem[] =
     share === undefined || share === "none" || share === wanted || changing
       ? []
@@ -167,13 +181,13 @@ function folderProblems({ name, live, retained, folderGone = false }: PoolObserv
     .filter(({ gone }) => gone)
     .map(({ release }) => ({
       subject,
-      message: `release ${release.id} is kept for a rollback, but neither ${release.path} nor the copy of it is there: put it back to be able to go back to it`,
+      message: `release ${release.id} is kept for a rollback, but neither ${release.path} nor its copy exists: put the folder back, or that rollback fails`,
     }));
   return folderGone
     ? [
         {
           subject,
-          message: `the folder of release ${live.release}, which runs, is gone: nothing of it can be started again until it is put back`,
+          message: `the folder of the running release ${live.release} is gone: its processes can't restart until you put it back`,
         },
         ...lost,
       ]

@@ -3,56 +3,54 @@ import { z } from "zod";
 const time = z.iso.datetime().describe("ISO 8601");
 
 const problem = z.strictObject({
-  subject: z.string().describe("what has it, such as `pool web` or `worker#0 of pool web`"),
+  subject: z.string().describe("subject of the problem, such as `pool web` or `worker#0 of pool web`"),
   message: z.string(),
-  outage: z.boolean().optional().describe("true where requests fail because of it, or nobody can tell whether they do"),
+  outage: z.boolean().optional().describe("true if requests fail because of it, or if that can't be known"),
 });
 export type StatusProblem = z.output<typeof problem>;
 
 const processStatus = z.strictObject({
-  key: z.string().describe("inside its pool, such as `web#0`"),
-  id: z.string().describe("on its host, such as `web.3.web.0`"),
+  key: z.string().describe("name inside its pool, such as `web#0`"),
+  id: z.string().describe("id on its host, such as `web.3.web.0`"),
   policy: z.string(),
   release: z.string(),
-  current: z.boolean().describe("false for one of a release that leaves"),
+  current: z.boolean().describe("false if its release is being replaced"),
   state: z.string(),
   port: z.int().optional(),
   pid: z.int().optional(),
   startedAt: time.optional(),
-  restarts: z.int().describe("that nobody asked for, since it was deployed"),
-  restartsInWindow: z.int().describe("that count against its restart policy now"),
-  maxRestarts: z.int().optional().describe("after so many in its window it has failed"),
-  memoryBytes: z.int().optional().describe("of its whole process group, where the agent has measured it"),
+  restarts: z.int().describe("unplanned restarts since it was deployed"),
+  restartsInWindow: z.int().describe("restarts that count against its restart policy now"),
+  maxRestarts: z.int().optional().describe("number of restarts in the window beyond which it is failed"),
+  memoryBytes: z.int().optional().describe("memory of its whole process group, if the agent has measured it"),
   health: z
     .string()
     .optional()
-    .describe(
-      "`healthy`, `unhealthy`, or the state of its server in HAProxy where that is not `ready`, such as `maint`",
-    ),
-  sessions: z.int().optional().describe("requests and other streams on it now, where it takes traffic"),
-  since: time.optional().describe("of its state"),
-  reason: z.string().optional().describe("of its last change of state, such as `deploy`, `crash` or `manual`"),
-  lastExit: z.string().optional().describe("how it ended the last time, such as `code 3` or `SIGKILL`"),
+    .describe("`healthy`, `unhealthy`, or the state of its server in HAProxy if that is not `ready`, such as `maint`"),
+  sessions: z.int().optional().describe("current requests and other streams, if it takes traffic"),
+  since: time.optional().describe("start of its current state"),
+  reason: z.string().optional().describe("reason of its last change of state, such as `deploy`, `crash` or `manual`"),
+  lastExit: z.string().optional().describe("its last exit, such as `code 3` or `SIGKILL`"),
 });
 export type ProcessStatus = z.output<typeof processStatus>;
 
 const poolStatus = z.strictObject({
   name: z.string(),
-  edge: z.string().optional().describe("none for a pool that is replaced in place"),
-  release: z.string().describe("that serves; empty before the first"),
+  edge: z.string().optional().describe("absent for a pool that is replaced in place"),
+  release: z.string().describe("current release; empty before the first"),
   generation: z.int(),
   candidate: z
     .strictObject({
       release: z.string(),
-      split: z.string().describe("its share of the pool's requests as it should be now, such as `10%`"),
-      committed: z.string().describe("the share that was committed; another one than `split` during a rollout"),
+      split: z.string().describe("intended share of the pool's requests, such as `10%`"),
+      committed: z.string().describe("committed share; differs from `split` during a rollout"),
     })
     .optional()
-    .describe("candidate beside the release that serves"),
+    .describe("candidate beside the current release"),
   withdrawn: z
     .strictObject({ release: z.string(), why: z.string(), at: time })
     .optional()
-    .describe('candidate that a breach ended with `onBreach: "stable"`, until there is another one'),
+    .describe('last candidate that a breach ended with `onBreach: "stable"`, until the next candidate'),
   retained: z
     .array(z.strictObject({ release: z.string(), retiredAt: time }))
     .describe("targets for a rollback, newest first"),
@@ -63,12 +61,12 @@ export type PoolStatus = z.output<typeof poolStatus>;
 const edgeStatus = z.strictObject({
   name: z.string(),
   haproxy: z.enum(["running", "stopped"]),
-  config: z.enum(["as declared", "changed by hand", "not loaded"]),
+  config: z.enum(["as declared", "changed by hand", "not loaded", "without a renewed certificate"]),
   version: z.string().optional(),
   workerPid: z.int().optional(),
   workerUptimeSeconds: z.int().optional(),
-  clients: z.int().describe("connections now, those of old workers included"),
-  oldWorkers: z.int().describe("which finish what they had before a reload"),
+  clients: z.int().describe("current connections, including those of old workers"),
+  oldWorkers: z.int().describe("workers from before a reload that finish their connections"),
   frontends: z.array(z.strictObject({ name: z.string(), status: z.string(), clients: z.int() })),
 });
 export type EdgeStatus = z.output<typeof edgeStatus>;
@@ -77,18 +75,16 @@ const routeStatus = z.strictObject({
   name: z.string(),
   stable: z.string(),
   candidate: z.string().optional(),
-  split: z.string().describe("the candidate's share as it should be now, such as `10%`"),
-  committed: z
-    .string()
-    .describe("the share that was committed; another one than `split` while a promotion is under way"),
-  stage: z.string().optional().describe("its name, where it is at one"),
+  split: z.string().describe("intended share of the candidate, such as `10%`"),
+  committed: z.string().describe("committed share; differs from `split` during a rollout"),
+  stage: z.string().optional().describe("name of its current stage, if any"),
   mirror: z
     .strictObject({ to: z.string(), share: z.string() })
     .optional()
-    .describe("backend that gets copies of its requests, and the share as it should be now"),
+    .describe("backend that gets copies of its requests, and the intended share"),
   edges: z
     .array(z.strictObject({ edge: z.string(), split: z.string().optional() }))
-    .describe("what each edge's HAProxy has; without a share where it does not run"),
+    .describe("state in each edge's HAProxy; without a share if it does not run"),
 });
 export type RouteStatus = z.output<typeof routeStatus>;
 
@@ -109,7 +105,7 @@ export const statusDocument = z.strictObject({
     since: time,
     directory: z.string(),
     socket: z.string(),
-    guarded: z.boolean().describe("whether something restarts it when it dies"),
+    guarded: z.boolean().describe("whether a guard or systemd restarts it when it dies"),
   }),
   problems: z.array(problem),
   transactions: z.array(

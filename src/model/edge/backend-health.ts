@@ -4,7 +4,7 @@ export interface ServerHealth {
   name: string;
   /** Why it takes no requests, such as `in maintenance by hand` or `DOWN: L4CON`; left out where it takes them. */
   out?: string;
-  /** How it differs from what is declared, such as `is in maint, not ready`; left out where it does not. */
+  /** Difference from the declaration, such as `is in maint, not ready`; left out where it does not. */
   differs?: string;
 }
 
@@ -34,4 +34,9 @@ export function outageText(backend: string, { from, declared, servers }: Backend
   return servers.length === 1
     ? `${text}: its only server takes none (${states})`
     : `${text}: none of its ${servers.length} servers takes requests (${states})`;
+}
+
+/** Says which share of a backend's requests fails. */
+export function errorsText(backend: string, { answered, failed }: { answered: number; failed: number }): string {
+  return `backend ${backend} answered ${failed} of the last minute's ${answered} requests with a status from 500 (${Math.round((100 * failed) / answered)}%): see the output of its servers`;
 }

@@ -19,7 +19,7 @@ const bind = z.strictObject({
   address: ipAddress.default("127.0.0.1"),
   /** Port to listen on, 1 to 65535. Change: hitless reload. */
   port,
-  /** Serve TLS with this PEM file (certificate chain and private key) on the host. @default plain HTTP. Change: hitless reload. */
+  /** Serve TLS with this PEM file (certificate chain and private key) on the host; a renewed file is loaded by the next update. @default plain HTTP. Change: hitless reload. */
   tls: z.strictObject({ certificate: absolutePath }).optional(),
   /** See {@link declaredPublic}. Change: nothing. */
   public: declaredPublic,
@@ -73,12 +73,12 @@ export const edgeSpec = z
     takeover: takeover.optional(),
   })
   .superRefine((spec, context) => {
-    const earlier = new Map<number, (Listener & { canonical: string })[]>();
-    for (const found of listensOn(spec)) {
-      const listener = { ...found, canonical: canonical(found.address) };
-      const samePort = earlier.get(listener.port) ?? [];
-      const twin = samePort.find((other) => overlap(other.canonical, listener.canonical));
-      samePort.push(listener);
+    const earlier = new Map<number, Map<string, Listener>>();
+    for (const listener of listensOn(spec)) {
+      const address = canonical(listener.address);
+      const samePort = earlier.get(listener.port) ?? new Map<string, Listener>();
+      const twin = overlapping(samePort, address);
+      if (!samePort.has(address)) samePort.set(address, listener);
       earlier.set(listener.port, samePort);
       if (twin === undefined) continue;
       const message = `${hostPort(listener.address, listener.port)} is declared twice (also at ${twin.path}): use another port`;
@@ -150,6 +150,15 @@ export function collide(a: { address: string; port: number }, b: { address: stri
 function overlap(one: string, other: string): boolean {
   if (one === other || one === "::" || other === "::") return true;
   return (one === ANY_IPV4 && !other.includes(":")) || (other === ANY_IPV4 && !one.includes(":"));
+}
+
+/** The entry of a map by canonical address that overlaps with an address. Ordinary ones are looked up, as there may be thousands. */
+function overlapping<T>(byAddress: ReadonlyMap<string, T>, address: string): T | undefined {
+  const same = byAddress.get(address);
+  if (same !== undefined) return same;
+  const others = isWildcard(address) ? byAddress.keys() : ["::", ANY_IPV4];
+  for (const other of others) if (byAddress.has(other) && overlap(other, address)) return byAddress.get(other);
+  return undefined;
 }
 
 const ANY_IPV4 = "0.0.0.0";

@@ -37,7 +37,7 @@ export const program = z.object({
   name: short.optional(),
   type: short.optional(),
   git: git.optional(),
-  /** The job that runs it: its page, and who has set it off. */
+  /** The CI job that runs it: its page, and the user who triggered it. */
   ci: z.object({ url: short.optional(), actor: short.optional() }).optional(),
   /** Common to all changes of one `pulumi up`. */
   update: short.optional(),

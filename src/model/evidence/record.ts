@@ -98,7 +98,7 @@ export type EvidenceSnapshot = z.output<typeof evidenceSnapshot>;
 
 const change = z.object({
   path: z.string(),
-  /** Null for what was not there before, or is not there afterwards. */
+  /** Null if it did not exist before, or does not afterwards. */
   from: z.string().nullable(),
   to: z.string().nullable(),
 });

@@ -14,7 +14,7 @@ export interface Threshold {
 const THRESHOLD = /^((?:total )?[a-z0-9]+) ?(<=|<|>=|>|=+) ?(-?[\d.]+) ?([a-z%]*)$/i;
 const UNITS: Record<string, number> = { ms: 1, s: 1000 };
 
-/** Reads `p95 < 500 ms` or `5xx < 0.5 %`. Returns what is wrong with it, in words, where it is none. */
+/** Reads `p95 < 500 ms` or `5xx < 0.5 %`. Returns the problem as a text if it is not a threshold. */
 export function parseThreshold(text: string): Threshold | string {
   const match = THRESHOLD.exec(text.trim());
   const [, metric = "", sign = "", amount = "", unit = ""] = match ?? [];
@@ -49,7 +49,7 @@ export function thresholdOf(text: string): Threshold {
   return parsed;
 }
 
-/** Whether a value is within a threshold; what is no number is not. */
+/** Whether a value is within a threshold; NaN is not. */
 export function holds({ inclusive, limit }: Threshold, value: number): boolean {
   return inclusive ? value <= limit : value < limit;
 }

@@ -58,7 +58,7 @@ export class Canonical {
     const size = Math.abs(value);
     if (Number.isInteger(value)) return size < EXACT ? String(value) : wholeDigits(value);
     const scaled = size * this.scale;
-    // So large that the double has no more decimals than are compared.
+    // A double this large has no more decimals than are compared.
     if (scaled >= EXACT) return String(value);
     const floor = Math.floor(scaled);
     const noise = Math.min(scaled * NOISE, 0.25);

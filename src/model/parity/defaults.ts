@@ -4,7 +4,7 @@ import { DEFAULT_PATH } from "./path-template";
 export const DEFAULTS = {
   /** Decimals to which floats are rounded. */
   precision: 6,
-  /** JSON pointer of what is compared. */
+  /** JSON pointer of the compared part. */
   pointer: "/data",
   upstreamPath: DEFAULT_PATH,
   /** Requests under way at a time, each to both sides. */

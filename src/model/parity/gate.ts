@@ -53,7 +53,7 @@ export const parityFields = {
   upstreamPath: template.default(DEFAULTS.upstreamPath),
   /** Path of mapped endpoints that are bare names, as `{endpoint}`. @default upstreamPath */
   candidatePath: template.optional(),
-  /** JSON pointer of what is compared in an answer. @default "/data" */
+  /** JSON pointer of the part of each answer that is compared. @default "/data" */
   pointer: pointer.default(DEFAULTS.pointer),
   /** Decimals to which floats are rounded. @default 6 */
   precision: z.int().min(0).max(MAX_PRECISION).default(DEFAULTS.precision),

@@ -46,7 +46,7 @@ export function parseJson(text: string): Json {
   }
 }
 
-/** Reads JSON by our own parser: slower, exact, and with the offset of what is wrong. Throws as {@link parseJson}. */
+/** Reads JSON by our own parser: slower, exact, and with the offset of the error. Throws as {@link parseJson}. */
 export function parseExactly(text: string, options: ParseOptions = {}): Json {
   return new Parser(text, options).document();
 }

@@ -10,7 +10,7 @@ const path = z.string().superRefine((text, context) => {
     ? templateProblem(text)
     : SEGMENT.test(text)
       ? undefined
-      : `${quoteValue(text)} is no endpoint: write a path from "/", or a name for {endpoint} in the candidate's path`;
+      : `${quoteValue(text)} is not an endpoint: write a path from "/", or a name for {endpoint} in the candidate's path`;
   if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
 });
 

@@ -20,10 +20,10 @@ export interface PathFacts {
 export function templateProblem(template: string): string | undefined {
   const rest = template.replace(PLACEHOLDER, "");
   if (!/^\/[!-"$-z|~]*$/.test(rest))
-    return `${quoteValue(template)} is no path: start with "/", close every "{", and write spaces, "#" and letters beyond ASCII as %XX`;
+    return `${quoteValue(template)} is not a path: start with "/", close every "{", and write spaces, "#" and letters beyond ASCII as %XX`;
   for (const [, name = ""] of template.matchAll(PLACEHOLDER)) {
     if (NAMES.includes(name) || /^params\../.test(name)) continue;
-    return `{${name}} is no placeholder of a path: use one of {env}, {game}, {query}, {endpoint}, {params.NAME}`;
+    return `{${name}} is not a placeholder of a path: use one of {env}, {game}, {query}, {endpoint}, {params.NAME}`;
   }
   return undefined;
 }

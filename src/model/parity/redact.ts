@@ -1,6 +1,6 @@
 import type { Json } from "./json";
 
-/** Stands in reports for what must not be there. */
+/** Replaces secrets in reports. */
 export const REDACTED = "[redacted]";
 
 const SECRET_NAME =

@@ -46,7 +46,7 @@ const segment = z
   .string()
   .min(1)
   .refine((text) => text !== "." && text !== "..", {
-    error: ({ input }) => `${quoteValue(input)} is no part of a path: give a name`,
+    error: ({ input }) => `${quoteValue(input)} is not a part of a path: give a name`,
   });
 
 /** A line of the form `{"game", "query", "params"}`. */

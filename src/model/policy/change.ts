@@ -54,13 +54,6 @@ export function poolChange(before: Pool | undefined, after: Pool): PoolChange {
   return { kind: back && !startsCandidate ? "rollback" : "promotion", ...change };
 }
 
-/** A recorded pool as it is by a change: an agent may have another one, such as after an older state was restored. */
-export function beforeChange<P extends Pool>(recorded: P, after: Pool & { change: PoolChange }): P {
-  const { kind, from } = after.change;
-  if (from !== "" && from !== recorded.release.id) return { ...recorded, release: { id: from, path: "" } };
-  return kind === "restart" && identityOf(recorded) === identityOf(after) ? { ...recorded, processes: {} } : recorded;
-}
-
 function candidateChange(before: Pool | undefined, after: Pool): Pick<PoolChange, "candidate"> {
   if (before?.canary === undefined && after.canary === undefined) return {};
   const from = after.canary === undefined ? candidateShare(before?.canary) : candidateShareBefore(before, after);
@@ -107,7 +100,7 @@ type Route = Pick<Staged, "stages" | "stage"> & {
   stable: string;
   candidate?: string | undefined;
   mirror?: { to: string; share: Percent } | undefined;
-  change?: { stable?: RouteChange["stable"] | undefined } | undefined;
+  change?: { stable?: Pick<RouteChange["stable"], "before"> | undefined } | undefined;
 };
 
 /** @param before the route as its agent has it, or as it was declared at the last update; undefined for a new one */

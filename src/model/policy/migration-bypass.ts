@@ -19,7 +19,7 @@ const bypass = z.strictObject({
 export type Bypass = z.output<typeof bypass>;
 
 export interface Bypasses {
-  /** Those that are in force. */
+  /** Bypasses that are in force. */
   valid: Bypass[];
   /** Problems of the other entries, in words. */
   problems: string[];

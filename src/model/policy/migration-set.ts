@@ -168,7 +168,7 @@ function isAfter(id: string, other: string | undefined): boolean {
 }
 
 /**
- * Files that were changed after they were applied: what runs elsewhere is not what the file says.
+ * Files that were changed after they were applied, so that the database no longer matches them.
  *
  * @param recorded the files of the last update, which had applied all of them when it ended
  */
@@ -179,7 +179,7 @@ export function changedFiles(recorded: readonly Pick<Migration, "id" | "hash">[]
     .map(({ id }) => id);
 }
 
-/** Contract migrations that took away, or will, what a release still needs. */
+/** Contract migrations that removed, or will remove, something that a release still needs. */
 export function takenFrom(
   needs: ReleaseNeeds | undefined,
   migrations: readonly Pick<Migration, "id" | "phase">[],

@@ -26,7 +26,7 @@ export const poolState = z.strictObject({
   candidate: z
     .strictObject({
       generation,
-      /** Nothing until it takes part. */
+      /** Absent until it takes part. */
       share: poolShare.optional(),
       /** Since when its share has been as it is. */
       since: z.iso.datetime().optional(),
@@ -60,7 +60,7 @@ export function orderOf({ order, retained, current }: PoolState): string[] {
   return order ?? [...ids, ...(current === undefined ? [] : [current.release.id])];
 }
 
-/** All generations that run, what is promoted last: of one that is there twice, its settings hold. */
+/** All generations that run, the promoted one last: if one appears twice, the later settings hold. */
 export function generationsOf({ current, next, candidate, retiring }: PoolState): Generation[] {
   return [current, retiring, candidate?.generation, next].filter((generation) => generation !== undefined);
 }

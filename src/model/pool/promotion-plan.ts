@@ -107,7 +107,7 @@ function healthLines({ processes }: Pick<Spec, "processes">): string[] {
 function capitalised({ path, tcp, command, line }: Health): string {
   if (path !== undefined) return `answer GET ${path} well`;
   if (tcp !== undefined) return "take connections on its port";
-  if (command !== undefined) return `be well as ${command[0]} says`;
+  if (command !== undefined) return `pass its check ${command[0]}`;
   return `print ${quoteValue(line)}`;
 }
 

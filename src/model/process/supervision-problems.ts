@@ -43,7 +43,7 @@ function handoverProblems(raw: Record<string, unknown>, secret: readonly string[
       ];
     owners.set(fd, name);
     if (!Object.hasOwn(env, name))
-      return [{ path: ["secrets", name], message: "is no variable of env: add its value there, as a secret" }];
+      return [{ path: ["secrets", name], message: "is not a variable of env: add its value there, as a secret" }];
     if (secret.includes(name)) return [];
     return [
       {
@@ -59,7 +59,7 @@ function healthProblems(health: unknown): PoolProblem[] {
   const given = HEALTH_KINDS.filter((kind) => health[kind] !== undefined);
   const problems: PoolProblem[] = [];
   if (given.length !== 1) {
-    const found = given.length === 0 ? "says not how to look" : `has ${given.join(" and ")}`;
+    const found = given.length === 0 ? "declares no check" : `has ${given.join(" and ")}`;
     problems.push({ path: ["health"], message: `${found}: give one of ${HEALTH_KINDS.join(", ")}` });
   }
   const startDelay = durationOf(health.startDelay);

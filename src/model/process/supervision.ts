@@ -4,7 +4,7 @@ import { duration } from "../types/duration";
 import { quoteValue } from "../types/messages";
 import { size } from "../types/size";
 
-/** How a pool's processes are looked after: health, the end of a life, memory, limits, output. */
+/** Supervision of a pool's processes: health, termination, memory, limits, output. */
 
 /** A text that can be an argument or a variable of a process. */
 export const text = z
@@ -38,7 +38,7 @@ export const health = z.strictObject({
   timeout: duration({ min: "10 milliseconds", max: "5 minutes" }).default("2 seconds"),
   /** From the start until it must have answered well; else the release has failed. @default "1 minute" */
   deadline: duration({ min: "10 milliseconds", max: "1 hour" }).default("1 minute"),
-  /** Between two probes of what is up; a proxied process is then probed by HAProxy, not by this. @default "5 seconds" */
+  /** Interval of probes once the process is up; HAProxy then probes proxied processes instead. @default "5 seconds" */
   checkInterval: duration({ min: "100 milliseconds", max: "1 hour" }).default("5 seconds"),
   /** Good probes in a row until it is well, 1 to 100. @default 1 */
   rise: z.int().min(1).max(100).default(1),

@@ -16,11 +16,13 @@ import { formatSplit } from "../route/split";
 export interface LiveServer {
   state: ServerState | "missing";
   weight: number;
+  /** Only where no health check runs: every server of ours has one. */
+  check?: "off";
 }
 
 export interface EdgeLive {
   haproxy: "running" | "stopped";
-  config: "as declared" | "changed by hand" | "not loaded";
+  config: "as declared" | "changed by hand" | "not loaded" | "without a renewed certificate";
   /** By frontend: `open`, or what HAProxy says of one that takes no connections. */
   frontends: Record<string, string>;
   /** By what is to be taken over: `taken over`, or the process that still runs. */
@@ -79,7 +81,7 @@ export function expectedEdge(spec: DeclaredEdge): EdgeLive {
   return assemble(edgeParts, spec);
 }
 
-export const serverParts: Parts<Server, BackendLive["servers"][string]> = {
+export const serverParts: Parts<Server, Omit<BackendLive["servers"][string], "check">> = {
   address: ({ address, port }) => hostPort(address, port),
   state: ({ state }) => state,
   weight: ({ weight }) => weight,

@@ -7,7 +7,7 @@ export const MAX_LINES = 100_000;
 export const outputQuery = z.strictObject({
   /** So many lines of the past, the newest. @default all since `since`, or 20 where that is not given */
   lines: z.coerce.number().int().min(0).max(MAX_LINES).optional(),
-  /** Written after about this time; what is not dated, since it is of before the agent's start, is part of it. */
+  /** Lines written after about this time. Lines from before the agent's start have no date, and are included. */
   since: z.iso.datetime().optional(),
   /** Whether to go on with what is written from now on, by whatever runs under this id. @default "false" */
   follow: z.enum(["true", "false"]).default("false"),

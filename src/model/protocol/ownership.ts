@@ -32,6 +32,11 @@ export const declarer = z.strictObject({
 });
 export type Declarer = z.output<typeof declarer>;
 
+/** A stack whose resources an agent is to know no more, as `project/stack`. */
+export const disowned = z.strictObject({
+  stack: z.string().regex(/^[^/\s]+\/[^/\s]+$/, "is not a stack: name it as project/stack"),
+});
+
 /** Whether a resource that has a target in its recorded state still owns it. */
 export function owns(known: Ownership | undefined, token: string | undefined): boolean {
   return known?.token === undefined || known.token === token;
@@ -49,12 +54,46 @@ export function claimProblem(
   if (known === undefined || (kind !== "create" && owns(known, token))) return undefined;
   if (kind === "remove") return `${target} is not removed for ${urn}: it belongs to ${known.urn} now`;
   if (known.urn === urn || isSameStack(known.urn, urn)) return undefined;
-  const owner = parseUrn(known.urn);
-  const whose = owner === undefined ? known.urn : `stack ${owner.stack} of project ${owner.project} (${known.urn})`;
-  return `${target} belongs to ${whose}: destroy it there, move that resource here with "pulumi state move", or use another name`;
+  return `${target} belongs to ${stackOf(known.urn)}: destroy it there, move that resource here with "pulumi state move", or use another name${wayOut(known.urn)}`;
 }
 
-function isSameStack(one: string, other: string): boolean {
+/**
+ * Why a resource may not give an agent other options than it has: the stack that declared the agent first says what they are.
+ *
+ * @param declarers by token, in their order
+ * @param names of the options that differ
+ */
+export function optionsProblem(
+  directory: string,
+  { declarers, names }: { declarers: Record<string, string>; names: readonly string[] },
+  { urn, token }: { urn: string; token: string | undefined },
+): string | undefined {
+  const [first] = Object.entries(declarers);
+  if (names.length === 0 || first === undefined || first[0] === token || isSameStack(first[1], urn)) return undefined;
+  return `the agent of ${directory} belongs to ${stackOf(first[1])}, which declares another ${names.join(", ")}: declare the same here, change it there, or destroy it there first${wayOut(first[1])}`;
+}
+
+/** Remedy where a stack was removed without its resources. */
+function wayOut(urn: string): string {
+  const stack = stackNameOf(urn);
+  return stack === undefined
+    ? ""
+    : `; if that stack is gone for good, run "sluice agent disown ${stack}" on the agent's host`;
+}
+
+/** Name of a resource's stack as `project/stack`; undefined for what is no URN. */
+export function stackNameOf(urn: string): string | undefined {
+  const owner = parseUrn(urn);
+  return owner && `${owner.project}/${owner.stack}`;
+}
+
+/** A resource's stack in words. */
+function stackOf(urn: string): string {
+  const owner = parseUrn(urn);
+  return owner === undefined ? urn : `stack ${owner.stack} of project ${owner.project} (${urn})`;
+}
+
+export function isSameStack(one: string, other: string): boolean {
   const [a, b] = [one, other].map(parseUrn);
   return a !== undefined && a.stack === b?.stack && a.project === b.project;
 }

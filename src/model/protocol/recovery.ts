@@ -1,31 +1,31 @@
 import { z } from "zod";
 
-/** Something on a host that its agent can't look after. */
+/** Something on a host that its agent can't supervise. */
 export const recoveryItem = z.strictObject({
   kind: z
     .enum(["orphan", "half-dead", "corrupt-record", "pid-reused"])
     .describe(
-      "`orphan`: a process of this agent without a record; `half-dead`: a process whose shim is gone; `corrupt-record`: a record that can't be read; `pid-reused`: a process id that belongs to somebody else now",
+      "`orphan`: a process of this agent without a record; `half-dead`: a process whose shim is gone; `corrupt-record`: a record that can't be read; `pid-reused`: a process id that another process has now",
     ),
-  id: z.string().describe("of the process on its host"),
+  id: z.string().describe("id of the process on its host"),
   pid: z.int().optional(),
-  startTime: z.string().optional().describe("of that process id, in clock ticks since the host's boot"),
+  startTime: z.string().optional().describe("start of that process id, in clock ticks since the host's boot"),
   command: z.string().optional(),
-  file: z.string().optional().describe("of a record"),
+  file: z.string().optional().describe("file of the record"),
   message: z.string(),
   ours: z
     .boolean()
     .describe(
-      "whether it is provably this agent's, by start time and the marker in its environment, and `--force` ends it",
+      "whether it is provably this agent's, by start time and the marker in its environment, so that `--force` stops it",
     ),
-  outcome: z.string().optional().describe("what `--force` did: `stopped`, `removed`, or why not"),
+  outcome: z.string().optional().describe("result of `--force`: `stopped`, `removed`, or the reason why not"),
 });
 export type RecoveryItem = z.output<typeof recoveryItem>;
 
 const recoveryAnswer = z.strictObject({ items: z.array(recoveryItem) });
 export type RecoveryAnswer = z.output<typeof recoveryAnswer>;
 
-/** One thing that was looked at on a host. */
+/** One check of a host, or of a release. */
 export const check = z.strictObject({
   name: z.string().describe("such as `disk` or `haproxy`"),
   verdict: z.enum(["good", "warning", "problem"]),

@@ -12,7 +12,7 @@ import { hasControl, name, serverKey } from "../types/names";
 import { claim } from "./ownership";
 
 /** Version of the agent's HTTP API. A client and an agent of different protocols refuse each other. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 /** Time without a renewal after which an agent undoes an open transaction by itself, in milliseconds. */
 export const DEFAULT_LEASE_MS = 5000;

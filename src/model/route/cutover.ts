@@ -4,7 +4,7 @@ import { quoteValue } from "../types/messages";
 import { type Percent, parsePercent } from "./split";
 import { DEFAULT_WINDOW, STABLE, type StageInput } from "./stages";
 
-/** Nothing of the old system is left: the new one is what serves, without stages. */
+/** The last stage: the old system is gone, and the new one serves without stages. */
 export const DECOMMISSIONED = "decommissioned";
 /** Shares of the requests that go to the new system, one after the other. */
 const SHARES = ["1%", "10%", "50%", "100%"] as const satisfies readonly Percent[];
@@ -51,7 +51,7 @@ export interface CutoverLevels {
   interval?: Duration | undefined;
   /** How full its pools are (connections, threads), such as `must: "< 80 %"`. @default not watched */
   saturation?: SystemCheck | undefined;
-  /** How old what it serves is, such as `must: "< 900 s"`. @default not watched */
+  /** Age of the data that it serves, such as `must: "< 900 s"`. @default not watched */
   snapshotAge?: SystemCheck | undefined;
   /** Whether its last refresh went well, such as `must: "> 0"`. @default not watched */
   refresh?: SystemCheck | undefined;

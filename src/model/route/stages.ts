@@ -140,7 +140,7 @@ function gateIssues({ gates, split, window }: Stage): Issue[] {
     if (gate.source === "meter" && parts(split) === 0)
       issues.push([
         [index, "source"],
-        `judges the candidate's requests, and ${split} are none: judge the copies that its shadow answers, with source: "mirror"`,
+        `judges the candidate's requests, of which a split of ${split} has none: judge the copies that its shadow answers, with source: "mirror"`,
       ]);
     if (gate.window === undefined && milliseconds(window) < milliseconds(SHORTEST_METERED))
       issues.push([
@@ -239,7 +239,7 @@ export function rolloutProblem({ steps }: Pick<Rollout, "steps">): string | unde
     if (before === undefined) continue;
     const soak = stage.gates.find((gate) => gate.kind === "soak" && milliseconds(gate.duration) > minimumMs(before));
     if (soak?.kind === "soak")
-      return `stage ${stage.name} can't be reached in one rollout: its gate ${nameOf(soak)} wants ${before.name} to be held for ${soak.duration}, and the rollout holds that for ${formatMilliseconds(minimumMs(before))}; go to stage ${before.name} first, and on once it was held`;
+      return `stage ${stage.name} can't be reached in one rollout: its gate ${nameOf(soak)} needs ${before.name} to be held for ${soak.duration}, but the rollout holds it for ${formatMilliseconds(minimumMs(before))}; go to stage ${before.name} first, and continue after that time`;
   }
   return undefined;
 }
@@ -276,7 +276,7 @@ export function soakWarning(
   const soak = stage.gates.find((gate) => gate.kind === "soak" && milliseconds(gate.duration) > held);
   if (soak?.kind !== "soak") return undefined;
   const missing = formatMilliseconds(milliseconds(soak.duration) - held);
-  return `stage ${stage.name} can't be entered yet: its gate ${nameOf(soak)} wants the route to be held for ${soak.duration} as it is, and ${missing} are missing`;
+  return `stage ${stage.name} can't be entered yet: its gate ${nameOf(soak)} needs the route to be held for ${soak.duration} as it is, and ${missing} are missing`;
 }
 
 /** Describes a rollout, in sentences for a preview. */

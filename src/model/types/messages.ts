@@ -1,10 +1,8 @@
 import type { z } from "zod";
+import { safeJson } from "./safe-text";
 
 /** Longest part of an offending value that a message shows, in characters. */
 const MAX_SHOWN = 80;
-
-/** Characters that JSON leaves as they are, but that a terminal or a log treats as a control or a new line. */
-const UNPRINTED = /[\p{Cc}\u2028\u2029]/gu;
 
 /** A value as a message shows it: short, in one line, and never failing, whatever it is. */
 export function quoteValue(value: unknown): string {
@@ -13,9 +11,7 @@ export function quoteValue(value: unknown): string {
   if (typeof value === "object" && value !== null) return "an object";
   if (typeof value !== "string") return String(value);
   const short = value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}...` : value;
-  return JSON.stringify(short).replace(UNPRINTED, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
+  return safeJson(short);
 }
 
 /** Words for the types that a schema expects. */

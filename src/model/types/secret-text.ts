@@ -1,4 +1,4 @@
-/** Tells by its name, or by what it looks like, that a text is a secret. A message must name the place, never the text. */
+/** Recognizes a secret by its name or its format. A message must name the place, never the text. */
 
 /** Words of a name that holds a secret. */
 const NAMED =

@@ -104,7 +104,7 @@ export class ReportWriter {
 }
 
 function entryOf(result: ParityResult, detailed: boolean): Record<string, unknown> {
-  if (result.outcome === "equal") throw new Error("an equal request is no mismatch");
+  if (result.outcome === "equal") throw new Error("an equal request is not a mismatch");
   const { line, request, outcome, ms } = result;
   const entry = { line, class: outcome, request };
   if (!detailed) return entry;

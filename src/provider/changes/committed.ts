@@ -1,6 +1,7 @@
 import type { CompareAnswer, Compared } from "../../agent/api/answers";
 import { AgentError } from "../../agent/client/connection";
 import type { StepInput } from "../../model/protocol/transaction";
+import { differences } from "../checks/inputs";
 import { type AgentRef, withAgent } from "../resources/agent-ref";
 import {
   type Context,
@@ -11,7 +12,6 @@ import {
   diffValues,
   getAt,
   type Path,
-  type Properties,
   parsePath,
   renderPath,
 } from "../server";
@@ -47,17 +47,33 @@ function nothingOf(error: unknown): undefined {
 const MAX_NAMED = 5;
 const MAX_VALUE = 80;
 
+/** All differences of a resource: of what is declared, of what was observed, and of what its agents have committed. */
+export async function allDifferences<I extends object>(
+  context: Context,
+  request: DiffRequest<I, object>,
+  {
+    comparisons,
+    ...declared
+  }: Parameters<typeof differences<I>>[1] & {
+    /** Comparisons that its agents make. */
+    comparisons: (news: I) => Comparison[];
+  },
+): Promise<DiffEntry[]> {
+  const entries = differences(request, declared);
+  return [...entries, ...(await committedDifferences(context, request, entries, comparisons))];
+}
+
 /**
  * How what agents have committed differs from what is declared where the recorded state does not show it, such as after an older
  * state was restored: an update brings that back, and a preview says so. Nothing where an agent can't be asked.
  *
  * @param entries the differences that are known already
  */
-export async function committedDifferences(
+export async function committedDifferences<I>(
   { log }: Context,
-  { news, ignoreChanges }: DiffRequest<Properties, Properties>,
+  { news, ignoreChanges }: Pick<DiffRequest<I, unknown>, "news" | "ignoreChanges">,
   entries: DiffEntry[],
-  comparisons: (news: Properties) => Comparison[],
+  comparisons: (news: I) => Comparison[],
 ): Promise<DiffEntry[]> {
   if (containsUnknown(news)) return [];
   const known = [...entries.map(({ path }) => path), ...ignoreChanges].map(parsePath);

@@ -3,7 +3,7 @@ import { type StepInput, targetOf, titleOf } from "../../model/protocol/transact
 import { declaredKeys } from "../checks/inputs";
 import { logTakenOver } from "../checks/ownership";
 import { type AgentRef, withAgent } from "../resources/agent-ref";
-import { type Context, type Properties, renderPath, unknownPaths } from "../server";
+import { type Context, getAt, renderPath, unknownPaths } from "../server";
 
 const HOW = {
   nothing: "HAProxy already has it so",
@@ -17,21 +17,21 @@ const HOW = {
 const MAX_NAMED = 5;
 
 /** The properties of inputs that are not known until the update, for people. */
-export function unknownNames(inputs: Properties): string {
-  const paths = declaredKeys(inputs).flatMap((key) => unknownPaths(inputs[key], [key]).map(renderPath));
+export function unknownNames(inputs: object): string {
+  const paths = declaredKeys(inputs).flatMap((key) => unknownPaths(getAt(inputs, [key]), [key]).map(renderPath));
   const more = paths.length - MAX_NAMED;
   return [...paths.slice(0, MAX_NAMED), ...(more > 0 ? [`${more} more`] : [])].join(", ");
 }
 
 /** Says in a preview that it can't tell how an update goes, and why. */
-export function logUnknown(inputs: Properties, { log }: Pick<Context, "log">): void {
-  log.info(`how this reaches HAProxy can't be told before the update, which first knows ${unknownNames(inputs)}`);
+export function logUnknown(inputs: object, { log }: Pick<Context, "log">): void {
+  log.info(`how this reaches HAProxy is known only in the update, which first learns ${unknownNames(inputs)}`);
 }
 
 /** Says in a preview how a change will reach HAProxy. Silent where the agent does not run yet. */
-export async function logPlan(
-  inputs: Properties,
-  toStep: (inputs: Properties) => StepInput,
+export async function logPlan<I extends { agent: AgentRef }>(
+  inputs: I,
+  toStep: (inputs: I) => StepInput,
   context: Context,
   { create = false }: { create?: boolean } = {},
 ): Promise<void> {
@@ -39,11 +39,11 @@ export async function logPlan(
   if (unknownNames(inputs) !== "") return logUnknown(inputs, context);
   try {
     const step = toStep(inputs);
-    const answer = await withAgent(inputs.agent as AgentRef, (client) => client.plan(step));
+    const answer = await withAgent(inputs.agent, (client) => client.plan(step));
     const { how, reasons, needs = [], takeover = [] } = answer;
     logTakenOver(answer, { what: titleOf(targetOf(step)), create }, context);
     log.info([HOW[how], ...[...reasons, ...takeover].map((reason) => `  ${reason}`)].join("\n"));
-    for (const need of needs) log.warn(`${need}; the update is refused where it has not made that by then`);
+    for (const need of needs) log.warn(`${need}; the update is refused unless it creates that first`);
   } catch (error) {
     if (!(error instanceof UnreachableError)) throw error;
   }

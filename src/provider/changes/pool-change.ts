@@ -3,9 +3,9 @@ import { type PoolChange, poolChange } from "../../model/policy/change";
 import type { PoolCanary } from "../../model/pool/pool-share";
 import { formatSplit } from "../../model/route/split";
 import { whenKnown } from "../checks/known";
-import type { PoolInputs } from "../resources/pool-inputs";
+import type { DeclaredPool, PoolInputs } from "../resources/pool-inputs";
 import type { StartStep } from "../rollout/in-place";
-import { containsUnknown, type Properties, type Unknown } from "../server";
+import { containsUnknown, type Unknown } from "../server";
 import { committedOn } from "./committed";
 
 /**
@@ -13,28 +13,32 @@ import { committedOn } from "./committed";
  * recorded where a resource is replaced or gets another URN; of what is recorded, where the agent can't be asked.
  */
 export async function changeOf(
-  olds: Properties | undefined,
-  after: PoolInputs,
+  before: PoolInputs | undefined,
+  after: DeclaredPool,
   toStep: () => StartStep,
 ): Promise<PoolChange | Unknown> {
-  const before = olds as unknown as PoolInputs | undefined;
-  const answer = containsUnknown(after) ? undefined : await committedOn<ComparedPool>(after.agent, toStep());
-  if (answer?.committed === undefined)
-    return whenKnown({ before, after }, ({ before, after }) => poolChange(before, after));
-  const { committed, wanted, order = [] } = answer;
+  const compared = containsUnknown(after) ? undefined : await comparedPools(after, toStep());
+  if (compared === undefined) return whenKnown({ before, after }, ({ before, after }) => poolChange(before, after));
   const recorded = before?.change?.order ?? [];
-  return poolChange(
-    {
-      ...committed,
-      canary: committed.canary && candidateAt(committed.canary),
-      // The whole order of before agents kept one is recorded alone.
-      change: { order: recorded.includes(committed.release.id) ? recorded : order },
-    },
-    {
-      ...wanted,
-      canary: after.canary && { ...after.canary, processes: wanted.canary?.processes ?? after.canary.processes },
-    },
-  );
+  // The whole order of before agents kept one is recorded alone.
+  const order = recorded.includes(compared.before.release.id) ? recorded : compared.order;
+  return poolChange({ ...compared.before, change: { order } }, compared.after);
+}
+
+/**
+ * The pool that an agent has committed, in the place of the recorded one, and the declared one in the same shape; undefined
+ * where the agent has none, or can't be asked.
+ */
+export async function comparedPools(after: DeclaredPool, step: StartStep) {
+  const answer = await committedOn<ComparedPool>(after.agent, step);
+  if (answer?.committed === undefined) return undefined;
+  const { committed, wanted, order = [] } = answer;
+  const canary = after.canary && { ...after.canary, processes: wanted.canary?.processes ?? after.canary.processes };
+  return {
+    before: { ...after, ...committed, canary: committed.canary && candidateAt(committed.canary) },
+    after: { ...after, ...wanted, canary },
+    order,
+  };
 }
 
 /** A candidate as if it was declared with the share that it has. */

@@ -1,18 +1,18 @@
 import type { PlanAnswer, PoolObservation } from "../../agent/api/answers";
 import type { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
-import { beforeChange } from "../../model/policy/change";
 import { inPlacePlan } from "../../model/pool/in-place";
 import { candidatePlan, downLines, promotionPlan } from "../../model/pool/promotion-plan";
 import { rolloutProblem, soakWarning } from "../../model/route/stages";
 import { whenKnown } from "../checks/known";
 import { logTakenOver } from "../checks/ownership";
 import { withAgent } from "../resources/agent-ref";
-import type { PoolInputs } from "../resources/pool-inputs";
+import type { DeclaredPool, PoolInputs } from "../resources/pool-inputs";
 import type { StartStep } from "../rollout/in-place";
 import { readPool, rolloutOf } from "../rollout/pool-rollout";
-import { type Context, containsUnknown, getAt, isUnknown, type Properties } from "../server";
+import { type Context, containsUnknown, getAt, isUnknown } from "../server";
 import { unknownNames } from "./plan";
+import { comparedPools } from "./pool-change";
 
 /**
  * Says in a preview what the update of a pool will do; where parts of it are not known, as far as the rest tells.
@@ -20,27 +20,31 @@ import { unknownNames } from "./plan";
  * @param toStep makes the step that will start what is declared
  */
 export async function logPoolPlan(
-  before: Properties | undefined,
-  after: Properties,
-  toStep: (inputs: Properties) => StartStep,
+  before: PoolInputs | undefined,
+  pool: PoolInputs,
+  toStep: (inputs: PoolInputs) => StartStep,
   context: Context,
 ): Promise<void> {
-  const unknown = unknownNames(after);
-  if (unknown !== "") return logKnownPlan(before, after, unknown, context);
-  const pool = after as unknown as PoolInputs;
-  const old = before && beforeChange(before as unknown as PoolInputs, pool);
-  const start = toStep(after);
+  const unknown = unknownNames(pool);
+  if (unknown !== "") return logKnownPlan(before, pool, unknown, context);
+  const start = toStep(pool);
+  // The recorded state may be an older one, or another deployer's agent has moved on.
+  const compared = before && (await comparedPools(pool, start));
+  const old = compared?.before ?? before;
   const answer = await asked(pool, (client) => client.plan(start));
   const running = old === undefined ? await asked(pool, (client) => client.pool(pool.name)) : undefined;
   if (answer !== undefined) logTakenOver(answer, { what: `pool ${pool.name}`, create: false }, context);
-  context.log.info([...planOf(old, pool, answer, running), ...(answer?.takeover ?? [])].join("\n  "));
+  context.log.info(
+    [...planOf(old, compared?.after ?? pool, answer, running), ...(answer?.takeover ?? [])].join("\n  "),
+  );
+  for (const line of answer?.changed ?? []) context.log.warn(line);
   if (pool.canary !== undefined || old?.canary !== undefined) await logRollout(pool, start, context);
 }
 
 /** @param running the pool where it runs, although nothing is recorded of it */
 function planOf(
-  old: PoolInputs | undefined,
-  pool: PoolInputs,
+  old: DeclaredPool | undefined,
+  pool: DeclaredPool,
   answer?: PlanAnswer,
   running?: PoolObservation,
 ): string[] {
@@ -58,15 +62,14 @@ function planOf(
 }
 
 /** Describes the create of a pool that runs already, as by `--replace` or after its record was deleted. */
-function takingOver({ live: { release } }: PoolObservation, pool: PoolInputs): string[] {
+function takingOver({ live: { release } }: PoolObservation, pool: DeclaredPool): string[] {
   const title = `takes pool ${pool.name} over as it runs, with release ${release}: only what is declared otherwise changes; to restart its processes, use sluice restart ${pool.name}`;
   const other = release === pool.release.id ? [] : promotionPlan({ ...pool, release: { id: release, path: "" } }, pool);
   return [title, ...other];
 }
 
-/** Says what is known of a plan: its agent can't be asked, since a step is taken or judged as a whole. */
-function logKnownPlan(before: Properties | undefined, after: Properties, unknown: string, { log }: Context): void {
-  const [old, pool] = [before as unknown as PoolInputs | undefined, after as unknown as PoolInputs];
+/** Describes the known part of a plan. Its agent can't be asked, since it judges only a complete step. */
+function logKnownPlan(old: PoolInputs | undefined, pool: PoolInputs, unknown: string, { log }: Context): void {
   const plan =
     old === undefined ? whenKnown(pool, (known) => planOf(undefined, known)) : planOf(old, assumed(old, pool));
   const title = `${unknown} ${unknown.includes(", ") ? "are" : "is"} not known until the update`;
@@ -94,14 +97,11 @@ function assume(before: unknown, after: unknown): unknown {
 async function logRollout(pool: PoolInputs, start: StartStep, { log }: Context): Promise<void> {
   const { name, canary, change } = pool;
   const now = await asked(pool, (client) => readPool(client, name, canary, start));
-  const { before, outcome, rollout } = now ?? {
-    before: undefined,
-    outcome: undefined,
-    rollout: rolloutOf(undefined, canary),
-  };
+  const { outcome, rollout = rolloutOf(undefined, canary) } = now ?? {};
+  const [before] = now?.now ?? [];
   const problem = rolloutProblem(rollout);
   if (problem !== undefined) throw new Error(`pool ${name}: ${problem}`);
-  const release = before?.canary?.release.id;
+  const release = before?.candidate?.release.id;
   const lines = candidatePlan(
     release === undefined || outcome === undefined ? undefined : { release, outcome },
     pool,
@@ -112,17 +112,17 @@ async function logRollout(pool: PoolInputs, start: StartStep, { log }: Context):
   if (lines.length > 0) log.info(lines.join("\n  "));
   if (now === undefined && change.candidate !== undefined && change.candidate.from !== "0%")
     log.warn(`the agent can't be asked where the candidate is: it had ${change.candidate.from} after the last update`);
-  const early = soakWarning(rollout, outcome === "stays" ? before?.canary?.since : undefined, Date.now());
+  const early = soakWarning(rollout, outcome === "stays" ? before?.candidate?.since : undefined, Date.now());
   if (early !== undefined && now !== undefined) log.warn(early);
 }
 
-/** Whether a pool in place will be restarted: what its agent says, or where that can't be asked, what is recorded. */
-function restarts(before: PoolInputs | undefined, after: PoolInputs, answer: PlanAnswer | undefined): boolean {
+/** Whether a pool in place will be restarted: by its agent or, if that can't be asked, by the record. */
+function restarts(before: DeclaredPool | undefined, after: DeclaredPool, answer: PlanAnswer | undefined): boolean {
   return answer === undefined ? before?.release.id !== after.release.id : answer.how === "restart";
 }
 
 /** Answer of a pool's agent; undefined if it can't be reached. */
-function asked<T>({ agent }: PoolInputs, ask: (client: AgentClient) => Promise<T>): Promise<T | undefined> {
+function asked<T>({ agent }: DeclaredPool, ask: (client: AgentClient) => Promise<T>): Promise<T | undefined> {
   return withAgent(agent, ask).catch((error: unknown) => {
     if (error instanceof UnreachableError) return undefined;
     throw error;

@@ -17,8 +17,10 @@ export async function changeOf(
   const asked = containsUnknown(after) ? [] : steps();
   const answers = await Promise.all(asked.map(({ agent, step }) => committedOn<RouteSpec>(agent, step)));
   const [now] = answers.flatMap((answer) => answer?.committed ?? []).toSorted((a, b) => a.split - b.split);
+  const [known] = answers.flatMap((answer) => answer?.stableBefore ?? []);
   if (now === undefined) return whenKnown({ before: olds, after }, ({ before, after }) => routeChange(before, after));
   const { stable, candidate, mirror, split, stage = "" } = now;
   const place = { split, stage: now.stage };
-  return routeChange({ stable, candidate, mirror, stages: [], stage, position: place, change: olds?.change }, after);
+  const change = known === undefined ? olds?.change : { stable: { before: known } };
+  return routeChange({ stable, candidate, mirror, stages: [], stage, position: place, change }, after);
 }

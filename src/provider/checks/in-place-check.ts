@@ -1,14 +1,14 @@
 import type { Gate } from "../../model/gate/gate";
 import type { Stage } from "../../model/route/stages";
 import { liveFailures } from "../resources/agent-ref";
-import type { PoolInputs } from "../resources/pool-inputs";
+import type { DeclaredPool } from "../resources/pool-inputs";
 import type { Context, Failure } from "../server";
 import { gateFailures } from "./gate-checks";
 import { meterFailures } from "./metered";
 
 /** Problems of replacing a pool in place, as far as a preview can tell: of its edges, its gates and their sources. */
 export async function inPlaceFailures(
-  { serves, watch, drainDeadline }: PoolInputs,
+  { serves, watch, drainDeadline }: DeclaredPool,
   context: Context,
 ): Promise<Failure[]> {
   if (serves === undefined || watch === undefined) return [];
@@ -28,7 +28,7 @@ export async function inPlaceFailures(
 }
 
 /** Gates that look for what a pool in place does not have. */
-function sideFailures(watch: NonNullable<PoolInputs["watch"]>): Failure[] {
+function sideFailures(watch: NonNullable<DeclaredPool["watch"]>): Failure[] {
   return Object.entries({ before: watch.before, gates: watch.gates }).flatMap(([list, gates]) =>
     gates.flatMap((gate, index) => {
       const property = `watch.${list}[${index}]`;

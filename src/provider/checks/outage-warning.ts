@@ -1,4 +1,4 @@
-import type { About } from "../../agent/api/answers";
+import type { About, EdgeAnswer } from "../../agent/api/answers";
 import { AgentError } from "../../agent/client/connection";
 import { type BackendHealth, isOut, outageText } from "../../model/edge/backend-health";
 import { UNGUARDED } from "../../model/protocol/agent";
@@ -17,11 +17,7 @@ interface Subject {
 
 /** Warns where requests are answered with 503 now, and says whether the update ends that. Silent where the agent can't be asked. */
 export async function warnOfOutages(context: Context, { agent, edge, concerns, repairedBy }: Subject): Promise<void> {
-  const answer = await withAgent(agent, (client) => observeEdge(client, edge)).catch((error: unknown) => {
-    // It has been told why by the read of before.
-    if (error instanceof AgentError) return undefined;
-    throw error;
-  });
+  const answer = await edgeNow(agent, edge);
   if (answer?.live.haproxy !== "running") return;
   for (const [backend, health] of Object.entries(answer.backends ?? {})) {
     if (!isOut(health) || !concerns(backend, health)) continue;
@@ -30,6 +26,23 @@ export async function warnOfOutages(context: Context, { agent, edge, concerns, r
       remedy: remedyOf(health),
     });
   }
+}
+
+/** Warns where another process takes some of an edge's requests. Silent where the agent can't be asked. */
+export async function warnOfSharers(context: Context, { agent, edge }: Pick<Subject, "agent" | "edge">): Promise<void> {
+  for (const sentence of (await edgeNow(agent, edge))?.sharers ?? [])
+    warn(context, `edge ${edge}: ${sentence}, and takes some of its requests`, {
+      mended: undefined,
+      remedy: "stop that process",
+    });
+}
+
+function edgeNow(agent: AgentRef, edge: string): Promise<EdgeAnswer | undefined> {
+  return withAgent(agent, (client) => observeEdge(client, edge)).catch((error: unknown) => {
+    // It has been told why by the read of before.
+    if (error instanceof AgentError) return undefined;
+    throw error;
+  });
 }
 
 /** Warns where an agent can't change anything, or would not come back. */
@@ -65,5 +78,5 @@ function remedyOf({ declared, servers }: BackendHealth): string {
 
 /** How bringing HAProxy to what is declared ends an outage. */
 export function repairedByConverging({ mendable }: BackendHealth): string | undefined {
-  return mendable ? "puts right in HAProxy what was changed by hand" : undefined;
+  return mendable ? "corrects manual changes in HAProxy" : undefined;
 }

@@ -69,7 +69,7 @@ export function assertClaim(
   if (problem !== undefined) throw new Error(problem);
 }
 
-/** Says in a preview that an update takes a target over, and what that means for what runs. */
+/** Says in a preview that an update takes a target over, and the effect on its processes. */
 export function logTakenOver(
   { taken }: Pick<PlanAnswer, "taken">,
   { what, create }: { what: string; create: boolean },

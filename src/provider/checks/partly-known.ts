@@ -12,7 +12,7 @@ const clones = new WeakMap<z.core.$ZodType, z.core.$ZodType>();
  *
  * A union whose member depends on something unknown gives `UNKNOWN` as a whole, since each member has defaults of its own.
  */
-export function partlyKnown<T extends z.ZodType>(schema: T): T {
+export function partlyKnown<T extends z.core.$ZodType>(schema: T): T {
   return clone(schema) as T;
 }
 
@@ -107,7 +107,7 @@ function cautious(check: z.core.$ZodCheck<never>): z.core.$ZodCheck<never> {
   const made = new z.core.$ZodCheck({ check: "custom", ...(when === undefined ? {} : { when }) });
   made._zod.check = (payload: Payload) => {
     if (!containsUnknown(payload.value)) return judge(payload);
-    // Those that choose when they run are made for malformed values, of which they conclude nothing.
+    // Checks with a `when` expect malformed values, and conclude nothing from them.
     const found = when === undefined ? judgeUntilUnknown(payload, judge) : judgeDraft(payload, judge);
     payload.issues.push(...found);
   };

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { basename } from "node:path";
-import { endGroup } from "./end-group";
-import { killOnParentExit } from "./kill-on-parent-exit";
+import { endGroup } from "../../support/end-group";
+import { killOnParentExit } from "../../support/kill-on-parent-exit";
 
 /** Output that is kept, in characters from its end. */
 const KEPT = 64 * 1024;

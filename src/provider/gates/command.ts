@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { basename } from "node:path";
 import type { CommandGate } from "../../model/gate/gate";
 import type { Probe } from "../../model/gate/verdict";
-import { endGroup } from "../commands/end-group";
+import { endGroup } from "../../support/end-group";
 import { type ProbeContext, probeResult } from "./context";
 
 /** Output that is kept for the message, in characters from its end. */
@@ -22,8 +22,8 @@ export function probeCommand({ command, cwd }: CommandGate, { signal }: ProbeCon
     };
     signal.addEventListener("abort", end, { once: true });
     for (const stream of [child.stdout, child.stderr])
-      stream.on("data", (chunk: Buffer) => {
-        output = (output + chunk.toString("utf8")).slice(-KEPT);
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        output = (output + text).slice(-KEPT);
       });
     const said = () => (output.trim() === "" ? "" : `: ${output.trim().split("\n").at(-1)}`);
     child.on("error", (error) =>

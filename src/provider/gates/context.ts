@@ -3,6 +3,7 @@ import type { AgentClient } from "../../agent/client/client";
 import { mergeAnswers, type SliAnswer, type SliSelector } from "../../model/gate/sli";
 import type { Probe, Verdict } from "../../model/gate/verdict";
 import { formatMilliseconds } from "../../model/types/duration";
+import { safeLine, safeTexts } from "../../model/types/safe-text";
 
 /** The requests of one side of a change. */
 export type RequestSelector = Omit<SliSelector, "edge">;
@@ -72,8 +73,9 @@ export interface ProbeContext extends GateContext {
   probes: number;
 }
 
+/** Result of a probe; whatever it heard of others is safe to show from here on. */
 export function probeResult(verdict: Verdict, text: string, values: Record<string, number> = {}): Probe {
-  return { verdict, text, values };
+  return { verdict, text: safeLine(text), values: safeTexts(values) };
 }
 
 /** How much an agent's clock may differ from this host's, in milliseconds: less than gates wait for the meter. */

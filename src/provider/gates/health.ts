@@ -4,7 +4,7 @@ import { type ProbeContext, probeResult } from "./context";
 /** Asks every edge whether HAProxy has all servers of the candidate's backend up. */
 export async function probeHealth({ edges, candidate }: ProbeContext): Promise<Probe> {
   const { backend, server } = candidate;
-  if (backend === undefined) return probeResult("insufficient", "no backend is named whose servers could be looked at");
+  if (backend === undefined) return probeResult("insufficient", "no backend is named whose servers could be checked");
   const lists = await Promise.all(
     edges.map(async ({ name, agent }) => {
       const edge = await agent.edge(name);

@@ -82,7 +82,7 @@ export async function probeSoak(gate: SoakGate, context: ProbeContext): Promise<
   return judge(gate.thresholds, answer);
 }
 
-/** Why an answer is no ground for a verdict; undefined if it is. */
+/** Reason why an answer allows no verdict; undefined if it does. */
 function blind({ coveredMs, lost, counts }: SliAnswer, { from, to }: { from: number; to: number }): string | undefined {
   const due = to - from - LAG_MS;
   if (coveredMs < due * LEAST_COVERED)

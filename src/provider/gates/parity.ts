@@ -124,7 +124,7 @@ async function* sampleLines(edges: ProbeContext["edges"], route: string): AsyncG
     for await (const request of agent.sample(route)) yield { line: ++line, text: JSON.stringify(request) };
 }
 
-/** Only what is known to be the same on both sides is a pass. */
+/** Passes only if both sides are known to be the same. */
 function judge(gate: ParityGate, { summary, problems }: Replay): Probe {
   const { total, compared, equal, error } = summary.requests;
   const values = { total, compared, equal, mismatches: compared - equal, errors: error };

@@ -81,7 +81,7 @@ function numberOf(text: string): number {
   return Number(text.replace("Inf", "Infinity"));
 }
 
-/** Judges every series that the query gives. No series, or a value that is no number, is no verdict. */
+/** Judges every series that the query gives. No series, or NaN, gives no verdict. */
 export async function probePrometheus(gate: PrometheusSliGate, { signal }: ProbeContext): Promise<Probe> {
   const values = await queryPrometheus(gate.url, queryOf(gate), signal);
   if (values.length === 0)
@@ -98,7 +98,7 @@ export async function probePrometheus(gate: PrometheusSliGate, { signal }: Probe
   if (unknown.length > 0)
     return probeResult(
       "unavailable",
-      `${unknown.map(text).join(", ")} is no number: there is no data to compute it from`,
+      `${unknown.map(text).join(", ")} is not a number: there is no data to compute it from`,
     );
   return probeResult("pass", `${values.map(text).join(", ")} ${gate.must}`, record);
 }

@@ -38,7 +38,7 @@ export async function askAgent<T>(
 ): Promise<T> {
   if (agent === undefined)
     throw new Error(
-      `a ${type} can't be imported, since its id does not tell its agent: declare it in the program as it was; an update of the same stack takes it over as it runs`,
+      `a ${type} can't be imported, since its id does not name its agent: declare it in the program as it was; an update of the same stack takes it over as it runs`,
     );
   try {
     return await withAgent(agent, work);

@@ -1,32 +1,57 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { About, CompareAnswer } from "../../agent/api/answers";
-import { aboutAgent, installAgent, restartAgent, startAgent, stopAgent } from "../../agent/client/launch";
+import {
+  aboutAgent,
+  installAgent,
+  installedSocket,
+  isInstalled,
+  restartAgent,
+  startAgent,
+  stopAgent,
+} from "../../agent/client/launch";
 import { type AgentOptions, agentOptions, isLiveChange } from "../../model/protocol/agent";
-import type { Claim } from "../../model/protocol/ownership";
+import { type Claim, optionsProblem } from "../../model/protocol/ownership";
 import { absolutePath } from "../../model/types/names";
-import { committedDifferences } from "../changes/committed";
-import { differences, moveFailures, parseInputs, withLive } from "../checks/inputs";
+import { allDifferences } from "../changes/committed";
+import { moveFailures, parseInputs, withLive } from "../checks/inputs";
 import { warnOfAgent } from "../checks/outage-warning";
-import { changeClaim, createClaim, type Declared, ownerAfter, ownerInPreview } from "../checks/ownership";
-import { agentBundle, type Checked, type Context, type DiffRequest, type Properties, type Resource } from "../server";
+import { changeClaim, createClaim, type Declared, ownerAfter, ownerInPreview, tokenOf } from "../checks/ownership";
+import {
+  agentBundle,
+  type Checked,
+  type Context,
+  containsUnknown,
+  diffValues,
+  type Outputs,
+  type Resource,
+  UNKNOWN,
+} from "../server";
 import { type AgentRef, withAgent } from "./agent-ref";
 
-interface Inputs extends AgentOptions {
-  directory: string;
-  version: string;
-  live: { agent: "running" | "stopped"; guarded: boolean };
+interface AgentLive {
+  agent: "running" | "stopped";
+  guarded: boolean;
+  /** Whether it can start again from what is on disk. */
+  installed: boolean;
 }
 
-interface State extends Inputs, Declared {
+interface Inputs extends AgentOptions, Declared {
+  directory: string;
+  version: string;
+  live?: AgentLive;
+}
+
+interface State extends Inputs {
+  live: AgentLive;
   /** How other resources reach this agent. */
   connection: AgentRef;
 }
 
-const EXPECTED: Inputs["live"] = { agent: "running", guarded: true };
+const EXPECTED: AgentLive = { agent: "running", guarded: true, installed: true };
 
 /** The daemon on this host: starts it, replaces it by another version without touching the apps, ends it. */
-export const agentResource: Resource = {
+export const agentResource: Resource<Inputs, State> = {
   type: "sluice:index:Agent",
 
   async check({ urn }, { olds, news }): Promise<Checked<object>> {
@@ -39,58 +64,59 @@ export const agentResource: Resource = {
     return { failures, inputs: { ...withLive(values, olds, EXPECTED, urn), version: agentBundle().version } };
   },
 
-  async diff(context, request: DiffRequest<Properties, Properties>) {
-    const about = await aboutAgent((request.olds as unknown as State).socket);
+  async diff(context, request) {
+    const about = await aboutAgent(request.olds.socket);
     if (about !== undefined) warnOfAgent(context, about);
-    const declared = differences(request, { expected: () => EXPECTED });
-    const newer = await committedDifferences(context, request, declared, (news) => [
-      { compare: () => compareOptions(request.olds as unknown as State, news as unknown as Inputs) },
-    ]);
-    const entries = [...declared, ...newer];
+    const entries = await allDifferences(context, request, {
+      expected: () => EXPECTED,
+      comparisons: (news) => [{ compare: () => compareOptions(request.olds, news) }],
+    });
     const upgrade = request.olds.version !== request.news.version ? [{ path: "version", kind: "update" as const }] : [];
     return { entries: [...entries, ...upgrade] };
   },
 
   async create(context, { inputs }) {
-    const wanted = inputs as unknown as Inputs;
-    if (context.preview) return { outputs: { ...inputs, connection: connectionOf(wanted) } };
-    const outputs = await declare(await ensure(wanted, wanted.socket, context), createClaim(), context);
-    return { id: wanted.directory, outputs };
+    await assertOptions(inputs, inputs.socket, undefined, context);
+    if (context.preview) return { outputs: inPreview(inputs) };
+    const outputs = await declare(await ensure(inputs, inputs.socket, context), createClaim(), context);
+    return { id: inputs.directory, outputs };
   },
 
   async read(context, { id, inputs, state }) {
-    const known = state as unknown as Partial<State>;
-    const about = await aboutAgent(known.socket ?? join(id, "agent.sock"));
+    const about = await aboutAgent(state.socket ?? join(id, "agent.sock"));
     if (about === undefined) {
-      if (known.directory === undefined) return undefined;
+      if (state.directory === undefined) return undefined;
       context.log.warn(`the agent of ${id} does not run: its processes and traffic go on, but nothing watches them`);
     }
-    return { id, inputs, outputs: { ...state, ...observed(about, known.version), ...ownerIn(about, known) } };
+    return {
+      id,
+      inputs,
+      outputs: { ...state, ...(await observed(id, about, state.version)), ...ownerIn(about, state) },
+    };
   },
 
   async update(context, { olds, news }) {
-    const wanted = news as unknown as Inputs;
-    if (context.preview) return { ...news, connection: connectionOf(wanted), ...ownerInPreview(olds) };
-    return declare(await ensure(wanted, (olds as unknown as State).socket, context), changeClaim(olds), context);
+    await assertOptions(news, olds.socket, tokenOf(olds), context);
+    if (context.preview) return { ...inPreview(news), ...ownerInPreview(olds) };
+    return declare(await ensure(news, olds.socket, context), changeClaim(olds), context);
   },
 
-  targets(properties) {
-    const { directory } = properties as unknown as Inputs;
+  targets({ directory }) {
     return [`${directory} agent`];
   },
 
-  removal(state) {
-    return `stops the agent of ${(state as unknown as State).directory}: nothing on its host is looked after any more`;
+  removal({ directory }) {
+    return `stops the agent of ${directory}: nothing on its host is supervised any more`;
   },
 
   async disown({ urn }, { state }) {
-    const { socket, declaredBy } = state as unknown as State;
+    const { socket, declaredBy } = state;
     const about = await aboutAgent(socket);
     if (about !== undefined) await withdraw(about, urn, declaredBy?.token);
   },
 
   async delete({ urn, signal, log }, { state }) {
-    const { socket, declaredBy } = state as unknown as State;
+    const { socket, declaredBy } = state;
     const about = await aboutAgent(socket);
     if (about === undefined) return;
     const { [declaredBy?.token ?? ""]: _own, ...others } = about.declarers ?? {};
@@ -102,6 +128,11 @@ export const agentResource: Resource = {
   },
 };
 
+/** The outputs as a preview shows them. */
+function inPreview(inputs: Inputs): Outputs<State> {
+  return { ...inputs, live: inputs.live ?? UNKNOWN, connection: connectionOf(inputs) };
+}
+
 /** Tells a running agent that a resource declares it no more. */
 async function withdraw(about: About, urn: string, token: string | undefined): Promise<void> {
   if (token === undefined || about.declarers?.[token] === undefined) return;
@@ -109,7 +140,7 @@ async function withdraw(about: About, urn: string, token: string | undefined): P
 }
 
 /** Tells a running agent that this resource declares it. */
-async function declare(state: State, { token }: Claim, context: Context): Promise<Properties> {
+async function declare(state: State, { token }: Claim, context: Context): Promise<State> {
   const { urn } = context;
   await withAgent(state.connection, async (client) => {
     if (token !== undefined) await client.declare({ urn, token, gone: false });
@@ -125,7 +156,7 @@ function ownerIn(about: About | undefined, { declaredBy }: Partial<State>): Decl
     : { declaredBy: { urn: about.declarers?.[token] ?? "none", token } };
 }
 
-/** An agent that still has something to look after is not ended: nobody would restart it, or undo what an update leaves. */
+/** An agent that still supervises something is not ended: nothing would restart it, or undo an unfinished update. */
 async function assertIdle({ directory, socket }: About): Promise<void> {
   const { edges, pools } = await withAgent({ directory, socket }, (client) => client.status());
   const left = [
@@ -143,7 +174,30 @@ async function compareOptions({ socket }: State, wanted: Inputs): Promise<Compar
   return { committed: about?.options, wanted: optionsOf(wanted) };
 }
 
-function optionsOf(inputs: Inputs & Declared): AgentOptions {
+/** Throws if a running agent has other options, and another stack owns them. */
+async function assertOptions(
+  wanted: Inputs,
+  oldSocket: string,
+  token: string | undefined,
+  { urn }: Context,
+): Promise<void> {
+  if (containsUnknown(wanted)) return;
+  const about = await runningAgent(wanted, oldSocket);
+  if (about === undefined || about.directory !== wanted.directory) return;
+  const names = diffValues(about.options, optionsOf(wanted), []).map(({ path }) => path);
+  const problem = optionsProblem(about.directory, { declarers: about.declarers ?? {}, names }, { urn, token });
+  if (problem !== undefined) throw new Error(problem);
+}
+
+/** The agent that runs, by the socket that it had, by the one that it shall have, or by the one in its state folder. */
+async function runningAgent({ directory, socket }: Inputs, oldSocket: string): Promise<About | undefined> {
+  const found = (await aboutAgent(oldSocket)) ?? (await aboutAgent(socket));
+  if (found !== undefined) return found;
+  const installed = await installedSocket(directory);
+  return installed === undefined ? undefined : aboutAgent(installed);
+}
+
+function optionsOf(inputs: Inputs): AgentOptions {
   const { directory: _directory, version: _version, live: _live, declaredBy: _by, ...options } = inputs;
   return options;
 }
@@ -152,17 +206,17 @@ function optionsOf(inputs: Inputs & Declared): AgentOptions {
 async function ensure(wanted: Inputs, oldSocket: string, { signal, log }: Context): Promise<State> {
   const { directory, version } = wanted;
   const options = optionsOf(wanted);
-  const before = (await aboutAgent(oldSocket)) ?? (await aboutAgent(wanted.socket));
+  const before = await runningAgent(wanted, oldSocket);
   if (before !== undefined && before.directory !== directory)
     throw new Error(
       `${before.socket} belongs to the agent of ${before.directory} (process ${before.pid}), not of ${directory}: use another socket`,
     );
   await installAgent(directory, options, agentBundle());
   if (before !== undefined && isAsWanted(before, wanted.version, options))
-    return { ...wanted, ...observed(before), connection: connectionOf(wanted) };
+    return { ...wanted, ...(await observed(directory, before)), connection: connectionOf(wanted) };
   if (before?.guarded && before.version === version && isLiveChange(before.options, options)) {
     await withAgent(before, (client) => client.reload());
-    return { ...wanted, ...observed(before), connection: connectionOf(wanted) };
+    return { ...wanted, ...(await observed(directory, before)), connection: connectionOf(wanted) };
   }
   log.progress(
     before === undefined ? "starting the agent" : `agent ${before.version} -> ${version}, processes and traffic go on`,
@@ -175,18 +229,26 @@ async function ensure(wanted: Inputs, oldSocket: string, { signal, log }: Contex
     throw new Error(
       `the agent of ${directory} answers with version ${about.version}, not ${version}: is another one started there?`,
     );
-  return { ...wanted, ...observed(about, version), connection: connectionOf(wanted) };
+  return { ...wanted, ...(await observed(directory, about, version)), connection: connectionOf(wanted) };
 }
 
-/** Whether an agent that runs is what is wanted already, such as that of another stack on its host: then it is left alone. */
+/** Whether a running agent is as wanted already, such as one that another stack started: then it is left alone. */
 function isAsWanted(about: About, version: string, options: AgentOptions): boolean {
   return about.guarded && about.version === version && isDeepStrictEqual(about.options, options);
 }
 
-function observed(about: About | undefined, version = ""): Pick<State, "version" | "live"> {
+async function observed(
+  directory: string,
+  about: About | undefined,
+  version = "",
+): Promise<Pick<State, "version" | "live">> {
   return {
     version: about?.version ?? version,
-    live: { agent: about === undefined ? "stopped" : "running", guarded: about?.guarded ?? false },
+    live: {
+      agent: about === undefined ? "stopped" : "running",
+      guarded: about?.guarded ?? false,
+      installed: await isInstalled(directory),
+    },
   };
 }
 

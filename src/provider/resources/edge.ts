@@ -1,112 +1,80 @@
 import { type EdgeSpec, edgeSpec, listensOn } from "../../model/edge/edge";
-import { edgeParts, hostPort } from "../../model/protocol/live";
-import type { Claim } from "../../model/protocol/ownership";
+import { type EdgeLive, edgeParts, hostPort } from "../../model/protocol/live";
 import { name } from "../../model/types/names";
-import { type Comparison, committedDifferences, comparison } from "../changes/committed";
+import { allDifferences, type Comparison, comparison } from "../changes/committed";
 import { logPlan } from "../changes/plan";
 import { checkedOnHost } from "../checks/host-check";
-import { differences, moveFailures, parseInputs, renameFailures } from "../checks/inputs";
+import { moveFailures, parseInputs, renameFailures } from "../checks/inputs";
 import { eachWhenKnown, whenKnown } from "../checks/known";
 import { noteMeter } from "../checks/metered";
-import { repairedByConverging, warnOfOutages } from "../checks/outage-warning";
-import {
-  changeClaim,
-  createClaim,
-  type Declared,
-  ownerAfter,
-  ownerInPreview,
-  ownerSeen,
-  removeClaim,
-  stillOwns,
-} from "../checks/ownership";
-import { inTransaction } from "../rollout/transaction";
-import { type Context, containsUnknown, type Properties, type Resource } from "../server";
-import { type AgentRef, agentRef, askAgent, targetOn, withAgent } from "./agent-ref";
+import { repairedByConverging, warnOfOutages, warnOfSharers } from "../checks/outage-warning";
+import type { Declared } from "../checks/ownership";
+import { type Context, containsUnknown, type Outputs, type Resource } from "../server";
+import { type AgentRef, agentRef, targetOn } from "./agent-ref";
+import { applyStep, ownedChanges, ownedRead, removeOwned } from "./owned";
 
-interface Inputs extends EdgeSpec {
+interface Inputs extends EdgeSpec, Declared {
   agent: AgentRef;
   name: string;
+  live?: EdgeLive;
+}
+
+interface State extends Inputs {
+  live: EdgeLive;
+  /** Of the first listener. */
+  address?: string | undefined;
 }
 
 /** A HAProxy instance of an agent. */
-export const edgeResource: Resource = {
+export const edgeResource: Resource<Inputs, State> = {
   type: "sluice:index:Edge",
 
   async check(context, { olds, news }) {
     const { failures, values, known } = parseInputs(news, { own: { agent: agentRef, name }, spec: edgeSpec });
     failures.push(...renameFailures(olds, values), ...moveFailures(olds, values, ["agent.directory"]));
-    const { agent, name: edge, meter } = values as unknown as Inputs;
+    const { agent, name: edge, meter } = values;
     if (failures.length === 0 && !containsUnknown([agent, edge])) noteMeter(agent, edge, meter);
     return checkedOnHost(context, olds, { failures, values, known }, setStep, expectedLive);
   },
 
   async diff(context, request) {
     await logOutages(context, request.news);
-    const entries = differences(request, { ignored: ["agent.socket"], expected: expectedLive });
-    return { entries: [...entries, ...(await committedDifferences(context, request, entries, comparisons))] };
+    const ignored = ["agent.socket"];
+    return { entries: await allDifferences(context, request, { ignored, expected: expectedLive, comparisons }) };
   },
 
-  async create(context, { inputs }) {
-    if (context.preview) {
-      await logPlan(inputs, setStep, context, { create: true });
-      return { outputs: outputsOf(inputs) };
-    }
-    const claim = createClaim();
-    await apply(inputs, context, claim);
-    return { id: String(inputs.name), outputs: { ...outputsOf(inputs), ...ownerAfter(context, claim) } };
-  },
+  ...ownedChanges<Inputs, State>({
+    id: (inputs) => inputs.name,
+    plan: (news, context, before) => logPlan(news, setStep, context, { create: before === undefined }),
+    apply: (news, context, claim) => applyStep(news.agent, setStep(news), context, claim),
+    outputsOf,
+  }),
 
-  async read(context, { id, inputs, state }) {
-    const { agent } = state as unknown as Partial<Inputs>;
-    return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
-      const edge = await client.edge(id);
-      if (edge === undefined || !stillOwns(edge, state, { what: `edge ${id}`, log: context.log })) return undefined;
-      return { id, inputs, outputs: { ...state, live: edge.live, ...ownerSeen(edge, state) } };
-    });
-  },
+  read: ownedRead("edge", (client, id) => client.edge(id)),
 
-  async update(context, { olds, news }) {
-    if (context.preview) {
-      await logPlan(news, setStep, context);
-      return { ...outputsOf(news), ...ownerInPreview(olds) };
-    }
-    const claim = changeClaim(olds);
-    await apply(news, context, claim);
-    return { ...outputsOf(news), ...ownerAfter(context, claim) };
-  },
-
-  targets(properties) {
-    const { agent, name: edge } = properties as unknown as Inputs;
+  targets({ agent, name: edge }) {
     return [targetOn(agent, `edge/${edge}`)];
   },
 
   removal(state) {
-    const inputs = state as unknown as Inputs;
-    const addresses = listensOn(inputs).map(({ address, port }) => hostPort(address, port));
-    return `stops edge ${inputs.name}: its HAProxy, traffic to ${addresses.join(", ")} ends`;
+    const addresses = listensOn(state).map(({ address, port }) => hostPort(address, port));
+    return `stops edge ${state.name}: its HAProxy, traffic to ${addresses.join(", ")} ends`;
   },
 
   async delete(context, { id, state }) {
-    await withAgent((state as unknown as Inputs).agent, async (client) => {
-      const edge = await client.edge(id);
-      if (edge === undefined || !stillOwns(edge, state, { what: `edge ${id}`, log: context.log })) return;
-      await inTransaction(
-        client,
-        `edge/${id}`,
-        context,
-        async (run) => {
-          await run({ verb: "edge.remove", edge: id });
-        },
-        { claim: removeClaim(state) },
-      );
+    await removeOwned(state, context, {
+      what: `edge ${id}`,
+      find: (client) => client.edge(id),
+      step: { verb: "edge.remove", edge: id },
     });
   },
 };
 
 /** Warns of requests that a frontend leads to a backend which can't take them. */
-async function logOutages(context: Context, news: Properties): Promise<void> {
+async function logOutages(context: Context, news: Inputs): Promise<void> {
   if (containsUnknown(news)) return;
-  const { agent, name: edge, frontends } = news as unknown as Inputs;
+  const { agent, name: edge, frontends } = news;
+  await warnOfSharers(context, { agent, edge });
   const leads = (to: string) => Object.values(frontends).some(({ defaultBackend }) => defaultBackend === to);
   await warnOfOutages(context, {
     agent,
@@ -117,39 +85,17 @@ async function logOutages(context: Context, news: Properties): Promise<void> {
   });
 }
 
-function comparisons(inputs: Properties): Comparison[] {
-  return [comparison(inputs.agent as AgentRef, setStep(inputs))];
+function comparisons(inputs: Inputs): Comparison[] {
+  return [comparison(inputs.agent, setStep(inputs))];
 }
 
-function setStep(inputs: Properties) {
-  const {
-    agent: _agent,
-    name: edge,
-    live: _live,
-    declaredBy: _by,
-    ...spec
-  } = inputs as unknown as Inputs & { live: unknown } & Declared;
+function setStep({ agent: _agent, name: edge, live: _live, declaredBy: _by, ...spec }: Inputs) {
   return { verb: "edge.set" as const, edge, spec };
 }
 
-async function apply(inputs: Properties, context: Context, claim: Claim): Promise<void> {
-  const { agent, name: edge } = inputs as unknown as Inputs;
-  await withAgent(agent, (client) =>
-    inTransaction(
-      client,
-      `edge/${edge}`,
-      context,
-      async (run) => {
-        await run(setStep(inputs));
-      },
-      { claim },
-    ),
-  );
-}
-
 /** The inputs, reality as it now must be, and the address of the first listener for others to use. */
-function outputsOf(inputs: Properties): Properties {
-  const address = whenKnown(inputs as unknown as Inputs, ({ frontends, metrics }) => {
+function outputsOf(inputs: Inputs): Outputs<State> {
+  const address = whenKnown(inputs, ({ frontends, metrics }) => {
     const [first] = listensOn({ frontends, metrics });
     return first === undefined ? undefined : hostPort(first.address, first.port);
   });
@@ -157,6 +103,6 @@ function outputsOf(inputs: Properties): Properties {
 }
 
 /** Reality as it must be, as far as it can be told. */
-function expectedLive(inputs: Properties) {
-  return eachWhenKnown(inputs as unknown as Inputs, edgeParts);
+function expectedLive(inputs: Inputs) {
+  return eachWhenKnown(inputs, edgeParts);
 }

@@ -60,10 +60,10 @@ export async function applyPending(
       if (!LOCKED.test(error.output)) throw error;
       if (attempt >= attempts)
         throw new Error(
-          `${error.message} (a lock could not be had within ${lockTimeout}, ${attempts} times: find what holds it, or apply at a quieter time)`,
+          `${error.message} (no lock within ${lockTimeout}, ${attempts} times: find its holder, or apply at a quieter time)`,
         );
       const pause = Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2);
-      log.info(`a lock could not be had within ${lockTimeout}: trying again in ${formatMilliseconds(pause)}`);
+      log.info(`no lock within ${lockTimeout}: trying again in ${formatMilliseconds(pause)}`);
       await sleep(pause, undefined, { signal });
     }
   }

@@ -17,7 +17,7 @@ import type { Release } from "../../model/pool/release";
 import { messageOf } from "../../model/types/errors";
 import { name as poolName } from "../../model/types/names";
 import { parseInputs, renameFailures } from "../checks/inputs";
-import { type Context, diffValues, type Failure, isUnknown, type Properties, type Resource, UNKNOWN } from "../server";
+import { type Context, diffValues, type Failure, isUnknown, type Outputs, type Resource, UNKNOWN } from "../server";
 import { agentRef, withAgent } from "./agent-ref";
 import { applyPending, askApplied } from "./migration-apply";
 import { type MigrationText, readMigrationFolder } from "./migration-folder";
@@ -30,10 +30,14 @@ const pools = z
   .max(1000)
   .default([]);
 
-interface Inputs extends MigrationsSpec {
+/** A declaration, as the program gives it. */
+interface Declaration extends MigrationsSpec {
   name: string;
   /** Pools whose releases use the database. */
   pools: z.output<typeof pools>;
+}
+
+interface Inputs extends Declaration {
   /** Computed: the folder's files, in order. */
   migrations: Migration[];
   /** Computed: names of those that an update applies. */
@@ -54,7 +58,7 @@ interface State extends Inputs {
 }
 
 /** The migrations of a database: those that are pending are applied once, before the releases that depend on it. */
-export const migrationsResource: Resource = {
+export const migrationsResource: Resource<Inputs, State> = {
   type: "sluice:index:Migrations",
 
   async check(context, { olds, news }) {
@@ -64,17 +68,16 @@ export const migrationsResource: Resource = {
     });
     failures.push(...renameFailures(olds, values));
     if (!known || failures.length > 0) return { failures, inputs: { ...values, ...unknowns() } };
-    const spec = values as unknown as Inputs;
-    const recorded = (olds as unknown as Partial<Inputs> | undefined)?.migrations ?? [];
+    const recorded = olds?.migrations ?? [];
     try {
-      const texts = await readMigrationFolder(spec.folder);
-      const migrations = await standing(spec, texts, recorded, context);
-      const found = folderFailures(spec, migrations, recorded);
+      const texts = await readMigrationFolder(values.folder);
+      const migrations = await standing(values, texts, recorded, context);
+      const found = folderFailures(values, migrations, recorded);
       const computed = {
         migrations,
         pending: idsOf(migrations, "pending"),
-        findings: await judge(spec, texts, migrations),
-        inUse: await releasesInUse(spec),
+        findings: await judge(values, texts, migrations),
+        inUse: await releasesInUse(values),
       };
       const kind = computed.pending.length > 0 ? "promotion" : "none";
       const change = { kind, to: computed.pending.at(-1) ?? "" };
@@ -85,15 +88,13 @@ export const migrationsResource: Resource = {
   },
 
   async diff(_context, { olds, news }) {
-    const before = (olds as unknown as State).migrations ?? [];
-    const after = news.migrations as Migration[] | typeof UNKNOWN;
-    if (after === UNKNOWN) return { entries: [{ path: "pending", kind: "update" as const }] };
+    if (isUnknown(news.migrations)) return { entries: [{ path: "pending", kind: "update" as const }] };
     // A file that is gone, or whose phase changed, changes nothing by itself: it is only recorded.
-    return { entries: diffValues(idsOf(before, "pending"), news.pending, ["pending"]) };
+    return { entries: diffValues(idsOf(olds.migrations ?? [], "pending"), news.pending, ["pending"]) };
   },
 
   async create(context, { inputs }) {
-    return { id: String(inputs.name), outputs: await bring(inputs, undefined, context) };
+    return { id: inputs.name, outputs: await bring(inputs, undefined, context) };
   },
 
   async read(_context, { id, inputs, state }) {
@@ -101,7 +102,7 @@ export const migrationsResource: Resource = {
   },
 
   async update(context, { olds, news }) {
-    return bring(news, olds as unknown as State, context);
+    return bring(news, olds, context);
   },
 
   async delete() {
@@ -118,7 +119,11 @@ function idsOf(migrations: readonly Migration[], state: Migration["state"]): str
 }
 
 /** Problems of the folder and of the declarations about its files. */
-function folderFailures(spec: Inputs, migrations: readonly Migration[], recorded: readonly Migration[]): Failure[] {
+function folderFailures(
+  spec: Declaration,
+  migrations: readonly Migration[],
+  recorded: readonly Migration[],
+): Failure[] {
   const ids = migrations.map(({ id }) => id);
   const named = (property: string, given: string | undefined): Failure[] =>
     given === undefined || findMigration(ids, given) !== undefined
@@ -140,7 +145,7 @@ function folderFailures(spec: Inputs, migrations: readonly Migration[], recorded
 
 /** The files with their phase and state. Where the database can't be asked, what was recorded stands. */
 async function standing(
-  spec: Inputs,
+  spec: Declaration,
   texts: readonly MigrationText[],
   recorded: readonly Migration[],
   context: Context,
@@ -149,7 +154,9 @@ async function standing(
   // An update that ended well has applied all that it recorded.
   const known = recorded.map(({ id }) => id);
   const applied = await askApplied(spec, ids, known, context).catch((error: unknown) => {
-    context.log.warn(`the database can't be asked what is applied (${messageOf(error)}): what was recorded is shown`);
+    context.log.warn(
+      `the applied migrations can't be read from the database (${messageOf(error)}): showing the recorded ones`,
+    );
     return known;
   });
   const contract = new Set(spec.contract.map((given) => findMigration(ids, given)));
@@ -163,7 +170,7 @@ async function standing(
 
 /** Findings of the checker in the pending files, after all applied ones. */
 async function judge(
-  spec: Inputs,
+  spec: Declaration,
   texts: readonly MigrationText[],
   migrations: readonly Migration[],
 ): Promise<MigrationFinding[]> {
@@ -192,7 +199,7 @@ async function judge(
 }
 
 /** The releases that run or are kept on each of the pools, as their agents tell. */
-async function releasesInUse({ pools }: Inputs): Promise<ReleaseInUse[]> {
+async function releasesInUse({ pools }: Declaration): Promise<ReleaseInUse[]> {
   const each = pools.map(async ({ agent, pool }): Promise<ReleaseInUse[]> => {
     const at = { pool, directory: agent.directory };
     try {
@@ -215,15 +222,14 @@ async function releasesInUse({ pools }: Inputs): Promise<ReleaseInUse[]> {
 }
 
 /** Applies what is pending, and gives the outputs. In a preview it only says what it would do. */
-async function bring(inputs: Properties, olds: State | undefined, context: Context): Promise<Properties> {
-  const spec = inputs as unknown as Inputs;
+async function bring(spec: Inputs, olds: State | undefined, context: Context): Promise<Outputs<State>> {
   if (context.preview) {
     const { pending } = spec;
     if (Array.isArray(pending) && pending.length > 0)
       context.log.info(
         `applies ${pending.length === 1 ? "a migration" : `${pending.length} migrations`}: ${pending.join(", ")}`,
       );
-    return outputsOf(inputs, olds?.last);
+    return outputsOf(spec, olds?.last);
   }
   const texts = await readMigrationFolder(spec.folder);
   const changed = texts.filter(({ id, hash }) => spec.migrations.find((one) => one.id === id)?.hash !== hash);
@@ -236,25 +242,23 @@ async function bring(inputs: Properties, olds: State | undefined, context: Conte
   const unjudged = pending.filter((id) => !spec.pending.includes(id));
   if (unjudged.length > 0)
     throw new Error(
-      `${unjudged.join(", ")} ${unjudged.length === 1 ? "is" : "are"} pending by now, and no policy has judged that: start the update again`,
+      `${unjudged.join(", ")} ${unjudged.length === 1 ? "is" : "are"} now pending, but no policy has checked that: start the update again`,
     );
-  if (pending.length === 0) return outputsOf(inputs, olds?.last);
+  if (pending.length === 0) return outputsOf(spec, olds?.last);
   const attempts = await applyPending(spec, pending, context);
   if (spec.status !== undefined) {
     const after = await askApplied(spec, ids, known, context);
     const left = pending.filter((id) => !after.includes(id));
     if (left.length > 0)
-      throw new Error(
-        `the command that applies migrations ended well, but these are still pending: ${left.join(", ")}`,
-      );
+      throw new Error(`the command that applies migrations succeeded, but these are still pending: ${left.join(", ")}`);
   }
   context.log.info(`applied ${pending.join(", ")}${attempts === 1 ? "" : ` at the ${attempts}. attempt`}`);
-  return outputsOf(inputs, { migrations: pending, at: new Date().toISOString(), attempts });
+  return outputsOf(spec, { migrations: pending, at: new Date().toISOString(), attempts });
 }
 
 /** The inputs with everything applied, and what pools are told of it. */
-function outputsOf(inputs: Properties, last: State["last"]): Properties {
-  const { migrations, name } = inputs as unknown as Inputs;
+function outputsOf(inputs: Inputs, last: State["last"]): Outputs<State> {
+  const { migrations, name } = inputs;
   const done = isUnknown(migrations)
     ? UNKNOWN
     : migrations.map((migration) => ({ ...migration, state: "applied" as const }));

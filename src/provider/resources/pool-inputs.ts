@@ -6,7 +6,8 @@ import type { PoolSpec } from "../../model/pool/pool";
 import { checkedCanary, type PoolCanary } from "../../model/pool/pool-share";
 import type { PoolLive } from "../../model/protocol/live";
 import { absolutePath, name } from "../../model/types/names";
-import { type Failure, isUnknown, type Properties } from "../server";
+import type { Declared } from "../checks/ownership";
+import { type Failure, isUnknown } from "../server";
 import { type AgentRef, agentRef } from "./agent-ref";
 
 /** The edges that lead to a pool which is replaced in place. */
@@ -19,22 +20,30 @@ const serves = inPlaceServer.extend({
 export type Serves = z.output<typeof serves>;
 export type ServesInput = z.input<typeof serves>;
 
-export interface PoolInputs extends PoolSpec {
+/** A declaration, as the program gives it. */
+export interface DeclaredPool extends PoolSpec {
   agent: AgentRef;
   name: string;
   /** Folder or .tar.gz of the deployer that becomes the release's folder on the host. */
-  artifact?: string;
+  artifact?: string | undefined;
   /** In place only. */
-  serves?: Serves;
-  watch?: InPlaceWatch;
+  serves?: Serves | undefined;
+  watch?: InPlaceWatch | undefined;
   /** Side by side only. */
-  canary?: PoolCanary;
+  canary?: PoolCanary | undefined;
+}
+
+export interface PoolInputs extends DeclaredPool, Declared {
   /** The change, for policies: they see new inputs only. */
   change: PoolChange;
   /** Environment variables by process whose values are secret, for policies: they can't tell. */
   secretNames?: Record<string, string[]>;
   /** Likewise, of the candidate's own processes. */
   canarySecretNames?: Record<string, string[]>;
+  live?: PoolLive;
+}
+
+export interface PoolState extends PoolInputs {
   live: PoolLive;
 }
 
@@ -50,7 +59,7 @@ export const poolOwn = {
 };
 
 /** Problems of a pool's strategy beside its spec. */
-export function strategyFailures({ strategy, serves: edges, watch, canary }: Properties): Failure[] {
+export function strategyFailures({ strategy, serves: edges, watch, canary }: DeclaredPool): Failure[] {
   if (isUnknown(strategy)) return [];
   if (strategy === "in-place") {
     const declared =

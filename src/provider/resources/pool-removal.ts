@@ -62,7 +62,7 @@ async function leadingEdges(serves: PoolInputs["serves"], { log }: Context): Pro
         client.close();
         throw error;
       }
-      log.warn(`${error.message}: it is not told that server ${server} of its backend ${backend} goes away`);
+      log.warn(`${error.message}: it does not learn that server ${server} of its backend ${backend} is removed`);
     }
     client.close();
     return [];

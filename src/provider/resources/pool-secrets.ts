@@ -1,16 +1,16 @@
 import type { SecretNames } from "../../model/pool/pool-problems";
-import type { ProcessTemplate } from "../../model/process/process-template";
 import {
   type Context,
   containsUnknown,
   type Failure,
+  getAt,
   isUnknown,
   type Properties,
   parsePath,
   UNKNOWN,
   type Unknown,
 } from "../server";
-import type { PoolInputs } from "./pool-inputs";
+import type { DeclaredPool } from "./pool-inputs";
 
 /** Paths of processes in a pool's inputs: its own, and those that its candidate has instead. */
 const PLACES = { pool: ["processes"], candidate: ["canary", "processes"] } as const;
@@ -21,24 +21,19 @@ export interface PoolSecrets {
 }
 
 /** The environment variables by process whose values are secret; the candidate's are the pool's where its processes are. */
-export function secretNames(inputs: Properties, { secrets }: Pick<Context, "secrets">): PoolSecrets {
-  const { processes, canary } = inputs as unknown as Partial<PoolInputs>;
-  const pool = namesAt(PLACES.pool, processes, secrets);
-  const own = canary?.processes;
-  return { pool, candidate: own === undefined ? pool : namesAt(PLACES.candidate, own, secrets) };
+export function secretNames(inputs: object, { secrets }: Pick<Context, "secrets">): PoolSecrets {
+  const pool = namesAt(PLACES.pool, inputs, secrets);
+  const own = getAt(inputs, PLACES.candidate);
+  return { pool, candidate: own === undefined ? pool : namesAt(PLACES.candidate, inputs, secrets) };
 }
 
-function namesAt(
-  place: readonly string[],
-  processes: Record<string, ProcessTemplate> | undefined,
-  paths: readonly string[],
-): Record<string, string[]> {
+function namesAt(place: readonly string[], inputs: object, paths: readonly string[]): Record<string, string[]> {
   const names: Record<string, string[]> = {};
   for (const path of paths) {
     const below = inEnvironment(path, place);
     if (below === undefined) continue;
     const { process, variable } = below;
-    const found = variable === undefined ? Object.keys(processes?.[process]?.env ?? {}) : [variable];
+    const found = variable === undefined ? Object.keys(getAt(inputs, [...place, process, "env"]) ?? {}) : [variable];
     names[process] = [...(names[process] ?? []), ...found];
   }
   return names;
@@ -53,7 +48,7 @@ function inEnvironment(path: string, place: readonly string[]) {
 }
 
 /** The names as inputs of their own, where there are any; not known where a value is not that may be a secret. */
-export function secretInputs({ processes, canary }: PoolInputs, { pool, candidate }: PoolSecrets): Properties {
+export function secretInputs({ processes, canary }: DeclaredPool, { pool, candidate }: PoolSecrets): Properties {
   const own = isUnknown(canary) ? canary : canary?.processes;
   return {
     ...asInput("secretNames", processes, pool),
@@ -61,7 +56,7 @@ export function secretInputs({ processes, canary }: PoolInputs, { pool, candidat
   };
 }
 
-function asInput(property: string, processes: PoolInputs["processes"] | Unknown, names: SecretNames): Properties {
+function asInput(property: string, processes: DeclaredPool["processes"] | Unknown, names: SecretNames): Properties {
   // A preview is not told of an unknown value that it is secret.
   if (
     isUnknown(processes) ||

@@ -4,35 +4,34 @@ import { poolSpecWith } from "../../model/pool/pool";
 import { candidateOf, candidateShare } from "../../model/pool/pool-share";
 import { poolParts } from "../../model/protocol/live";
 import type { Claim } from "../../model/protocol/ownership";
-import { committedDifferences } from "../changes/committed";
+import { allDifferences } from "../changes/committed";
 import { changeOf } from "../changes/pool-change";
 import { poolComparison } from "../changes/pool-comparison";
 import { logPoolPlan } from "../changes/pool-plan";
 import { canaryGateFailures, candidateFailures } from "../checks/canary-check";
 import { inPlaceFailures } from "../checks/in-place-check";
-import { differences, moveFailures, parseInputs, renameFailures, withLive } from "../checks/inputs";
+import { moveFailures, parseInputs, renameFailures, withLive } from "../checks/inputs";
 import { eachWhenKnown } from "../checks/known";
-import {
-  changeClaim,
-  createClaim,
-  type Declared,
-  ownerAfter,
-  ownerInPreview,
-  ownerSeen,
-  removeClaim,
-  stillOwns,
-} from "../checks/ownership";
+import { removeClaim, stillOwns } from "../checks/ownership";
 import { withArtifact } from "../rollout/artifact";
 import { replaceInPlace, type StartStep } from "../rollout/in-place";
 import { promote } from "../rollout/pool-rollout";
-import { type Context, type Failure, type Properties, type Resource, UNKNOWN } from "../server";
-import { askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
-import { type PoolInputs, poolOwn, strategyFailures } from "./pool-inputs";
+import { type Context, type Failure, isUnknown, type Outputs, type Resource, UNKNOWN } from "../server";
+import { liveFailures, targetOn, withAgent } from "./agent-ref";
+import { ownedChanges, ownedRead } from "./owned";
+import { type DeclaredPool, type PoolInputs, type PoolState, poolOwn, strategyFailures } from "./pool-inputs";
 import { removePool } from "./pool-removal";
 import { secretFailures, secretInputs, secretNames } from "./pool-secrets";
 
+const changes = ownedChanges<PoolInputs, PoolState>({
+  id: ({ name }) => name,
+  plan: (news, context, before) => logPoolPlan(before, news, (given) => startStep(given, context), context),
+  apply,
+  outputsOf,
+});
+
 /** The processes of a release on a host, and the backends that they serve. A new release is promoted side by side, or in place. */
-export const poolResource: Resource = {
+export const poolResource: Resource<PoolInputs, PoolState> = {
   type: "sluice:index:Pool",
 
   async check(context, { olds, news: given }) {
@@ -53,92 +52,66 @@ export const poolResource: Resource = {
     );
     const secret = secretFailures(context.secrets);
     const valid = failures.length === 0 && secret.length === 0;
-    const inputs = values as unknown as PoolInputs;
     const live =
       known && valid
         ? [
-            ...(await hostFailures(inputs, startStep(values, context), olds === undefined ? context.urn : undefined)),
-            ...(await inPlaceFailures(inputs, context)),
-            ...(await canaryGateFailures(inputs, context)),
+            ...(await hostFailures(values, startStep(values, context), olds === undefined ? context.urn : undefined)),
+            ...(await inPlaceFailures(values, context)),
+            ...(await canaryGateFailures(values, context)),
           ]
         : [];
     return {
       failures: [...failures, ...secret, ...live],
       inputs: {
         ...withLive(values, olds, valid ? expectedLive(values) : UNKNOWN, context.urn),
-        change: valid ? await changeOf(olds, inputs, () => startStep(values, context)) : UNKNOWN,
-        ...(valid ? secretInputs(inputs, secrets) : {}),
+        change: valid ? await changeOf(olds, values, () => startStep(values, context)) : UNKNOWN,
+        ...(valid ? secretInputs(values, secrets) : {}),
       },
     };
   },
 
   async diff(context, request) {
-    const entries = differences(request, {
+    const entries = await allDifferences(context, request, {
       // The artifact's path on the deploying machine says nothing: its digest is part of the release's path.
       ignored: ["agent.socket", "artifact", "canary.artifact", ...Object.keys(poolDeclarations)],
       expected: expectedLive,
+      comparisons: (news) => [poolComparison(news, startStep(news, context))],
     });
-    const newer = await committedDifferences(context, request, entries, (news) => [
-      poolComparison(news as unknown as PoolInputs, startStep(news, context)),
-    ]);
-    return { entries: [...entries, ...newer] };
+    return { entries };
   },
 
-  async create(context, { inputs }) {
-    const id = String(inputs.name);
-    if (context.preview) {
-      await logPoolPlan(undefined, inputs, (given) => startStep(given, context), context);
-      return { id, outputs: outputsOf(inputs) };
-    }
-    const claim = createClaim();
-    await apply(inputs, context, claim);
-    return { id, outputs: { ...outputsOf(inputs), ...ownerAfter(context, claim) } };
+  async create(context, request) {
+    const { name } = request.inputs;
+    // Known in a preview, too.
+    return { ...(isUnknown(name) ? {} : { id: name }), ...(await changes.create(context, request)) };
   },
 
-  async read(context, { id, inputs, state }) {
-    const { agent } = state as unknown as Partial<PoolInputs>;
-    return askAgent(agent, context, { id, inputs, outputs: state }, async (client) => {
-      const pool = await client.pool(id);
-      if (pool === undefined || !stillOwns(pool, state, { what: `pool ${id}`, log: context.log })) return undefined;
-      return { id, inputs, outputs: { ...state, live: pool.live, ...ownerSeen(pool, state) } };
-    });
-  },
+  read: ownedRead("pool", (client, id) => client.pool(id)),
 
-  async update(context, { olds, oldInputs, news }) {
-    if (context.preview) {
-      await logPoolPlan(oldInputs, news, (given) => startStep(given, context), context);
-      return { ...outputsOf(news), ...ownerInPreview(olds) };
-    }
-    const claim = changeClaim(olds);
-    await apply(news, context, claim);
-    return { ...outputsOf(news), ...ownerAfter(context, claim) };
-  },
+  update: changes.update,
 
-  targets(properties) {
-    const { agent, name } = properties as unknown as PoolInputs;
+  targets({ agent, name }) {
     return [targetOn(agent, `pool/${name}`)];
   },
 
-  removal(state) {
-    const { name, live, serves } = state as unknown as PoolInputs;
+  removal({ name, live, serves }) {
     const count = Object.keys(live.processes).length + Object.keys(live.candidate?.processes ?? {}).length;
     const traffic = serves === undefined ? "traffic ends" : `traffic goes to the other servers of ${serves.backend}`;
     return `stops ${name}: ${count} ${count === 1 ? "process" : "processes"}, ${traffic}`;
   },
 
   async delete(context, { id, state }) {
-    const pool = state as unknown as PoolInputs;
-    await withAgent(pool.agent, async (client) => {
+    await withAgent(state.agent, async (client) => {
       const found = await client.pool(id);
       if (found !== undefined && !stillOwns(found, state, { what: `pool ${id}`, log: context.log })) return;
-      await removePool(client, { ...pool, name: id }, context, removeClaim(state));
+      await removePool(client, { ...state, name: id }, context, removeClaim(state));
     });
   },
 };
 
 /** The host's objections to a release, except that it is missing if the update brings it. */
 async function hostFailures(
-  { agent, artifact, canary }: PoolInputs,
+  { agent, artifact, canary }: DeclaredPool,
   start: StartStep,
   creator: string | undefined,
 ): Promise<Failure[]> {
@@ -151,24 +124,23 @@ async function hostFailures(
 }
 
 /** The inputs, and reality as it now must be. */
-function outputsOf(inputs: Properties): Properties {
+function outputsOf(inputs: PoolInputs): Outputs<PoolState> {
   return { ...inputs, live: expectedLive(inputs) };
 }
 
 /** Reality as it must be, as far as it can be told. */
-function expectedLive(inputs: Properties) {
-  return eachWhenKnown(inputs as unknown as PoolInputs, poolParts);
+function expectedLive(inputs: DeclaredPool) {
+  return eachWhenKnown(inputs, poolParts);
 }
 
-async function apply(inputs: Properties, context: Context, claim: Claim): Promise<void> {
-  const pool = inputs as unknown as PoolInputs;
-  const start = startStep(inputs, context);
+async function apply(pool: PoolInputs, context: Context, claim: Claim): Promise<void> {
+  const start = startStep(pool, context);
   if (pool.strategy === "in-place") await replaceInPlace(pool, start, context, claim);
   else await promote(pool, start, context, { claim });
 }
 
 /** The step that starts what is declared: the release, and the candidate where it takes part. */
-function startStep(inputs: Properties, context: Context): StartStep {
+function startStep(inputs: DeclaredPool & Partial<PoolInputs>, context: Context): StartStep {
   const {
     canary,
     agent: _agent,
@@ -182,7 +154,7 @@ function startStep(inputs: Properties, context: Context): StartStep {
     secretNames: _names,
     canarySecretNames: _canaryNames,
     ...declared
-  } = inputs as unknown as PoolInputs & Declared;
+  } = inputs;
   const secrets = secretNames(inputs, context);
   const candidate = candidateShare(canary) > 0 ? candidateOf({ ...declared, canary }) : undefined;
   return {

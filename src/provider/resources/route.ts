@@ -9,25 +9,15 @@ import { type DeclaredRoute, declaredRoute } from "../../model/route/route";
 import { formatSplit, type Percent, SPLIT_PARTS } from "../../model/route/split";
 import { describeRollout, positionOf, rolloutProblem, type StagePosition, soakWarning } from "../../model/route/stages";
 import { name } from "../../model/types/names";
-import { type Comparison, committedDifferences, comparison } from "../changes/committed";
+import { allDifferences, type Comparison, comparison } from "../changes/committed";
 import { logPlan, logUnknown } from "../changes/plan";
 import { changeOf } from "../changes/route-change";
 import { gateFailures } from "../checks/gate-checks";
-import { asRecorded, differences, parseInputs, renameFailures, withLive } from "../checks/inputs";
+import { asRecorded, parseInputs, renameFailures, withLive } from "../checks/inputs";
 import { eachWhenKnown, whenKnown } from "../checks/known";
 import { meterFailures } from "../checks/metered";
 import { repairedByConverging, warnOfOutages } from "../checks/outage-warning";
-import {
-  changeClaim,
-  createClaim,
-  type Declared,
-  ownerAfter,
-  ownerInPreview,
-  ownerSeen,
-  removeClaim,
-  stillOwns,
-  tokenOf,
-} from "../checks/ownership";
+import { type Declared, ownerSeen, removeClaim, stillOwns, tokenOf } from "../checks/ownership";
 import { runOnAll } from "../rollout/all-agents";
 import { edgeKeys, hostsOf, otherHosts, type RouteHost, setStep, withHosts } from "../rollout/route-hosts";
 import { replacementProblem, rolloutFrom, unchangedSince } from "../rollout/route-position";
@@ -39,20 +29,29 @@ import {
   containsUnknown,
   type Failure,
   isUnknown,
-  type Properties,
+  type Outputs,
   type Resource,
   UNKNOWN,
 } from "../server";
 import { type AgentRef, agentRef, askAgent, liveFailures, targetOn, withAgent } from "./agent-ref";
+import { ownedChanges } from "./owned";
 
-interface Inputs extends DeclaredRoute {
+/** A declaration, as the program gives it. */
+interface Declaration extends DeclaredRoute {
   /** The agent of `edges`. */
   agent: AgentRef;
   /** Edges of further agents. */
-  others?: RouteHost[];
+  others?: RouteHost[] | undefined;
   name: string;
+}
+
+interface Inputs extends Declaration, Declared {
   /** The change, for policies: they see new inputs only. */
   change: RouteChange;
+  live?: RouteLive;
+}
+
+interface State extends Inputs {
   live: RouteLive;
 }
 
@@ -63,7 +62,7 @@ interface Seen {
 }
 
 /** Routes requests to backends, and moves them to another backend in stages. */
-export const routeResource: Resource = {
+export const routeResource: Resource<Inputs, State> = {
   type: "sluice:index:Route",
 
   async check(context, { olds, news }) {
@@ -71,50 +70,37 @@ export const routeResource: Resource = {
       own: { agent: agentRef, name, others: otherHosts, ...routeDeclarations },
       spec: declaredRoute,
     });
-    const inputs = values as unknown as Inputs;
-    failures.push(...renameFailures(olds, values));
+    failures.push(...renameFailures(olds, values), ...secretFailures(context.secrets));
     const live =
       known && failures.length === 0 && !asRecorded(olds, values)
-        ? [
-            ...(await hostFailures(inputs, olds as unknown as Inputs | undefined, context.urn)),
-            ...(await gateFailures(inputs.stages, context)),
-          ]
+        ? [...(await hostFailures(values, olds, context.urn)), ...(await gateFailures(values.stages, context))]
         : [];
     return {
       failures: [...failures, ...live],
       inputs: {
-        ...withLive(values, olds, failures.length > 0 ? UNKNOWN : expectedLive(inputs), context.urn),
-        change:
-          failures.length > 0
-            ? UNKNOWN
-            : await changeOf(olds as unknown as Inputs | undefined, inputs, () => setSteps(inputs)),
+        ...withLive(values, olds, failures.length > 0 ? UNKNOWN : expectedLive(values), context.urn),
+        change: failures.length > 0 ? UNKNOWN : await changeOf(olds, values, () => setSteps(values)),
       },
     };
   },
 
   async diff(context, request) {
     await logOutages(context, request.news);
-    const entries = differences(request, {
-      ignored: ["agent.socket", ...Object.keys(routeDeclarations)],
-      expected: (inputs) => expectedLive(inputs as unknown as Inputs),
-    });
-    return { entries: [...entries, ...(await committedDifferences(context, request, entries, comparisons))] };
+    const ignored = ["agent.socket", ...Object.keys(routeDeclarations)];
+    return { entries: await allDifferences(context, request, { ignored, expected: expectedLive, comparisons }) };
   },
 
-  async create(context, { inputs }) {
-    if (context.preview) {
-      await logRollout(inputs, context, { create: true });
-      return { outputs: outputsOf(inputs) };
-    }
-    const claim = createClaim();
-    await apply(inputs, context, { claim });
-    return { id: String(inputs.name), outputs: { ...outputsOf(inputs), ...ownerAfter(context, claim) } };
-  },
+  ...ownedChanges<Inputs, State>({
+    id: (inputs) => inputs.name,
+    plan: (news, context, before) => logRollout(news, context, { create: before === undefined }),
+    apply,
+    outputsOf,
+  }),
 
   async read(context, { id, inputs, state }) {
-    const known = state as unknown as Inputs;
-    if (known.agent === undefined) return askAgent(undefined, context, undefined, async () => undefined);
-    const hosts = hostsOf(known);
+    const { agent, edges = [], others, live: recorded } = state;
+    if (agent === undefined) return askAgent(undefined, context, undefined, async () => undefined);
+    const hosts = hostsOf({ agent, edges, others });
     // For an agent that can't be asked, show the last known state of its edges.
     const observed = await Promise.all(hosts.map((host) => liveOn(host, id, context)));
     const reached = observed.flatMap((seen) => (seen === undefined || seen === "unreachable" ? [] : [seen]));
@@ -125,41 +111,30 @@ export const routeResource: Resource = {
     }
     const all = (part: keyof RouteLive) =>
       Object.fromEntries(
-        edgeKeys(hosts).map(({ host, edge, key }) => {
+        edgeKeys(hosts).flatMap(({ host, edge, key }) => {
           const seen = observed[hosts.indexOf(host)];
-          return [key, seen === "unreachable" ? known.live?.[part]?.[key] : (seen?.live[part]?.[edge] ?? "none")];
+          const share = seen === "unreachable" ? recorded?.[part]?.[key] : (seen?.live[part]?.[edge] ?? "none");
+          return share === undefined ? [] : [[key, share]];
         }),
       );
-    const mirrored = observed.some((seen) => (seen === "unreachable" ? known.live : seen?.live)?.mirrors !== undefined);
+    const mirrored = observed.some((seen) => (seen === "unreachable" ? recorded : seen?.live)?.mirrors !== undefined);
     const live = { splits: all("splits"), ...(mirrored && { mirrors: all("mirrors") }) };
     // An update that died between two agents' commits may have taken it over on one of them.
     const odd = reached.find(({ found }) => !owns(found.owner, tokenOf(state))) ?? reached[0];
     return { id, inputs, outputs: { ...state, live, ...ownerSeen(odd?.found ?? {}, state) } };
   },
 
-  async update(context, { olds, news }) {
-    if (context.preview) {
-      await logRollout(news, context);
-      return { ...outputsOf(news), ...ownerInPreview(olds) };
-    }
-    const claim = changeClaim(olds);
-    await apply(news, context, { claim, olds: olds as unknown as Inputs });
-    return { ...outputsOf(news), ...ownerAfter(context, claim) };
-  },
-
   targets(properties) {
-    const inputs = properties as unknown as Inputs;
-    return hostsOf(inputs).map(({ agent }) => targetOn(agent, `route/${inputs.name}`));
+    return hostsOf(properties).map(({ agent }) => targetOn(agent, `route/${properties.name}`));
   },
 
-  removal(state) {
-    const { name: route, live } = state as unknown as Inputs;
+  removal({ name: route, live }) {
     const splits = [...new Set(Object.values(live.splits))].join(" and ");
     return `ends route ${route}: its traffic (${splits} of it to the candidate) goes to the frontends' own backends at once`;
   },
 
   async delete(context, { id, state, declares }) {
-    const left = hostsOf(state as unknown as Inputs).filter(({ agent }) => !declares(targetOn(agent, `route/${id}`)));
+    const left = hostsOf(state).filter(({ agent }) => !declares(targetOn(agent, `route/${id}`)));
     await withHosts(left, async (hosts) => {
       const here = await Promise.all(hosts.map(({ client }) => isOwnOn(client, id, state, context)));
       const claim = removeClaim(state);
@@ -173,9 +148,8 @@ export const routeResource: Resource = {
 };
 
 /** Warns of requests that the route leads to a backend which can't take them. */
-async function logOutages(context: Context, news: Properties): Promise<void> {
-  if (containsUnknown(news)) return;
-  const inputs = news as unknown as Inputs;
+async function logOutages(context: Context, inputs: Inputs): Promise<void> {
+  if (containsUnknown(inputs)) return;
   const { split } = target(inputs);
   const leads = (to: string) => (to === inputs.stable && split < SPLIT_PARTS) || (to === inputs.candidate && split > 0);
   for (const { agent, edges } of hostsOf(inputs))
@@ -190,16 +164,16 @@ async function logOutages(context: Context, news: Properties): Promise<void> {
 }
 
 /** The steps that bring all of its agents to what is declared. */
-function setSteps(inputs: Inputs) {
-  const declared = declaredOf(inputs as unknown as Properties);
+function setSteps(inputs: Declaration) {
+  const declared = declaredOf(inputs);
   return hostsOf(inputs).map(({ agent, edges }) => ({
     agent,
     step: setStep(inputs.name, declared, edges, target(inputs)),
   }));
 }
 
-function comparisons(inputs: Properties): Comparison[] {
-  return setSteps(inputs as unknown as Inputs).map(({ agent, step }, index) => ({
+function comparisons(inputs: Inputs): Comparison[] {
+  return setSteps(inputs).map(({ agent, step }, index) => ({
     ...comparison(agent, step),
     input: ([first = "", ...rest]) => {
       // Its share is part of what is live.
@@ -209,7 +183,7 @@ function comparisons(inputs: Properties): Comparison[] {
   }));
 }
 
-function declaredOf(inputs: Properties): DeclaredRoute {
+function declaredOf(inputs: Declaration & Partial<Inputs>): DeclaredRoute {
   const {
     agent: _agent,
     others: _others,
@@ -218,8 +192,19 @@ function declaredOf(inputs: Properties): DeclaredRoute {
     declaredBy: _by,
     change: _change,
     ...declared
-  } = inputs as unknown as Inputs & Declared;
-  return forAgent(declared, routeDeclarations) as DeclaredRoute;
+  } = inputs;
+  return forAgent(declared, routeDeclarations);
+}
+
+/** Secrets where they would be read: HAProxy's config and the evidence hold what selects requests. */
+function secretFailures(secrets: readonly string[]): Failure[] {
+  return secrets
+    .filter((path) => /^(?:match|testers|sticky)(?:[.[]|$)/.test(path))
+    .map((property) => ({
+      property,
+      reason:
+        "is a secret, which HAProxy's config and the evidence would show: give a plain value, and check secrets in the app",
+    }));
 }
 
 /** Position that the route should reach. */
@@ -227,23 +212,23 @@ function target({ stages, stage }: Pick<DeclaredRoute, "stages" | "stage">): Sta
   return positionOf(stages, stage) ?? { split: 0 };
 }
 
-const liveParts: Parts<Inputs, RouteLive> = {
+const liveParts: Parts<Declaration, RouteLive> = {
   splits: (inputs) => onEveryEdge(inputs, target(inputs).split),
   mirrors: (inputs) => (inputs.mirror === undefined ? undefined : onEveryEdge(inputs, mirroredOf(inputs))),
 };
 
-function onEveryEdge(inputs: Inputs, share: number): Record<string, Percent> {
+function onEveryEdge(inputs: Declaration, share: number): Record<string, Percent> {
   return Object.fromEntries(edgeKeys(hostsOf(inputs)).map(({ key }) => [key, formatSplit(share)]));
 }
 
 /** Reality as it must be, as far as it can be told. */
-function expectedLive(inputs: Inputs) {
+function expectedLive(inputs: Declaration) {
   return eachWhenKnown(inputs, liveParts);
 }
 
 /** Problems that the agents find with the route, each with the property that names the edge. */
-async function hostFailures(inputs: Inputs, olds: Inputs | undefined, urn: string): Promise<Failure[]> {
-  const declared = declaredOf(inputs as unknown as Properties);
+async function hostFailures(inputs: Declaration, olds: Declaration | undefined, urn: string): Promise<Failure[]> {
+  const declared = declaredOf(inputs);
   const each = hostsOf(inputs).map(async ({ agent, edges }, index) => {
     const step = setStep(inputs.name, declared, edges, target(inputs));
     const failures = await liveFailures(agent, step, isOn(olds, agent) ? undefined : urn);
@@ -258,7 +243,7 @@ async function hostFailures(inputs: Inputs, olds: Inputs | undefined, urn: strin
 }
 
 /** Whether a route was on an agent already. */
-function isOn(olds: Inputs | undefined, { directory }: AgentRef): boolean {
+function isOn(olds: Declaration | undefined, { directory }: AgentRef): boolean {
   return olds?.agent !== undefined && hostsOf(olds).some(({ agent }) => agent.directory === directory);
 }
 
@@ -283,16 +268,15 @@ function liveOn({ agent }: RouteHost, route: string, context: Context) {
 }
 
 /** The inputs, and reality as it now must be. */
-function outputsOf(inputs: Properties): Properties {
-  return { ...inputs, live: expectedLive(inputs as unknown as Inputs) };
+function outputsOf(inputs: Inputs): Outputs<State> {
+  return { ...inputs, live: expectedLive(inputs) };
 }
 
 /** Logs in a preview which stages an update goes through, and how it reaches HAProxy. */
-async function logRollout(inputs: Properties, context: Context, { create = false } = {}): Promise<void> {
-  const wanted = inputs as unknown as Inputs;
-  const { name: route, change: recorded } = wanted;
+async function logRollout(inputs: Inputs, context: Context, { create }: { create: boolean }): Promise<void> {
+  const { name: route, change: recorded } = inputs;
   const declared = declaredOf(inputs);
-  const hosts = whenKnown(wanted, (known) => hostsOf(known));
+  const hosts = whenKnown(inputs, (known) => hostsOf(known));
   if (isUnknown(hosts) || isUnknown(route)) return logUnknown(inputs, context);
   // For an agent that can't be asked, only the change since the last update is known.
   const now = await Promise.all(
@@ -329,14 +313,9 @@ async function logRollout(inputs: Properties, context: Context, { create = false
     await logPlan({ ...inputs, agent }, () => setStep(route, declared, edges, target(declared)), context, { create });
 }
 
-async function apply(
-  inputs: Properties,
-  context: Context,
-  { claim, olds }: { claim: Claim; olds?: Inputs },
-): Promise<void> {
-  const wanted = inputs as unknown as Inputs;
-  const hosts = hostsOf(wanted);
-  const left = (olds === undefined ? [] : hostsOf(olds)).filter(({ agent }) => !isOn(wanted, agent));
+async function apply(inputs: Inputs, context: Context, claim: Claim, olds?: State): Promise<void> {
+  const hosts = hostsOf(inputs);
+  const left = (olds === undefined ? [] : hostsOf(olds)).filter(({ agent }) => !isOn(inputs, agent));
   await withHosts([...hosts, ...left], async (open) => {
     const agents = open.slice(0, hosts.length).map(({ client, edges, agent }) => ({
       client,
@@ -346,8 +325,8 @@ async function apply(
     const gone = open
       .slice(hosts.length)
       .map(({ client }) => ({ client, claim: { ...claim, kind: "remove" as const } }));
-    const own = await Promise.all(gone.map(({ client }) => isOwnOn(client, wanted.name, olds ?? {}, context)));
+    const own = await Promise.all(gone.map(({ client }) => isOwnOn(client, inputs.name, olds ?? {}, context)));
     const leaving = gone.filter((_, index) => own[index]);
-    await rollOutRoute(agents, wanted.name, declaredOf(inputs), context, { leaving, runGates });
+    await rollOutRoute(agents, inputs.name, declaredOf(inputs), context, { leaving, runGates });
   });
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
+import { lstat, readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { create } from "tar";
 import type { AgentClient } from "../../agent/client/client";
@@ -26,7 +26,7 @@ async function artifactProblem(path: string): Promise<string | undefined> {
   return facts.size > MAX_ARCHIVE_BYTES ? `${path} is larger than ${MAX_ARCHIVE_BYTES} bytes` : undefined;
 }
 
-/** Digest of what would be sent. */
+/** Digest of the archive that would be sent. */
 export async function digestOf(path: string): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of await open(path)) hash.update(chunk);
@@ -58,14 +58,17 @@ async function namesIn(folder: string): Promise<string[]> {
   if (found.length > MAX_ENTRIES)
     throw new Error(`${folder} holds more than ${MAX_ENTRIES} files: leave out what hosts do not need`);
   if (found.length === 0) throw new Error(`${folder} is empty: build the release first`);
-  const names = found.flatMap((entry) => {
-    if (!entry.isFile() && !entry.isDirectory() && !entry.isSymbolicLink()) return [];
-    const name = join(entry.parentPath, entry.name).slice(folder.replace(/\/+$/, "").length + 1);
-    const problem = entryProblem({ type: "File", path: name });
+  const names: string[] = [];
+  for (const entry of found) {
+    if (!entry.isFile() && !entry.isDirectory() && !entry.isSymbolicLink()) continue;
+    const path = join(entry.parentPath, entry.name);
+    const name = path.slice(folder.replace(/\/+$/, "").length + 1);
+    const { mode } = await lstat(path);
+    const problem = entryProblem({ type: entry.isDirectory() ? "Directory" : "File", path: name, mode });
     if (problem !== undefined) throw new Error(`${folder}: ${problem}`);
     // Without it, a name that begins with "@" would be taken for an archive.
-    return [`./${name}`];
-  });
+    names.push(`./${name}`);
+  }
   return names.toSorted((a, b) => (a < b ? -1 : 1));
 }
 
@@ -94,10 +97,7 @@ async function copied(
     failures: [{ property: `${at}${property}`, reason }],
   });
   if ((release as Properties | undefined)?.path !== undefined)
-    return refused(
-      "release.path",
-      "is where the artifact goes, which its agent says: leave it out, or leave out artifact",
-    );
+    return refused("release.path", "is chosen by the agent for an artifact: leave out this, or artifact");
   const path = absolutePath.safeParse(artifact);
   // Its own schema says so.
   if (!path.success) return { news: lying("/"), failures: [] };

@@ -30,7 +30,7 @@ export function watchingProcesses(client: AgentClient, pool: string, runGates: R
   };
 }
 
-/** Looks again and again until it is told to stop; aborts what it is given where a process has ended. */
+/** Polls until it is stopped; aborts the given controller when a process has ended. */
 async function watch(problem: () => Promise<string | undefined>, ended: AbortController, until: AbortSignal) {
   while (!until.aborted) {
     await sleep(CHECK_MS, undefined, { signal: until }).catch(() => undefined);
@@ -49,7 +49,7 @@ interface Ending {
 
 /** The candidate's processes by key: how often each was started again although nobody asked for that, and how it is. */
 function endingsOf(pool: PoolObservation | undefined): Map<string, Ending> {
-  const generation = pool?.canary?.generation;
+  const generation = pool?.candidate?.generation;
   const own = (pool?.processes ?? []).filter((process) => process.generation === generation && process.wanted);
   return new Map(
     own.map(({ key, release, restarts, state, health }) => {

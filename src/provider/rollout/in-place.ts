@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
 import type { Gate } from "../../model/gate/gate";
@@ -7,6 +6,7 @@ import type { Claim } from "../../model/protocol/ownership";
 import type { StepInput, Target } from "../../model/protocol/transaction";
 import type { Duration } from "../../model/types/duration";
 import { formatMilliseconds, milliseconds } from "../../model/types/duration";
+import { waitFor } from "../../support/waiting";
 import type { SendNote } from "../evidence/note-sender";
 import { watchAndRecord } from "../evidence/recorded-gates";
 import type { GateContext } from "../gates";
@@ -44,7 +44,8 @@ export async function replaceInPlace(
   claim?: Claim,
 ): Promise<void> {
   const { agent, name, serves, watch } = inputs;
-  if (serves === undefined || watch === undefined) throw new Error(`pool ${name} does not say which edges lead to it`);
+  if (serves === undefined || watch === undefined)
+    throw new Error(`pool ${name} does not declare the edges that send it requests`);
   const host = new AgentClient(agent.socket);
   const edges = serves.edges.map(({ agent: { socket }, edge }) => ({ client: new AgentClient(socket), edge }));
   try {
@@ -132,22 +133,22 @@ class Replacement {
   private async untilBack(host: AgentClient): Promise<void> {
     const { name } = this.inputs;
     const { log } = this.context;
-    const giveUpAt = performance.now() + restoreMs(this.inputs);
     let why = "";
-    do {
+    const isBack = async () => {
       try {
         const pool = await host.pool(name);
         const states = Object.entries(pool?.live.processes ?? {});
         const waiting = states.filter(([, state]) => state !== "running");
-        if (waiting.length === 0) return;
+        if (waiting.length === 0) return true;
         why = waiting.map(([key, state]) => `${key} is ${state}`).join(", ");
       } catch (error) {
         if (!(error instanceof UnreachableError)) throw error;
         why = error.message;
       }
-      log.progress(`waiting for what ran before: ${why}`);
-      await sleep(BACK_POLL_MS);
-    } while (performance.now() < giveUpAt);
+      log.progress(`waiting for the previous release: ${why}`);
+      return false;
+    };
+    if (await waitFor(isBack, { everyMs: BACK_POLL_MS, deadlineMs: restoreMs(this.inputs) })) return;
     log.warn(`pool ${name} is put back, but ${why}: the edges lead traffic there as soon as it answers their checks`);
   }
 

@@ -30,7 +30,7 @@ function currentPosition(now: RouteAnswers, { candidate }: DeclaredRoute): Stage
  * Share of the requests that a backend has, in 1/10,000: what was committed or, where somebody took some off it by hand, what is
  * left of it; of all agents the least.
  */
-export function lowestShare(now: readonly RouteAnswer[], backend: string | undefined): number {
+function lowestShare(now: readonly RouteAnswer[], backend: string | undefined): number {
   return now.length === 0 || backend === undefined ? 0 : Math.min(...now.map((answer) => shareOf(answer, backend)));
 }
 

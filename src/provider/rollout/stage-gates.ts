@@ -24,7 +24,7 @@ export interface StageContext {
   sendNote?: SendNote | undefined;
 }
 
-/** Watches gates of a stage through its window. Resolves where all passed; rejects at a breach, with what it was. */
+/** Watches gates of a stage through its window. Resolves if all passed; rejects at a breach, with its reason. */
 export type RunGates = (stage: Stage, context: StageContext) => Promise<void>;
 
 export const runGates: RunGates = async (stage, context) => {

@@ -5,7 +5,7 @@ import {
   type DiffRequest,
   DiffResponse,
 } from "@pulumi/pulumi/proto/provider_pb";
-import { marshal, type Properties, unmarshal } from "./value";
+import { marshal, type Properties, unmarshal } from "./values/value";
 
 /** Keys that the engine itself puts among a provider's inputs. */
 const ENGINE_KEYS = new Set(["version", "pluginDownloadURL", "pluginChecksums", "parameterization", "__internal"]);

@@ -1,6 +1,7 @@
 import { credentials, Metadata } from "@grpc/grpc-js";
 import { EngineClient } from "@pulumi/pulumi/proto/engine_grpc_pb";
 import { LogRequest, LogSeverity } from "@pulumi/pulumi/proto/engine_pb";
+import { safeText } from "../../model/types/safe-text";
 import type { Log } from "./resource";
 
 /** At most one status per resource is sent in this time; the last one is always sent. */
@@ -91,7 +92,7 @@ class ResourceLog implements Log {
   #push(severity: LogSeverity, message: string, ephemeral: boolean): void {
     const request = new LogRequest();
     request.setSeverity(severity);
-    request.setMessage(this.redact(message));
+    request.setMessage(safeText(this.redact(message)));
     request.setUrn(this.urn);
     request.setEphemeral(ephemeral);
     this.#queue = this.#queue.then(() => this.send(request));

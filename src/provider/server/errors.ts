@@ -1,4 +1,5 @@
 import { type ServiceError, status } from "@grpc/grpc-js";
+import { safeText } from "../../model/types/safe-text";
 import { Interrupted } from "./operations";
 
 /** A gRPC status message travels in an HTTP/2 header, percent-encoded: a longer one would break the whole response. */
@@ -11,7 +12,7 @@ const MAX_MESSAGE_BYTES = 12_000;
  */
 export function grpcError(thrown: unknown, redact: (text: string) => string = (text) => text): Partial<ServiceError> {
   const code = thrown instanceof Interrupted ? status.CANCELLED : status.FAILED_PRECONDITION;
-  return { code, details: shorten(redact(messageOf(thrown))) };
+  return { code, details: shorten(safeText(redact(messageOf(thrown)), Number.POSITIVE_INFINITY)) };
 }
 
 /** An error's message, followed by those of its causes that it does not repeat. */

@@ -1,4 +1,4 @@
-import { type Path, renderPath } from "./path";
+import { type Path, renderPath } from "./values/path";
 
 /** One thing wrong with the inputs; `property` is a path such as `processes.web.command[2]`. */
 export interface Failure {

@@ -1,7 +1,5 @@
 export { agentBundle } from "./agent-bundle";
-export { diffValues } from "./diff";
 export { type Failure, failuresOf } from "./failures";
-export { contains, getAt, type Path, parsePath, renderPath } from "./path";
 export type {
   AnyResource,
   Checked,
@@ -9,8 +7,11 @@ export type {
   DiffEntry,
   DiffRequest,
   Log,
+  Outputs,
   Resource,
 } from "./resource";
 export { listen, serve } from "./serve";
-export { containsUnknown, isUnknown, UNKNOWN, Unknown, unknownPaths } from "./unknown";
-export { marshal, type Properties, unmarshal } from "./value";
+export { diffValues } from "./values/diff";
+export { contains, getAt, type Path, parsePath, renderPath } from "./values/path";
+export { containsUnknown, isUnknown, UNKNOWN, Unknown, unknownPaths } from "./values/unknown";
+export { marshal, type Properties, unmarshal } from "./values/value";

@@ -1,5 +1,6 @@
 import type { Failure } from "./failures";
-import type { Properties } from "./value";
+import type { Unknown } from "./values/unknown";
+import type { Properties } from "./values/value";
 
 /** Log of a handler: it shows under its resource in the CLI; secrets are masked on the way. */
 export interface Log {
@@ -52,8 +53,16 @@ export interface Difference {
   stables?: string[];
 }
 
+/** A value that a preview may know in parts only, at any depth. */
+type PartlyKnown<T> = Unknown | (T extends object ? { [K in keyof T]: PartlyKnown<T[K]> } : T);
+
+/** Recorded outputs of a resource, as far as a preview knows them. */
+export type Outputs<S> = { [K in keyof S]: PartlyKnown<S[K]> };
+
 /**
  * One resource type. Values are plain JSON, secrets unwrapped; `UNKNOWN` stands in previews for what is not known yet.
+ * The types of inputs and state are those of what is known, since what comes back from the engine is what Check and the
+ * operations gave it: where a preview may lack a part, a handler asks for that first.
  * A thrown error fails the operation with its message and leaves the recorded state as it was, so an operation must
  * leave reality as it was, too, before it throws.
  */
@@ -64,10 +73,10 @@ export interface Resource<I extends object = Properties, S extends object = Prop
   check(context: Context, request: { olds: I | undefined; news: Properties }): Promise<Checked<object>>;
   diff(context: Context, request: DiffRequest<I, S>): Promise<Difference>;
   /** In a preview: changes nothing, returns the outputs with `UNKNOWN` where they cannot be known; the id may be left out. */
-  create(context: Context, request: { inputs: I }): Promise<{ id?: string; outputs: S }>;
-  /** Undefined where the resource is gone. Inputs are empty for an import. */
-  read(context: Context, request: { id: string; inputs: I; state: S }): Promise<Observed<I, S> | undefined>;
-  update(context: Context, request: UpdateRequest<I, S>): Promise<S>;
+  create(context: Context, request: { inputs: I }): Promise<{ id?: string; outputs: Outputs<S> }>;
+  /** Undefined where the resource is gone. Inputs and state are empty for an import. */
+  read(context: Context, request: { id: string; inputs: I; state: Partial<S> }): Promise<Observed<I, S> | undefined>;
+  update(context: Context, request: UpdateRequest<I, S>): Promise<Outputs<S>>;
   /**
    * Targets that a resource owns, by its inputs or state: `/srv/agent pool/web`. A delete of what the program still
    * declares (`--replace`, a taint, another logical name) leaves it alone, since the create that goes with it takes it
@@ -113,5 +122,5 @@ interface DeleteRequest<I, S> {
 interface Observed<I, S> {
   id: string;
   inputs: I;
-  outputs: S;
+  outputs: Partial<S>;
 }

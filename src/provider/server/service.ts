@@ -19,18 +19,19 @@ import {
 } from "@pulumi/pulumi/proto/provider_pb";
 import { Empty } from "google-protobuf/google/protobuf/empty_pb";
 import type { Struct } from "google-protobuf/google/protobuf/struct_pb";
+import { safeText } from "../../model/types/safe-text";
 import { checkConfig, configureResponse, diffConfig } from "./config";
-import { diffResponse } from "./diff";
 import type { EngineLog } from "./engine-log";
 import { grpcError } from "./errors";
 import type { Failure } from "./failures";
 import type { Operations } from "./operations";
-import { type Path, parsePath, renderPath } from "./path";
-import { Redactor } from "./redact";
 import type { AnyResource, Context } from "./resource";
 import { Run } from "./run";
-import { containsUnknown } from "./unknown";
-import { marshal, type Properties, type Unmarshalled, unmarshal } from "./value";
+import { diffResponse } from "./values/diff";
+import { type Path, parsePath, renderPath } from "./values/path";
+import { Redactor } from "./values/redact";
+import { containsUnknown } from "./values/unknown";
+import { marshal, type Properties, type Unmarshalled, unmarshal } from "./values/value";
 
 export interface ProviderDefinition {
   /** The package's name, such as `sluice`. */
@@ -161,7 +162,7 @@ export class ProviderService {
         // The engine looks a failure's property up among the top-level inputs and prints the value: of no use for a path
         // (it prints "<nil>"), and too much for a whole object. Without a property, it prints the reason alone.
         checked.failures.map(({ property, reason }) =>
-          new CheckFailure().setReason(redactor.redact(property === "" ? reason : `${property}: ${reason}`)),
+          new CheckFailure().setReason(safeText(redactor.redact(property === "" ? reason : `${property}: ${reason}`))),
         ),
       );
       return response;

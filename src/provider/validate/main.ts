@@ -53,7 +53,7 @@ function declare({ type, name, inputs }: pulumi.runtime.MockResourceArgs): {
     const news = opened(inputs, [], secrets) as Properties;
     const twins = declaredTwice(resource, `${type.split(":").at(-1)} ${name}`, news);
     // No host is asked: what is there now is the preview's matter.
-    if (type !== "sluice:index:Agent") news.agent = UNKNOWN as unknown as Properties[string];
+    if (type !== "sluice:index:Agent") news.agent = UNKNOWN;
     const context: Context = {
       urn: `urn:pulumi:validate::validate::${type}::${name}`,
       name,
@@ -74,7 +74,7 @@ function declare({ type, name, inputs }: pulumi.runtime.MockResourceArgs): {
       ),
     );
   } else if (type.startsWith("sluice:index:")) {
-    const message = `this version of Sluice has no ${type}: use one that it has, or the version that brings it`;
+    const message = `this version of Sluice has no ${type}: use one that it has, or install a version that has this one`;
     found.push(Promise.resolve({ type, name, problems: [{ path: "", message }] }));
   }
   return { id: name, state: { ...inputs, ...outputsOf(type, inputs) } };
@@ -125,7 +125,7 @@ process.on("unhandledRejection", fail).on("uncaughtException", fail);
 process.once("beforeExit", () => {
   void Promise.all(found).then((declared) => {
     if (!ended) fail("it waits for something that never comes");
-    if (pulumi.log.hasErrors()) fail("it logged an error, by which an update fails");
+    if (pulumi.log.hasErrors()) fail("it logged an error, which makes an update fail");
     // With the exit code that the program has set, or the SDK, for promises that nothing keeps.
     process.send?.({ resources: declared, ...(failure === undefined ? {} : { failure }) }, () => process.exit());
   });

@@ -8,7 +8,8 @@ import type { EdgeInput } from "../../../src/model/edge/edge";
 import type { StepInput } from "../../../src/model/protocol/transaction";
 import { startTestAgent, temporaryFolder } from "../../support/agent";
 import { freePorts } from "../../support/ports";
-import { change, startWorld, web } from "../pools/support/world";
+import { change } from "../../support/transaction";
+import { startPoolAgent, web } from "../pools/support/agent";
 
 const edge = (name: string, frontend: EdgeInput["frontends"][string]): StepInput => ({
   verb: "edge.set",
@@ -17,9 +18,9 @@ const edge = (name: string, frontend: EdgeInput["frontends"][string]): StepInput
 });
 
 test("what can't be is refused with its reason, and changes nothing", async (t) => {
-  const world = await startWorld(t);
-  const { client, directory } = world;
-  const pool = await world.pool("web");
+  const poolAgent = await startPoolAgent(t);
+  const { client, directory } = poolAgent;
+  const pool = await poolAgent.pool("web");
   await pool.promote("v1", { web: web() });
   await change(client, "backend/web/api", [{ verb: "backend.set", edge: "web", backend: "api", spec: {} }]);
   const before = { processes: await pool.processes(), edge: (await client.edge("web"))?.observed.worker?.pid };
@@ -120,7 +121,7 @@ test("what can't be is refused with its reason, and changes nothing", async (t) 
     /release\.path: \/nowhere\/v9 of release v9 does not exist: place the release there first$/,
   );
   await refused("a release that is a file", "pool/web", start(broken), /broken\.pem of release v9 is not a folder/);
-  const { path } = await world.release("v9");
+  const { path } = await poolAgent.release("v9");
   const process9 = (command: string[]) => start(path, { processes: { web: web({}, { command }) } });
   await refused(
     "a program that is missing",

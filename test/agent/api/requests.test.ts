@@ -6,12 +6,14 @@ import { request } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import test from "node:test";
+import { promisify } from "node:util";
 import fc from "fast-check";
 import { MAX_BODY } from "../../../src/agent/api/server";
 import type { AgentClient } from "../../../src/agent/client/client";
 import { PROTOCOL, type StepInput, step } from "../../../src/model/protocol/transaction";
 import { startTestAgent } from "../../support/agent";
-import { OWNER, startWorld, web } from "../pools/support/world";
+import { OWNER } from "../../support/transaction";
+import { startPoolAgent, web } from "../pools/support/agent";
 
 interface Answer {
   status: number;
@@ -209,6 +211,26 @@ test("the agent's API", async (t) => {
     assert.equal((await post("/v1/plan", Buffer.alloc(MAX_BODY, 32))).status, 400);
   });
 
+  const unread: [what: string, method: string, path: string, status: number][] = [
+    ["an unknown path", "POST", "/v2/plan", 404],
+    ["a body that is too large", "POST", "/v1/plan", 413],
+    ["an artifact that is no archive", "PUT", `/v1/artifacts/${"0".repeat(64)}`, 422],
+  ];
+  for (const [what, method, path, status] of unread) {
+    await t.test(`reads all that a client sends before it refuses ${what}, and keeps the connection`, async () => {
+      const connection = connect(socket);
+      t.after(() => connection.destroy());
+      const head = (length: number) => `${method} ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: ${length}\r\n\r\n`;
+      for (const size of [6 * MAX_BODY, 3 * MAX_BODY]) {
+        const written = promisify(connection.write.bind(connection) as (bytes: Buffer) => void);
+        await written(Buffer.concat([Buffer.from(head(size)), Buffer.alloc(size, 32)]));
+        const [bytes] = (await once(connection, "data")) as [Buffer];
+        assert.match(bytes.toString(), new RegExp(`^HTTP/1.1 ${status} `));
+        assert.doesNotMatch(bytes.toString(), /connection: close/i);
+      }
+    });
+  }
+
   await t.test("refuses bytes that are no HTTP, and headers that are too large, in its own form", async () => {
     const garbage = [
       "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -295,9 +317,9 @@ test("the agent's API", async (t) => {
 });
 
 test("steps at random, good and spoiled, get an answer in the documented form and change nothing that is refused", async (t) => {
-  const world = await startWorld(t);
-  const { client, socket, about, directory } = world;
-  const pool = await world.pool("web");
+  const poolAgent = await startPoolAgent(t);
+  const { client, socket, about, directory } = poolAgent;
+  const pool = await poolAgent.pool("web");
   await pool.promote("v1", { web: web() });
   const spec = await pool.spec("v1", { web: web() });
   const before = await stateOf(client, directory);

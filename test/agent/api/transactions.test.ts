@@ -3,8 +3,9 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AgentError } from "../../../src/agent/client/connection";
 import type { OpenRequest, StepInput, Target } from "../../../src/model/protocol/transaction";
+import { OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { OWNER, startWorld, web } from "../pools/support/world";
+import { startPoolAgent, web } from "../pools/support/agent";
 import { renewing } from "../support/pool";
 
 /** Asserts an agent's refusal. */
@@ -20,13 +21,13 @@ function refusal(code: string, message: RegExp) {
 const UNKNOWN = "00000000-0000-4000-8000-000000000000";
 
 test("a transaction", async (t) => {
-  const world = await startWorld(t);
-  const { client } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client } = poolAgent;
   const begin = async (target: Target, over: Partial<OpenRequest> = {}) =>
     (await client.begin({ target, owner: OWNER, leaseMs: 60_000, ...over })).id;
   const run = (id: string, step: StepInput) => client.step(id, step, () => undefined);
   const start = async (name: string, release: string, env: Record<string, string> = {}) => {
-    const pool = await world.pool(name);
+    const pool = await poolAgent.pool(name);
     return {
       pool,
       step: { verb: "pool.start" as const, pool: name, spec: await pool.spec(release, { web: web(env) }) },
@@ -79,7 +80,10 @@ test("a transaction", async (t) => {
     await until("it to start", async () => (await pool.processes()).get("web#0@v1")?.state === "starting");
     assert.deepEqual((await client.abort(id, "changed my mind")).state, "undone");
     await refused;
-    await until("nothing to be left", async () => !(await world.processes()).some(({ id }) => id.startsWith("early.")));
+    await until(
+      "nothing to be left",
+      async () => !(await poolAgent.processes()).some(({ id }) => id.startsWith("early.")),
+    );
     assert.equal(await client.pool("early"), undefined);
   });
 

@@ -13,7 +13,7 @@ import { issueMessage } from "../../../src/model/types/messages";
 import { agentBundle } from "../../../src/provider/server";
 import { endEverything, startTestAgent, temporaryFolder } from "../../support/agent";
 import { until } from "../../support/until";
-import { startWorld, web } from "../pools/support/world";
+import { startPoolAgent, web } from "../pools/support/agent";
 
 const forAMinute = () => AbortSignal.timeout(60_000);
 
@@ -155,11 +155,11 @@ test("the agent's socket", async (t) => {
 });
 
 test("an agent's restart", async (t) => {
-  const world = await startWorld(t);
-  const { directory, socket, client, guard } = world;
-  const pool = await world.pool("web");
+  const poolAgent = await startPoolAgent(t);
+  const { directory, socket, client, guard } = poolAgent;
+  const pool = await poolAgent.pool("web");
   await pool.promote("v1", { web: web() });
-  const running = async () => (await world.processes()).map(({ pid }) => pid).toSorted((a, b) => a - b);
+  const running = async () => (await poolAgent.processes()).map(({ pid }) => pid).toSorted((a, b) => a - b);
   const before = await running();
   const first = await client.about();
 
@@ -237,7 +237,7 @@ test("an agent whose Node.js is removed comes back by one on PATH, and doctor te
   // A script that names itself Node.js, and is too old.
   const onPath = join(path, "node");
   // All that the guard needs, in a folder without a Node.js.
-  const tools = ["date", "sleep", "tail", "wc"];
+  const tools = ["date", "id", "sleep", "stat", "tail", "wc"];
   await Promise.all(tools.map(async (tool) => symlink(await onThisPath(tool), join(path, tool))));
   await writeFile(onPath, '#!/bin/sh\n[ "$1" = -p ] && echo 18.20.0 && exit 0\nexit 1\n');
   await chmod(onPath, 0o755);
@@ -271,8 +271,8 @@ test("an agent whose Node.js is removed comes back by one on PATH, and doctor te
   await rm(pinned);
 
   send(first.pid, "SIGKILL");
-  const said = () => readFile(join(directory, "agent.log"), "utf8");
-  await until("the guard to say what is missing", async () => (await said()).includes(`${pinned} is no Node.js >= 20`));
+  const log = () => readFile(join(directory, "agent.log"), "utf8");
+  await until("the guard to say what is missing", async () => (await log()).includes(`${pinned} is no Node.js >= 20`));
   await rm(onPath);
   await symlink(process.execPath, onPath);
   await until("another agent", async () => (await aboutAgent(options.socket))?.pid !== undefined);

@@ -6,9 +6,10 @@ import test from "node:test";
 import { send } from "../../../src/agent/processes/identity";
 import { diskProblem, fillDisk, mountDisk, unmountDisk } from "../../faults/support/disk";
 import { agentPid, endEverything } from "../../support/agent";
+import { setRoute } from "../../support/harness";
+import { OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { OWNER } from "../support/pool";
-import { complete, DEADLINE, ended, setRoute, startWorld } from "./support";
+import { complete, DEADLINE, ended, startWithRoute } from "./support";
 
 const skip = diskProblem() ?? false;
 
@@ -22,7 +23,7 @@ test("on a full disk a change goes on without its evidence, says so once, and wh
     unmountDisk(directory);
     await rm(directory, { recursive: true, force: true });
   });
-  const { agent } = await startWorld(t, { directory });
+  const agent = await startWithRoute(t, { directory });
   const { client } = agent;
   const begin = () => client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
   const first = await begin();
@@ -36,14 +37,14 @@ test("on a full disk a change goes on without its evidence, says so once, and wh
   await client.abort(full.id, "no room");
   const known = await ended(agent, full.id);
   assert.deepEqual([known.verdict, known.reason], ["undone", "no room"]);
-  const said: string[] = [];
+  const messages: string[] = [];
   const stop = new AbortController();
   for await (const { message } of client.events(stop.signal, { follow: "false", last: 200 }))
-    if (message.includes("evidence")) said.push(message);
+    if (message.includes("evidence")) messages.push(message);
   stop.abort();
-  assert.equal(said.length, 1, said.join("\n"));
+  assert.equal(messages.length, 1, messages.join("\n"));
   assert.match(
-    said[0] ?? "",
+    messages[0] ?? "",
     /^the evidence of route\/api is not complete: its disk has \d+ KiB left: free at least 8 MiB$/,
   );
   await until(
@@ -72,13 +73,13 @@ test("where no evidence can be written at all, changes are committed nevertheles
   const directory = await mkdtemp(join(tmpdir(), "sl-e-"));
   const folder = join(directory, "evidence");
   await mkdir(folder, { mode: 0o700 });
-  mountDisk(folder, 1);
+  mountDisk(folder, { mib: 1 });
   t.after(async () => {
     await endEverything(directory);
     unmountDisk(folder);
     await rm(directory, { recursive: true, force: true });
   });
-  const { agent } = await startWorld(t, { directory });
+  const agent = await startWithRoute(t, { directory });
   const { client } = agent;
   const { id } = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
   await client.step(id, setRoute(0), () => undefined);
@@ -89,18 +90,18 @@ test("where no evidence can be written at all, changes are committed nevertheles
   assert.deepEqual([known.verdict, known.summary, known.folder], ["committed", { from: null, to: "1%" }, undefined]);
   assert.equal((await client.route("api"))?.committed, 100);
   assert.equal((await client.evidenceOf(id))?.folder, undefined);
-  const said: string[] = [];
+  const messages: string[] = [];
   const stop = new AbortController();
-  for await (const { message } of client.events(stop.signal, { follow: "false", last: 500 })) said.push(message);
+  for await (const { message } of client.events(stop.signal, { follow: "false", last: 500 })) messages.push(message);
   assert.ok(
-    said.some((message) => /^the evidence of route\/api is not complete: its disk has \d+ KiB left/.test(message)),
-    said.join("\n"),
+    messages.some((message) => /^the evidence of route\/api is not complete: its disk has \d+ KiB left/.test(message)),
+    messages.join("\n"),
   );
   assert.deepEqual(await readdir(folder), []);
 });
 
 test("old evidence goes at the agent's start, and a log that can't be read is no reason to stay down", async (t) => {
-  const { agent } = await startWorld(t);
+  const agent = await startWithRoute(t);
   const { client, directory } = agent;
   const { id } = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
   await client.abort(id, "test");

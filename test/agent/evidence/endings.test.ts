@@ -4,10 +4,12 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { send } from "../../../src/agent/processes/identity";
 import { agentPid, startTestAgent } from "../../support/agent";
+import { setRoute } from "../../support/harness";
 import { freeRange } from "../../support/ports";
+import { OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { OWNER, releaseFolder, startStep } from "../support/pool";
-import { complete, DEADLINE, ended, setRoute, startWorld } from "./support";
+import { releaseFolder, startStep } from "../support/pool";
+import { complete, DEADLINE, ended, startWithRoute } from "./support";
 
 const long = { owner: OWNER, leaseMs: 60_000 };
 
@@ -18,7 +20,7 @@ async function evidenceOf({ client }: { client: Awaited<ReturnType<typeof startT
 }
 
 test("each way in which a transaction can end leaves a folder with the true verdict", async (t: TestContext) => {
-  const { agent } = await startWorld(t);
+  const agent = await startWithRoute(t);
   const { client } = agent;
 
   const made = await client.begin({ target: "route/api", ...long });

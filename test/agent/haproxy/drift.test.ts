@@ -4,15 +4,15 @@ import test from "node:test";
 import { ask, change } from "../../../src/agent/haproxy/runtime/runtime-api";
 import { backendSpec } from "../../../src/model/edge/backend";
 import { until } from "../../support/until";
-import { upstream, World, web } from "./support/world";
+import { TestEdge, upstream, web } from "./support/edge";
 
 test("what somebody changed by hand is seen, and mended without a reload", async (t) => {
-  const world = await World.open(t);
+  const testEdge = await TestEdge.open(t);
   const [a, b] = [await upstream(t, "a"), await upstream(t, "b")];
-  const spec = world.spec();
+  const spec = testEdge.spec();
   const backends = web({ a: a.port, b: b.port });
-  await world.haproxy.apply(spec, backends);
-  const { worker } = await world.haproxy.observe();
+  await testEdge.haproxy.apply(spec, backends);
+  const { worker } = await testEdge.haproxy.observe();
   const byHand: [string[], string][] = [
     [["set server web/a state maint"], "server web/a is in state maint, not ready"],
     [["set server web/a state drain"], "server web/a is in state drain, not ready"],
@@ -27,77 +27,80 @@ test("what somebody changed by hand is seen, and mended without a reload", async
   ];
   for (const [commands, reason] of byHand) {
     await until(`by hand: ${commands}`, async () => {
-      await change(world.workerSocket, commands);
+      await change(testEdge.workerSocket, commands);
       return true;
     });
-    const plan = await world.haproxy.plan(spec, backends);
+    const plan = await testEdge.haproxy.plan(spec, backends);
     assert.deepEqual(plan, { how: "runtime", reasons: [reason] });
-    assert.deepEqual((await world.haproxy.apply(spec, backends)).reasons, [reason]);
-    assert.deepEqual(await world.haproxy.plan(spec, backends), { how: "nothing", reasons: [] });
+    assert.deepEqual((await testEdge.haproxy.apply(spec, backends)).reasons, [reason]);
+    assert.deepEqual(await testEdge.haproxy.plan(spec, backends), { how: "nothing", reasons: [] });
   }
-  const after = await world.haproxy.observe();
+  const after = await testEdge.haproxy.observe();
   assert.equal(after.worker?.pid, worker?.pid);
   assert.equal(after.frontends.web?.status, "open");
-  assert.equal((await fetch(`http://127.0.0.1:${world.port}/`)).status, 200);
+  assert.equal((await fetch(`http://127.0.0.1:${testEdge.port}/`)).status, 200);
 });
 
 test("a server that somebody added is seen, drained and removed", async (t) => {
-  const world = await World.open(t);
+  const testEdge = await TestEdge.open(t);
   const [a, b] = [await upstream(t, "a"), await upstream(t, "b")];
-  await world.haproxy.apply(world.spec(), web({ a: a.port }));
-  await ask(world.workerSocket, `add server web/rogue 127.0.0.1:${b.port}; set server web/rogue state ready`);
-  const seen = (await world.haproxy.observe()).backends.web?.rogue;
+  await testEdge.haproxy.apply(testEdge.spec(), web({ a: a.port }));
+  await ask(testEdge.workerSocket, `add server web/rogue 127.0.0.1:${b.port}; set server web/rogue state ready`);
+  const seen = (await testEdge.haproxy.observe()).backends.web?.rogue;
   assert.deepEqual([seen?.name, seen?.state, seen?.port], [undefined, "ready", b.port]);
-  const plan = await world.haproxy.plan(world.spec(), web({ a: a.port }));
+  const plan = await testEdge.haproxy.plan(testEdge.spec(), web({ a: a.port }));
   assert.deepEqual(plan, { how: "runtime", reasons: ["server web/rogue was added by hand"] });
-  await world.haproxy.apply(world.spec(), web({ a: a.port }));
-  await until("it is removed", async () => (await world.haproxy.observe()).backends.web?.rogue === undefined);
+  await testEdge.haproxy.apply(testEdge.spec(), web({ a: a.port }));
+  await until("it is removed", async () => (await testEdge.haproxy.observe()).backends.web?.rogue === undefined);
 });
 
 test("a config that was edited or removed by hand is seen, and written again", async (t) => {
-  const world = await World.open(t);
+  const testEdge = await TestEdge.open(t);
   const a = await upstream(t, "a");
-  const spec = world.spec();
+  const spec = testEdge.spec();
   const backends = web({ a: a.port });
-  await world.haproxy.apply(spec, backends);
-  const text = await readFile(world.configPath, "utf8");
-  await writeFile(world.configPath, text.replace("retries 3", "retries 1"));
-  const edited = await world.haproxy.observe();
+  await testEdge.haproxy.apply(spec, backends);
+  const text = await readFile(testEdge.configPath, "utf8");
+  await writeFile(testEdge.configPath, text.replace("retries 3", "retries 1"));
+  const edited = await testEdge.haproxy.observe();
   assert.deepEqual([edited.file, edited.workerRunsFile], ["edited", false]);
-  assert.deepEqual(await world.haproxy.apply(spec, backends), {
+  assert.deepEqual(await testEdge.haproxy.apply(spec, backends), {
     how: "reload",
     reasons: ["haproxy.cfg was changed by hand"],
   });
-  assert.equal(await readFile(world.configPath, "utf8"), text);
-  await rm(world.configPath);
-  assert.equal((await world.haproxy.observe()).file, "missing");
-  assert.deepEqual(await world.haproxy.apply(spec, backends), { how: "runtime", reasons: ["haproxy.cfg is missing"] });
-  assert.equal(await readFile(world.configPath, "utf8"), text);
-  await change(world.workerSocket, ["shutdown frontend web"]);
-  assert.deepEqual(await world.haproxy.apply(spec, backends), {
+  assert.equal(await readFile(testEdge.configPath, "utf8"), text);
+  await rm(testEdge.configPath);
+  assert.equal((await testEdge.haproxy.observe()).file, "missing");
+  assert.deepEqual(await testEdge.haproxy.apply(spec, backends), {
+    how: "runtime",
+    reasons: ["haproxy.cfg is missing"],
+  });
+  assert.equal(await readFile(testEdge.configPath, "utf8"), text);
+  await change(testEdge.workerSocket, ["shutdown frontend web"]);
+  assert.deepEqual(await testEdge.haproxy.apply(spec, backends), {
     how: "reload",
     reasons: ["frontend web was shut down"],
   });
-  assert.equal((await fetch(`http://127.0.0.1:${world.port}/`)).status, 200);
+  assert.equal((await fetch(`http://127.0.0.1:${testEdge.port}/`)).status, 200);
 });
 
 test("a plan says how each kind of change is applied, and why", async (t) => {
-  const world = await World.open(t);
+  const testEdge = await TestEdge.open(t);
   const a = await upstream(t, "a");
-  const spec = world.spec();
+  const spec = testEdge.spec();
   const backends = web({ a: a.port });
-  assert.deepEqual((await world.haproxy.plan(spec, backends)).how, "start");
-  await world.haproxy.apply(spec, backends);
+  assert.deepEqual((await testEdge.haproxy.plan(spec, backends)).how, "start");
+  await testEdge.haproxy.apply(spec, backends);
   const server = { address: "127.0.0.1", port: a.port };
   const kinds: [typeof spec, typeof backends, string, string[]][] = [
     [spec, backends, "nothing", []],
     [
-      world.spec({ timeouts: { client: "30 seconds" } }),
+      testEdge.spec({ timeouts: { client: "30 seconds" } }),
       backends,
       "reload",
       ["timeouts.client 1 minute -> 30 seconds"],
     ],
-    [world.spec({ maxConnections: 500 }), backends, "reload", [`maxConnections ${spec.maxConnections} -> 500`]],
+    [testEdge.spec({ maxConnections: 500 }), backends, "reload", [`maxConnections ${spec.maxConnections} -> 500`]],
     [spec, web({ a: a.port, b: 9 }), "runtime", ["backends.web.servers.b added"]],
     [spec, web({}), "runtime", ["backends.web.servers.a removed"]],
     [spec, web({ a: 9 }), "runtime", [`backends.web.servers.a.port ${a.port} -> 9`]],
@@ -125,12 +128,12 @@ test("a plan says how each kind of change is applied, and why", async (t) => {
     [spec, { ...backends, other: backendSpec.parse({}) }, "reload", ["backends.other added"]],
   ];
   for (const [wanted, wantedBackends, how, reasons] of kinds) {
-    const plan = await world.haproxy.plan(wanted, wantedBackends);
+    const plan = await testEdge.haproxy.plan(wanted, wantedBackends);
     assert.deepEqual({ ...plan, reasons: plan.reasons }, { how, reasons });
-    assert.equal((await world.haproxy.apply(wanted, wantedBackends)).how, how);
-    assert.deepEqual(await world.haproxy.plan(wanted, wantedBackends), { how: "nothing", reasons: [] });
-    const { file, workerRunsFile } = await world.haproxy.observe();
+    assert.equal((await testEdge.haproxy.apply(wanted, wantedBackends)).how, how);
+    assert.deepEqual(await testEdge.haproxy.plan(wanted, wantedBackends), { how: "nothing", reasons: [] });
+    const { file, workerRunsFile } = await testEdge.haproxy.observe();
     assert.deepEqual({ file, workerRunsFile }, { file: "ours", workerRunsFile: true });
-    await world.haproxy.apply(spec, backends);
+    await testEdge.haproxy.apply(spec, backends);
   }
 });

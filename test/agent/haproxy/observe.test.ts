@@ -6,12 +6,12 @@ import test from "node:test";
 import { parseProcesses } from "../../../src/agent/haproxy/runtime/master";
 import { backendSpec } from "../../../src/model/edge/backend";
 import { freePorts } from "../../support/ports";
-import { upstream, World, web } from "./support/world";
+import { TestEdge, upstream, web } from "./support/edge";
 
 const BACKENDS = 300;
 
 test(`${BACKENDS} backends are observed by ${BACKENDS} calls at once`, async (t) => {
-  const world = await World.open(t);
+  const testEdge = await TestEdge.open(t);
   const up = await upstream(t, "a");
   const backend = backendSpec.parse({
     health: { path: "/", interval: "1 minute" },
@@ -19,13 +19,13 @@ test(`${BACKENDS} backends are observed by ${BACKENDS} calls at once`, async (t)
   });
   const backends = Object.fromEntries(Array.from({ length: BACKENDS }, (_, index) => [`b${index}`, backend]));
   const startedAt = performance.now();
-  await world.haproxy.apply(world.spec(), backends);
+  await testEdge.haproxy.apply(testEdge.spec(), backends);
   const applied = performance.now();
-  await world.haproxy.observe();
+  await testEdge.haproxy.observe();
   const once = performance.now();
-  const all = await Promise.all(Array.from({ length: BACKENDS }, () => world.haproxy.observe()));
+  const all = await Promise.all(Array.from({ length: BACKENDS }, () => testEdge.haproxy.observe()));
   const many = performance.now();
-  await Promise.all(Array.from({ length: 20 }, () => world.haproxy.plan(world.spec(), backends)));
+  await Promise.all(Array.from({ length: 20 }, () => testEdge.haproxy.plan(testEdge.spec(), backends)));
   const planned = performance.now();
   t.diagnostic(
     `apply ${Math.round(applied - startedAt)} ms, observe ${(once - applied).toFixed(1)} ms, ${BACKENDS} at once ${((many - once) / BACKENDS).toFixed(2)} ms each, plan ${((planned - many) / 20).toFixed(1)} ms each`,
@@ -35,11 +35,11 @@ test(`${BACKENDS} backends are observed by ${BACKENDS} calls at once`, async (t)
 });
 
 test("requests carry forwarding headers and a request id, over HTTP and HTTPS", async (t) => {
-  const world = await World.open(t);
+  const testEdge = await TestEdge.open(t);
   const up = await upstream(t, "a");
-  const certificate = join(world.directory, "web.pem");
+  const certificate = join(testEdge.directory, "web.pem");
   const makeCertificate = () => {
-    const made = join(world.directory, "made");
+    const made = join(testEdge.directory, "made");
     execFileSync(
       "openssl",
       [
@@ -70,18 +70,20 @@ test("requests carry forwarding headers and a request id, over HTTP and HTTPS", 
     return;
   }
   const tlsPort = await freePorts(1);
-  const spec = world.spec({
+  const spec = testEdge.spec({
     frontends: {
-      web: { binds: [{ port: world.port }, { port: tlsPort, tls: { certificate } }], defaultBackend: "web" },
+      web: { binds: [{ port: testEdge.port }, { port: tlsPort, tls: { certificate } }], defaultBackend: "web" },
     },
     metrics: { port: await freePorts(1) },
   });
-  await world.haproxy.apply(spec, web({ a: up.port }));
-  const plain = (await (await fetch(`http://127.0.0.1:${world.port}/`)).json()) as { headers: Record<string, string> };
+  await testEdge.haproxy.apply(spec, web({ a: up.port }));
+  const plain = (await (await fetch(`http://127.0.0.1:${testEdge.port}/`)).json()) as {
+    headers: Record<string, string>;
+  };
   assert.equal(plain.headers["x-forwarded-for"], "127.0.0.1");
   assert.equal(plain.headers["x-forwarded-proto"], "http");
   assert.match(plain.headers["x-request-id"] ?? "", /^[0-9a-f-]{36}$/);
-  const behind = await fetch(`http://127.0.0.1:${world.port}/`, {
+  const behind = await fetch(`http://127.0.0.1:${testEdge.port}/`, {
     headers: { "x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https", "x-request-id": "from-nginx" },
   });
   const { headers } = (await behind.json()) as { headers: Record<string, string> };
@@ -102,12 +104,16 @@ test("requests carry forwarding headers and a request id, over HTTP and HTTPS", 
   assert.equal(JSON.parse(secure).headers["x-forwarded-proto"], "https");
   const metrics = await fetch(`http://127.0.0.1:${spec.metrics?.port}/metrics`);
   assert.match(await metrics.text(), /haproxy_backend_http_responses_total\{proxy="web",code="2xx"\} 3/);
-  assert.equal((await world.haproxy.plan(spec, web({ a: up.port }))).how, "nothing");
+  assert.equal((await testEdge.haproxy.plan(spec, web({ a: up.port }))).how, "nothing");
+  assert.equal((await testEdge.haproxy.observe()).renewed, false);
   makeCertificate();
-  assert.deepEqual(await world.haproxy.plan(spec, web({ a: up.port })), {
+  assert.equal((await testEdge.haproxy.observe()).renewed, true);
+  assert.deepEqual(await testEdge.haproxy.plan(spec, web({ a: up.port })), {
     how: "reload",
     reasons: [`certificate ${certificate} has changed`],
   });
+  await testEdge.haproxy.apply(spec, web({ a: up.port }));
+  assert.equal((await testEdge.haproxy.observe()).renewed, false);
 });
 
 test("the process list of 2.6 and of newer versions is read", () => {

@@ -6,8 +6,8 @@ import { SPLITS_FILE } from "../../../src/agent/haproxy/config/routes";
 import type { BackendSpec } from "../../../src/model/edge/backend";
 import { type EdgeBackend, type PoolShare, poolShare, shareKey } from "../../../src/model/pool/pool-share";
 import { candidateBackend } from "../../../src/model/types/names";
+import { TestEdge } from "./support/edge";
 import { ask, CANDIDATE, count, fastSides, STABLE, sides } from "./support/side";
-import { World } from "./support/world";
 
 const KEY = shareKey(STABLE, 1, 2);
 const REQUESTS = 200_000;
@@ -27,27 +27,27 @@ function pool(backends: Record<string, BackendSpec>, split: number, more: Partia
 }
 
 test("a pool's candidate takes its share of 200,000 requests, by the runtime API alone", async (t) => {
-  const world = await World.open(t);
-  const backends = await fastSides(t, world);
-  await world.haproxy.apply(world.spec(), pool(backends, 10_000));
-  const { worker } = await world.haproxy.observe();
+  const testEdge = await TestEdge.open(t);
+  const backends = await fastSides(t, testEdge);
+  await testEdge.haproxy.apply(testEdge.spec(), pool(backends, 10_000));
+  const { worker } = await testEdge.haproxy.observe();
   for (const split of [1, 100, 3333]) {
-    assert.equal((await world.haproxy.apply(world.spec(), pool(backends, split))).how, "runtime");
-    assert.equal(await readFile(join(world.edgeFolder, SPLITS_FILE), "utf8"), `${KEY} ${split}\n`);
+    assert.equal((await testEdge.haproxy.apply(testEdge.spec(), pool(backends, split))).how, "runtime");
+    assert.equal(await readFile(join(testEdge.edgeFolder, SPLITS_FILE), "utf8"), `${KEY} ${split}\n`);
     const share = split / 10_000;
-    const { candidate, all } = await count(world.port, REQUESTS);
+    const { candidate, all } = await count(testEdge.port, REQUESTS);
     const allowed = DEVIATIONS * Math.sqrt(all * share * (1 - share));
     const off = Math.abs(candidate - all * share);
     assert.ok(off <= allowed, `${candidate} of ${all} at ${split / 100} %: ${off} off, allowed ${allowed}`);
     assert.ok(candidate > 0);
   }
-  assert.equal((await world.haproxy.observe()).worker?.pid, worker?.pid);
+  assert.equal((await testEdge.haproxy.observe()).worker?.pid, worker?.pid);
 });
 
 test("clients stay on their side of a pool through a reload, a rise and other servers, and are served without the candidate", async (t) => {
-  const world = await World.open(t);
+  const testEdge = await TestEdge.open(t);
   const backends = await sides(t, STABLE, CANDIDATE);
-  const spec = world.spec();
+  const spec = testEdge.spec();
   const clients = Array.from({ length: CLIENTS }, (_, client) => client);
   const cookies = new Map<number, string>();
   const kinds = [
@@ -64,21 +64,21 @@ test("clients stay on their side of a pool through a reload, a rise and other se
       const seen = async () =>
         Promise.all(
           clients.map(async (client) => {
-            const { side, status, cookie } = await ask(world, as(client));
+            const { side, status, cookie } = await ask(testEdge, as(client));
             assert.equal(status, 200);
             if (cookie !== undefined) cookies.set(client, cookie.split(";")[0] ?? "");
             return side;
           }),
         );
-      await world.haproxy.apply(spec, pool(backends, 5000, { sticky }));
+      await testEdge.haproxy.apply(spec, pool(backends, 5000, { sticky }));
       const first = await seen();
       if (sticky.by === "source") assert.equal(new Set(first).size, 1);
       else assert.deepEqual([...new Set(first)].toSorted(), [CANDIDATE, STABLE]);
       assert.deepEqual(await seen(), first);
-      const changed = world.spec({ timeouts: { client: "30 seconds" } });
-      assert.equal((await world.haproxy.apply(changed, pool(backends, 5000, { sticky }))).how, "reload");
+      const changed = testEdge.spec({ timeouts: { client: "30 seconds" } });
+      assert.equal((await testEdge.haproxy.apply(changed, pool(backends, 5000, { sticky }))).how, "reload");
       assert.deepEqual(await seen(), first);
-      await world.haproxy.apply(spec, pool(backends, 8000, { sticky }));
+      await testEdge.haproxy.apply(spec, pool(backends, 8000, { sticky }));
       const risen = await seen();
       assert.deepEqual(
         first.filter((side, client) => side === CANDIDATE && risen[client] !== CANDIDATE),
@@ -86,9 +86,9 @@ test("clients stay on their side of a pool through a reload, a rise and other se
       );
       const { [STABLE]: stable, ...rest } = pool(backends, 8000, { sticky });
       const gone = { [STABLE]: stable, [candidateBackend(STABLE)]: { ...rest[candidateBackend(STABLE)], servers: {} } };
-      await world.haproxy.apply(spec, gone as Record<string, EdgeBackend>);
+      await testEdge.haproxy.apply(spec, gone as Record<string, EdgeBackend>);
       assert.deepEqual([...new Set(await seen())], [STABLE]);
-      await world.haproxy.apply(spec, pool(backends, 8000, { sticky }));
+      await testEdge.haproxy.apply(spec, pool(backends, 8000, { sticky }));
       assert.deepEqual(await seen(), risen);
     });
 });

@@ -5,20 +5,20 @@ import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePorts } from "../../support/ports";
 import { until } from "../../support/until";
-import { binary, RawClient, startLoad, upstream, World, web } from "./support/world";
+import { binary, RawClient, startLoad, TestEdge, upstream, web } from "./support/edge";
 
 const RELOADS = 50;
 
 test("50 reloads under load reset no connection, idle ones included", async (t) => {
-  const world = await World.open(t);
+  const edge = await TestEdge.open(t);
   const up = await upstream(t, "a");
-  await world.haproxy.apply(world.spec(), web({ a: up.port }));
-  const busy = startLoad(world.port, { clients: 4 });
-  const idle = startLoad(world.port, { clients: 30, pauseMs: 250 });
+  await edge.haproxy.apply(edge.spec(), web({ a: up.port }));
+  const busy = startLoad(edge.port, { clients: 4 });
+  const idle = startLoad(edge.port, { clients: 30, pauseMs: 250 });
   const startedAt = performance.now();
   for (let round = 0; round < RELOADS; round++) {
-    const spec = world.spec({ timeouts: { queue: round % 2 === 0 ? "31 seconds" : "30 seconds" } });
-    const { how, reasons } = await world.haproxy.apply(spec, web({ a: up.port }));
+    const spec = edge.spec({ timeouts: { queue: round % 2 === 0 ? "31 seconds" : "30 seconds" } });
+    const { how, reasons } = await edge.haproxy.apply(spec, web({ a: up.port }));
     assert.equal(how, "reload");
     assert.equal(reasons.length, 1);
   }
@@ -30,76 +30,76 @@ test("50 reloads under load reset no connection, idle ones included", async (t) 
 });
 
 test("a refused config shows HAProxy's words; what ran goes on, and stays on disk", async (t) => {
-  const world = await World.open(t);
+  const edge = await TestEdge.open(t);
   const up = await upstream(t, "a");
-  await world.haproxy.apply(world.spec(), web({ a: up.port }));
-  const disk = await readFile(world.configPath, "utf8");
-  const certificate = join(world.directory, "not a certificate.pem");
+  await edge.haproxy.apply(edge.spec(), web({ a: up.port }));
+  const disk = await readFile(edge.configPath, "utf8");
+  const certificate = join(edge.directory, "not a certificate.pem");
   await writeFile(certificate, "hello");
-  const tls = world.spec({
+  const tls = edge.spec({
     frontends: { web: { binds: [{ port: await freePorts(1), tls: { certificate } }], defaultBackend: "web" } },
   });
-  const load = startLoad(world.port);
+  const load = startLoad(edge.port);
   await assert.rejects(
-    world.haproxy.check(tls, web({ a: up.port })),
+    edge.haproxy.check(tls, web({ a: up.port })),
     /HAProxy refuses the config: .*haproxy\.cfg:\d+[\s\S]*line \d+: bind .*not a certificate\.pem/,
   );
-  await assert.rejects(world.haproxy.apply(tls, web({ a: up.port })), /HAProxy refuses the config/);
-  const missing = world.spec({
+  await assert.rejects(edge.haproxy.apply(tls, web({ a: up.port })), /HAProxy refuses the config/);
+  const missing = edge.spec({
     frontends: {
       web: { binds: [{ port: await freePorts(1), tls: { certificate: "/nowhere.pem" } }], defaultBackend: "web" },
     },
   });
-  await assert.rejects(world.haproxy.apply(missing, web({ a: up.port })), /nowhere\.pem/);
-  const taken = world.spec({
-    frontends: { web: { binds: [{ port: world.port }, { port: up.port }], defaultBackend: "web" } },
+  await assert.rejects(edge.haproxy.apply(missing, web({ a: up.port })), /nowhere\.pem/);
+  const taken = edge.spec({
+    frontends: { web: { binds: [{ port: edge.port }, { port: up.port }], defaultBackend: "web" } },
   });
   await assert.rejects(
-    world.haproxy.apply(taken, web({ a: up.port })),
+    edge.haproxy.apply(taken, web({ a: up.port })),
     new RegExp(`127\\.0\\.0\\.1:${up.port} is in use by \\S+ \\(pid ${process.pid}\\)`),
   );
   await load.stop();
   assert.deepEqual(load.failures, []);
-  assert.equal(await readFile(world.configPath, "utf8"), disk);
-  assert.equal((await world.haproxy.observe()).workerRunsFile, true);
-  assert.equal((await world.haproxy.apply(world.spec(), web({ a: up.port }))).how, "nothing");
+  assert.equal(await readFile(edge.configPath, "utf8"), disk);
+  assert.equal((await edge.haproxy.observe()).workerRunsFile, true);
+  assert.equal((await edge.haproxy.apply(edge.spec(), web({ a: up.port }))).how, "nothing");
 });
 
 test("an address in use at the start is named with its holder, and nothing is left", async (t) => {
-  const world = await World.open(t);
+  const edge = await TestEdge.open(t);
   const up = await upstream(t, "a");
-  const spec = world.spec({ frontends: { web: { binds: [{ port: up.port }], defaultBackend: "web" } } });
+  const spec = edge.spec({ frontends: { web: { binds: [{ port: up.port }], defaultBackend: "web" } } });
   await assert.rejects(
-    world.haproxy.apply(spec, {}),
+    edge.haproxy.apply(spec, {}),
     new RegExp(`127\\.0\\.0\\.1:${up.port} is in use by \\S+ \\(pid ${process.pid}\\)`),
   );
-  assert.equal((await world.haproxy.observe()).running, false);
+  assert.equal((await edge.haproxy.observe()).running, false);
 });
 
 test("a WebSocket outlives reloads in its old worker, and is seen there", async (t) => {
-  const world = await World.open(t);
+  const edge = await TestEdge.open(t);
   const [a, b] = [await upstream(t, "a"), await upstream(t, "b")];
   const short = { keepAlive: "1 second", request: "1 second" } as const;
-  await world.haproxy.apply(world.spec({ timeouts: short }), web({ a: a.port }));
-  const socket = await RawClient.open(world.port);
+  await edge.haproxy.apply(edge.spec({ timeouts: short }), web({ a: a.port }));
+  const socket = await RawClient.open(edge.port);
   t.after(() => socket.close());
   await socket.upgrade();
-  await world.haproxy.apply(world.spec({ timeouts: { ...short, queue: "31 seconds" } }), web({ b: b.port }));
-  const observed = await world.haproxy.observe();
+  await edge.haproxy.apply(edge.spec({ timeouts: { ...short, queue: "31 seconds" } }), web({ b: b.port }));
+  const observed = await edge.haproxy.observe();
   assert.equal(observed.oldWorkers.length, 1);
   assert.equal(observed.oldWorkers[0]?.clients, 1);
   assert.deepEqual(Object.keys(observed.backends.web ?? {}), ["b"]);
-  assert.deepEqual(await world.haproxy.connections("127.0.0.1", a.port), { connections: 1, mayReceive: true });
+  assert.deepEqual(await edge.haproxy.connections("127.0.0.1", a.port), { connections: 1, mayReceive: true });
   assert.ok(await socket.echoes("still here"));
   await until(
     "the old worker's idle connections to have expired",
-    async () => !(await world.haproxy.connections("127.0.0.1", a.port)).mayReceive,
+    async () => !(await edge.haproxy.connections("127.0.0.1", a.port)).mayReceive,
   );
-  assert.equal((await world.haproxy.connections("127.0.0.1", a.port)).connections, 1);
-  await world.haproxy.cut("127.0.0.1", a.port);
+  assert.equal((await edge.haproxy.connections("127.0.0.1", a.port)).connections, 1);
+  await edge.haproxy.cut("127.0.0.1", a.port);
   await assert.rejects(socket.until("never"), /connection/);
-  await until("the old worker is gone", async () => (await world.haproxy.observe()).oldWorkers.length === 0);
-  assert.deepEqual(await world.haproxy.connections("127.0.0.1", a.port), { connections: 0, mayReceive: false });
+  await until("the old worker is gone", async () => (await edge.haproxy.observe()).oldWorkers.length === 0);
+  assert.deepEqual(await edge.haproxy.connections("127.0.0.1", a.port), { connections: 0, mayReceive: false });
 });
 
 test(`the binary under test is a HAProxy (${binary})`, async () => {

@@ -8,7 +8,7 @@ import { isUntouched, type RenderInput, render } from "../../../src/agent/haprox
 import { assignServers } from "../../../src/agent/haproxy/runtime/server-assignments";
 import { type BackendInput, type BackendSpec, backendSpec } from "../../../src/model/edge/backend";
 import { type EdgeInput, edgeSpec } from "../../../src/model/edge/edge";
-import { binary } from "./support/world";
+import { binary } from "./support/edge";
 
 const FIXTURES = join(__dirname, "../../fixtures/haproxy");
 
@@ -56,7 +56,7 @@ const full: RenderInput = {
       empty: {},
     },
   ),
-  host: { account: { user: "haproxy", group: "haproxy" }, maxOpenFiles: 20_000 },
+  host: { account: { user: "haproxy", group: "haproxy", gid: 110 }, maxOpenFiles: 20_000 },
   certificates: { "/etc/tls/it's $HOME #1.pem": "0123456789abcdef" },
 };
 

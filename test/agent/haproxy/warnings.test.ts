@@ -12,7 +12,7 @@ import { SCRIPT_FILE } from "../../../src/agent/mirror/script";
 import { backendSpec } from "../../../src/model/edge/backend";
 import { edgeSpec } from "../../../src/model/edge/edge";
 import { routeSpec } from "../../../src/model/route/route";
-import { binary } from "./support/world";
+import { binary } from "./support/edge";
 
 const run = promisify(execFile);
 

@@ -11,8 +11,9 @@ import { send } from "../../../src/agent/processes/identity";
 import { agentOptions } from "../../../src/model/protocol/agent";
 import { agentPid, endEverything, startTestAgent, temporaryFolder } from "../../support/agent";
 import { freeRange } from "../../support/ports";
+import { change, OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { change, edgeStep, OWNER } from "../support/pool";
+import { edgeStep } from "../support/pool";
 
 test("an edge that can't start keeps neither the agent's answers nor another edge waiting", async (t) => {
   const agent = await startTestAgent(t);

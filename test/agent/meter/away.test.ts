@@ -1,17 +1,15 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { createServer, get } from "node:http";
-import type { AddressInfo } from "node:net";
+import { get } from "node:http";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { reload, showProcesses } from "../../../src/agent/haproxy/runtime/master";
 import { ask } from "../../../src/agent/haproxy/runtime/runtime-api";
 import type { StepInput } from "../../../src/model/protocol/transaction";
-import { startTestAgent } from "../../support/agent";
-import { freePorts } from "../../support/ports";
+import { startHarness } from "../../support/harness";
+import { startServer } from "../../support/server";
 import { until } from "../../support/until";
-import { change } from "../support/pool";
 
 /** CPU time that all workers together may take in a second in which nothing is asked of them, in ticks of 10 ms. */
 const IDLE_TICKS = 3;
@@ -23,31 +21,20 @@ async function ticks(pid: number): Promise<number> {
   return Number(fields[11]) + Number(fields[12]);
 }
 
-async function upstream(t: TestContext): Promise<number> {
-  const server = createServer((request, response) => {
+function upstream(t: TestContext) {
+  return startServer(t, (request, response) => {
     if (request.url === "/hang") response.write("begun");
     else response.end("hello");
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return (server.address() as AddressInfo).port;
 }
 
 test("HAProxy takes no time for a meter that is away, loses no line by a reload, and its old workers end", async (t) => {
-  const agent = await startTestAgent(t);
-  const [port, server] = [await freePorts(1), await upstream(t)];
+  const agent = await startHarness(t, { backends: { web: await upstream(t) }, meter: true });
+  const { port } = agent;
   const frontends = { http: { binds: [{ port }], defaultBackend: "web" } };
   const edge = (maxConnections: number): StepInput => {
     return { verb: "edge.set", edge: "main", spec: { frontends, meter: true, maxConnections } };
   };
-  const servers = { s1: { address: "127.0.0.1", port: server } };
-  await change(agent.client, "edge/main", [edge(1000)]);
-  await change(agent.client, "backend/main/web", [
-    { verb: "backend.set", edge: "main", backend: "web", spec: { servers } },
-  ]);
   const folder = join(agent.directory, "edges", "main");
   const master = join(folder, "master.sock");
   const workers = async () => {
@@ -68,7 +55,7 @@ test("HAProxy takes no time for a meter that is away, loses no line by a reload,
   let sent = 0;
   for (let round = 0; round < 3; round++) {
     for (let count = 0; count < 20; count++, sent++) await request();
-    await change(agent.client, "edge/main", [edge(1001 + round)]);
+    await agent.change("edge/main", edge(1001 + round));
   }
   for (let count = 0; count < 20; count++, sent++) await request();
   const counted = async () => (await agent.client.sli({ edge: "main", from, to: Date.now() })).counts.requests;

@@ -14,8 +14,9 @@ import { startLoad } from "../../load/load";
 import { startTarget } from "../../load/target";
 import { startTestAgent, type TestAgent } from "../../support/agent";
 import { freePorts, freeRange } from "../../support/ports";
+import { change } from "../../support/transaction";
 import { until } from "../../support/until";
-import { change, promote, releaseFolder } from "../support/pool";
+import { promote, releaseFolder } from "../support/pool";
 
 /** Edge `main`, which counts its requests. */
 function meteredEdge(port: number): StepInput {
@@ -113,7 +114,7 @@ test("a meter that is killed, stopped or slow costs no request, and what it miss
   const { agent, port } = await metered(t, target.port);
   const from = second(Date.now());
   const startSteady = (to: number) => {
-    const mix = { rate: 300, connections: 8, postShare: 0, slow: 0, websockets: 0, streams: 0 };
+    const mix = { rate: 100, connections: 8, postShare: 0, slow: 0, websockets: 0, streams: 0 };
     const load = startLoad({ host: "127.0.0.1", port: to, mix });
     t.after(() => load.stop());
     return load;

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import test from "node:test";
-import { send, side, until, world } from "./world";
+import { send, side, startMirrored, until } from "./support";
 
 const MIRROR = { to: "dark", share: "100%", maxBody: "64 KiB", timeout: "1 minute" } as const;
 
 test("a shadow gets what the stable server gets, bodies included, and its answers reach nobody", async (t) => {
   const stable = await side(t, "stable");
   const dark = await side(t, "dark", (_, response) => response.writeHead(503).end("dark"));
-  const { url, route, figures } = await world(t, { web: stable, dark });
+  const { url, route, figures } = await startMirrored(t, { web: stable, dark });
   await route({ mirror: MIRROR });
 
   const body = randomBytes(64 * 1024);
@@ -44,7 +44,7 @@ test("a shadow gets what the stable server gets, bodies included, and its answer
 test("what can't be copied is dropped and counted, and its request goes on", async (t) => {
   const stable = await side(t, "stable");
   const dark = await side(t, "dark");
-  const { url, port, route, figures } = await world(t, { web: stable, dark });
+  const { url, port, route, figures } = await startMirrored(t, { web: stable, dark });
   await route({ mirror: MIRROR });
   const large = await fetch(`${url}/large`, { method: "POST", body: Buffer.alloc(64 * 1024 + 1) });
   assert.equal(await large.text(), "stable");

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { quantile } from "../../../src/model/gate/histogram";
 import { SHADOW } from "../../../src/model/gate/sli";
-import { owner, routeStep, send, side, until, world } from "./world";
+import { OWNER } from "../../support/transaction";
+import { routeStep, send, side, startMirrored, until } from "./support";
 
 const MIRROR = { to: "dark", share: "100%", timeout: "5 seconds" } as const;
 const OF_EACH = 10;
@@ -14,10 +15,11 @@ test("the meter counts a shadow's answers by the same metrics, and apart from wh
     if (request.url === "/cut") response.destroy();
     else if (request.url !== "/never") setTimeout(() => response.end("dark"), 40);
   });
-  const { agent, port, route } = await world(t, { web: stable, dark }, { meter: true });
+  const agent = await startMirrored(t, { web: stable, dark }, { meter: true });
+  const { port, route } = agent;
   await route({});
   // Stays open, so that its evidence is about the time until now.
-  const { id } = await agent.client.begin({ target: "route/api", owner, leaseMs: 600_000 });
+  const { id } = await agent.client.begin({ target: "route/api", owner: OWNER, leaseMs: 600_000 });
   await agent.client.step(id, routeStep({ mirror: MIRROR }), () => undefined);
   const from = Date.now() - 5000;
   const counts = async (backend?: string) => {

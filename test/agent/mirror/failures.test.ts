@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ACK_SECONDS } from "../../../src/agent/mirror/script";
 import type { MirrorFigures } from "../../../src/model/route/mirror";
-import { owner, routeStep, send, side, until, world } from "./world";
+import { OWNER } from "../../support/transaction";
+import { routeStep, send, side, startMirrored, until } from "./support";
 
 const MIRROR = { to: "dark", share: "100%", timeout: "1 minute" } as const;
 
@@ -9,6 +12,18 @@ const MIRROR = { to: "dark", share: "100%", timeout: "1 minute" } as const;
 function accounted(figures: MirrorFigures | undefined): number {
   const dropped = Object.values(figures?.dropped ?? {}).reduce((sum, copies) => sum + copies, 0);
   return (figures?.answered ?? 0) + dropped;
+}
+
+/** Waits until as many copies are accounted for, and no more. */
+function untilAccounted(figures: () => Promise<MirrorFigures | undefined>, copies: number): Promise<MirrorFigures> {
+  let last: MirrorFigures | undefined;
+  return until(
+    () => `${copies} copies are accounted for, not as in ${JSON.stringify(last)}`,
+    async () => {
+      last = await figures();
+      return accounted(last) === copies ? last : undefined;
+    },
+  );
 }
 
 async function many(port: number, requests: number): Promise<void> {
@@ -26,17 +41,16 @@ test("a dead shadow, a slow one and one that is gone drop copies, counted by rea
   const dark = await side(t, "dark", (_, response) => {
     if (!slow) response.end("dark");
   });
-  const { port, route, figures, backend, change } = await world(t, { web: stable, dark });
+  const { port, route, figures, backend, change } = await startMirrored(t, { web: stable, dark });
   await route({ mirror: MIRROR });
   await many(port, 20);
   await until("they are answered", async () => (await figures())?.answered === 20);
 
   await dark.close();
   await many(port, 40);
-  await until("all are accounted for", async () => accounted(await figures()) === 60);
-  const dead = await figures();
-  assert.equal(dead?.answered, 20);
-  assert.ok(Object.keys(dead?.dropped ?? {}).every((reason) => ["connect", "down", "broken"].includes(reason)));
+  const dead = await untilAccounted(figures, 60);
+  assert.equal(dead.answered, 20);
+  assert.ok(Object.keys(dead.dropped).every((reason) => ["connect", "down", "broken"].includes(reason)));
 
   await dark.open();
   slow = true;
@@ -47,13 +61,9 @@ test("a dead shadow, a slow one and one that is gone drop copies, counted by rea
   });
   const before = await figures();
   await many(port, 600);
-  await until(
-    "all are accounted for",
-    async () => accounted(await figures()) === accounted(before) + 600 + (before?.pending ?? 0),
-  );
-  const after = await figures();
-  assert.equal(after?.answered, 20);
-  assert.ok((after?.dropped.overload ?? 0) > 0, JSON.stringify(after));
+  const after = await untilAccounted(figures, accounted(before) + 600 + (before?.pending ?? 0));
+  assert.equal(after.answered, 20);
+  assert.ok((after.dropped.overload ?? 0) > 0, JSON.stringify(after));
 
   await change("backend/main/dark", { verb: "backend.set", edge: "main", backend: "dark", spec: { servers: {} } });
   await many(port, 5);
@@ -74,7 +84,7 @@ test("of a shadow that has enough to do, HAProxy makes no copies, until it has l
     if (slow) held.push(() => response.end("dark"));
     else response.end("dark");
   });
-  const { port, route, figures } = await world(t, { web: stable, dark });
+  const { port, route, figures } = await startMirrored(t, { web: stable, dark });
   await route({ mirror: { ...MIRROR, concurrency: 1 } });
   await until("copies are dropped that never came", async () => {
     await many(port, 20);
@@ -93,7 +103,8 @@ test("of a shadow that has enough to do, HAProxy makes no copies, until it has l
 test("an agent whose mirror is killed or stopped, or that is killed or stopped itself, costs copies only", async (t) => {
   const stable = await side(t, "stable");
   const dark = await side(t, "dark");
-  const { agent, port, route, figures } = await world(t, { web: stable, dark });
+  const agent = await startMirrored(t, { web: stable, dark });
+  const { port, route, figures } = agent;
   await route({ mirror: MIRROR });
   await many(port, 10);
   await until("they are answered", async () => (await figures())?.answered === 10);
@@ -102,7 +113,7 @@ test("an agent whose mirror is killed or stopped, or that is killed or stopped i
   process.kill(first, "SIGSTOP");
   await many(port, 50);
   process.kill(first, "SIGCONT");
-  await until("all are accounted for", async () => accounted(await figures()) === 60);
+  await untilAccounted(figures, 60);
 
   process.kill(first, "SIGKILL");
   await many(port, 50);
@@ -127,12 +138,47 @@ test("an agent whose mirror is killed or stopped, or that is killed or stopped i
   assert.equal(left.length, 1);
 });
 
+test("copies count once while their mirror is stopped for longer than HAProxy waits for it, and after it", async (t) => {
+  const stable = await side(t, "stable");
+  const dark = await side(t, "dark");
+  const agent = await startMirrored(t, { web: stable, dark });
+  const { port, route, figures } = agent;
+  await route({ mirror: MIRROR });
+  await many(port, 10);
+  await untilAccounted(figures, 10);
+  const { pid } = await agent.client.mirror();
+
+  process.kill(pid ?? 0, "SIGSTOP");
+  await many(port, 50);
+  await sleep((ACK_SECONDS + 2) * 1000);
+  process.kill(pid ?? 0, "SIGCONT");
+  await many(port, 20);
+  const after = await untilAccounted(figures, 80);
+  assert.ok((after.dropped.away ?? 0) > 0, JSON.stringify(after));
+  assert.equal(dark.got.length, after.answered);
+});
+
+test("copies still come after HAProxy stood still, from when on its clock is behind the host's", async (t) => {
+  const stable = await side(t, "stable");
+  const dark = await side(t, "dark");
+  const agent = await startMirrored(t, { web: stable, dark });
+  const { port, route, figures } = agent;
+  await route({ mirror: MIRROR });
+  const worker = (await agent.client.edge("main"))?.observed?.worker?.pid ?? 0;
+  process.kill(worker, "SIGSTOP");
+  await sleep((ACK_SECONDS + 2) * 1000);
+  process.kill(worker, "SIGCONT");
+  await many(port, 40);
+  assert.equal((await untilAccounted(figures, 40)).answered, 40);
+});
+
 test("a failing transaction takes its mirror back, a committed one ends its process", async (t) => {
   const stable = await side(t, "stable");
   const dark = await side(t, "dark");
-  const { agent, port, route } = await world(t, { web: stable, dark });
+  const agent = await startMirrored(t, { web: stable, dark });
+  const { port, route } = agent;
   await route({});
-  const { id } = await agent.client.begin({ target: "route/api", owner, leaseMs: 60_000 });
+  const { id } = await agent.client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
   await agent.client.step(id, routeStep({ mirror: MIRROR }), () => undefined);
   await until("copies come", async () => {
     await many(port, 1);

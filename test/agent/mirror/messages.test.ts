@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { copyHeaders } from "../../../src/agent/mirror/copy-headers";
 import { type Copy, MessageReader } from "../../../src/agent/mirror/messages";
-import { ACK_SECONDS, KIND, luaText, mirrorScript } from "../../../src/agent/mirror/script";
+import { KIND, luaText, mirrorScript, NUMBER_BYTES, SOURCE_BYTES } from "../../../src/agent/mirror/script";
 
-const NOW = 1_800_000_000_000;
+const SOURCE = Buffer.from("0123456789abcdef", "hex");
 
 function short(text: string): Buffer {
   return Buffer.concat([Buffer.from([text.length]), Buffer.from(text, "latin1")]);
@@ -20,10 +20,11 @@ function message(kind: number, ...parts: Buffer[]): Buffer {
   return long(Buffer.concat([Buffer.from([kind]), ...parts]));
 }
 
-function hello(at: number): Buffer {
-  const seconds = Buffer.alloc(4);
-  seconds.writeUInt32LE(Math.floor(at / 1000));
-  return message(KIND.hello, seconds, Buffer.from("main"));
+function hello(number: number): Buffer {
+  assert.equal(SOURCE.length, SOURCE_BYTES);
+  const written = Buffer.alloc(NUMBER_BYTES);
+  written.writeUIntLE(number, 0, NUMBER_BYTES);
+  return message(KIND.hello, SOURCE, written, Buffer.from("main"));
 }
 
 /** A name and a value as HAProxy writes them; 300 and more take two bytes. */
@@ -49,21 +50,20 @@ const END = message(KIND.end);
 
 function read(chunks: Buffer[]): unknown[] {
   const seen: unknown[] = [];
-  const reader = new MessageReader(
-    {
+  const reader = new MessageReader(({ source, number, edge, deliver }) => {
+    seen.push(`${edge} ${source} ${number}`);
+    deliver({
       copy: (copy) => seen.push(copy),
       sample: (copy) => seen.push(copy.path),
       dropped: (route, reason, copies) => seen.push([route, reason, copies]),
-      end: () => seen.push("end"),
-    },
-    () => NOW,
-  );
+    });
+  });
   for (const chunk of chunks) reader.push(chunk);
   return seen;
 }
 
 test("messages are read in whatever pieces they come", () => {
-  const all = Buffer.concat([hello(NOW), DROPPED, COPY, END]);
+  const all = Buffer.concat([hello(2 ** 40), DROPPED, COPY, END]);
   const copy: Copy = {
     edge: "main",
     route: "api",
@@ -77,14 +77,13 @@ test("messages are read in whatever pieces they come", () => {
     ],
     body: Buffer.from([0, 255, 10]),
   };
-  const expected = [["api", "queue", 70_000], copy, "end"];
+  const expected = [`main 0123456789abcdef ${2 ** 40}`, ["api", "queue", 70_000], copy];
   assert.deepEqual(read([all]), expected);
   assert.deepEqual(read([...all].map((byte) => Buffer.from([byte]))), expected);
 });
 
-test("a batch that HAProxy has given up is not taken twice", () => {
-  const late = hello(NOW - (ACK_SECONDS + 2) * 1000);
-  assert.deepEqual(read([late, DROPPED, COPY, END, hello(NOW), END]), ["end", "end"]);
+test("nothing is taken of a batch without its end", () => {
+  assert.deepEqual(read([hello(1), DROPPED, COPY, hello(2), END]), ["main 0123456789abcdef 2"]);
 });
 
 test("what is no message is refused", () => {

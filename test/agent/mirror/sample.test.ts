@@ -3,7 +3,7 @@ import test from "node:test";
 import type { Copy } from "../../../src/agent/mirror/messages";
 import { Reservoir, redactedPath, withoutSecrets } from "../../../src/agent/mirror/reservoir";
 import { parseRequest } from "../../../src/model/parity/request";
-import { send, side, until, world } from "./world";
+import { send, side, startMirrored, until } from "./support";
 
 const JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
 
@@ -70,7 +70,8 @@ test("a sample is bounded, each request has the same chance, and it does not gro
 
 test("an edge keeps a sample of a route's GETs that sluice parity can read", async (t) => {
   const stable = await side(t, "stable");
-  const { agent, port, route } = await world(t, { web: stable });
+  const agent = await startMirrored(t, { web: stable });
+  const { port, route } = agent;
   const sample = async () => {
     const found: object[] = [];
     for await (const line of agent.client.sample("api")) found.push(line);

@@ -9,8 +9,8 @@ import { bench, identityOf, nextExit, script } from "./support";
 
 /** Waits until a script has said that it is at work: one that only executes yet has set no trap, and started nothing. */
 async function begun(directory: string, id: string): Promise<void> {
-  const said = () => readFile(join(directory, id, "output.log"), "utf8");
-  await until(`${id} to have begun`, async () => (await said()) === "begun\n");
+  const output = () => readFile(join(directory, id, "output.log"), "utf8");
+  await until(`${id} to have begun`, async () => (await output()) === "begun\n");
 }
 
 test("processes outlive a killed agent and are adopted; exits meanwhile and later are known", async (t) => {

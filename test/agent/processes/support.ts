@@ -52,7 +52,7 @@ export async function bench(t: TestContext, directory?: string): Promise<Bench> 
       return host;
     },
     launchFromDyingAgent: async (launches) => {
-      const agent = spawn(process.execPath, ["--import", "tsx", AGENT, folder, marker, JSON.stringify(launches)], {
+      const agent = spawn(process.execPath, [...process.execArgv, AGENT, folder, marker, JSON.stringify(launches)], {
         stdio: ["ignore", "pipe", "inherit"],
       });
       const [line] = (await once(agent.stdout, "data")) as [Buffer];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdir, readFile, readlink, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { create, Header } from "tar";
@@ -15,10 +15,15 @@ const context = {
 
 /** An archive of entries that no tool would write. */
 function archive(
-  ...entries: { path: string; type?: "File" | "SymbolicLink" | "Link" | "CharacterDevice"; linkpath?: string }[]
+  ...entries: {
+    path: string;
+    type?: "File" | "Directory" | "SymbolicLink" | "Link" | "CharacterDevice" | "BlockDevice" | "FIFO";
+    linkpath?: string;
+    mode?: number;
+  }[]
 ) {
-  const blocks = entries.map(({ path, type = "File", linkpath }) => {
-    const header = new Header({ path, type, mode: 0o644, size: 0, ...(linkpath === undefined ? {} : { linkpath }) });
+  const blocks = entries.map(({ path, type = "File", linkpath, mode = 0o644 }) => {
+    const header = new Header({ path, type, mode, size: 0, ...(linkpath === undefined ? {} : { linkpath }) });
     header.encode();
     return header.block as Buffer;
   });
@@ -74,6 +79,21 @@ test("an agent places what a deployer sends, once, and refuses what would leave 
         /is neither a file nor a folder nor a symbolic link/,
       ],
       [archive({ path: "dev", type: "CharacterDevice" }), /is neither a file nor a folder nor a symbolic link/],
+      [archive({ path: "disk", type: "BlockDevice" }), /is neither a file nor a folder/],
+      [archive({ path: "pipe", type: "FIFO" }), /is neither a file nor a folder/],
+      [
+        archive(
+          { path: "a/b/top", type: "SymbolicLink", linkpath: "../.." },
+          { path: "out", type: "SymbolicLink", linkpath: "a/b/top/../etc" },
+        ),
+        /"out" is a link out of the release, by way of other links/,
+      ],
+      [
+        archive({ path: "a", type: "SymbolicLink", linkpath: "b" }, { path: "b", type: "SymbolicLink", linkpath: "a" }),
+        /is refused: .*(is a link in a circle|through symbolic link)/,
+      ],
+      [archive({ path: "root", mode: 0o4755 }), /"root" would run as its owner or group, whoever starts it/],
+      [archive({ path: "group", mode: 0o2755 }), /"group" would run as its owner or group/],
       [Buffer.from("no archive at all, whatever its name says"), /the archive is refused/],
       [Buffer.alloc(0), /the archive is refused/],
     ] as const) {
@@ -81,10 +101,31 @@ test("an agent places what a deployer sends, once, and refuses what would leave 
       await assert.rejects(send(bytes), why);
       assert.equal(await client.hasArtifact(digest), false);
     }
+    const shared = archive({ path: "shared", type: "Directory", mode: 0o3775 }, { path: "shared/file", mode: 0o1644 });
+    await send(shared);
+    const placed = join(directory, "artifacts", createHash("sha256").update(shared).digest("hex"), "shared");
+    assert.deepEqual([(await stat(placed)).mode & 0o7000, (await stat(join(placed, "file"))).mode & 0o7000], [0, 0]);
     const good = archive({ path: "file" });
     await assert.rejects(send(good, "0".repeat(64)), /has digest .*, not 0{64}/);
     assert.equal(await client.hasArtifact("0".repeat(64)), false);
   });
+
+  await t.test(
+    "a file of a folder that would run as its owner, and names that are too long, before they are sent",
+    async (t) => {
+      const folder = join(await temporaryFolder(t), "release");
+      const deep = join(folder, ...Array.from({ length: 12 }, () => "d".repeat(200)));
+      await mkdir(deep, { recursive: true });
+      await assert.rejects(
+        digestOf(folder),
+        /"d{80}\.\.\." is too long: use names of at most 255 bytes, and paths of 2048/,
+      );
+      await rm(join(folder, "d".repeat(200)), { recursive: true });
+      await writeFile(join(folder, "su"), "");
+      await chmod(join(folder, "su"), 0o4755);
+      await assert.rejects(digestOf(folder), /"su" would run as its owner or group/);
+    },
+  );
 
   await t.test("one that is cut short, by a deployer that dies", async () => {
     const bytes = await readFile(join(source, "@odd name"));

@@ -7,7 +7,7 @@ import { RetainedReleases } from "../../../src/agent/releases/retained-releases"
 import type { PoolState } from "../../../src/model/pool/pool-state";
 import { temporaryFolder } from "../../support/agent";
 
-async function world(t: test.TestContext) {
+async function setUp(t: test.TestContext) {
   const folder = await temporaryFolder(t);
   const events = new Events(folder);
   t.after(() => events.flush());
@@ -35,7 +35,7 @@ function pool(current: [number, PoolSide], ...retained: [number, PoolSide][]): P
 }
 
 test("a retained release whose folder was removed is put back whole: content, modes and symbolic links", async (t) => {
-  const { kept, release, messages } = await world(t);
+  const { kept, release, messages } = await setUp(t);
   const [v1, v2] = [await release("v1"), await release("v2")];
   await kept.reconcile({ web: pool([1, v1]) });
   const state = pool([2, v2], [1, v1]);
@@ -49,7 +49,7 @@ test("a retained release whose folder was removed is put back whole: content, mo
 });
 
 test("a kept release takes no space of its own: its files are links", async (t) => {
-  const { folder, kept, release } = await world(t);
+  const { folder, kept, release } = await setUp(t);
   const v1 = await release("v1");
   await kept.reconcile({ web: pool([1, v1]) });
   const [original, copy] = await Promise.all([
@@ -60,7 +60,7 @@ test("a kept release takes no space of its own: its files are links", async (t) 
 });
 
 test("a release that is there is never touched, and one that was not kept is not invented", async (t) => {
-  const { kept, release } = await world(t);
+  const { kept, release } = await setUp(t);
   const [v1, v2] = [await release("v1"), await release("v2")];
   const state = pool([2, v2], [1, v1]);
   await kept.reconcile({ web: state });
@@ -74,22 +74,43 @@ test("a release that is there is never touched, and one that was not kept is not
 });
 
 test("what no pool names any more is dropped, and so is what a kill left half made", async (t) => {
-  const { folder, kept, release } = await world(t);
+  const { folder, kept, release } = await setUp(t);
   const [v1, v2] = [await release("v1"), await release("v2")];
   await kept.reconcile({ web: pool([1, v1]), api: pool([1, v1]) });
   await mkdir(join(folder, "releases", "web", "2.partial"));
   await kept.reconcile({ web: pool([2, v2]) });
-  assert.deepEqual(await readdir(join(folder, "releases", "web")), ["2"]);
+  assert.deepEqual(await readdir(join(folder, "releases", "web")), ["2", "2.json"]);
   assert.deepEqual(await readdir(join(folder, "releases")), ["web"]);
 });
 
+test("a retained release that was edited in place is told apart from one that is as it was", async (t) => {
+  const { kept, release } = await setUp(t);
+  const [v1, v2] = [await release("v1"), await release("v2")];
+  await kept.reconcile({ web: pool([1, v1]) });
+  const state = pool([2, v2], [1, v1]);
+  await kept.reconcile({ web: state });
+  await writeFile(join(v1.path, "cache"), "written by the app");
+  assert.equal(await kept.changed("web", state, v1), undefined);
+  // The same inode as the kept one.
+  await writeFile(join(v1.path, "bin", "server"), "#!/bin/sh\nexec evil\n");
+  const says =
+    /^release v1 in .*v1 is not as it was when it served: bin\/server changed or went since; this starts what is/;
+  assert.match((await kept.changed("web", state, v1)) ?? "", says);
+  await rm(v1.path, { recursive: true });
+  assert.match((await kept.changed("web", state, v1)) ?? "", says);
+  // The one that serves, and one that nobody kept, are no rollback.
+  await writeFile(join(v2.path, "bin", "server"), "");
+  assert.equal(await kept.changed("web", state, v2), undefined);
+  assert.equal(await kept.changed("web", undefined, v1), undefined);
+});
+
 test("a release that can't be kept is said, and does not stop the others", async (t) => {
-  const { folder, kept, release, messages } = await world(t);
+  const { folder, kept, release, messages } = await setUp(t);
   const v1 = await release("v1");
   await kept.reconcile({ gone: pool([1, { id: "v9", path: join(folder, "nowhere") }]), web: pool([1, v1]) });
   assert.match(
     messages[0] ?? "",
     /^release v9 of pool gone can't be kept: a rollback to it will need its folder \(ENOENT/,
   );
-  assert.deepEqual(await readdir(join(folder, "releases", "web")), ["1"]);
+  assert.deepEqual(await readdir(join(folder, "releases", "web")), ["1", "1.json"]);
 });

@@ -7,11 +7,12 @@ import { isDead, readStat, send } from "../../../src/agent/processes/identity";
 import { Secrets } from "../../../src/agent/state/secrets";
 import { StateFile } from "../../../src/agent/state/state";
 import { agentPid, temporaryFolder } from "../../support/agent";
+import { OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { app, OWNER, startWorld, type World, web } from "../pools/support/world";
+import { app, type PoolAgent, startPoolAgent, web } from "../pools/support/agent";
 
 /** Kills the agent, changes files meanwhile, and lets its guard start it again. */
-async function whileDown({ directory, guard, client }: World, change: () => Promise<void>): Promise<void> {
+async function whileDown({ directory, guard, client }: PoolAgent, change: () => Promise<void>): Promise<void> {
   const pid = await agentPid(directory);
   assert.ok(pid !== undefined, "an agent runs");
   send(guard, "SIGSTOP");
@@ -30,14 +31,14 @@ async function whileDown({ directory, guard, client }: World, change: () => Prom
 }
 
 /** Lets the guard start the agent again at once, after a change of files. */
-async function restarted({ client, directory }: World, change: () => Promise<void> = async () => undefined) {
+async function restarted({ client, directory }: PoolAgent, change: () => Promise<void> = async () => undefined) {
   const pid = await agentPid(directory);
   await change();
   await client.shutdown({ restart: true });
   await untilNext(client, directory, pid);
 }
 
-async function untilNext(client: World["client"], directory: string, before: number | undefined): Promise<void> {
+async function untilNext(client: PoolAgent["client"], directory: string, before: number | undefined): Promise<void> {
   await until("the next agent", async () => ![undefined, before].includes(await agentPid(directory)));
   await until("it to answer", () =>
     client.about().then(
@@ -78,7 +79,7 @@ test("bad copies of the state are told from good ones", async (t) => {
       await writeFile(path, spoil(good));
       const one = await file.load();
       assert.ok(one.kind === "loaded" && !one.complete, `${name}, copy ${index}`);
-      assert.deepEqual(one.state, fresh.state);
+      assert.deepEqual({ ...one.state, sequence: 0 }, fresh.state);
       assert.match(one.notes.join(), why);
       await file.save(one.state);
     }
@@ -88,6 +89,32 @@ test("bad copies of the state are told from good ones", async (t) => {
     assert.equal(both.notes.length, 2);
     assert.equal((await file.load()).kind, "unreadable", `${name}, a second time`);
     await file.save(fresh.state);
+  }
+});
+
+test("of two good copies of the state the newer one is taken, which is said where a crash can't have left them so", async (t) => {
+  const folder = await temporaryFolder(t);
+  const [first, second] = [join(folder, "state.json"), join(folder, "state.copy.json")];
+  const file = new StateFile(folder);
+  const fresh = await file.load();
+  assert.ok(fresh.kind === "new");
+  await file.save({ ...fresh.state, owners: { "pool/old": { urn: "urn:old" } } });
+  const old = await readFile(first, "utf8");
+  await file.save({ ...fresh.state, owners: { "pool/new": { urn: "urn:new" } } });
+  for (const [path, notes] of [
+    [
+      first,
+      [/state\.json holds an older state \(save 1\) than \S+state\.copy\.json \(save 2\): the newer one is taken/],
+    ],
+    [second, []],
+  ] as const) {
+    await writeFile(path, old);
+    const loaded = await new StateFile(folder).load();
+    assert.ok(loaded.kind === "loaded" && !loaded.complete);
+    assert.deepEqual(Object.keys(loaded.state.owners), ["pool/new"]);
+    assert.equal(loaded.notes.length, notes.length);
+    for (const [index, note] of notes.entries()) assert.match(loaded.notes[index] ?? "", note);
+    await copyFile(path === first ? second : first, path);
   }
 });
 
@@ -118,18 +145,18 @@ test("secrets that are missing, unreadable or changed are never passed on", asyn
 });
 
 test("the agent's state on disk", async (t) => {
-  const world = await startWorld(t);
-  const { client, directory } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client, directory } = poolAgent;
   const [first, second] = [join(directory, "state.json"), join(directory, "state.copy.json")];
-  const pool = await world.pool("web");
+  const pool = await poolAgent.pool("web");
   await pool.promote("v1", { web: web(), side: app() });
   const before = await pool.processes();
-  const pids = () => world.processes().then((all) => all.map(({ pid }) => pid).toSorted((a, b) => a - b));
+  const pids = () => poolAgent.processes().then((all) => all.map(({ pid }) => pid).toSorted((a, b) => a - b));
   const running = await pids();
 
   await t.test("is taken from its second copy where the first is bad, which is kept aside and told", async () => {
     const bad = (await readFile(first, "utf8")).slice(0, 1000);
-    await restarted(world, () => writeFile(first, bad));
+    await restarted(poolAgent, () => writeFile(first, bad));
     const { notes } = await client.about();
     assert.equal(notes.length, 1);
     assert.match(notes[0] ?? "", /state\.json is truncated or not JSON: kept aside as /);
@@ -142,7 +169,7 @@ test("the agent's state on disk", async (t) => {
   });
 
   await t.test("may lack its first copy", async () => {
-    await restarted(world, () => rm(first));
+    await restarted(poolAgent, () => rm(first));
     assert.deepEqual(await pool.processes(), before);
     assert.equal(await readFile(first, "utf8"), await readFile(second, "utf8"));
   });
@@ -152,7 +179,7 @@ test("the agent's state on disk", async (t) => {
       `is not replaced where both copies are ${name}: nothing changes until a good one is back`,
       async () => {
         const good = await readFile(first, "utf8");
-        await whileDown(world, async () => {
+        await whileDown(poolAgent, async () => {
           for (const path of [first, second]) {
             if (spoil === undefined) await rm(path);
             else await writeFile(path, spoil(good));
@@ -169,7 +196,7 @@ test("the agent's state on disk", async (t) => {
         await assert.rejects(client.pool("web"), noState);
         await assert.rejects(client.begin({ target: "pool/web", owner: OWNER }), noState);
         // Also an agent that is started again in this state must not take itself for a new one.
-        await whileDown(world, async () => undefined);
+        await whileDown(poolAgent, async () => undefined);
         await assert.rejects(client.about(), noState);
         assert.equal(await pool.get(), "web#0@v1");
         if (spoil !== undefined) assert.equal(await readFile(first, "utf8"), spoil(good));
@@ -182,11 +209,11 @@ test("the agent's state on disk", async (t) => {
     );
 
   await t.test("is told of where its journal was cut short", async () => {
-    await restarted(world, () => appendFile(join(directory, "journal.ndjson"), '{"kind":"opened","at":"2026'));
+    await restarted(poolAgent, () => appendFile(join(directory, "journal.ndjson"), '{"kind":"opened","at":"2026'));
     const { notes } = await client.about();
     assert.match(notes.join(), /journal\.ndjson:\d+ is not a journal entry \(a write that was cut short\?\)/);
     await pool.promote("v1", { web: web(), side: app() });
-    await restarted(world);
+    await restarted(poolAgent);
     assert.equal((await client.about()).notes.length, 1);
     assert.deepEqual(await pool.processes(), before);
   });
@@ -202,9 +229,9 @@ test("the agent's state on disk", async (t) => {
 });
 
 test("secrets that are lost keep their process from starting, and nothing else", async (t) => {
-  const world = await startWorld(t);
-  const { client, directory } = world;
-  const pool = await world.pool("web");
+  const poolAgent = await startPoolAgent(t);
+  const { client, directory } = poolAgent;
+  const pool = await poolAgent.pool("web");
   const spec = await pool.spec("v1", { web: web(), side: app({ TOKEN: "hunter2" }) });
   const id = (await client.begin({ target: "pool/web", owner: OWNER, leaseMs: 60_000 })).id;
   const step = { verb: "pool.start" as const, pool: "web", spec, secrets: { side: ["TOKEN"] } };
@@ -216,24 +243,24 @@ test("secrets that are lost keep their process from starting, and nothing else",
   const good = join(directory, "secrets.good");
   await copyFile(file, good);
   const webPid = (await pool.processes()).get("web#0@v1")?.pid;
-  await whileDown(world, async () => {
+  await whileDown(poolAgent, async () => {
     await writeFile(file, '{"side":{"TOKEN":"hun');
-    const side = (await world.processes()).filter(({ id }) => id === "web.1.side.0");
+    const side = (await poolAgent.processes()).filter(({ id }) => id === "web.1.side.0");
     for (const { pid } of side) send(pid, "SIGKILL");
   });
-  const told = () => readFile(join(directory, "events.ndjson"), "utf8");
+  const readEvents = () => readFile(join(directory, "events.ndjson"), "utf8");
   await until("the process to be tried", async () =>
-    (await told()).includes("side#0 of pool web (release v1) did not"),
+    (await readEvents()).includes("side#0 of pool web (release v1) did not"),
   );
   assert.equal((await pool.processes()).get("side#0@v1")?.state, "backoff");
   assert.equal((await pool.processes()).get("web#0@v1")?.pid, webPid);
   assert.match((await client.about()).notes.join(), /web\.1\.json can't be read \(not the values of secrets\)/);
-  const events = await told();
+  const events = await readEvents();
   assert.match(
     events,
     /side#0 of pool web \(release v1\) did not start: the secret TOKEN of process side is not, or not/,
   );
   assert.doesNotMatch(events, /hunter2|"hun/);
-  await restarted(world, () => copyFile(good, file));
+  await restarted(poolAgent, () => copyFile(good, file));
   await until("it to run", async () => (await pool.processes()).get("side#0@v1")?.state === "running");
 });

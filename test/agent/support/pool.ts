@@ -1,8 +1,12 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { AgentClient } from "../../../src/agent/client/client";
-import type { StepInput, Target } from "../../../src/model/protocol/transaction";
+import type { StepInput } from "../../../src/model/protocol/transaction";
 import { keepLease } from "../../../src/provider/rollout/lease";
+import type { Cleanup } from "../../support/agent";
+import { startHarness } from "../../support/harness";
+import { freeRange } from "../../support/ports";
+import { change } from "../../support/transaction";
 
 /** An app whose releases differ by its environment: it answers with its release, and may ignore SIGTERM. */
 export const APP = `
@@ -57,20 +61,6 @@ export function startStep(o: AppOptions, pool = "web"): StepInput & { verb: "poo
   };
 }
 
-export const OWNER = { who: "tester@here", why: "a test", pid: process.pid };
-
-/** Runs steps in a transaction of their own and commits it. */
-export async function change(client: AgentClient, target: Target, steps: StepInput[]): Promise<void> {
-  const { id } = await client.begin({ target, owner: OWNER, leaseMs: 60_000 });
-  try {
-    for (const step of steps) await client.step(id, step, () => undefined);
-    await client.commit(id);
-  } catch (error) {
-    await client.abort(id, String(error));
-    throw error;
-  }
-}
-
 /** Renews a transaction's lease while something is done in it: on a busy machine that may take longer than the lease. */
 export async function renewing<T>(
   client: AgentClient,
@@ -105,4 +95,17 @@ export function promote(client: AgentClient, options: AppOptions): Promise<void>
     { verb: "pool.switch", pool: "web" },
     { verb: "pool.follow", pool: "web" },
   ]);
+}
+
+/** An agent with edge `main` and release v1 of pool `web`. */
+export async function startWithPool(t: Cleanup, options: Partial<AppOptions> = {}) {
+  const agent = await startHarness(t);
+  const app: AppOptions = {
+    path: await releaseFolder(agent.directory),
+    ports: await freeRange(8),
+    release: "v1",
+    ...options,
+  };
+  await promote(agent.client, app);
+  return { ...agent, app };
 }

@@ -5,7 +5,8 @@ import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startTestAgent } from "../../support/agent";
 import { freePorts, freeRange } from "../../support/ports";
-import { type AppOptions, change, OWNER, promote, releaseFolder, startStep } from "../support/pool";
+import { change, OWNER } from "../../support/transaction";
+import { type AppOptions, promote, releaseFolder, startStep } from "../support/pool";
 import { answers, ask, existingApp, takingEdge } from "./existing-app";
 
 /** An agent beside an app that has the port. */

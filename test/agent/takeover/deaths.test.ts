@@ -6,8 +6,9 @@ import { send } from "../../../src/agent/processes/identity";
 import type { TakeoverEntry } from "../../../src/model/process/takeover";
 import { agentPid, startTestAgent } from "../../support/agent";
 import { freePorts, freeRange } from "../../support/ports";
+import { change, OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { type AppOptions, change, OWNER, releaseFolder, renewing, startStep } from "../support/pool";
+import { type AppOptions, releaseFolder, renewing, startStep } from "../support/pool";
 import { answers, existingApp, takingEdge } from "./existing-app";
 
 interface Beside {

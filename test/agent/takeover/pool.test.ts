@@ -5,8 +5,9 @@ import test from "node:test";
 import type { StepInput } from "../../../src/model/protocol/transaction";
 import { startTestAgent } from "../../support/agent";
 import { freePorts, freeRange } from "../../support/ports";
+import { change, OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { type AppOptions, change, edgeStep, OWNER, releaseFolder, startStep } from "../support/pool";
+import { type AppOptions, edgeStep, releaseFolder, startStep } from "../support/pool";
 import { existingApp } from "./existing-app";
 
 /** A worker that notes when it runs, and how many of its kind do. */
@@ -43,10 +44,12 @@ test("an old worker ends just before a pool's singleton starts, and runs again w
   await client.step(id, start, () => undefined);
   await client.step(id, { verb: "pool.switch", pool: "web" }, () => undefined);
   assert.deepEqual(await old.running(), [pid]);
-  const told: string[] = [];
-  await client.step(id, { verb: "pool.follow", pool: "web" }, ({ message }) => told.push(message));
+  const messages: string[] = [];
+  await client.step(id, { verb: "pool.follow", pool: "web" }, ({ message }) => messages.push(message));
   assert.deepEqual(await old.running(), []);
-  assert.ok(told.some((message) => /^command .* was taken over: process \d+ .* gave way within \d+ ms$/.test(message)));
+  assert.ok(
+    messages.some((message) => /^command .* was taken over: process \d+ .* gave way within \d+ ms$/.test(message)),
+  );
   // The new worker has never seen the old one.
   const alone = () => JSON.parse(readFileSync(seen, "utf8")) as string[];
   assert.deepEqual(await until("the new worker to have looked", alone), []);

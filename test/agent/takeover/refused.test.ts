@@ -6,7 +6,8 @@ import test from "node:test";
 import type { TakeoverEntry } from "../../../src/model/process/takeover";
 import { startTestAgent } from "../../support/agent";
 import { freePorts } from "../../support/ports";
-import { change, edgeStep } from "../support/pool";
+import { change } from "../../support/transaction";
+import { edgeStep } from "../support/pool";
 import { answers, existingApp, takingEdge } from "./existing-app";
 
 test("a preview refuses what it must not end, each by name, and ends nothing", async (t) => {

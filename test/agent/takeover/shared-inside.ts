@@ -2,8 +2,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { startTestAgent } from "../../support/agent";
 import { sendRequests } from "../../support/requests";
+import { change } from "../../support/transaction";
 import { until } from "../../support/until";
-import { change, promote, releaseFolder } from "../support/pool";
+import { promote, releaseFolder } from "../support/pool";
 import { answers, existingApp, takingEdge } from "./existing-app";
 
 /** Takes a port over from a HAProxy under load, in a network of its own, and prints what came of the requests. */
@@ -47,8 +48,8 @@ async function takeOver(t: { after(work: () => unknown): void }): Promise<unknow
   await enough("v1");
   await until("the old HAProxy to have finished", async () => (await old.running()).length === 0);
   const loads = await Promise.all([kept.stop(), fresh.stop()]);
-  const told = (await client.edge("main"))?.live.takeover;
-  return { master, takeover, told, loads };
+  const shownTakeover = (await client.edge("main"))?.live.takeover;
+  return { master, takeover, shownTakeover, loads };
 }
 
 async function main(): Promise<void> {

@@ -23,10 +23,10 @@ test("an edge listens beside an old HAProxy, which then ends: no request fails",
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
     maxBuffer: 64 * 1024 * 1024,
   });
-  const { master, takeover, told, loads } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as {
+  const { master, takeover, shownTakeover, loads } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as {
     master: number;
     takeover: string[];
-    told: Record<string, string>;
+    shownTakeover: Record<string, string>;
     loads: Seen[];
   };
   // The one that listens is its worker; the one that is asked to end is the master.
@@ -36,7 +36,7 @@ test("an edge listens beside an old HAProxy, which then ends: no request fails",
       `^takes over port 18080: process ${master} \\(haproxy -W -f .*\\), since .* \\(SIGUSR1\\); the edge listens beside it on 127.0.0.1:18080, then it ends: no gap$`,
     ),
   );
-  assert.deepEqual(told, { "port 18080": "taken over" });
+  assert.deepEqual(shownTakeover, { "port 18080": "taken over" });
   for (const { answers, failures } of loads) {
     t.diagnostic(JSON.stringify(answers));
     assert.deepEqual(failures, []);

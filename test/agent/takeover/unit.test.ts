@@ -7,8 +7,9 @@ import { findHaproxy } from "../../../src/agent/haproxy/config/version";
 import type { TakeoverEntry } from "../../../src/model/process/takeover";
 import { sluice } from "../../cli/support/sluice";
 import { bootSystemd, type Systemd, withoutSystemd } from "../../support/systemd";
+import { change, OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { APP, type AppOptions, change, OWNER, promote, startStep } from "../support/pool";
+import { APP, type AppOptions, promote, startStep } from "../support/pool";
 import { takingEdge } from "./existing-app";
 
 const AGENT = "sluice-agent.service";

@@ -6,10 +6,9 @@ import { text } from "node:stream/consumers";
 import test, { type TestContext } from "node:test";
 import type { StepInput } from "../../../src/model/protocol/transaction";
 import { candidateBackend } from "../../../src/model/types/names";
-import { startTestAgent } from "../../support/agent";
-import { freeRange } from "../../support/ports";
+import { change, OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { type AppOptions, change, edgeStep, OWNER, promote, releaseFolder, startStep } from "../support/pool";
+import { startStep, startWithPool } from "../support/pool";
 
 type Share = Extract<StepInput, { verb: "pool.share" }>["share"];
 
@@ -20,18 +19,9 @@ const share = (split: number, more: Partial<Share> = {}): StepInput => ({
 });
 
 /** An agent with edge `main`, and release v1 of pool `web`. */
-async function world(t: TestContext) {
-  const agent = await startTestAgent(t);
-  const { client } = agent;
-  const { from, to } = await freeRange(9);
-  const app: AppOptions = {
-    path: await releaseFolder(agent.directory),
-    ports: { from: from + 1, to },
-    release: "v1",
-  };
-  await change(client, "edge/main", [edgeStep(from)]);
-  await promote(client, app);
-  const url = `http://127.0.0.1:${from}/`;
+async function poolWithShares(t: TestContext) {
+  const agent = await startWithPool(t);
+  const { client, app, url } = agent;
   /** Steps that declare the stable release and the candidate beside it. */
   const declare = (release: string, candidate?: string): StepInput[] => {
     const { processes } = startStep(app).spec;
@@ -90,14 +80,14 @@ function asking(url: string) {
 }
 
 test("a candidate gets a share, and becomes the stable release with the processes that it has", async (t) => {
-  const { agent, client, url, declare, counts, pids } = await world(t);
+  const { agent, client, url, declare, counts, pids } = await poolWithShares(t);
 
   await t.test("both releases run, and the candidate gets its share", async () => {
     await change(client, "pool/web", [...declare("v1", "v2"), share(2500)]);
     const found = await counts(2000);
     assertShare(found, "v2", 2500);
     assert.deepEqual(Object.keys(found).toSorted(), ["v1", "v2"]);
-    const { live, canary } = (await client.pool("web")) ?? {};
+    const { live, candidate } = (await client.pool("web")) ?? {};
     assert.equal(live?.release, "v1");
     assert.deepEqual(live?.candidate, {
       release: "v2",
@@ -105,7 +95,7 @@ test("a candidate gets a share, and becomes the stable release with the processe
       servers: { "web#0": { state: "ready", weight: 100 } },
       processes: { "web#0": "running" },
     });
-    assert.deepEqual([canary?.committed, canary?.now], [2500, 2500]);
+    assert.deepEqual([candidate?.committed, candidate?.now], [2500, 2500]);
   });
 
   await t.test("a share changes live, within a transaction that is undone, too", async () => {
@@ -114,7 +104,7 @@ test("a candidate gets a share, and becomes the stable release with the processe
     await client.step(id, share(10_000), () => undefined);
     assert.deepEqual(await counts(100), { v2: 100 });
     await client.abort(id, "the test goes on");
-    await until("the share to be back", async () => (await client.pool("web"))?.canary?.now === 2500);
+    await until("the share to be back", async () => (await client.pool("web"))?.candidate?.now === 2500);
     assert.equal((await client.edge("main"))?.observed.worker?.pid, worker);
   });
 
@@ -136,7 +126,7 @@ test("a candidate gets a share, and becomes the stable release with the processe
       return pid !== undefined && pid !== agent.about.pid;
     });
     assert.deepEqual(await pids(), before);
-    assert.equal((await client.pool("web"))?.canary?.now, 2500);
+    assert.equal((await client.pool("web"))?.candidate?.now, 2500);
   });
 
   await t.test("finishing fails no request and restarts nothing", async () => {
@@ -152,7 +142,7 @@ test("a candidate gets a share, and becomes the stable release with the processe
     assert.deepEqual(await pids(), { v2: before.v2 });
     const pool = await client.pool("web");
     assert.equal(pool?.live.release, "v2");
-    assert.equal(pool?.canary, undefined);
+    assert.equal(pool?.candidate, undefined);
     assert.equal(pool?.live.candidate, undefined);
     assert.deepEqual(
       pool?.retained.map(({ release }) => release.id),
@@ -163,12 +153,12 @@ test("a candidate gets a share, and becomes the stable release with the processe
 });
 
 test("a change that ends before its commit leaves the candidate as it was", async (t) => {
-  const { agent, client, url, declare, counts, pids } = await world(t);
+  const { agent, client, url, declare, counts, pids } = await poolWithShares(t);
   await change(client, "pool/web", [...declare("v1", "v2"), share(5000)]);
   const before = await pids();
   const stop = asking(url);
   const isBack = async () => {
-    await until("the share to be back", async () => (await client.pool("web"))?.canary?.now === 5000);
+    await until("the share to be back", async () => (await client.pool("web"))?.candidate?.now === 5000);
     await until("both releases to run as before", async () => {
       const now = await pids();
       return now.v1 === before.v1 && now.v2 === before.v2 && Object.keys(now).length === 2;
@@ -212,7 +202,7 @@ test("a change that ends before its commit leaves the candidate as it was", asyn
 });
 
 test("a candidate with another environment, and a secret, of the serving release becomes the pool's", async (t) => {
-  const { agent, client, app, url, counts } = await world(t);
+  const { agent, client, app, url, counts } = await poolWithShares(t);
   const env = { ANSWER: "a secret answer" };
   const secrets = { web: ["ANSWER"] };
   const { release, processes } = startStep({ ...app, env }).spec;
@@ -244,7 +234,7 @@ test("a candidate with another environment, and a secret, of the serving release
   const after = await pidOf(2);
 
   const finish = { ...startStep({ ...app, env }), secrets };
-  assert.equal((await client.plan(finish)).tried, "serves");
+  assert.equal((await client.plan(finish)).candidate, "serves");
   const stop = asking(url);
   await change(client, "pool/web", [finish, ...follow]);
   await client.settle("web");
@@ -254,7 +244,7 @@ test("a candidate with another environment, and a secret, of the serving release
 });
 
 test("clients of a candidate that is gone are served by the stable release", async (t) => {
-  const { client, app, url, declare, counts, pids } = await world(t);
+  const { client, app, url, declare, counts, pids } = await poolWithShares(t);
   const sticky = { by: "cookie", name: "side" } as const;
   const { web } = startStep(app).spec.processes;
   assert.ok(web);
@@ -293,7 +283,7 @@ test("clients of a candidate that is gone are served by the stable release", asy
     await client.settle("web");
     assert.deepEqual((await stop()).wrong, []);
     assert.deepEqual(Object.keys(await pids()), ["v1"]);
-    const { withdrawn, canary: candidate, live } = (await client.pool("web")) ?? {};
+    const { withdrawn, candidate, live } = (await client.pool("web")) ?? {};
     assert.deepEqual([withdrawn?.release, withdrawn?.why], ["v2", "5xx 2 % >= 1 %"]);
     assert.deepEqual([candidate, live?.candidate], [undefined, undefined]);
     await change(client, "pool/web", [...declare("v1", "v3"), share(10_000, { sticky })]);
@@ -304,7 +294,7 @@ test("clients of a candidate that is gone are served by the stable release", asy
 });
 
 test("testers and sticky clients, also of a route that leads to the pool", async (t) => {
-  const { client, url, declare, counts } = await world(t);
+  const { client, url, declare, counts } = await poolWithShares(t);
   const testers = { header: "x-tester", value: "yes" };
   await change(client, "pool/web", [...declare("v1", "v2"), share(0, { testers })]);
   assert.deepEqual(await counts(50), { v1: 50 });

@@ -6,27 +6,12 @@ import test from "node:test";
 import { send } from "../../../src/agent/processes/identity";
 import { startTestAgent } from "../../support/agent";
 import { freeRange } from "../../support/ports";
+import { change } from "../../support/transaction";
 import { until } from "../../support/until";
-import { type AppOptions, change, edgeStep, promote, releaseFolder, startStep } from "../support/pool";
-
-/** An agent with edge `main` and release v1 of pool `web`. */
-async function world(t: Parameters<typeof startTestAgent>[0], options: Partial<AppOptions> = {}) {
-  const agent = await startTestAgent(t);
-  const { from, to } = await freeRange(9);
-  const edgePort = from;
-  const app: AppOptions = {
-    path: await releaseFolder(agent.directory),
-    ports: { from: from + 1, to },
-    release: "v1",
-    ...options,
-  };
-  await change(agent.client, "edge/main", [edgeStep(edgePort)]);
-  await promote(agent.client, app);
-  return { ...agent, app, edgePort, url: `http://127.0.0.1:${edgePort}/` };
-}
+import { edgeStep, promote, startStep, startWithPool } from "../support/pool";
 
 test("a release can be replaced while its own process crashes again and again", async (t) => {
-  const { client, app, url } = await world(t);
+  const { client, app, url } = await startWithPool(t);
   const running = (await client.pool("web"))?.processes[0];
   // The folder's program is broken behind its back: what runs goes, and does not come up again.
   const broken = join(app.path, "app.cjs");
@@ -42,8 +27,8 @@ test("a release can be replaced while its own process crashes again and again", 
 });
 
 test("a replica that is wanted again while it still drains takes traffic on the port that it has", async (t) => {
-  const { client, app, edgePort, url } = await world(t, { replicas: 2 });
-  const open = await Promise.all([hang(edgePort), hang(edgePort)]);
+  const { client, app, port, url } = await startWithPool(t, { replicas: 2 });
+  const open = await Promise.all([hang(port), hang(port)]);
   t.after(() => open.forEach((call) => void call.destroy()));
   await promote(client, { ...app, replicas: 1 });
   await until("the second replica to drain", async () =>
@@ -60,7 +45,7 @@ test("a replica that is wanted again while it still drains takes traffic on the 
 });
 
 test("settle answers when what a removed pool ran is gone, also straight after the commit", async (t) => {
-  const { client, processes } = await world(t, { env: { STUBBORN: "1" }, gracefulStop: "1 second" });
+  const { client, processes } = await startWithPool(t, { env: { STUBBORN: "1" }, gracefulStop: "1 second" });
   await change(client, "pool/web", [{ verb: "pool.remove", pool: "web" }]);
   await client.settle("web");
   assert.deepEqual(
@@ -70,9 +55,9 @@ test("settle answers when what a removed pool ran is gone, also straight after t
 });
 
 test("a changed drain deadline holds for what runs already", async (t) => {
-  const { client, app, edgePort } = await world(t, { drainDeadline: "1 hour" });
+  const { client, app, port } = await startWithPool(t, { drainDeadline: "1 hour" });
   await promote(client, { ...app, drainDeadline: "1 second" });
-  const open = await hang(edgePort);
+  const open = await hang(port);
   t.after(() => void open.destroy());
   await promote(client, { ...app, drainDeadline: "1 second", release: "v2" });
   // Else this would take the hour with which the first release was started.
@@ -84,7 +69,7 @@ test("a changed drain deadline holds for what runs already", async (t) => {
 });
 
 test("of two pools that take the same ports at the same time, one is refused", async (t) => {
-  const { client, app } = await world(t);
+  const { client, app } = await startWithPool(t);
   const { from, to } = await freeRange(4);
   const begin = async (pool: string) => {
     const step = startStep({ ...app, ports: { from, to } }, pool);
@@ -97,7 +82,7 @@ test("of two pools that take the same ports at the same time, one is refused", a
 });
 
 test("a pool's move to another edge is refused in a preview and by a step", async (t) => {
-  const { client, app } = await world(t);
+  const { client, app } = await startWithPool(t);
   const { from } = await freeRange(1);
   await change(client, "edge/other", [edgeStep(from, "other")]);
   const step = startStep(app);

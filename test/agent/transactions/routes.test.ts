@@ -1,58 +1,25 @@
 import assert from "node:assert/strict";
-import { mkdir, rm, rmdir } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { mkdir, rm, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
+import { findHaproxy } from "../../../src/agent/haproxy/config/version";
 import { ask } from "../../../src/agent/haproxy/runtime/runtime-api";
 import { send } from "../../../src/agent/processes/identity";
-import { backendSpec } from "../../../src/model/edge/backend";
-import { edgeSpec } from "../../../src/model/edge/edge";
-import type { StepInput } from "../../../src/model/protocol/transaction";
 import { type RouteInput, routeSpec } from "../../../src/model/route/route";
-import { endEverything, startTestAgent, type TestAgent } from "../../support/agent";
-import { freePorts } from "../../support/ports";
+import { endEverything, startTestAgent, type TestAgent, temporaryFolder } from "../../support/agent";
+import { namedServers, setRoute, startHarness } from "../../support/harness";
+import { OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
 
 const EDGES = ["left", "right"];
 const KEY = "api/blue/green";
-const owner = { who: "test", why: "test", pid: process.pid };
 
-function route(split: number, more: Partial<RouteInput> = {}): StepInput {
-  const spec = routeSpec.parse({ edges: EDGES, stable: "blue", candidate: "green", split, ...more });
-  return { verb: "route.set", route: "api", spec };
-}
+const route = (split: number) => setRoute(split, { edges: EDGES });
 
 /** An agent with two edges, each with the backends blue and green. */
-async function world(t: TestContext) {
-  const servers = await Promise.all(
-    ["blue", "green"].map(async (name) => {
-      const http = createServer((_request, response) => response.end(name));
-      await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-      t.after(() => {
-        http.closeAllConnections();
-        http.close();
-      });
-      return { name, port: (http.address() as AddressInfo).port };
-    }),
-  );
-  const agent = await startTestAgent(t);
-  const first = await freePorts(EDGES.length);
-  const change = async (target: string, step: StepInput) => {
-    const { id } = await agent.client.begin({ target, owner, leaseMs: 60_000 });
-    await agent.client.step(id, step, () => undefined);
-    await agent.client.commit(id);
-  };
-  for (const [index, edge] of EDGES.entries()) {
-    const http = { binds: [{ port: first + index }], defaultBackend: "blue" };
-    await change(`edge/${edge}`, { verb: "edge.set", edge, spec: edgeSpec.parse({ frontends: { http } }) });
-    for (const { name, port } of servers) {
-      const spec = backendSpec.parse({ servers: { one: { address: "127.0.0.1", port } } });
-      await change(`backend/${edge}/${name}`, { verb: "backend.set", edge, backend: name, spec });
-    }
-  }
-  const answers = () =>
-    Promise.all(EDGES.map(async (_, index) => (await fetch(`http://127.0.0.1:${first + index}/`)).text()));
+async function twoEdges(t: TestContext) {
+  const agent = await startHarness(t, { edges: EDGES, backends: await namedServers(t, "blue", "green") });
+  const { change, answers } = agent;
   return { agent, change, answers, splits: async () => (await agent.client.route("api"))?.splits };
 }
 
@@ -61,7 +28,7 @@ async function masterOf(agent: TestAgent, edge: string): Promise<number> {
 }
 
 test("the edges of a route move in step, and an abort, a lost lease or the agent's death puts all of them back", async (t) => {
-  const { agent, change, answers, splits } = await world(t);
+  const { agent, change, answers, splits } = await twoEdges(t);
   const { client } = agent;
   await change("route/api", route(0));
   assert.deepEqual(await splits(), { left: 0, right: 0 });
@@ -69,19 +36,20 @@ test("the edges of a route move in step, and an abort, a lost lease or the agent
   const made = await since();
   assert.ok(made > 0 && made <= Date.now());
 
-  const aborted = await client.begin({ target: "route/api", owner, leaseMs: 60_000 });
+  const aborted = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
   await client.step(aborted.id, route(10_000), () => undefined);
   assert.deepEqual(await splits(), { left: 10_000, right: 10_000 });
   assert.deepEqual(await answers(), ["green", "green"]);
   await client.abort(aborted.id, "a gate failed");
   assert.deepEqual(await answers(), ["blue", "blue"]);
 
-  const lost = await client.begin({ target: "route/api", owner });
+  const lost = await client.begin({ target: "route/api", owner: OWNER });
   await client.step(lost.id, route(10_000), () => undefined);
-  await until("the lease has run out", async () => (await splits())?.left === 0);
+  await until("the lease has run out", async () => (await client.transaction(lost.id)).state === "undone");
+  assert.deepEqual(await splits(), { left: 0, right: 0 });
   assert.deepEqual(await answers(), ["blue", "blue"]);
 
-  const killed = await client.begin({ target: "route/api", owner, leaseMs: 60_000 });
+  const killed = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
   await client.step(killed.id, route(10_000), () => undefined);
   send(agent.about.pid, "SIGKILL");
   await until("the next agent has put it back", async () =>
@@ -103,7 +71,7 @@ test("the edges of a route move in step, and an abort, a lost lease or the agent
   await until("HAProxy is back", async () => (await answers().catch(() => [])).join() === "green,green");
 
   // A route that is made in a transaction goes with it, with all that it has moved.
-  const { id } = await client.begin({ target: "route/other", owner, leaseMs: 60_000 });
+  const { id } = await client.begin({ target: "route/other", owner: OWNER, leaseMs: 60_000 });
   const spec = routeSpec.parse({
     edges: EDGES,
     stable: "green",
@@ -141,11 +109,11 @@ async function breakEdge(agent: TestAgent, edge: string): Promise<() => Promise<
 }
 
 test("a dead edge refuses a rollout before anything changes, and holds up neither an undo nor a rollback on the others", async (t) => {
-  const { agent, change, splits } = await world(t);
+  const { agent, change, splits } = await twoEdges(t);
   const { client } = agent;
   await change("route/api", route(5000));
   const mendFirst = await breakEdge(agent, "right");
-  const { id } = await client.begin({ target: "route/api", owner, leaseMs: 60_000 });
+  const { id } = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
   await assert.rejects(
     client.step(id, route(10_000), () => undefined),
     /edges\[1\]: HAProxy of edge right does not run/,
@@ -157,7 +125,7 @@ test("a dead edge refuses a rollout before anything changes, and holds up neithe
   await mendFirst();
   await until("the edge is back", async () => (await splits())?.right === 100);
 
-  const rollout = await client.begin({ target: "route/api", owner, leaseMs: 60_000 });
+  const rollout = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
   await client.step(rollout.id, route(10_000), () => undefined);
   const mendAgain = await breakEdge(agent, "right");
   const aborted = client.abort(rollout.id, "an edge died");
@@ -168,11 +136,11 @@ test("a dead edge refuses a rollout before anything changes, and holds up neithe
 });
 
 test("what speaks against a route is said with the property", async (t) => {
-  const { agent, change } = await world(t);
+  const { agent, change } = await twoEdges(t);
   await change("route/api", route(0));
-  const said = async (name: string, more: Partial<RouteInput>) => {
+  const outcomeOf = async (name: string, more: Partial<RouteInput>) => {
     const spec = routeSpec.parse({ edges: ["left"], stable: "blue", split: 0, ...more });
-    const { id } = await agent.client.begin({ target: `route/${name}`, owner, leaseMs: 60_000 });
+    const { id } = await agent.client.begin({ target: `route/${name}`, owner: OWNER, leaseMs: 60_000 });
     const outcome = await agent.client
       .step(id, { verb: "route.set", route: name, spec }, () => undefined)
       .then(
@@ -182,18 +150,47 @@ test("what speaks against a route is said with the property", async (t) => {
     await agent.client.abort(id, "asked");
     return outcome;
   };
-  assert.equal(await said("two", {}), "match: is the match of route api on edge left already: make one of them differ");
+  assert.equal(
+    await outcomeOf("two", {}),
+    "match: is the match of route api on edge left already: make one of them differ",
+  );
   assert.match(
-    await said("two", { edges: ["up"] }),
+    await outcomeOf("two", { edges: ["up"] }),
     /^edges\[0\]: edge up is not on this agent \(it has left, right\)/,
   );
   assert.match(
-    await said("two", { stable: "red", match: { host: "x.y" } }),
+    await outcomeOf("two", { stable: "red", match: { host: "x.y" } }),
     /^stable: backend red is not on edge left \(it has blue, green\): declare it/,
   );
   assert.equal(
-    await said("two", { match: { frontends: ["https"] } }),
+    await outcomeOf("two", { match: { frontends: ["https"] } }),
     "match.frontends: https is not a frontend of edge left: it has http",
   );
-  assert.equal(await said("two", { match: { host: "x.y" } }), "done");
+  assert.equal(await outcomeOf("two", { match: { host: "x.y" } }), "done");
 });
+
+test("a route whose edges are still coming up, as after a reboot, waits for them instead of being refused", async (t) => {
+  const { agent, change, answers } = await twoEdges(t);
+  await change("route/api", route(0));
+  await endEverything(agent.directory);
+  // The agent answers after ten seconds, though no HAProxy runs yet.
+  await slowHaproxy(t, 6);
+  const { client } = await startTestAgent(t, { directory: agent.directory });
+  assert.equal((await client.edge("left"))?.live.haproxy, "stopped");
+  const { id } = await client.begin({ target: "route/api", owner: OWNER, leaseMs: 60_000 });
+  await client.step(id, route(10_000), () => undefined);
+  await client.commit(id);
+  assert.deepEqual(await answers(), ["green", "green"]);
+});
+
+/** Puts the real HAProxy on PATH behind a script, so that each of the looks before a start takes longer. */
+async function slowHaproxy(t: TestContext, seconds: number): Promise<void> {
+  const folder = await temporaryFolder(t);
+  const script = `#!/bin/sh\nif [ "$1" = -v ] || [ "$1" = -c ]; then sleep ${seconds}; fi\nexec ${findHaproxy()} "$@"\n`;
+  await writeFile(join(folder, "haproxy"), script, { mode: 0o755 });
+  const { PATH } = process.env;
+  process.env.PATH = `${folder}:${PATH}`;
+  t.after(() => {
+    process.env.PATH = PATH;
+  });
+}

@@ -13,8 +13,9 @@ import { undo } from "../../../src/provider/rollout/undo";
 import type { Context } from "../../../src/provider/server";
 import { startTestAgent } from "../../support/agent";
 import { freeRange } from "../../support/ports";
+import { change, OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { change, edgeStep, OWNER, releaseFolder, startStep } from "../support/pool";
+import { edgeStep, releaseFolder, startStep } from "../support/pool";
 
 /** An edge on a port that somebody else takes once HAProxy has left it: its change can't be undone until that one goes. */
 async function edgeThatMoves(t: TestContext) {
@@ -179,13 +180,13 @@ test("an undo ends once what it puts back is up, or says what is not", async (t)
   await writeFile(broken, "");
   const failed = await client.abort(id, "test");
   assert.equal(failed.state, "undone");
-  const said = "clock of pool web (release v1) will be started again";
-  assert.equal(failed.notUp, said);
-  const told = `the transaction on pool/web is undone, but not all of it is up yet: ${said}`;
-  await until("the event", async () => (await news()) === told);
+  const missing = "clock of pool web (release v1) will be started again";
+  assert.equal(failed.notUp, missing);
+  const message = `the transaction on pool/web is undone, but not all of it is up yet: ${missing}`;
+  await until("the event", async () => (await news()) === message);
   const evidence = (await client.evidenceOf(id))?.record ?? assert.fail();
-  const but = `but not all of it is up yet: ${said}`;
-  assert.equal(verdictInWords(evidence), `pool/web is as it was before: the deploying side gave it up, ${but}`);
+  const but = `but not all of it is up yet: ${missing}`;
+  assert.equal(verdictInWords(evidence), `pool/web is as it was before: the deployer aborted it, ${but}`);
   assert.equal(evidence.marks.at(-1)?.text, `everything is as it was before, ${but}`);
 
   await rm(broken);

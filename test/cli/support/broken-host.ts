@@ -2,9 +2,9 @@ import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import { ask } from "../../../src/agent/haproxy/runtime/runtime-api";
 import type { BackendInput } from "../../../src/model/edge/backend";
-import { change } from "../../agent/support/pool";
 import type { Cleanup } from "../../support/agent";
 import { freePorts } from "../../support/ports";
+import { change } from "../../support/transaction";
 import { type World, world } from "./world";
 
 /** A host on which everything is good: edge `main` leads to pool `web`, and its route `api` to backends `api` and `beta`. */

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
-import { appendFile, cp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { appendFile, cp, mkdir, open, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import type { EdgeAnswer } from "../../../src/agent/api/answers";
+import { findHaproxy } from "../../../src/agent/haproxy/config/version";
 import { send } from "../../../src/agent/processes/identity";
-import { change, edgeStep, promote } from "../../agent/support/pool";
+import { edgeStep, promote } from "../../agent/support/pool";
+import { change } from "../../support/transaction";
 import { until } from "../../support/until";
 import type { BrokenHost } from "./broken-host";
 
@@ -47,6 +51,8 @@ const haproxyKilled =
     };
   };
 
+const NO_KEEP_ALIVE = { headers: { connection: "close" } };
+
 /** Whether the port could be taken. */
 function listens(server: Server, port: number): Promise<boolean> {
   return new Promise((resolve) => {
@@ -73,6 +79,27 @@ const servers = (state: string) => `set server api/one ${state}; set server api/
 
 export const ROWS: Row[] = [
   {
+    name: "a second HAProxy that shares the port of an edge",
+    breaks: async ({ url, release }) => {
+      const config = join(release, "stranger.cfg");
+      const { port } = new URL(url);
+      const times = "timeout client 5s\n  timeout server 5s\n  timeout connect 5s";
+      await writeFile(
+        config,
+        `defaults\n  mode http\n  ${times}\nlisten stranger\n  bind 127.0.0.1:${port}\n  http-request return status 418\n`,
+      );
+      const stranger = spawn(findHaproxy(), ["-db", "-f", config], { stdio: "ignore" });
+      await until("it to take requests", async () => (await fetch(url, NO_KEEP_ALIVE)).status === 418);
+      return async () => {
+        stranger.kill("SIGKILL");
+        await once(stranger, "exit");
+        await rm(config);
+      };
+    },
+    says: /^edge main: haproxy \(pid \d+\) listens on 127\.0\.0\.1:\d+, too, and takes some of its requests: stop that process/,
+    outage: true,
+  },
+  {
     name: "a HAProxy that hangs",
     breaks: async ({ client }) => {
       const { master = 0, worker } = (await client.edge("main"))?.observed ?? {};
@@ -80,9 +107,21 @@ export const ROWS: Row[] = [
       for (const pid of pids) send(pid, "SIGSTOP");
       return async () => pids.forEach((pid) => void send(pid, "SIGCONT"));
     },
-    says: /^edge main: can't be looked at: HAProxy did not answer/,
+    says: /^edge main: can't be observed: HAProxy did not answer/,
     outage: true,
     event: /HAProxy of edge main does not answer: /,
+  },
+  {
+    name: "a HAProxy whose socket was replaced by a folder",
+    breaks: async ({ directory }) => {
+      const path = join(directory, "edges", "main", "master.sock");
+      await rm(path);
+      await mkdir(path);
+      return () => rmdir(path);
+    },
+    says: /^edge main: can't be observed: HAProxy of edge main .* can't be reached, since \S+ is a folder: remove \S+, and the agent binds it again/,
+    outage: true,
+    event: /HAProxy of edge main .* can't be reached, since \S+\/master\.sock is a folder/,
   },
   {
     name: "a HAProxy whose worker was killed, and that can't start",
@@ -112,12 +151,12 @@ export const ROWS: Row[] = [
   {
     name: "a service that is down",
     breaks: processDown("queue"),
-    says: /^queue of pool web: (waits to be started again|is not up yet) \(release v1, /,
+    says: /^queue of pool web: (waits for its next start|is not up yet) \(release v1, /,
   },
   {
     name: "a singleton that is down",
     breaks: processDown("clock"),
-    says: /^clock\S* of pool web: (waits to be started again|is not up yet) \(release v1, /,
+    says: /^clock\S* of pool web: (waits for its next start|is not up yet) \(release v1, /,
   },
   {
     name: "all servers of a backend down",
@@ -277,13 +316,32 @@ export const ROWS: Row[] = [
     says: /^edge main: its config is changed by hand: pulumi up puts the declared one back$/,
   },
   {
+    name: "the shares on disk changed by hand",
+    breaks: async ({ directory }) => {
+      const path = join(directory, "edges", "main", "splits.map");
+      const before = await readFile(path, "utf8");
+      await writeFile(path, before.replace("5000", "100"));
+      return () => writeFile(path, before);
+    },
+    says: /^edge main: its config is changed by hand: pulumi up puts the declared one back$/,
+  },
+  {
+    name: "a process whose output was deleted",
+    breaks: async (host) => {
+      const { id } = await processOf(host, "clock");
+      await rm(join(host.directory, "processes", id, "output.log"));
+      return () => host.client.restart("web", { process: "clock" }, () => undefined);
+    },
+    says: /^clock\S* of pool web: what it writes is lost, since its file was deleted: sluice restart web\/clock/,
+  },
+  {
     name: "a process that is stopped by a signal",
     breaks: async (host) => {
       const { pid = assert.fail() } = await processOf(host, "clock");
       send(pid, "SIGSTOP");
       return async () => send(pid, "SIGCONT");
     },
-    says: /^clock\S* of pool web: is stopped by a signal, as by SIGSTOP: kill -CONT \d+ lets it go on$/,
+    says: /^clock\S* of pool web: is suspended by a signal such as SIGSTOP: kill -CONT \d+ resumes it$/,
   },
   {
     name: "a guard that is stopped by a signal",
@@ -305,14 +363,34 @@ export const ROWS: Row[] = [
     says: /^agent: \S+\/state\.json is not a state file of this version: the next commit writes it again/,
   },
   {
-    name: "an agent that is gone from its folder",
+    name: "a state that can't be read, since its disk does not answer",
     breaks: async ({ directory }) => {
-      const path = join(directory, "bin", "agent.cjs");
+      const path = join(directory, "state.json");
       await rename(path, `${path}.away`);
-      return () => rename(`${path}.away`, path);
+      // Whoever opens it waits for a writer, as for a disk that hangs.
+      execFileSync("mkfifo", ["-m", "0600", path]);
+      return async () => {
+        await rename(path, `${path}.pipe`);
+        await rename(`${path}.away`, path);
+        const pipe = await open(`${path}.pipe`, "r+");
+        await pipe.close();
+        await rm(`${path}.pipe`);
+      };
     },
-    says: /^agent: \S+\/bin\/agent\.cjs is gone, so that no agent can start again: pulumi up installs it$/,
+    says: /^agent: its state on disk could not be checked: the disk of its state folder did not answer within \d+ ms/,
+    event: /agent: its state on disk could not be checked: /,
   },
+  ...["bin/agent.cjs", "bin/start.sh", "bin/guard.sh", "agent.json"].map(
+    (file): Row => ({
+      name: `${file} that is gone from the agent's folder`,
+      breaks: async ({ directory }) => {
+        const path = join(directory, file);
+        await rename(path, `${path}.away`);
+        return () => rename(`${path}.away`, path);
+      },
+      says: new RegExp(`^agent: \\S+/${file} is gone, so that no agent can start again: pulumi up installs it$`),
+    }),
+  ),
   {
     name: "a claim of another agent",
     breaks: async ({ directory }) => {
@@ -326,12 +404,12 @@ export const ROWS: Row[] = [
   {
     name: "a reserve that is lost",
     breaks: async ({ directory }) => {
-      const path = join(directory, "ballast");
+      const path = join(directory, "disk-reserve");
       const before = await readFile(path);
       await rm(path);
       return () => writeFile(path, before, { mode: 0o600 });
     },
-    says: /^agent: the disk space in reserve for an undo on a full disk \(\S+\/ballast\) is lost/,
+    says: /^agent: the disk space in reserve for an undo on a full disk \(\S+\/disk-reserve\) is lost/,
   },
   {
     name: "a folder of the release that runs which is gone",
@@ -339,7 +417,7 @@ export const ROWS: Row[] = [
       await rename(release, `${release}.away`);
       return () => rename(`${release}.away`, release);
     },
-    says: /^pool web: the folder of release v1, which runs, is gone: nothing of it can be started again/,
+    says: /^pool web: the folder of the running release v1 is gone: its processes can't restart until you put it back/,
   },
   {
     name: "a process that waits for its restart",
@@ -355,7 +433,7 @@ export const ROWS: Row[] = [
         await client.restart("web", { process: "web", replica: 0 }, () => undefined);
       };
     },
-    says: /^web#0 of pool web: (waits to be started again|is not up yet) \(release v1, \d+ of 20 restarts/,
+    says: /^web#0 of pool web: (waits for its next start|is not up yet) \(release v1, \d+ of 20 restarts/,
   },
   {
     name: "a kept release that is gone",
@@ -369,7 +447,7 @@ export const ROWS: Row[] = [
       await rm(join(directory, "releases", "web"), { recursive: true });
       return () => rename(`${release}.away`, release);
     },
-    says: /^pool web: release v1 is kept for a rollback, but neither \S+\/release nor the copy of it is there/,
+    says: /^pool web: release v1 is kept for a rollback, but neither \S+\/release nor its copy exists/,
   },
 ];
 

@@ -1,7 +1,8 @@
 /** A program of its own, for the systemd test: brings up edge `main` on port 8080 and pool `web`, whose processes run as nobody. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { AgentClient } from "../../../src/agent/client/client";
-import { change, edgeStep } from "../../agent/support/pool";
+import { edgeStep } from "../../agent/support/pool";
+import { change } from "../../support/transaction";
 
 const FOLDER = "/srv/app/v1";
 /** Answers with its release, its user and its limit of open files. */

@@ -1,7 +1,8 @@
 import type { StepInput } from "../../../src/model/protocol/transaction";
-import { change, edgeStep, releaseFolder } from "../../agent/support/pool";
+import { edgeStep, releaseFolder } from "../../agent/support/pool";
 import { type Cleanup, startTestAgent, type TestAgent } from "../../support/agent";
 import { freeRange } from "../../support/ports";
+import { change } from "../../support/transaction";
 import { type Outcome, type SluiceOptions, sluice } from "./sluice";
 
 export interface World extends TestAgent {

@@ -105,8 +105,8 @@ async function kill(demo: Demo): Promise<Done> {
   const undone = ({ message }: AgentEvent) => /^the transaction on pool\/web is undone/.test(message);
   await until("the agent to undo the promotion", () => news().some(undone), { deadlineMs: PHASE_DEADLINE_MS });
   say(`  ${((performance.now() - killedAt) / 1000).toFixed(1)} s later, in the host's own words:`);
-  const said = news();
-  for (const { message } of said.slice(said.findIndex(isPhase("follow")))) say(`  | ${message}`);
+  const events = news();
+  for (const { message } of events.slice(events.findIndex(isPhase("follow")))) say(`  | ${message}`);
   following.abort();
   await serves(demo, "v1");
 

@@ -17,16 +17,16 @@ test("a preview says in words what a removal means, and a removal touches nothin
     /stops node-a: 1 process, traffic goes to the other servers of nodes/,
     /stops tried: 2 processes, traffic ends/,
     /stops web: 2 processes, traffic ends/,
-    /ends backend plain of edge main: traffic that is led there ends, with 503/,
+    /ends backend plain of edge main: requests to it are then answered with 503/,
     /stops edge main: its HAProxy, traffic to 127\.0\.0\.1:\d+(, 127\.0\.0\.1:\d+){4} ends/,
-    /stops the agent of .*: nothing on its host is looked after any more/,
+    /stops the agent of .*: nothing on its host is supervised any more/,
   ];
-  const said = ({ stdout, stderr }: { stdout: string; stderr: string }) =>
+  const warningsOf = ({ stdout, stderr }: { stdout: string; stderr: string }) =>
     new Set(`${stdout}${stderr}`.split("\n").flatMap((line) => /(?<=warning: )(stops|ends) .*/.exec(line)?.[0] ?? []));
 
-  const asked = ["--preview-only", "--stack", "dev", "--non-interactive", "--color", "never"];
-  const destroying = (...args: string[]) => stack.run("destroy", ...asked, ...args);
-  const refresh = () => stack.run("refresh", ...asked);
+  const previewOnly = ["--preview-only", "--stack", "dev", "--non-interactive", "--color", "never"];
+  const destroying = (...args: string[]) => stack.run("destroy", ...args, ...previewOnly);
+  const refresh = () => stack.run("refresh", ...previewOnly);
 
   await t.test("of a whole stack that is destroyed", async () => {
     const preview = await whole.must(destroying());
@@ -35,28 +35,28 @@ test("a preview says in words what a removal means, and a removal touches nothin
 
   await t.test("of one resource that is destroyed", async () => {
     const preview = await whole.must(destroying("--target", whole.urn(KINDS["a pool side by side"])));
-    assert.deepEqual(said(preview), new Set(["stops web: 2 processes, traffic ends"]));
+    assert.deepEqual(warningsOf(preview), new Set(["stops web: 2 processes, traffic ends"]));
   });
 
   await t.test("nothing of a refresh, nor of a preview that removes nothing, whatever name it gives", async () => {
-    assert.deepEqual(said(await whole.must(refresh())), NOTHING);
-    assert.deepEqual(said(await whole.must(stack.preview())), NOTHING);
+    assert.deepEqual(warningsOf(await whole.must(refresh())), NOTHING);
+    assert.deepEqual(warningsOf(await whole.must(stack.preview())), NOTHING);
     await whole.declare({ web: { name: "renamed", options: { aliases: [{ name: "web" }] } } });
-    assert.deepEqual(said(await whole.must(stack.preview())), NOTHING);
+    assert.deepEqual(warningsOf(await whole.must(stack.preview())), NOTHING);
   });
 
   await t.test("nothing of a preview that does not come to its end", async () => {
     await whole.declare({ edge: { args: { maxConnections: -1 } } });
     const preview = await stack.preview();
     assert.notEqual(preview.exit, 0);
-    assert.deepEqual(said(preview), NOTHING);
+    assert.deepEqual(warningsOf(preview), NOTHING);
   });
 
   await t.test("of a resource that the program does not declare any more", async () => {
     await whole.declare({ web: { absent: true } });
     for (const args of [[], ["--diff"]]) {
       const preview = await whole.must(stack.preview(...args));
-      assert.deepEqual(said(preview), new Set(["stops web: 2 processes, traffic ends"]));
+      assert.deepEqual(warningsOf(preview), new Set(["stops web: 2 processes, traffic ends"]));
     }
   });
 

@@ -136,7 +136,8 @@ export class Workspace {
     // YAML contains JSON.
     const { program } = options;
     const config = program !== undefined ? { "sluice:program": { value: "program" } } : {};
-    const project = { name, runtime: "nodejs", main, plugins, config };
+    const runtime = { name: "nodejs", options: { typescript: false } };
+    const project = { name, runtime, main, plugins, config };
     const stackFile = { config: options.config ?? {} };
     const written = {
       ...(program !== undefined && { "program.ts": program, "main.cjs": readFileSync(ENTRY_POINT, "utf8") }),

@@ -30,7 +30,7 @@ export interface Deployment {
   pid: number;
   kill(signal: NodeJS.Signals): void;
   /** Exit code (or the signal that ended it), and what it said. */
-  finished: Promise<{ exit: number | NodeJS.Signals; said: string }>;
+  finished: Promise<{ exit: number | NodeJS.Signals; output: string }>;
 }
 
 /**
@@ -43,13 +43,13 @@ export function deploy(socket: string, start: StepInput, canary?: PoolCanaryInpu
   const child: ChildProcess = spawn(process.execPath, args, {
     stdio: ["ignore", "ignore", "pipe"],
   });
-  let said = "";
+  let output = "";
   child.stderr?.on("data", (chunk: Buffer) => {
-    said += chunk.toString();
+    output += chunk.toString();
   });
   const finished = new Promise<Awaited<Deployment["finished"]>>((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (code, signal) => resolve({ exit: code ?? signal ?? "SIGKILL", said }));
+    child.on("close", (code, signal) => resolve({ exit: code ?? signal ?? "SIGKILL", output }));
   });
   return { pid: child.pid ?? 0, kill: (signal) => void child.kill(signal), finished };
 }

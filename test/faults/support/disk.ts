@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, constants, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { codeOf } from "../../../src/model/types/errors";
@@ -23,8 +23,9 @@ export function diskProblem(): string | undefined {
 }
 
 /** Puts a small file system of its own in the place of a folder. */
-export function mountDisk(path: string, mib = DISK_MIB): void {
-  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${mib}m,mode=0700`, "tmpfs", path], { stdio: "pipe" });
+export function mountDisk(path: string, { mib = DISK_MIB, inodes }: { mib?: number; inodes?: number } = {}): void {
+  const options = [`size=${mib}m`, "mode=0700", ...(inodes === undefined ? [] : [`nr_inodes=${inodes}`])];
+  execFileSync("mount", ["-t", "tmpfs", "-o", options.join(","), "tmpfs", path], { stdio: "pipe" });
 }
 
 /** A process that was killed a moment ago may still be leaving its folder. */
@@ -46,5 +47,18 @@ export function fillDisk(path: string): void {
     }
   } finally {
     closeSync(file);
+  }
+}
+
+/** Makes empty files in a folder of their own until their disk has no inode left. */
+export function fillInodes(path: string): void {
+  mkdirSync(path);
+  for (let index = 0; ; index++) {
+    try {
+      closeSync(openSync(join(path, String(index)), "wx"));
+    } catch (error) {
+      if (codeOf(error) === "ENOSPC") return;
+      throw error;
+    }
   }
 }

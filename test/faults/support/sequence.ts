@@ -107,12 +107,12 @@ export class SequenceHost {
       if (meanwhile.what.fault === "deployer") deployment.kill("SIGKILL");
       else await this.hit(meanwhile.what);
     }
-    const { exit, said } = await deployment.finished;
-    if (mustSucceed) assert.equal(exit, 0, said);
+    const { exit, output } = await deployment.finished;
+    if (mustSucceed) assert.equal(exit, 0, output);
     await world.quiet();
     const outcome = await this.committed();
     if (exit === 0) assert.deepEqual(outcome, after, "the deployer was told of a commit that is not one");
-    else if (exit === 1) assert.deepEqual(outcome, before, `told of a failure, but it is committed: ${said}`);
+    else if (exit === 1) assert.deepEqual(outcome, before, `told of a failure, but it is committed: ${output}`);
     else
       assert.ok(
         [before, after].some((each) => same(each, outcome)),

@@ -101,21 +101,21 @@ async function runCase(t: TestContext, world: World, kind: FaultKind, { phase, d
   const ended = new AbortController();
   const reached = world.phase(phase, AbortSignal.any([ended.signal, AbortSignal.timeout(PHASE_DEADLINE_MS)]));
   deployment = world.deploy(after);
-  void deployment.finished.then(({ exit, said }) => {
+  void deployment.finished.then(({ exit, output }) => {
     // The events of what has just happened come right behind.
-    setTimeout(() => ended.abort(new Error(`the promotion ended (${exit}) before ${phase}: ${said}`)), 1000).unref();
+    setTimeout(() => ended.abort(new Error(`the promotion ended (${exit}) before ${phase}: ${output}`)), 1000).unref();
   });
   await reached;
   if (delayMs > 0) await sleep(delayMs);
   await fault.hit();
-  const { exit, said } = await deployment.finished;
+  const { exit, output } = await deployment.finished;
   await world.quiet();
   const outcome = await committedRelease(world);
-  t.diagnostic(`${before} -> ${after}: ${outcome}, deployer ${exit}${said === "" ? "" : `: ${said.trim()}`}`);
+  t.diagnostic(`${before} -> ${after}: ${outcome}, deployer ${exit}${output === "" ? "" : `: ${output.trim()}`}`);
   assert.ok([before, after].includes(outcome), `${outcome} is committed`);
   if (phase === "retire") assert.equal(outcome, after, "a committed promotion was undone");
   if (exit === 0) assert.equal(outcome, after, "the deployer was told of a commit that is not one");
-  if (exit === 1) assert.equal(outcome, before, `the deployer was told of a failure, but it is committed: ${said}`);
+  if (exit === 1) assert.equal(outcome, before, `the deployer was told of a failure, but it is committed: ${output}`);
   await assertWhole(world, outcome);
   assert.equal(await answeringRelease(world), outcome);
   await fault.repair?.();

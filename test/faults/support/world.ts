@@ -136,8 +136,8 @@ export class World implements Subject {
   /** Promotes one more release, which must work. Gives its id. */
   async promoteNext(overrides: Partial<PoolInput> = {}): Promise<string> {
     const release = this.nextRelease();
-    const { exit, said } = await this.deploy(release, overrides).finished;
-    if (exit !== 0) throw new Error(`the promotion of ${release} failed (${exit}): ${said}`);
+    const { exit, output } = await this.deploy(release, overrides).finished;
+    if (exit !== 0) throw new Error(`the promotion of ${release} failed (${exit}): ${output}`);
     return release;
   }
 

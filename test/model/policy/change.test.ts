@@ -1,15 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import {
-  beforeChange,
-  type PoolChange,
-  poolChange,
-  type RouteChange,
-  routeChange,
-} from "../../../src/model/policy/change";
+import { type PoolChange, poolChange, type RouteChange, routeChange } from "../../../src/model/policy/change";
 import { poolSpec } from "../../../src/model/pool/pool";
 import { checkedCanary } from "../../../src/model/pool/pool-share";
-import { promotionPlan } from "../../../src/model/pool/promotion-plan";
 import { stages } from "../../../src/model/route/stages";
 
 function pool(id: string, changes: object = {}, env: Record<string, string> = {}) {
@@ -65,35 +58,36 @@ test("of a pool that an agent has, the order of its releases tells a way back", 
   assert.deepEqual(["v1", "v2", "v3", "v4"].map(kind), ["rollback", "none", "promotion", "promotion"]);
 });
 
-test("a plan is made of what an agent has, where an older record knows that otherwise", () => {
-  const plan = (recorded: ReturnType<typeof pool>, has: ReturnType<typeof pool>, after: ReturnType<typeof pool>) =>
-    promotionPlan(beforeChange(recorded, { ...after, change: poolChange(has, after) }), after)[0];
-  const same = pool("v1");
-  assert.equal(plan(same, same, same), "applied live: no process is restarted");
-  assert.match(plan(same, pool("v1", {}, { A: "1" }), same) ?? "", /^starts release v1 anew, since web changed/);
-  assert.match(plan(same, pool("v2"), same) ?? "", /^promotes v2 -> v1/);
-});
-
 test("a pool's candidate goes forward, back, becomes the release, or begins anew", () => {
-  const tried = (id: string, share: `${number}%`, env: Record<string, string> = {}) => {
+  const withCandidate = (id: string, share: `${number}%`, env: Record<string, string> = {}) => {
     const release = { id: "v2", path: "/srv/v2" };
     const canary = { ...checkedCanary.parse({ release, stage: share === "0%" ? "stable" : share }), release };
     return { ...pool(id, {}, env), canary };
   };
-  const told = (before: Parameters<typeof poolChange>[0], after: Parameters<typeof poolChange>[1]) => {
+  const poolSummary = (before: Parameters<typeof poolChange>[0], after: Parameters<typeof poolChange>[1]) => {
     const { kind, candidate } = poolChange(before, after);
     return [kind, candidate?.from, candidate?.to, candidate?.finished];
   };
-  assert.deepEqual(told(pool("v1"), tried("v1", "10%")), ["promotion", "0%", "10%", undefined]);
-  assert.deepEqual(told(tried("v1", "10%"), tried("v1", "1%")), ["rollback", "10%", "1%", undefined]);
-  assert.deepEqual(told(tried("v1", "10%"), pool("v1")), ["rollback", "10%", "0%", undefined]);
-  assert.deepEqual(told(tried("v1", "10%"), pool("v2")), ["promotion", "10%", "0%", "10%"]);
+  assert.deepEqual(poolSummary(pool("v1"), withCandidate("v1", "10%")), ["promotion", "0%", "10%", undefined]);
+  assert.deepEqual(poolSummary(withCandidate("v1", "10%"), withCandidate("v1", "1%")), [
+    "rollback",
+    "10%",
+    "1%",
+    undefined,
+  ]);
+  assert.deepEqual(poolSummary(withCandidate("v1", "10%"), pool("v1")), ["rollback", "10%", "0%", undefined]);
+  assert.deepEqual(poolSummary(withCandidate("v1", "10%"), pool("v2")), ["promotion", "10%", "0%", "10%"]);
   // Other processes are another candidate, which begins without requests.
-  assert.deepEqual(told(tried("v1", "10%"), tried("v1", "10%", { A: "1" })), ["restart", "0%", "10%", undefined]);
+  assert.deepEqual(poolSummary(withCandidate("v1", "10%"), withCandidate("v1", "10%", { A: "1" })), [
+    "restart",
+    "0%",
+    "10%",
+    undefined,
+  ]);
   // A release that never served does not come in with a rollback.
   const back = { ...pool("v1"), change: { order: ["v0", "v1"] } };
-  assert.deepEqual(told(back, tried("v0", "10%")), ["promotion", "0%", "10%", undefined]);
-  assert.deepEqual(told(back, pool("v0")), ["rollback", undefined, undefined, undefined]);
+  assert.deepEqual(poolSummary(back, withCandidate("v0", "10%")), ["promotion", "0%", "10%", undefined]);
+  assert.deepEqual(poolSummary(back, pool("v0")), ["rollback", undefined, undefined, undefined]);
 });
 
 function route(stable: string, stage: string, candidate?: string) {
@@ -111,22 +105,34 @@ test("a route's stages without requests, and its copies, have a way up and down 
     stages: declared,
     mirror: { to, share },
   });
-  const told = (before: Parameters<typeof routeChange>[0], after: Parameters<typeof routeChange>[1]) => {
+  const routeSummary = (before: Parameters<typeof routeChange>[0], after: Parameters<typeof routeChange>[1]) => {
     const { kind, stage, mirrored } = routeChange(before, after);
     return [kind, stage.from, stage.to, mirrored.from, mirrored.to];
   };
-  assert.deepEqual(told(undefined, at("stable")), ["create", "stable", "stable", "0%", "0%"]);
-  assert.deepEqual(told(undefined, at("shadow")), ["promotion", "stable", "shadow", "0%", "100%"]);
-  assert.deepEqual(told(undefined, at("stable", "10%")), ["promotion", "stable", "stable", "0%", "10%"]);
-  assert.deepEqual(told(at("stable"), at("parity")), ["promotion", "stable", "parity", "0%", "0%"]);
-  assert.deepEqual(told(at("parity"), at("shadow")), ["promotion", "parity", "shadow", "0%", "100%"]);
-  assert.deepEqual(told(at("shadow"), at("1%")), ["promotion", "shadow", "1%", "100%", "0%"]);
+  assert.deepEqual(routeSummary(undefined, at("stable")), ["create", "stable", "stable", "0%", "0%"]);
+  assert.deepEqual(routeSummary(undefined, at("shadow")), ["promotion", "stable", "shadow", "0%", "100%"]);
+  assert.deepEqual(routeSummary(undefined, at("stable", "10%")), ["promotion", "stable", "stable", "0%", "10%"]);
+  assert.deepEqual(routeSummary(at("stable"), at("parity")), ["promotion", "stable", "parity", "0%", "0%"]);
+  assert.deepEqual(routeSummary(at("parity"), at("shadow")), ["promotion", "parity", "shadow", "0%", "100%"]);
+  assert.deepEqual(routeSummary(at("shadow"), at("1%")), ["promotion", "shadow", "1%", "100%", "0%"]);
   // Its requests go back, whatever is copied then.
-  assert.deepEqual(told(at("1%"), at("shadow")), ["rollback", "1%", "shadow", "0%", "100%"]);
-  assert.deepEqual(told(at("shadow"), at("stable")), ["rollback", "shadow", "stable", "100%", "0%"]);
-  assert.deepEqual(told(at("stable", "1%"), at("stable", "10%")), ["promotion", "stable", "stable", "1%", "10%"]);
-  assert.deepEqual(told(at("stable", "10%"), at("stable", "1%")), ["rollback", "stable", "stable", "10%", "1%"]);
-  assert.deepEqual(told(at("stable", "10%"), at("stable", "10%", "red")), [
+  assert.deepEqual(routeSummary(at("1%"), at("shadow")), ["rollback", "1%", "shadow", "0%", "100%"]);
+  assert.deepEqual(routeSummary(at("shadow"), at("stable")), ["rollback", "shadow", "stable", "100%", "0%"]);
+  assert.deepEqual(routeSummary(at("stable", "1%"), at("stable", "10%")), [
+    "promotion",
+    "stable",
+    "stable",
+    "1%",
+    "10%",
+  ]);
+  assert.deepEqual(routeSummary(at("stable", "10%"), at("stable", "1%")), [
+    "rollback",
+    "stable",
+    "stable",
+    "10%",
+    "1%",
+  ]);
+  assert.deepEqual(routeSummary(at("stable", "10%"), at("stable", "10%", "red")), [
     "promotion",
     "stable",
     "stable",
@@ -137,21 +143,21 @@ test("a route's stages without requests, and its copies, have a way up and down 
 
 test("a route's way up, down, and to another stable backend are told apart", () => {
   let before: (ReturnType<typeof route> & { change: RouteChange }) | undefined;
-  const told = (next: ReturnType<typeof route>) => {
+  const stableSummary = (next: ReturnType<typeof route>) => {
     const change = routeChange(before, next);
     before = { ...next, change };
     return [change.kind, change.from, change.to, change.stable.had];
   };
-  assert.deepEqual(told(route("blue", "stable", "green")), ["create", "0%", "0%", "0%"]);
-  assert.deepEqual(told(route("blue", "10%", "green")), ["promotion", "0%", "10%", "100%"]);
-  assert.deepEqual(told(route("blue", "10%", "red")), ["promotion", "0%", "10%", "90%"]);
-  assert.deepEqual(told(route("blue", "1%", "red")), ["rollback", "10%", "1%", "90%"]);
-  assert.deepEqual(told(route("blue", "100%", "red")), ["promotion", "1%", "100%", "99%"]);
+  assert.deepEqual(stableSummary(route("blue", "stable", "green")), ["create", "0%", "0%", "0%"]);
+  assert.deepEqual(stableSummary(route("blue", "10%", "green")), ["promotion", "0%", "10%", "100%"]);
+  assert.deepEqual(stableSummary(route("blue", "10%", "red")), ["promotion", "0%", "10%", "90%"]);
+  assert.deepEqual(stableSummary(route("blue", "1%", "red")), ["rollback", "10%", "1%", "90%"]);
+  assert.deepEqual(stableSummary(route("blue", "100%", "red")), ["promotion", "1%", "100%", "99%"]);
   // Red has all requests already: to call it stable moves nobody.
-  assert.deepEqual(told(route("red", "stable")), ["none", "0%", "0%", "100%"]);
-  assert.deepEqual(told(route("red", "stable", "green")), ["none", "0%", "0%", "100%"]);
-  assert.deepEqual(told(route("blue", "stable", "green")), ["rollback", "0%", "0%", "0%"]);
-  assert.deepEqual(told(route("green", "stable")), ["promotion", "0%", "0%", "0%"]);
+  assert.deepEqual(stableSummary(route("red", "stable")), ["none", "0%", "0%", "100%"]);
+  assert.deepEqual(stableSummary(route("red", "stable", "green")), ["none", "0%", "0%", "100%"]);
+  assert.deepEqual(stableSummary(route("blue", "stable", "green")), ["rollback", "0%", "0%", "0%"]);
+  assert.deepEqual(stableSummary(route("green", "stable")), ["promotion", "0%", "0%", "0%"]);
   // Back to the rollout that ended with it: as the candidate it has all requests at first.
-  assert.deepEqual(told(route("blue", "10%", "green")), ["rollback", "100%", "10%", "0%"]);
+  assert.deepEqual(stableSummary(route("blue", "10%", "green")), ["rollback", "100%", "10%", "0%"]);
 });

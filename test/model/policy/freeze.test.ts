@@ -72,20 +72,20 @@ test("a calendar without an end is answered, too", () => {
 });
 
 test("a bad calendar is refused with the place and the remedy", () => {
-  const said = (calendar: object) =>
+  const problemsOf = (calendar: object) =>
     (freezeCalendar.safeParse(calendar).error?.issues ?? []).map(
       ({ path, message }) => `${path.join(".")}: ${message}`,
     );
-  assert.deepEqual(said({ timeZone: "Berlin" }), [
+  assert.deepEqual(problemsOf({ timeZone: "Berlin" }), [
     'timeZone: "Berlin" is not a time zone: use a name such as "Europe/Berlin" or "UTC"',
   ]);
-  assert.deepEqual(said({ calendar: [{ name: "x", from: "2026-02-30", to: "2026-03-01" }] }), [
+  assert.deepEqual(problemsOf({ calendar: [{ name: "x", from: "2026-02-30", to: "2026-03-01" }] }), [
     'calendar.0.from: "2026-02-30" is not a day or a time: write it such as "2026-12-24" or "2026-12-24T15:00"',
   ]);
-  assert.deepEqual(said({ calendar: [{ name: "x", from: "2026-03-02", to: "2026-03-01" }] }), [
+  assert.deepEqual(problemsOf({ calendar: [{ name: "x", from: "2026-03-02", to: "2026-03-01" }] }), [
     "calendar.0.to: ends before it begins at 2026-03-02: swap the two",
   ]);
-  assert.deepEqual(said({ weekly: [{ days: ["friday"], from: "22:00", to: "06:00" }] }), [
+  assert.deepEqual(problemsOf({ weekly: [{ days: ["friday"], from: "22:00", to: "06:00" }] }), [
     "weekly.0.to: is not after from: write a day for each side of midnight",
   ]);
 });

@@ -69,13 +69,13 @@ test("a release needs all that contract migrations take away, but for those that
 });
 
 test("what is applied must be asked or given", () => {
-  const said = (changes: object) =>
+  const problemsOf = (changes: object) =>
     migrationsSpec
       .safeParse({ folder: "/srv/db", apply: { command: ["x"] }, ...changes })
       .error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`);
-  assert.equal(said({ applied: [] }), undefined);
-  assert.equal(said({ status: { command: ["x"] } }), undefined);
-  assert.deepEqual(said({}), [
+  assert.equal(problemsOf({ applied: [] }), undefined);
+  assert.equal(problemsOf({ status: { command: ["x"] } }), undefined);
+  assert.deepEqual(problemsOf({}), [
     "status: is missing: give a command that prints the applied migrations, or applied: [] for an empty database",
   ]);
 });

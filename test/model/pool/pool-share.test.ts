@@ -83,16 +83,16 @@ test("one that is given up, or replaced, runs until the commit and gets nothing 
 test("a candidate may differ in anything: another environment of the same release, which is kept when that becomes the pool's", () => {
   const env = { FLAG: "on" };
   const first = finished(followed(switched(started(newPool(spec("v1")), "v1"))), NOW);
-  const tried = finished(shared(followed(switched(started(first, "v1", "v1", { env }))), share), NOW);
+  const promoted = finished(shared(followed(switched(started(first, "v1", "v1", { env }))), share), NOW);
   assert.deepEqual(
-    instancesOf("web", tried).map(({ id, template }) => [id, template.env]),
+    instancesOf("web", promoted).map(({ id, template }) => [id, template.env]),
     [
       ["web.1.web.0", {}],
       ["web.2.web.0", env],
     ],
   );
   const outcome = (own: object, other?: object) =>
-    candidateOutcome(tried, {
+    candidateOutcome(promoted, {
       spec: spec("v1", { ...own }),
       candidate: other === undefined ? undefined : spec("v1", { ...other }),
     });
@@ -101,7 +101,7 @@ test("a candidate may differ in anything: another environment of the same releas
     ["stays", "serves", "ends", "ends"],
   );
   assert.equal(candidateOutcome(first, { spec: spec("v1") }), undefined);
-  const done = finished(followed(switched(started(tried, "v1", undefined, { own: env }))), NOW);
+  const done = finished(followed(switched(started(promoted, "v1", undefined, { own: env }))), NOW);
   assert.deepEqual([ids(done), done.current?.number, done.candidate], [["web.2.web.0"], 2, undefined]);
 });
 
@@ -118,33 +118,33 @@ test("a withdrawn candidate gets nothing, runs until the commit, and says why un
 
 test("a policy is told how a candidate's share changes", () => {
   const canary = (stage: string): PoolCanaryInput => ({ release: release("v2"), stage });
-  const pool = (id: string, tried?: PoolCanaryInput) => ({
+  const pool = (id: string, canary?: PoolCanaryInput) => ({
     ...spec(id),
-    ...(tried === undefined ? {} : { canary: poolCanary.parse(tried) }),
+    ...(canary === undefined ? {} : { canary: poolCanary.parse(canary) }),
   });
-  const told = (before: ReturnType<typeof pool>, after: ReturnType<typeof pool>) => {
+  const changeOf = (before: ReturnType<typeof pool>, after: ReturnType<typeof pool>) => {
     const { kind, candidate } = poolChange(before, after);
     return [kind, candidate];
   };
-  assert.deepEqual(told(pool("v1"), pool("v1")), ["none", undefined]);
-  assert.deepEqual(told(pool("v1"), pool("v1", canary("10%"))), [
+  assert.deepEqual(changeOf(pool("v1"), pool("v1")), ["none", undefined]);
+  assert.deepEqual(changeOf(pool("v1"), pool("v1", canary("10%"))), [
     "promotion",
     { release: "v2", from: "0%", to: "10%" },
   ]);
-  assert.deepEqual(told(pool("v1", canary("50%")), pool("v1", canary("1%"))), [
+  assert.deepEqual(changeOf(pool("v1", canary("50%")), pool("v1", canary("1%"))), [
     "rollback",
     { release: "v2", from: "50%", to: "1%" },
   ]);
-  assert.deepEqual(told(pool("v1", canary("100%")), pool("v2")), [
+  assert.deepEqual(changeOf(pool("v1", canary("100%")), pool("v2")), [
     "promotion",
     { release: "", from: "100%", to: "0%", finished: "100%" },
   ]);
 });
 
 test("a candidate whose processes differ begins without requests, and may become the pool's as what it is", () => {
-  const pool = (id: string, tried?: PoolCanaryInput, env = {}) => ({
+  const pool = (id: string, canary?: PoolCanaryInput, env = {}) => ({
     ...poolSpec.parse(poolInput({ release: release(id), processes: { web: { ...WEB, env } } })),
-    ...(tried === undefined ? {} : { canary: poolCanary.parse(tried) }),
+    ...(canary === undefined ? {} : { canary: poolCanary.parse(canary) }),
   });
   const own = { web: { ...WEB, env: { FLAG: "on" } } };
   const half = { release: release("v2"), stage: "50%" };

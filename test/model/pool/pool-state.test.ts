@@ -205,13 +205,13 @@ test("an absent property is one that is undefined", () => {
 
 test("scaling up keeps the ports of the replicas that stay, and asks for the missing ones only", () => {
   const old = promote(undefined, full("v1"));
-  const asked: [string, number][] = [];
+  const requests: [string, number][] = [];
   const next = allocator([20_000, 20_001, 20_002, 20_003]);
   begin(old, full("v1", web({ replicas: 4 })), (key, generation) => {
-    asked.push([key, generation]);
+    requests.push([key, generation]);
     return next();
   });
-  assert.deepEqual(asked, [
+  assert.deepEqual(requests, [
     ["web#2", 1],
     ["web#3", 1],
   ]);

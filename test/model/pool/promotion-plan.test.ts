@@ -115,7 +115,7 @@ test("a service that is down is started, whatever else is said of it", () => {
 const kinds: [object, string][] = [
   [{ path: "/up" }, "answer GET /up well"],
   [{ tcp: true }, "take connections on its port"],
-  [{ command: ["bin/check", "it"] }, "be well as bin/check says"],
+  [{ command: ["bin/check", "it"] }, "pass its check bin/check"],
   [{ line: "ready to go" }, 'print "ready to go"'],
 ];
 for (const [health, said] of kinds)

@@ -54,7 +54,7 @@ const bad: [string, object, string[]][] = [
     [
       "processes.side.env.PLAIN: is to be kept out of the environment, but is not secret: use config.requireSecret or pulumi.secret",
       "processes.side.secrets.OTHER.fd: 3 is also that of PLAIN: use another one",
-      "processes.side.secrets.ABSENT: is no variable of env: add its value there, as a secret",
+      "processes.side.secrets.ABSENT: is not a variable of env: add its value there, as a secret",
     ],
   ],
   [
@@ -94,7 +94,7 @@ const bad: [string, object, string[]][] = [
   [
     "health in no way",
     web({ health: { rise: 2 } }),
-    ["processes.web.health: says not how to look: give one of path, tcp, command, line"],
+    ["processes.web.health: declares no check: give one of path, tcp, command, line"],
   ],
   [
     "health by a connection without a port",

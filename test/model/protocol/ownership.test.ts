@@ -8,7 +8,7 @@ const [MINE, OTHERS] = ["a".repeat(24), "b".repeat(24)];
 const WEB = urn("prod", "web");
 const MOVED = /^pool\/web is not removed for urn:.*::web: it belongs to urn:.*::www now$/;
 const FOREIGN =
-  /^pool\/web belongs to stack prod of project shop \(urn:.*::web\): destroy it there, move that resource here with "pulumi state move", or use another name$/;
+  /^pool\/web belongs to stack prod of project shop \(urn:.*::web\): destroy it there, move that resource here with "pulumi state move", or use another name; if that stack is gone for good, run "sluice agent disown shop\/prod" on the agent's host$/;
 
 type Case = [
   name: string,

@@ -142,31 +142,31 @@ test("stages without requests for the candidate are told apart by their names", 
   assert.deepEqual(names(0, "gone", "parity"), ["parity"]);
   assert.deepEqual(names(50, undefined, "1%"), ["1%"]);
 
-  const said = (stage: string, to: string) =>
+  const describe = (stage: string, to: string) =>
     describeRollout(planRollout(list, { split: 0, stage }, to), { onBreach: "back" });
-  assert.deepEqual(said("parity", "1%"), [
+  assert.deepEqual(describe("parity", "1%"), [
     "the candidate goes from 0% (parity) to 1% of the requests in 2 stages, at least 1.1 h in all:",
     "  shadow (0%), 100% mirrored for 1 hour: no gates",
     "  1% for 5 minutes: no gates",
     "a gate that fails at any of them undoes the whole rollout: it goes back to 0% (parity), and the update fails",
   ]);
-  assert.deepEqual(said("shadow", "stable"), [
+  assert.deepEqual(describe("shadow", "stable"), [
     "the route goes from 0% (shadow) to 0% at once, without gates; nobody moves",
   ]);
-  assert.deepEqual(said("shadow", "shadow"), ["the candidate keeps 0% (shadow) of the requests"]);
+  assert.deepEqual(describe("shadow", "shadow"), ["the candidate keeps 0% (shadow) of the requests"]);
 });
 
 test("what has no requests is judged by its shadow, or not at all", () => {
   const sli = { kind: "sli", thresholds: ["5xx < 1 %"] };
   const soak = { kind: "soak", duration: "1 hour", thresholds: ["5xx < 1 %"] };
-  const told = (gate: object, next: object) =>
+  const problemsOf = (gate: object, next: object) =>
     problems(stages, [
       { split: "0%", name: "shadow", gates: [gate] },
       { split: "1%", gates: [next] },
     ]);
-  assert.deepEqual(told({ ...sli, source: "mirror" }, { ...soak, source: "mirror" }), []);
-  assert.deepEqual(told(sli, soak), [
-    '0.gates.0.source: judges the candidate\'s requests, and 0% are none: judge the copies that its shadow answers, with source: "mirror"',
+  assert.deepEqual(problemsOf({ ...sli, source: "mirror" }, { ...soak, source: "mirror" }), []);
+  assert.deepEqual(problemsOf(sli, soak), [
+    '0.gates.0.source: judges the candidate\'s requests, of which a split of 0% has none: judge the copies that its shadow answers, with source: "mirror"',
     "1.gates.0.source: judges the candidate's requests in shadow, which has none: judge its shadow's answers, with source: \"mirror\"",
   ]);
 });
@@ -188,12 +188,12 @@ test("a rollout that one of its soaks must stop is refused before it begins", ()
   assert.equal(rolloutProblem(planRollout(list, { split: 1000 }, "50%")), undefined);
   assert.equal(
     rolloutProblem(planRollout(list, { split: 100 }, "50%")),
-    "stage 50% can't be reached in one rollout: its gate a day wants 10% to be held for 24 hours, and the rollout holds that for 1 h; go to stage 10% first, and on once it was held",
+    "stage 50% can't be reached in one rollout: its gate a day needs 10% to be held for 24 hours, but the rollout holds it for 1 h; go to stage 10% first, and continue after that time",
   );
   const day = 86_400_000;
   const early = (held: number | undefined) =>
     soakWarning(planRollout(list, { split: 1000 }, "50%"), held === undefined ? undefined : day - held, day);
-  assert.match(early(5_400_000) ?? "", /^stage 50% can't be entered yet: its gate a day wants .* 22\.5 h are missing$/);
+  assert.match(early(5_400_000) ?? "", /^stage 50% can't be entered yet: its gate a day needs .* 22\.5 h are missing$/);
   assert.match(early(undefined) ?? "", /24 h are missing/);
   assert.equal(early(day), undefined);
   assert.deepEqual(describeRollout(planRollout(list, { split: 100 }, "10%"), { onBreach: "back" }), [
@@ -213,7 +213,7 @@ test("bad gates are refused with their paths", () => {
     { kind: "sli", source: "prometheus", url: "prometheus:9090", query: "up", must: "up" },
     { kind: "hope" },
   ];
-  const said = problems(stages, [{ split: "1%", gates }]);
+  const messages = problems(stages, [{ split: "1%", gates }]);
   for (const [index, path] of [
     '0.gates.0.window: "-1 minutes" is not a duration',
     '0.gates.0.thresholds.0: "p95 < 500" has no unit: write one, such as "p95 < 500 ms"',
@@ -222,7 +222,7 @@ test("bad gates are refused with their paths", () => {
     '0.gates.3.must: "up" is not a comparison',
     '0.gates.4.kind: "hope"',
   ].entries())
-    assert.ok(said[index]?.startsWith(path), `${index}: ${said.join("\n")}`);
+    assert.ok(messages[index]?.startsWith(path), `${index}: ${messages.join("\n")}`);
   assert.deepEqual(
     problems(stages, [
       {

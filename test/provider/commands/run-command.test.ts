@@ -27,7 +27,7 @@ test("a program that leaves something behind outside of its group is not waited 
 test("a program ends with its parent, even if that is killed", { timeout: 60_000 }, async (t) => {
   const script = "sleep 300 & echo $$ $!; wait";
   const runner = path.join(__dirname, "../support/run-command.ts");
-  const child = spawn(process.execPath, ["--import", "tsx", runner, "/bin/sh", "-c", script], {
+  const child = spawn(process.execPath, [...process.execArgv, runner, "/bin/sh", "-c", script], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   t.after(() => child.kill("SIGKILL"));

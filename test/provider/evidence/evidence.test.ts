@@ -1,30 +1,25 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
-import { backendSpec } from "../../../src/model/edge/backend";
-import { edgeSpec } from "../../../src/model/edge/edge";
 import type { EvidenceRecord } from "../../../src/model/evidence/record";
 import { declaredRoute } from "../../../src/model/route/route";
 import { rollOutRoute } from "../../../src/provider/rollout/route-rollout";
 import { runGates } from "../../../src/provider/rollout/stage-gates";
 import type { Context } from "../../../src/provider/server";
 import { complete, ended } from "../../agent/evidence/support";
-import { change } from "../../agent/support/pool";
-import { startTestAgent } from "../../support/agent";
 import { chromiumProblem, withPage } from "../../support/chromium";
-import { freePorts } from "../../support/ports";
+import { startHarness } from "../../support/harness";
+import { startServer } from "../../support/server";
 
 const URN = "urn:pulumi:prod::shop::shop:index:Front$sluice:index:Route::api-route";
 /** Between two requests of the load, in milliseconds. */
 const PAUSE_MS = 15;
 
 /** A metered edge under load with two backends, of which green can be made to fail. */
-async function world(t: TestContext) {
+async function meteredRoute(t: TestContext) {
   const state = { fails: false, load: true };
   const running: Promise<void>[] = [];
   // Before the agent ends: such work is done in the order in which it was asked for.
@@ -32,34 +27,19 @@ async function world(t: TestContext) {
     state.load = false;
     await Promise.all(running);
   });
-  const agent = await startTestAgent(t);
-  const { client } = agent;
-  const port = await freePorts(1);
-  const http = { binds: [{ address: "127.0.0.1", port }], defaultBackend: "blue" };
-  const spec = edgeSpec.parse({ meter: true, frontends: { http } });
-  await change(client, "edge/main", [{ verb: "edge.set", edge: "main", spec }]);
-  for (const backend of ["blue", "green"]) {
-    const server = createServer((_request, response) => {
-      response.writeHead(backend === "green" && state.fails ? 500 : 200).end(backend);
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    t.after(() => {
-      server.closeAllConnections();
-      server.close();
-    });
-    const one = { address: "127.0.0.1", port: (server.address() as AddressInfo).port };
-    const set = backendSpec.parse({ servers: { one } });
-    await change(client, `backend/main/${backend}`, [{ verb: "backend.set", edge: "main", backend, spec: set }]);
-  }
-  const url = `http://127.0.0.1:${port}/`;
+  const backends = {
+    blue: await startServer(t, (_request, response) => response.end("blue")),
+    green: await startServer(t, (_request, response) => response.writeHead(state.fails ? 500 : 200).end("green")),
+  };
+  const agent = await startHarness(t, { backends, meter: true });
   const load = async () => {
     while (state.load) {
-      await fetch(url).then((response) => response.text());
+      await fetch(agent.url).then((response) => response.text());
       await sleep(PAUSE_MS);
     }
   };
   running.push(load());
-  return { agent, url, state };
+  return { agent, url: `${agent.url}/`, state };
 }
 
 function contextOf(): Context {
@@ -71,7 +51,7 @@ function contextOf(): Context {
 
 /** A rollout whose first stage passes and whose second one is breached: its record and its page. */
 async function breachedRollout(t: TestContext) {
-  const { agent, url, state } = await world(t);
+  const { agent, url, state } = await meteredRoute(t);
   const declared = declaredRoute.parse({
     ...{ edges: ["main"], stable: "blue", candidate: "green", stage: "50%" },
     stages: [

@@ -7,9 +7,9 @@ import { type GateInput, gate, type ParityGate } from "../../../src/model/gate/g
 import { describeGate } from "../../../src/model/gate/gate-text";
 import { declaredRoute } from "../../../src/model/route/route";
 import { GateBreach, parityProblems, watchGates } from "../../../src/provider/gates";
-import { world as mirrorWorld, routeStep, send, side, until } from "../../agent/mirror/world";
+import { routeStep, send, side, startMirrored, until } from "../../agent/mirror/support";
 import { dataBy, serve } from "../../cli/support/servers";
-import { answer, gates, world } from "./support";
+import { answer, gateContext, gates } from "./support";
 
 const ROWS = { "/a": [{ id: 1 }, { id: 2 }], "/b": [{ x: 0.1234567 }] };
 
@@ -37,7 +37,7 @@ type Given = Omit<Extract<GateInput, { kind: "parity" }>, "kind">;
 
 /** Result of a watched gate: the text of its only probe, or why it is a breach. */
 async function judged(given: Given): Promise<string> {
-  const context = { ...world((query) => answer(query)), windowMs: 0 };
+  const context = { ...gateContext((query) => answer(query)), windowMs: 0 };
   try {
     const [record] = await watchGates(gates({ kind: "parity", interval: "1 second", ...given }), context);
     assert.equal(record?.probes, 1);
@@ -106,7 +106,8 @@ test("a candidate that does not answer at all is unavailable, and a breach once 
 test("without a file, the sample that the route's edges keep is compared", { timeout: 300_000 }, async (t) => {
   const old = await side(t, "old", (_, to) => to.end(JSON.stringify({ data: [{ from: "both" }] })));
   const next = await side(t, "next", (_, to) => to.end(JSON.stringify({ data: [{ from: "both" }] })));
-  const { agent, change, port } = await mirrorWorld(t, { web: old });
+  const agent = await startMirrored(t, { web: old });
+  const { change, port } = agent;
   await change("route/api", routeStep({ sample: { requests: 10, share: "100%" } }));
   await until("a request of which a copy is kept", async () => {
     await send(port, "/games?page=1&token=secret");
@@ -117,7 +118,7 @@ test("without a file, the sample that the route's edges keep is compared", { tim
   const url = (server: { port: number }) => `http://127.0.0.1:${server.port}`;
   const [parity] = gates({ kind: "parity", upstreamUrl: url(old), candidateUrl: url(next) });
   const context = {
-    ...world((query) => answer(query)),
+    ...gateContext((query) => answer(query)),
     windowMs: 0,
     candidate: { route: "api", backend: "next" },
     // Two edges of one agent, whose sample is one.

@@ -7,9 +7,9 @@ import { checkQuery, watchGates } from "../../../src/provider/gates";
 import { queryPrometheus } from "../../../src/provider/gates/prometheus";
 import { startPrometheus, withoutPrometheus } from "../../support/prometheus";
 import { until } from "../../support/until";
-import { answer, gates, world } from "./support";
+import { answer, gateContext, gates } from "./support";
 
-const once = { ...world((query) => answer(query)), windowMs: 0 };
+const once = { ...gateContext((query) => answer(query)), windowMs: 0 };
 const signal = () => AbortSignal.timeout(60_000);
 
 async function serve(t: TestContext, listener: RequestListener): Promise<string> {
@@ -72,7 +72,7 @@ test("queries and templates are judged by a real Prometheus", { skip: withoutPro
   await judged({ errorRatio: { metric: "requests_total", errors: { code: "7.." }, over }, must: "<= 0 %" });
   await assert.rejects(
     judged({ errorRatio: { metric: "quiet_total", over }, must: "< 1 %" }),
-    /unavailable 3 times in a row: value NaN is no number/,
+    /unavailable 3 times in a row: value NaN is not a number/,
   );
   await judged({ query: "up", must: ">= 1" });
   await judged({ query: "scalar(up)", must: "> 0" });
@@ -86,7 +86,7 @@ test("queries and templates are judged by a real Prometheus", { skip: withoutPro
   });
   // Killed within the window.
   const watching = watchGates(gates({ kind: "sli", source: "prometheus", url, query: "up", must: "> 0" }), {
-    ...world((query) => answer(query)),
+    ...gateContext((query) => answer(query)),
     progress: kill,
     windowMs: 600_000,
   });
@@ -116,8 +116,8 @@ test("what does not answer as Prometheus does is unavailable, in words", async (
   );
   await assert.rejects(judged("other"), /JSON that is not Prometheus'/);
   await assert.rejects(judged("empty"), /something that is no JSON/);
-  await assert.rejects(judged("nan"), /value NaN is no number/);
-  await assert.rejects(judged("inf"), /value Infinity is no number/);
+  await assert.rejects(judged("nan"), /value NaN is not a number/);
+  await assert.rejects(judged("inf"), /value Infinity is not a number/);
   await assert.rejects(judged("error"), /could not evaluate the query: query timed out/);
   // A preview tells a wrong address, which it refuses, from a server that is down, of which it warns.
   assert.match((await checked(`${url}/html`)).problem ?? "", /with a web page \(HTML\): is it the address of/);

@@ -10,7 +10,7 @@ import type { GateInput } from "../../../src/model/gate/gate";
 import { bucketOf, type Sparse } from "../../../src/model/gate/histogram";
 import { GateBreach, KEPT_MEASUREMENTS, SYSTEM_CLOCK, watchGates } from "../../../src/provider/gates";
 import { until } from "../../support/until";
-import { answer, gates, world } from "./support";
+import { answer, gateContext, gates } from "./support";
 
 const sli = { kind: "sli" as const, thresholds: ["p95 < 500 ms", "5xx < 0.5 %"] };
 
@@ -35,7 +35,7 @@ async function serve(t: TestContext, listener: RequestListener): Promise<string>
 }
 
 test("a clean window passes at its end, having been looked at through all of it", async () => {
-  const context = world((query) => answer(query));
+  const context = gateContext((query) => answer(query));
   const startedAt = context.clock.now();
   const [record] = await watchGates(gates({ ...sli, interval: "10 seconds" }), context);
   assert.equal(context.clock.now() - startedAt, 60_000);
@@ -61,13 +61,13 @@ test("a watch of many gates says nothing of a leak", async (t) => {
     name: `gate ${index}`,
     interval: "1 second" as const,
   }));
-  await watchGates(gates(...many), { ...world((query) => answer(query)), windowMs: 50, clock: SYSTEM_CLOCK });
+  await watchGates(gates(...many), { ...gateContext((query) => answer(query)), windowMs: 50, clock: SYSTEM_CLOCK });
   await new Promise(setImmediate);
   assert.deepEqual(warnings, []);
 });
 
 test("the first red probe ends the watch, with what was measured", async () => {
-  const context = world((query) => answer(query, query.to - query.from > 30_000 ? { status5xx: 20 } : {}));
+  const context = gateContext((query) => answer(query, query.to - query.from > 30_000 ? { status5xx: 20 } : {}));
   const error = await breach(
     watchGates(gates({ ...sli, interval: "10 seconds" }), context),
     /gate sli: failed: 5xx 2 %, not < 0\.5 % \(1000 requests\)/,
@@ -76,7 +76,7 @@ test("the first red probe ends the watch, with what was measured", async () => {
   await breach(
     watchGates(
       gates(sli),
-      world((query) => answer(query, { ms: 600 })),
+      gateContext((query) => answer(query, { ms: 600 })),
     ),
     /p95 60\d ms, not < 500 ms/,
   );
@@ -86,14 +86,14 @@ test("no traffic, a meter that was away, and lost lines are no pass", async () =
   await breach(
     watchGates(
       gates(sli),
-      world((query) => answer(query, { requests: 0 })),
+      gateContext((query) => answer(query, { requests: 0 })),
     ),
     /insufficient at the end of the window of 1 min: 0 of 200 requests/,
   );
   await breach(
     watchGates(
       gates(sli),
-      world((query) => answer(query, { requests: 199 })),
+      gateContext((query) => answer(query, { requests: 199 })),
     ),
     /199 of 200 requests/,
   );
@@ -101,18 +101,18 @@ test("no traffic, a meter that was away, and lost lines are no pass", async () =
   await breach(
     watchGates(
       gates({ ...sli, window: "5 minutes" }),
-      world((query) => answer(query, { coveredMs: 1000 })),
+      gateContext((query) => answer(query, { coveredMs: 1000 })),
     ),
     /unavailable 3 times in a row: the meter ran for 1 s of/,
   );
   await breach(
     watchGates(
       gates(sli),
-      world((query) => answer(query, { lost: 100 })),
+      gateContext((query) => answer(query, { lost: 100 })),
     ),
     /the meter missed 100 of 1100 requests/,
   );
-  const down = world(() => {
+  const down = gateContext(() => {
     throw new Error("the agent is gone");
   });
   await breach(watchGates(gates(sli), down), /unavailable 3 times in a row: the agent is gone/);
@@ -120,7 +120,7 @@ test("no traffic, a meter that was away, and lost lines are no pass", async () =
 
 test("a candidate is compared with the stable side over the same time", async () => {
   const both = (candidate: object, stable: object) =>
-    world((query) => answer(query, query.backend === "new" ? candidate : stable));
+    gateContext((query) => answer(query, query.backend === "new" ? candidate : stable));
   const relative = gates({ kind: "sli", notWorseThanStable: { metrics: ["errors", "p95"] } });
   await watchGates(relative, both({ status5xx: 12 }, { status5xx: 10 }));
   await breach(
@@ -134,7 +134,7 @@ test("a candidate is compared with the stable side over the same time", async ()
 
 test("a share is compared only where a candidate that is all bad would be found", async () => {
   const both = (candidate: object, stable: object) =>
-    world((query) => answer(query, query.backend === "new" ? candidate : stable));
+    gateContext((query) => answer(query, query.backend === "new" ? candidate : stable));
   const relative = gates({ kind: "sli", notWorseThanStable: { metrics: ["errors"] }, minRequests: 1 });
   const few = both({ requests: 1, status5xx: 1 }, { requests: 100 });
   await breach(watchGates(relative, few), /insufficient .*too few requests to compare errors/);
@@ -148,7 +148,7 @@ test("clients that gave up after a long wait are slow requests; those who left e
   await breach(
     watchGates(
       gate,
-      world((query) => answer(query, { waited: slow })),
+      gateContext((query) => answer(query, { waited: slow })),
     ),
     /p95 10 s, not < 500 ms/,
   );
@@ -156,15 +156,15 @@ test("clients that gave up after a long wait are slow requests; those who left e
   const few: Sparse = [[bucketOf(10_000), 40]];
   await watchGates(
     gate,
-    world((query) => answer(query, { waited: few })),
+    gateContext((query) => answer(query, { waited: few })),
   );
   // Those who left after 20 ms could not know that it takes 600.
   const early: Sparse = [[bucketOf(20), 900]];
-  const left = world((query) => answer(query, { ms: 600, waited: early }));
+  const left = gateContext((query) => answer(query, { ms: 600, waited: early }));
   await breach(watchGates(gate, left), /p95 60\d ms, not < 500 ms/);
   // They count on both sides of a comparison.
   const both = (candidate: object, stable: object) =>
-    world((query) => answer(query, query.backend === "new" ? candidate : stable));
+    gateContext((query) => answer(query, query.backend === "new" ? candidate : stable));
   const relative = gates({ kind: "sli", notWorseThanStable: { metrics: ["p95"] } });
   const waited: Sparse = [[bucketOf(10_000), 200]];
   await breach(watchGates(relative, both({ waited }, {})), /worse than the stable side: p95 10 s beside 100 ms/);
@@ -176,18 +176,18 @@ test("a meter whose clock differs tells of another time: that is no verdict", as
     [-60_000, /unavailable 3 times in a row: the clock of the agent of edge main is 1 min behind this host's/],
     [60_000, /the clock of the agent of edge main is 1 min ahead of this host's/],
   ] as const) {
-    const context = world((query) => answer(query, { now: query.to + skew }));
+    const context = gateContext((query) => answer(query, { now: query.to + skew }));
     await breach(watchGates(gates(sli), context), says);
   }
   await watchGates(
     gates(sli),
-    world((query) => answer(query, { now: query.to + 1000 })),
+    gateContext((query) => answer(query, { now: query.to + 1000 })),
   );
 });
 
 test("a watch keeps the newest measurements, and hands on each one, by names that tell gates apart", async () => {
   const seen: [gate: string, at: number][] = [];
-  const context = world((query) => answer(query), { windowMs: 3_600_000 });
+  const context = gateContext((query) => answer(query), { windowMs: 3_600_000 });
   const startedAt = context.clock.now();
   const records = await watchGates(
     gates({ ...sli, interval: "10 seconds" }, { ...sli, window: "5 seconds", interval: "5 seconds" }),
@@ -209,13 +209,13 @@ test("a watch keeps the newest measurements, and hands on each one, by names tha
 });
 
 test("a gate with a shorter window does not shorten the stage's", async () => {
-  const context = world((query) => answer(query));
+  const context = gateContext((query) => answer(query));
   await watchGates(gates({ kind: "command", command: ["true"], window: "0 seconds" }), context);
   assert.equal(context.clock.now(), 1_800_000_060_000);
 });
 
 test("several gates are watched at once, and the first breach ends all", async () => {
-  const context = { ...world((query) => answer(query)), clock: SYSTEM_CLOCK };
+  const context = { ...gateContext((query) => answer(query)), clock: SYSTEM_CLOCK };
   const bad = gates(sli, {
     kind: "command",
     name: "smoke",
@@ -230,12 +230,12 @@ test("several gates are watched at once, and the first breach ends all", async (
 });
 
 test("without gates the window is waited for, and a cancel ends any watch with its own reason", async () => {
-  const context = world((query) => answer(query));
+  const context = gateContext((query) => answer(query));
   assert.deepEqual(await watchGates([], context), []);
   assert.equal(context.clock.now(), 1_800_000_060_000);
   const cancel = new AbortController();
   const watching = watchGates(gates({ ...sli, interval: "1 hour" }), {
-    ...world((query) => answer(query)),
+    ...gateContext((query) => answer(query)),
     clock: SYSTEM_CLOCK,
     signal: cancel.signal,
   });
@@ -246,7 +246,7 @@ test("without gates the window is waited for, and a cancel ends any watch with i
 test("a soak is judged at once by the past, and says how long is missing", async () => {
   const soak = gates({ kind: "soak", duration: "24 hours", thresholds: ["5xx < 1 %"] });
   const day = 86_400_000;
-  const context = world((query) => answer(query), { windowMs: 0 });
+  const context = gateContext((query) => answer(query), { windowMs: 0 });
   const held = (ms: number, like = context) => ({ ...like, windowMs: 0, unchangedSince: context.clock.now() - ms });
   const startedAt = context.clock.now();
   await watchGates(soak, held(day));
@@ -258,13 +258,13 @@ test("a soak is judged at once by the past, and says how long is missing", async
       soak,
       held(
         day,
-        world((query) => answer(query, { coveredMs: 3_600_000 })),
+        gateContext((query) => answer(query, { coveredMs: 3_600_000 })),
       ),
     ),
     /the meter ran for 1 h of 24 h/,
   );
   // Clean over the day as a whole, but not in one hour of it.
-  const hour = world((query) =>
+  const hour = gateContext((query) =>
     answer(
       query,
       query.to - query.from <= 3_600_000 && query.from === context.clock.now() - 10 * 3_600_000
@@ -281,7 +281,7 @@ test("an http gate reads status and text; no answer is no verdict", async (t) =>
     response.statusCode = request.url === "/bad" ? 500 : 200;
     response.end("ready: true");
   });
-  const once = { ...world((query) => answer(query)), windowMs: 0 };
+  const once = { ...gateContext((query) => answer(query)), windowMs: 0 };
   const http = (path: string, more: object = {}) =>
     watchGates(
       gates({ kind: "http", url: `${url}${path}`, interval: "100 milliseconds", timeout: "300 milliseconds", ...more }),
@@ -302,7 +302,7 @@ test("a command that hangs, is missing or is killed is no pass, and leaves nothi
   const directory = await mkdtemp(join(tmpdir(), "slg-"));
   t.after(() => rm(directory, { recursive: true, force: true }));
   const file = join(directory, "pid");
-  const once = { ...world((query) => answer(query)), windowMs: 0 };
+  const once = { ...gateContext((query) => answer(query)), windowMs: 0 };
   const command = (line: string): GateInput => ({
     kind: "command",
     command: ["/bin/sh", "-c", line],
@@ -330,10 +330,10 @@ test("a health gate asks every edge for the candidate's servers", async () => {
   const server = (operational: string) => ({ operational, state: "ready", weight: 1 });
   const context = (servers: Record<string, unknown>) => {
     const agent = {
-      ...world((query) => answer(query)).edges[0]?.agent,
+      ...gateContext((query) => answer(query)).edges[0]?.agent,
       edge: async () => ({ observed: { backends: { new: servers } } }),
     };
-    return { ...world((query) => answer(query)), windowMs: 0, edges: [{ name: "main", agent: agent as never }] };
+    return { ...gateContext((query) => answer(query)), windowMs: 0, edges: [{ name: "main", agent: agent as never }] };
   };
   await watchGates(gates({ kind: "health" }), context({ a: server("up"), b: server("up") }));
   await breach(

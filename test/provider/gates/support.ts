@@ -41,14 +41,14 @@ export function answer(
   };
 }
 
-export interface World extends GateContext {
+export interface GateTestContext extends GateContext {
   clock: FakeClock;
   messages: string[];
   queries: SliQuery[];
 }
 
 /** A change on one edge, whose meter answers as told; other questions to the agent are errors. */
-export function world(sli: (query: SliQuery) => SliAnswer, more: Partial<GateContext> = {}): World {
+export function gateContext(sli: (query: SliQuery) => SliAnswer, more: Partial<GateContext> = {}): GateTestContext {
   const messages: string[] = [];
   const queries: SliQuery[] = [];
   const agent = {

@@ -14,7 +14,8 @@ function context(): Context {
   const say = () => undefined;
   const log = { debug: say, info: say, warn: say, error: say, progress: say };
   const { signal } = new AbortController();
-  return { urn: "urn:agent", name: "host", type: "sluice:index:Agent", preview: false, signal, log, secrets: [] };
+  const urn = "urn:pulumi:dev::test::sluice:index:Agent::host";
+  return { urn, name: "host", type: "sluice:index:Agent", preview: false, signal, log, secrets: [] };
 }
 
 test("what is kept of the evidence changes while the agent runs", async (t) => {
@@ -30,7 +31,7 @@ test("what is kept of the evidence changes while the agent runs", async (t) => {
   const pid = await agentPid(directory);
   const { options, version } = await client.about();
   assert.equal(options.evidence, undefined);
-  const olds = { ...options, directory, version, live: { agent: "running", guarded: true } };
+  const olds = { ...options, directory, version, live: { agent: "running", guarded: true, installed: true } };
   const update = async (evidence: object | undefined) => {
     const { evidence: parsed } = agentOptions.parse({ socket, evidence });
     return agentResource.update?.(context(), { id: directory, olds, news: { ...olds, evidence: parsed } } as never);
@@ -43,12 +44,12 @@ test("what is kept of the evidence changes while the agent runs", async (t) => {
     kept.map((name) => name.slice(-36)),
     ids.slice(-1),
   );
-  const said: string[] = [];
+  const messages: string[] = [];
   const stop = new AbortController();
-  for await (const { message } of client.events(stop.signal, { follow: "false", last: 50 })) said.push(message);
+  for await (const { message } of client.events(stop.signal, { follow: "false", last: 50 })) messages.push(message);
   assert.ok(
-    said.includes("evidence is kept for 400 days, 1 transactions and 200 MiB at most from now on"),
-    said.join("\n"),
+    messages.includes("evidence is kept for 400 days, 1 transactions and 200 MiB at most from now on"),
+    messages.join("\n"),
   );
   await update(undefined);
   assert.equal((await client.about()).options.evidence, undefined);

@@ -25,9 +25,9 @@ function specOf(folder: string, changes: Partial<MigrationsInput> = {}) {
 }
 
 function context(signal = new AbortController().signal) {
-  const said: string[] = [];
-  const say = (message: string) => said.push(message);
-  return { said, signal, log: { debug: say, info: say, warn: say, error: say, progress: say } };
+  const messages: string[] = [];
+  const say = (message: string) => messages.push(message);
+  return { messages, signal, log: { debug: say, info: say, warn: say, error: say, progress: say } };
 }
 
 const runner = (verb: string, folder: string) => ["node", RUNNER, verb, folder];
@@ -116,7 +116,7 @@ test("migrations run once on a real PostgreSQL, again where a lock could not be 
     const apply = applyPending(spec, ["0002_email.sql"], watched);
     await until(
       "it has tried",
-      () => watched.said.some((line) => line.startsWith("a lock could not be had within 200 milliseconds")),
+      () => watched.messages.some((line) => line.startsWith("no lock within 200 milliseconds")),
       {
         deadlineMs: 60_000,
       },

@@ -46,21 +46,18 @@ test("a replacement whose update dies is put back by its agents, without a lost 
   const answersAgain = () =>
     until("v1 of the node answers", async () => (await ask(edges[0]?.port ?? 0)).release === "v1", BACK);
 
-  /** Changes the pool from a process of its own, which is killed as it says that line. */
+  /** Changes the pool from a process of its own, which dies as it says that line. */
   const killedAt = async (line: RegExp, what: "replace" | "remove", inputs: PoolInputs) => {
     const child = spawn(
       process.execPath,
-      ["--import", "tsx", `${__dirname}/../support/replace.ts`, what, JSON.stringify(inputs)],
+      [...process.execArgv, `${__dirname}/../support/replace.ts`, what, JSON.stringify(inputs), line.source],
       { stdio: ["ignore", "pipe", "inherit"] },
     );
     t.after(() => child.kill("SIGKILL"));
-    const said: string[] = [];
+    const messages: string[] = [];
     const exited = new Promise((resolve) => child.on("exit", (_code, signal) => resolve(signal)));
-    for await (const text of createInterface({ input: child.stdout })) {
-      said.push(text);
-      if (line.test(text)) child.kill("SIGKILL");
-    }
-    assert.equal(await exited, "SIGKILL", said.join("\n"));
+    for await (const text of createInterface({ input: child.stdout })) messages.push(text);
+    assert.equal(await exited, "SIGKILL", messages.join("\n"));
   };
 
   let count = 1;

@@ -8,8 +8,8 @@ import { ask, sendRequests } from "../../support/requests";
 import { until } from "../../support/until";
 import { type Behaviour, startNodes, startStep } from "../support/nodes";
 
-function contextOf(said: string[]): Context {
-  const say = (text: string) => said.push(text);
+function contextOf(messages: string[]): Context {
+  const say = (text: string) => messages.push(text);
   const log = { debug: say, info: say, warn: say, error: say, progress: say };
   const { signal } = new AbortController();
   return { urn: "urn:pool", name: "web", type: "x", preview: false, signal, log, secrets: [] };
@@ -23,11 +23,11 @@ const WINDOW: InPlaceWatchInput = {
 test("a release is replaced in its place, behind two edges and under load, and put back when it does not hold", async (t) => {
   const nodes = await startNodes(t);
   const { edges, states, committed } = nodes;
-  const said: string[] = [];
+  const messages: string[] = [];
   const deploy = async (id: string, behaviour: Behaviour = {}, watch: InPlaceWatchInput = {}) => {
     const inputs = nodes.inputs(await nodes.release(id, behaviour), watch);
-    said.length = 0;
-    await replaceInPlace(inputs, startStep(inputs), contextOf(said));
+    messages.length = 0;
+    await replaceInPlace(inputs, startStep(inputs), contextOf(messages));
   };
   const releases = async () => {
     const answers = await Promise.all(Array.from({ length: 4 }, () => ask(edges[0]?.port ?? 0)));
@@ -49,8 +49,8 @@ test("a release is replaced in its place, behind two edges and under load, and p
     assert.deepEqual(await states(), ["ready", "ready"]);
     assert.deepEqual(await releases(), ["peer", "v2"]);
     const order = ["drains", "starts", "is healthy", "takes requests again", "answers well through", "watching"];
-    const at = order.map((text) => said.findIndex((line) => line.includes(text)));
-    assert.ok(!at.includes(-1), JSON.stringify(said));
+    const at = order.map((text) => messages.findIndex((line) => line.includes(text)));
+    assert.ok(!at.includes(-1), JSON.stringify(messages));
     assert.deepEqual(
       at,
       at.toSorted((a, b) => a - b),
@@ -60,7 +60,7 @@ test("a release is replaced in its place, behind two edges and under load, and p
 
   await t.test("the same one again touches nothing", async () => {
     await deploy("v2");
-    assert.ok(!said.some((line) => line.includes("drains")), JSON.stringify(said));
+    assert.ok(!messages.some((line) => line.includes("drains")), JSON.stringify(messages));
   });
 
   await t.test("one that answers 500 on its health path is undone", async () => {
@@ -70,7 +70,7 @@ test("a release is replaced in its place, behind two edges and under load, and p
         const inputs = nodes.inputs(release);
         const { web } = inputs.processes;
         if (web?.health !== undefined) web.health.deadline = "2 seconds";
-        await replaceInPlace(inputs, startStep(inputs), contextOf(said));
+        await replaceInPlace(inputs, startStep(inputs), contextOf(messages));
       },
       (error: Error) => {
         assert.match(error.message, /release sick\) not healthy within 2 seconds: GET \/healthz answered 500/);
@@ -147,7 +147,7 @@ test("a release is replaced in its place, behind two edges and under load, and p
       { kind: "command", name: "pending migrations", command: ["sh", "-c", "echo 2 pending; exit 3"] },
     ];
     await assert.rejects(deploy("v3", {}, { before }), /gate pending migrations: .*exited with 3: 2 pending/);
-    assert.ok(!said.some((line) => line.includes("drains")), JSON.stringify(said));
+    assert.ok(!messages.some((line) => line.includes("drains")), JSON.stringify(messages));
     const [refused] = await nodes.node.client.evidence(1);
     const record = (await nodes.node.client.evidenceOf(refused?.id ?? ""))?.record;
     assert.deepEqual([record?.verdict, record?.summary], ["undone", undefined]);
@@ -184,13 +184,15 @@ test("a release is replaced in its place, behind two edges and under load, and p
   });
 
   await t.test("it is removed without a lost request, as soon as its edges have let go of it", async () => {
-    said.length = 0;
+    messages.length = 0;
     const inputs = nodes.inputs(await nodes.release("v2"), {});
     // Idle connections of the edges are not waited for, or this would take the hour.
-    await removePool(nodes.node.client, { ...inputs, drainDeadline: "1 hour" }, contextOf(said));
+    await removePool(nodes.node.client, { ...inputs, drainDeadline: "1 hour" }, contextOf(messages));
     assert.equal(await nodes.node.client.pool("web"), undefined);
-    const drained = said.filter((line) => /server node of backend web on edge main has 0 connections left/.test(line));
-    assert.equal(drained.length, 2, JSON.stringify(said));
+    const drained = messages.filter((line) =>
+      /server node of backend web on edge main has 0 connections left/.test(line),
+    );
+    assert.equal(drained.length, 2, JSON.stringify(messages));
     assert.deepEqual(await releases(), ["peer"]);
   });
 

@@ -10,9 +10,10 @@ import { withArtifact } from "../../../src/provider/rollout/artifact";
 import { promote } from "../../../src/provider/rollout/pool-rollout";
 import type { RunGates } from "../../../src/provider/rollout/stage-gates";
 import type { Context } from "../../../src/provider/server";
-import { change, edgeStep, releaseFolder, startStep } from "../../agent/support/pool";
+import { edgeStep, releaseFolder, startStep } from "../../agent/support/pool";
 import { startTestAgent } from "../../support/agent";
 import { freeRange } from "../../support/ports";
+import { change } from "../../support/transaction";
 import { until } from "../../support/until";
 
 test("a pool's candidate, as somebody declares it one way after the other", async (t) => {
@@ -68,7 +69,7 @@ test("a pool's candidate, as somebody declares it one way after the other", asyn
     const { start, inputs } = declared(id, candidate, own);
     return promote(inputs, start, context, { runGates: gates });
   };
-  const share = async () => (await client.pool("web"))?.canary?.now;
+  const share = async () => (await client.pool("web"))?.candidate?.now;
   const pids = async () => {
     await client.settle("web");
     const all = ((await client.pool("web"))?.processes ?? []).filter(({ state }) => state === "running");
@@ -135,7 +136,7 @@ test("a pool's candidate, as somebody declares it one way after the other", asyn
     const own = canary("v2", "1%", { processes: processes(1, { ANSWER: "other" }) });
     const kills: RunGates = async (stage, { signal }) => {
       await pass(stage, { signal } as Parameters<RunGates>[1]);
-      const { canary: candidate, processes: all } = (await client.pool("web")) ?? {};
+      const { candidate, processes: all } = (await client.pool("web")) ?? {};
       const pid = all?.find(({ generation }) => generation === candidate?.generation)?.pid;
       process.kill(pid ?? 0, "SIGKILL");
       await until("the rollout to be told", async () => signal.aborted);

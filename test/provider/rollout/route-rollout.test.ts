@@ -3,33 +3,18 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ask } from "../../../src/agent/haproxy/runtime/runtime-api";
-import { backendSpec } from "../../../src/model/edge/backend";
-import { edgeSpec } from "../../../src/model/edge/edge";
 import { type DeclaredRouteInput, declaredRoute } from "../../../src/model/route/route";
 import { rollOutRoute } from "../../../src/provider/rollout/route-rollout";
 import type { RunGates } from "../../../src/provider/rollout/stage-gates";
 import type { Context } from "../../../src/provider/server";
-import { startTestAgent } from "../../support/agent";
-import { freePorts } from "../../support/ports";
+import { startHarness } from "../../support/harness";
 import { until } from "../../support/until";
 
-const owner = { who: "test", why: "test", pid: process.pid };
-
 /** An agent with an edge that has three backends; the stages' gates are the test's. */
-async function world(t: TestContext) {
-  const { client, directory } = await startTestAgent(t);
-  const http = { binds: [{ port: await freePorts(1) }], defaultBackend: "blue" };
-  const edge = await client.begin({ target: "edge/main", owner, leaseMs: 60_000 });
-  const spec = edgeSpec.parse({ frontends: { http } });
-  await client.step(edge.id, { verb: "edge.set", edge: "main", spec }, () => undefined);
-  await client.commit(edge.id);
-  for (const backend of ["blue", "green", "red"]) {
-    const { id } = await client.begin({ target: `backend/main/${backend}`, owner, leaseMs: 60_000 });
-    await client.step(id, { verb: "backend.set", edge: "main", backend, spec: backendSpec.parse({}) }, () => undefined);
-    await client.commit(id);
-  }
-  const said: string[] = [];
-  const say = (text: string) => said.push(text);
+async function startRollouts(t: TestContext) {
+  const { client, directory } = await startHarness(t, { backends: { blue: null, green: null, red: null } });
+  const messages: string[] = [];
+  const say = (text: string) => messages.push(text);
   const log = { debug: say, info: say, warn: say, error: say, progress: say };
   const abort = new AbortController();
   const context: Context = {
@@ -48,7 +33,7 @@ async function world(t: TestContext) {
   return {
     client,
     rollOut,
-    said,
+    messages,
     abort,
     byHand: (command: string) => ask(join(directory, "edges", "main", "worker.sock"), command),
     split: async () => (await client.route("api"))?.splits.main,
@@ -56,7 +41,7 @@ async function world(t: TestContext) {
 }
 
 test("a breach at any stage undoes the whole rollout; onBreach leads on to the stable side", async (t) => {
-  const { rollOut, split, client, byHand, said, abort } = await world(t);
+  const { rollOut, split, client, byHand, messages, abort } = await startRollouts(t);
   const entered: string[] = [];
   const pass: RunGates = async ({ name }, { spec }) => {
     entered.push(name);
@@ -100,7 +85,7 @@ test("a breach at any stage undoes the whole rollout; onBreach leads on to the s
   await assert.rejects(rollOut("50%", breachAt("50%")), /stage 50%/);
   assert.deepEqual(entered.splice(0), ["1%", "10%", "1%", "10%", "50%"]);
   assert.equal(await split(), 0);
-  assert.ok(said.includes("the candidate was taken from 10% to 0% by hand"));
+  assert.ok(messages.includes("the candidate was taken from 10% to 0% by hand"));
 
   // Another candidate begins anew, whatever the one before had reached; finishing moves nobody.
   await rollOut("100%", pass);
@@ -126,7 +111,7 @@ test("a breach at any stage undoes the whole rollout; onBreach leads on to the s
 });
 
 test("a route remembers in which of the stages without requests it is, and what that has mirrored", async (t) => {
-  const { rollOut, client } = await world(t);
+  const { rollOut, client } = await startRollouts(t);
   const entered: string[] = [];
   const pass: RunGates = async ({ name }) => {
     entered.push(name);
@@ -185,7 +170,7 @@ test("a route remembers in which of the stages without requests it is, and what 
 });
 
 test("a candidate becomes the stable side only with all requests, and comes back with all of them", async (t) => {
-  const { rollOut, client, split } = await world(t);
+  const { rollOut, client, split } = await startRollouts(t);
   const entered: string[] = [];
   const pass: RunGates = async ({ name }) => {
     entered.push(name);
@@ -214,7 +199,7 @@ test("a candidate becomes the stable side only with all requests, and comes back
 });
 
 test("another backend can't take the place of one that has some of the requests", async (t) => {
-  const { rollOut, client, split } = await world(t);
+  const { rollOut, client, split } = await startRollouts(t);
   const pass: RunGates = async () => undefined;
   const refused = async (stage: string, more: Parameters<typeof rollOut>[2], message: RegExp) => {
     await assert.rejects(

@@ -34,8 +34,8 @@ function declare(stage: string, more: Partial<DeclaredRouteInput> = {}) {
   return declaredRoute.parse({ edges: ["main"], stable: "blue", candidate: "green", stage, ...more });
 }
 
-function contextOf(said: string[] = []): Context {
-  const say = (text: string) => said.push(text);
+function contextOf(messages: string[] = []): Context {
+  const say = (text: string) => messages.push(text);
   const log = { debug: say, info: say, warn: say, error: say, progress: say };
   const { signal } = new AbortController();
   return { urn: "urn:route", name: "api", type: "x", preview: false, signal, log, secrets: [] };
@@ -47,8 +47,8 @@ test("a route's edges on two agents move in step", async (t) => {
   const splits = () =>
     Promise.all([one, two].map(async ({ client }) => (await client.route("api"))?.splits.main ?? undefined));
   const committed = () => Promise.all([one, two].map(async ({ client }) => (await client.route("api"))?.committed));
-  const rollout = (stage: string, runGates: RunGates, said?: string[]) =>
-    rollOutRoute(agents, "api", declare(stage), contextOf(said), { runGates });
+  const rollout = (stage: string, runGates: RunGates, messages?: string[]) =>
+    rollOutRoute(agents, "api", declare(stage), contextOf(messages), { runGates });
   const seen: unknown[] = [];
   const look: RunGates = async ({ name }, { edges }) => {
     seen.push([name, edges.length, ...(await splits())]);
@@ -112,7 +112,7 @@ test("a route's edges on two agents move in step", async (t) => {
   await t.test("an update that dies between two commits leaves what the next one ends", async () => {
     const deployer = spawn(
       process.execPath,
-      ["--import", "tsx", `${__dirname}/../support/half-commit.ts`, one.socket, two.socket],
+      [...process.execArgv, `${__dirname}/../support/half-commit.ts`, one.socket, two.socket],
       {
         stdio: ["ignore", "inherit", "inherit"],
       },
@@ -125,11 +125,11 @@ test("a route's edges on two agents move in step", async (t) => {
     });
     assert.deepEqual(await committed(), [5000, 1000]);
 
-    const said: string[] = [];
-    await rollout("50%", look, said);
+    const messages: string[] = [];
+    await rollout("50%", look, messages);
     assert.deepEqual(seen.splice(0), [["50%", 2, 5000, 5000]]);
     assert.deepEqual(await committed(), [5000, 5000]);
-    assert.ok(said.some((text) => text.startsWith("the candidate was taken from 50% to 10%")));
+    assert.ok(messages.some((text) => text.startsWith("the candidate was taken from 50% to 10%")));
   });
 
   await t.test("a commit that fails takes back what another agent has committed", async () => {

@@ -59,11 +59,11 @@ test("the provider's launcher builds and runs it, and it knows the agent that it
   const { root, built, bundle, files } = project(t);
   const launch = async () =>
     JSON.parse((await run(path.join(root, "src", "provider", "pulumi-resource-sluice"))).stdout);
-  const told = await launch();
-  assert.equal(path.join(told.__dirname, told.file), (await bundle("agent")).file);
-  assert.equal(told.__dirname, built);
+  const described = await launch();
+  assert.equal(path.join(described.__dirname, described.file), (await bundle("agent")).file);
+  assert.equal(described.__dirname, built);
   assert.ok(files().some((file) => /^provider-.*\.cjs\.cache$/.test(file)));
-  assert.deepEqual(await launch(), told);
+  assert.deepEqual(await launch(), described);
 });
 
 test("builds at the same time do not disturb each other", async (t) => {

@@ -11,6 +11,7 @@ import {
   marshal,
   type Properties,
   type Resource,
+  UNKNOWN,
   unmarshal,
 } from "../../../src/provider/server";
 import { until } from "../../support/until";
@@ -116,6 +117,24 @@ test("check gets plain values, and gives back secrets as secrets and every failu
       { property: "", reason: "list[0]: is [secret]" },
       { property: "", reason: "as a whole" },
     ],
+  );
+});
+
+test("check with failures gives back no input that they have made unknown, which an update would refuse instead", async (t) => {
+  const check: Resource["check"] = async (_, { news }) => ({
+    inputs: { ...news, change: UNKNOWN, live: { splits: UNKNOWN } },
+    failures: [{ property: "release.id", reason: "is missing" }],
+  });
+  const client = await serving(t, only({ check }));
+  const request = new proto.CheckRequest()
+    .setUrn(URN)
+    .setOlds(marshal({ a: 1 }))
+    .setNews(marshal({ a: 2 }));
+  const response = await call(client, client.check, request);
+  assert.deepEqual(unmarshal(response.getInputs()).value, { a: 2 });
+  assert.deepEqual(
+    response.getFailuresList().map((failure) => failure.getReason()),
+    ["release.id: is missing"],
   );
 });
 

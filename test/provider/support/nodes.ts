@@ -1,26 +1,16 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import type { AgentClient } from "../../../src/agent/client/client";
 import { type InPlaceWatchInput, inPlaceWatch } from "../../../src/model/pool/in-place";
 import { type PoolInput, poolSpec } from "../../../src/model/pool/pool";
-import type { StepInput, Target } from "../../../src/model/protocol/transaction";
+import type { StepInput } from "../../../src/model/protocol/transaction";
 import type { PoolInputs } from "../../../src/provider/resources/pool-inputs";
 import { startTestAgent, type TestAgent, temporaryFolder } from "../../support/agent";
 import { freePorts } from "../../support/ports";
+import { startServer } from "../../support/server";
+import { change } from "../../support/transaction";
 
 const APP = join(__dirname, "..", "..", "fixtures", "canary", "app.mjs");
-const owner = { who: "test", why: "test", pid: process.pid };
-
-/** One step and its commit. */
-async function change(client: AgentClient, target: Target, step: StepInput): Promise<void> {
-  const { id } = await client.begin({ target, owner, leaseMs: 60_000 });
-  await client.step(id, step, () => undefined);
-  await client.commit(id);
-}
-
 /** How a release of the test's app is. */
 export interface Behaviour {
   health?: number;
@@ -46,36 +36,37 @@ export interface Nodes {
  * and `peer`, which this process serves.
  */
 export async function startNodes(t: TestContext, edgeCount = 2): Promise<Nodes> {
-  const peer = createServer({ keepAliveTimeout: 75_000 }, (_request, response) => {
-    response.writeHead(200, { "x-release": "peer" }).end("peer");
-  });
-  await new Promise<void>((resolve) => peer.listen(0, "127.0.0.1", resolve));
-  t.after(() => {
-    peer.closeAllConnections();
-    peer.close();
-  });
+  const peer = await startServer(
+    t,
+    (_request, response) => response.writeHead(200, { "x-release": "peer" }).end("peer"),
+    { keepAliveTimeout: 75_000 },
+  );
   const port = await freePorts(1 + edgeCount);
   const edges = await Promise.all(
     Array.from({ length: edgeCount }, async (_, index) => {
       const agent = await startTestAgent(t);
       const bind = { port: port + 1 + index };
-      await change(agent.client, "edge/main", {
-        verb: "edge.set",
-        edge: "main",
-        spec: { frontends: { http: { binds: [bind], defaultBackend: "web" } }, meter: true },
-      });
-      await change(agent.client, "backend/main/web", {
-        verb: "backend.set",
-        edge: "main",
-        backend: "web",
-        spec: {
-          health: { path: "/healthz", interval: "200 milliseconds" },
-          servers: {
-            node: { address: "127.0.0.1", port },
-            peer: { address: "127.0.0.1", port: (peer.address() as AddressInfo).port },
+      await change(agent.client, "edge/main", [
+        {
+          verb: "edge.set",
+          edge: "main",
+          spec: { frontends: { http: { binds: [bind], defaultBackend: "web" } }, meter: true },
+        },
+      ]);
+      await change(agent.client, "backend/main/web", [
+        {
+          verb: "backend.set",
+          edge: "main",
+          backend: "web",
+          spec: {
+            health: { path: "/healthz", interval: "200 milliseconds" },
+            servers: {
+              node: { address: "127.0.0.1", port },
+              peer: { address: "127.0.0.1", port: peer.port },
+            },
           },
         },
-      });
+      ]);
       return { ...agent, port: bind.port };
     }),
   );

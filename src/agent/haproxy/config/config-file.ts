@@ -2,21 +2,11 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EdgeSpec } from "../../../model/edge/edge";
-import { codeOf } from "../../../model/types/errors";
 import { SCRIPT_FILE } from "../../mirror/script";
+import { withScriptIn } from "./mirror";
 import { digest, type Rendered } from "./render";
 import { SPLITS_FILE } from "./routes";
 import { validateFile } from "./validate";
-
-/** The config on disk, or nothing where there is none. */
-export async function readConfig(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
-}
 
 /** The structure that a config on disk would give a worker. */
 export function structureOf(text: string | undefined): string | undefined {
@@ -31,7 +21,7 @@ export async function validateText(
   const folder = await mkdtemp(join(tmpdir(), "sluice-check-"));
   try {
     const path = join(folder, "haproxy.cfg");
-    await writeFile(path, text, { mode: 0o600 });
+    await writeFile(path, withScriptIn(text, folder), { mode: 0o600 });
     if (splits !== undefined) await writeFile(join(folder, SPLITS_FILE), splits, { mode: 0o600 });
     if (script !== undefined) await writeFile(join(folder, SCRIPT_FILE), script, { mode: 0o600 });
     await validateFile(binary, path);
@@ -40,13 +30,16 @@ export async function validateText(
   }
 }
 
+/** Paths of the certificates that an edge serves. */
+export function certificatePaths({ frontends }: EdgeSpec): string[] {
+  const paths = Object.values(frontends).flatMap(({ binds }) => binds.flatMap(({ tls }) => tls?.certificate ?? []));
+  return [...new Set(paths)];
+}
+
 /** Digests of the certificates that an edge serves; one that cannot be read is left to HAProxy, which says why. */
 export async function certificateDigests(spec: EdgeSpec): Promise<Record<string, string>> {
-  const paths = Object.values(spec.frontends).flatMap(({ binds }) =>
-    binds.flatMap(({ tls }) => tls?.certificate ?? []),
-  );
   const digests = await Promise.all(
-    [...new Set(paths)].map(async (path): Promise<[string, string][]> => {
+    certificatePaths(spec).map(async (path): Promise<[string, string][]> => {
       const content = await readFile(path).catch(() => undefined);
       return content === undefined ? [] : [[path, digest(content)]];
     }),

@@ -1,27 +1,47 @@
 import { readFileSync } from "node:fs";
+import { findGroup, findUser } from "../../../support/accounts";
+
+interface WorkerAccount {
+  user: string;
+  group: string;
+  /** Number of the group. */
+  gid: number;
+}
 
 /** Facts of the host that decide over an edge's config. */
 export interface HostFacts {
   /** Account of the workers, where HAProxy is started as root. */
-  account?: { user: string; group: string } | undefined;
+  account?: WorkerAccount | undefined;
   /** Files that a process may have open at most, where the host limits them. */
   maxOpenFiles?: number | undefined;
 }
 
-export function hostFacts(): HostFacts {
-  return { account: workerAccount(), maxOpenFiles: maxOpenFiles() };
+export async function hostFacts(): Promise<HostFacts> {
+  return { account: await workerAccount(), maxOpenFiles: maxOpenFiles() };
 }
+
+/** Kept once it is found: edges ask for it at every look, and sockets of the agent are given to its group at the start. */
+let foundAccount: WorkerAccount | undefined;
 
 /**
  * Account under which workers run where HAProxy is started as root: `haproxy`, which its packages create, else nobody's.
  * The master keeps root's rights, so that it can bind low ports and read certificates at every reload.
  */
-function workerAccount(): { user: string; group: string } | undefined {
+async function workerAccount(): Promise<WorkerAccount | undefined> {
   if (process.getuid?.() !== 0) return undefined;
-  const has = (file: string, name: string) => new RegExp(`^${name}:`, "m").test(readFileSync(file, "utf8"));
-  const user = ["haproxy", "nobody"].find((name) => has("/etc/passwd", name));
-  const group = ["haproxy", "nogroup", "nobody"].find((name) => has("/etc/group", name));
-  return user === undefined || group === undefined ? undefined : { user, group };
+  if (foundAccount !== undefined) return foundAccount;
+  const user = await firstOf(["haproxy", "nobody"], findUser);
+  const group = await firstOf(["haproxy", "nogroup", "nobody"], findGroup);
+  if (user !== undefined && group !== undefined) foundAccount = { user: user.name, group: group.name, gid: group.gid };
+  return foundAccount;
+}
+
+async function firstOf<T>(names: string[], find: (name: string) => Promise<T | undefined>): Promise<T | undefined> {
+  for (const name of names) {
+    const found = await find(name);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** The hard limit, up to which HAProxy raises its own. */

@@ -1,8 +1,10 @@
+import { join } from "node:path";
 import { DEFAULT_MAX_BODY, MIRROR_HEADER, type Mirror } from "../../../model/route/mirror";
 import type { RouteSpec } from "../../../model/route/route";
 import { parsePercent, SPLIT_PARTS } from "../../../model/route/split";
 import { bytes } from "../../../model/types/size";
 import { LUA_MEMORY_MIB, SCRIPT_FILE } from "../../mirror/script";
+import { quote } from "./quote";
 
 /**
  * How a route's copies are drawn (what becomes of them is told in src/agent/mirror/script.ts). The shares are in the map of the
@@ -13,6 +15,7 @@ type Routes = Record<string, RouteSpec>;
 
 /** HAProxy's buffer by default, in bytes: it holds a body of {@link DEFAULT_MAX_BODY} and the headers. */
 const BUFFER_BYTES = 16_384;
+const LOAD_SCRIPT = "lua-load-per-thread";
 /** Time for a body that is on its way, which its client's own timeout bounds; HAProxy answers 408 after it. */
 const BODY_PATIENCE = "24d";
 
@@ -45,8 +48,8 @@ export function shareName(key: string): string {
   return `the share of route ${route} ${kind === "mirror" ? `for its mirror ${to}` : "that is sampled"}`;
 }
 
-/** Lines of the global section. */
-export function mirrorGlobals(routes: Routes, digest: string): string[] {
+/** Lines of the global section. @param folder of the config and the script */
+export function mirrorGlobals(routes: Routes, digest: string, folder: string): string[] {
   if (!isCopied(routes)) return [];
   const largest = Math.max(...Object.values(routes).map(({ mirror }) => bytes(mirror?.maxBody ?? DEFAULT_MAX_BODY)));
   const more = largest - bytes(DEFAULT_MAX_BODY);
@@ -57,9 +60,24 @@ export function mirrorGlobals(routes: Routes, digest: string): string[] {
     "  .if version_atleast(3.1)",
     "  tune.lua.bool-sample-conversion normal",
     "  .endif",
-    `  # script ${digest}`,
-    `  lua-load-per-thread ${SCRIPT_FILE}`,
+    scriptComment(digest),
+    loadScript(folder),
   ];
+}
+
+/** A config whose script is in another folder, as one that is only checked has it. */
+export function withScriptIn(text: string, folder: string): string {
+  return text.replace(new RegExp(`^  ${LOAD_SCRIPT} .*$`, "m"), () => loadScript(folder));
+}
+
+/** HAProxy reads the script only once `default-path` is over, when its own working folder counts, which may be any. */
+function loadScript(folder: string): string {
+  return `  ${LOAD_SCRIPT} ${quote(join(folder, SCRIPT_FILE))}`;
+}
+
+/** Line by which another script is a change of the config. */
+export function scriptComment(digest: string): string {
+  return `  # script ${digest}`;
 }
 
 /**

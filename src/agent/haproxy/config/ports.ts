@@ -1,7 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import { collide, hostPort } from "../../../model/edge/edge";
 import { waitFor } from "../../../support/waiting";
-import { holdersOf, listeningSockets } from "../../processes/listeners";
+import { readStat } from "../../processes/identity";
+import { holdersOf, listeningSockets, socketsOf } from "../../processes/listeners";
 import { endpoint } from "./quote";
 
 interface Listener {
@@ -44,7 +46,7 @@ async function bindProblem(listener: Listener, code: string): Promise<string> {
     const holder = await holderOf(listener.port);
     return `${where} is in use${holder === undefined ? "" : ` by ${holder}`}: stop what listens there, take it over, or choose another port`;
   }
-  if (code === "EADDRNOTAVAIL") return `${where} is no address of this host: choose one that is`;
+  if (code === "EADDRNOTAVAIL") return `${where} is not an address of this host: choose one that is`;
   if (code === "EACCES")
     return `${where} needs privileges: choose a port from 1024, or run the agent with CAP_NET_BIND_SERVICE`;
   return `${where} cannot be listened on: ${code}`;
@@ -54,6 +56,33 @@ async function bindProblem(listener: Listener, code: string): Promise<string> {
 export async function holderOf(port: number): Promise<string | undefined> {
   const inodes = (await listeningSockets()).filter((socket) => socket.port === port).map(({ inode }) => inode);
   const [pid] = [...(await holdersOf(new Set(inodes))).values()].flat();
-  if (pid === undefined) return undefined;
+  return pid === undefined ? undefined : processName(pid);
+}
+
+/**
+ * Processes that share the ports of a HAProxy, so that the kernel gives them some of its connections: whoever runs as the
+ * same user can, by SO_REUSEPORT. One sentence each, and nothing where /proc does not tell which sockets are HAProxy's.
+ *
+ * @param own process ids of the HAProxy, workers of before a reload included
+ */
+export async function sharersOf(listeners: readonly Listener[], own: readonly number[]): Promise<string[]> {
+  const sockets = (await listeningSockets()).filter((socket) =>
+    listeners.some((listener) => collide(socket, listener)),
+  );
+  const held = new Set((await Promise.all(own.map(socketsOf))).flatMap((inodes) => [...inodes]));
+  const ours = sockets.filter(({ inode }) => held.has(inode));
+  const others = sockets.filter((socket) => !ours.includes(socket) && ours.some((each) => collide(each, socket)));
+  const holders = await holdersOf(new Set(others.map(({ inode }) => inode)));
+  return Promise.all(
+    others.flatMap(({ inode, address, port }) => {
+      const [pid] = holders.get(inode) ?? [];
+      // A worker that has just begun is the master's child, and not known by its process id yet.
+      if (pid === undefined || own.includes(pid) || own.includes(readStat(pid)?.parent ?? 0)) return [];
+      return [processName(pid).then((name) => `${name} listens on ${hostPort(address, port)}, too`)];
+    }),
+  );
+}
+
+async function processName(pid: number): Promise<string> {
   return `${(await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "a process")).trim()} (pid ${pid})`;
 }

@@ -1,12 +1,11 @@
-import { readFile, rename } from "node:fs/promises";
+import { rename } from "node:fs/promises";
 import { z } from "zod";
 import { serverState } from "../../../model/edge/backend";
 import { appliedEdge } from "../../../model/edge/edge";
 import { edgeBackend } from "../../../model/pool/pool-share";
 import { routeSpec } from "../../../model/route/route";
-import { codeOf } from "../../../model/types/errors";
 import { backendName, name, serverKey } from "../../../model/types/names";
-import { writeFileAtomic } from "../../support/files";
+import { readIfThere, writeFileAtomic } from "../../support/files";
 
 const id = z.string().regex(/^[A-Za-z0-9_.:-]{1,200}$/);
 const port = z.int().min(0).max(65_535);
@@ -43,13 +42,8 @@ export async function readRecord(
   path: string,
   log: (message: string, data?: object) => void,
 ): Promise<EdgeRecord | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
+  const text = await readIfThere(path);
+  if (text === undefined) return undefined;
   try {
     return record.parse(JSON.parse(text));
   } catch (error) {

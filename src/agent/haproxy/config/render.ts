@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { isIP } from "node:net";
-import { dirname, join } from "node:path";
+import { basename, dirname } from "node:path";
 import type { BackendSpec } from "../../../model/edge/backend";
 import { appliedEdge, type EdgeSpec } from "../../../model/edge/edge";
 import { type EdgeBackend, edgeBackend } from "../../../model/pool/pool-share";
@@ -11,7 +11,7 @@ import { logFormat, MAX_LINE, METER_RING } from "../../meter/line";
 import { mirrorScript } from "../../mirror/script";
 import { byKey, groupByBackend, path, type ServerAssignment } from "../runtime/server-assignments";
 import { connectionsWithin, type HostFacts } from "./host-facts";
-import { isCopied, mirrorGlobals } from "./mirror";
+import { isCopied, mirrorGlobals, scriptComment } from "./mirror";
 import { endpoint, quote } from "./quote";
 import { routeLines, splitsText } from "./routes";
 
@@ -105,7 +105,21 @@ function validRoutes(routes: Record<string, RouteSpec>): Record<string, RouteSpe
  * @param index of the frontend among the names in their order
  */
 export function waitingSocket(socket: string, index: number): string {
-  return join(dirname(socket), `w${index}.sock`);
+  // In the spelling of that path, see socketSpellings.
+  return `${dirname(socket)}/w${index}.sock`;
+}
+
+/**
+ * Two spellings of a socket's path, the one in a config on disk first. A worker takes a listener over from the one before it
+ * where both have the same path by its letters, and binds it anew otherwise.
+ */
+export function socketSpellings(path: string, disk: string | undefined): [string, string] {
+  const other = `${dirname(path)}//${basename(path)}`;
+  return disk?.includes(socketLine(other)) ? [other, path] : [path, other];
+}
+
+function socketLine(path: string): string {
+  return `  stats socket ${quote(path)} mode 600 level admin`;
 }
 
 /** The script that copies requests, where a route has a mirror or a sample. */
@@ -145,6 +159,11 @@ export function isUntouched(text: string): boolean {
   return index === 2 && lines[index] === `${CHECKSUM}${digest(lines.slice(index + 1).join("\n"))}`;
 }
 
+/** Whether a script on disk is the one that a config was written for. */
+export function isScriptOf(disk: string | undefined, script: string): boolean {
+  return disk?.includes(`\n${scriptComment(digest(script))}\n`) ?? false;
+}
+
 /** Short digest of a text or of a file's content. */
 export function digest(content: string | Uint8Array): string {
   return createHash("sha256").update(content).digest("hex").slice(0, 16);
@@ -163,7 +182,7 @@ function globalLines(
     "",
     "global",
     `  description ${description || "none"}`,
-    `  stats socket ${quote(socket)} mode 600 level admin`,
+    socketLine(socket),
     // The meter reads without a word of its own, also where no request comes for long.
     ...(spec.meter ? ["  stats timeout 1h"] : []),
     ...(account === undefined ? [] : [`  user ${quote(account.user)}`, `  group ${quote(account.group)}`]),
@@ -174,7 +193,7 @@ function globalLines(
     `  hard-stop-after ${ms(spec.hardStopAfter)}`,
     // The map of the splits is named without its folder, whose name could hold anything.
     ...(splitsText(routes, backends) === undefined ? [] : ["  default-path config"]),
-    ...(script === undefined ? [] : mirrorGlobals(routes, digest(script))),
+    ...(script === undefined ? [] : mirrorGlobals(routes, digest(script), dirname(socket))),
     ...(tls
       ? ["  ssl-default-bind-options ssl-min-ver TLSv1.2", "  ssl-default-bind-ciphers ECDHE+AESGCM:ECDHE+CHACHA20"]
       : []),

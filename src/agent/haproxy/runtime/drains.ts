@@ -4,7 +4,7 @@ import type { WorkerSnapshot } from "./snapshot";
 import type { Sockets, WorkerSet } from "./worker-set";
 
 /**
- * One step for every server that leaves: cut what is left on it after its deadline, and remove it where nothing is.
+ * One step for every draining server: cut its connections after its deadline, and remove it once it has none.
  *
  * @returns those that have not left yet
  */

@@ -43,7 +43,7 @@ export function parseProcesses(text: string): Processes {
     }
   }
   if (found.master === 0)
-    throw new Error(`HAProxy's master said no process list but ${JSON.stringify(text.slice(0, 200))}`);
+    throw new Error(`HAProxy's master printed no process list but ${JSON.stringify(text.slice(0, 200))}`);
   return found;
 }
 

@@ -21,7 +21,7 @@ export interface DrainingServer {
   id: string;
   address: string;
   port: number;
-  /** Time after which what is left on it is cut, in milliseconds since the epoch. */
+  /** Time at which its remaining connections are cut, in milliseconds since the epoch. */
   deadline: number;
 }
 
@@ -75,6 +75,12 @@ const ORPHAN_DRAIN_MS = 60_000;
 /** Time that a server which leaves a backend has. */
 export function drainMs(spec: BackendSpec | undefined): number {
   return spec === undefined ? ORPHAN_DRAIN_MS : milliseconds(spec.drainDeadline);
+}
+
+/** A server that leaves, with no more time than its backend gives: a clock that was set back must not make it last. */
+export function withinDrain(server: DrainingServer, spec: BackendSpec | undefined, now: number): DrainingServer {
+  if (spec === undefined || server.deadline === NEVER) return server;
+  return { ...server, deadline: Math.min(server.deadline, now + drainMs(spec)) };
 }
 
 /** The servers of each backend. */

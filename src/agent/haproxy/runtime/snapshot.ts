@@ -26,13 +26,17 @@ interface FrontendSnapshot {
   sessions: number;
 }
 
-/** State of one HAProxy worker at one moment. */
-export interface WorkerSnapshot {
+/** A HAProxy worker, without what it serves. */
+export interface WorkerInfo {
   pid: number;
   stopping: boolean;
   uptimeSeconds: number;
   /** Digest of the structure of the config that it runs. */
   structure: string;
+}
+
+/** State of one HAProxy worker at one moment. */
+export interface WorkerSnapshot extends WorkerInfo {
   frontends: Map<string, FrontendSnapshot>;
   backends: Map<string, Map<string, ServerSnapshot>>;
   /** Splits in its map by their key, in 1/10,000; empty where its config has no route with a candidate. */
@@ -44,6 +48,13 @@ const MAINTENANCE = 0x01 | 0x02 | 0x20 | 0x40;
 const DRAIN = 0x08 | 0x10;
 const CHECK_CONFIGURED = 0x02;
 const CHECK_ENABLED = 0x04;
+
+/** The worker behind a socket, see {@link workerSnapshot}; far cheaper than a snapshot where there are many servers. */
+export async function workerInfo(socket: string, prefix = ""): Promise<WorkerInfo> {
+  const text = await ask(socket, `${prefix}show info`);
+  if (!/^Pid: /m.test(text)) throw noStatus(text);
+  return parseInfo(text);
+}
 
 /** Takes a snapshot of the worker behind a socket; through the master's socket an old worker is named by `prefix` (`@!123 `). */
 export async function workerSnapshot(socket: string, prefix = ""): Promise<WorkerSnapshot> {
@@ -60,28 +71,35 @@ export async function workerSnapshot(socket: string, prefix = ""): Promise<Worke
 function parseSnapshot(text: string): WorkerSnapshot {
   const statAt = text.indexOf("# pxname,");
   const stateAt = text.indexOf("# be_id ");
-  if (statAt < 0 || stateAt < statAt)
-    throw new Error(
-      `HAProxy gave no status but ${JSON.stringify(text.slice(0, 200))}: does its socket have level admin?`,
-    );
-  const info = new Map(
-    text
-      .slice(0, statAt)
-      .split("\n")
-      .flatMap((line): [string, string][] => {
-        const colon = line.indexOf(": ");
-        return colon < 0 ? [] : [[line.slice(0, colon), line.slice(colon + 2)]];
-      }),
-  );
+  if (statAt < 0 || stateAt < statAt) throw noStatus(text);
   const { frontends, servers } = parseStat(text.slice(statAt, stateAt));
+  return {
+    ...parseInfo(text.slice(0, statAt)),
+    frontends,
+    backends: parseState(text.slice(stateAt), servers),
+    splits: parseSplits(text.slice(stateAt)),
+  };
+}
+
+function noStatus(text: string): Error {
+  return new Error(
+    `HAProxy gave no status but ${JSON.stringify(text.slice(0, 200))}: does its socket have level admin?`,
+  );
+}
+
+/** Reads the answer of `show info`. */
+function parseInfo(text: string): WorkerInfo {
+  const info = new Map(
+    text.split("\n").flatMap((line): [string, string][] => {
+      const colon = line.indexOf(": ");
+      return colon < 0 ? [] : [[line.slice(0, colon), line.slice(colon + 2)]];
+    }),
+  );
   return {
     pid: Number(info.get("Pid")),
     stopping: info.get("Stopping") === "1",
     uptimeSeconds: Number(info.get("Uptime_sec")),
     structure: info.get("description") ?? "",
-    frontends,
-    backends: parseState(text.slice(stateAt), servers),
-    splits: parseSplits(text.slice(stateAt)),
   };
 }
 

@@ -8,7 +8,7 @@ interface OldWorker {
   pid: number;
   /** At least this long ago a newer worker took over, in seconds. */
   replacedForSeconds: number;
-  /** Nothing where it ended while it was asked. */
+  /** Absent if the worker ended during the query. */
   snapshot: WorkerSnapshot | undefined;
 }
 
@@ -95,8 +95,11 @@ export function clients(worker: WorkerSnapshot): number {
   return [...worker.frontends.values()].reduce((sum, { sessions }) => sum + sessions, 0);
 }
 
-/** Requests, WebSockets and other streams in all workers, asked through the master: one that stops has no other socket. */
-export async function streams(master: string): Promise<number> {
+/**
+ * Requests, WebSockets and other streams in all workers, asked through the master: one that stops has no other socket.
+ * Undefined where it can't be reached.
+ */
+export async function streams(master: string): Promise<number | undefined> {
   try {
     const { worker, oldWorkers } = await showProcesses(master);
     const all = worker === undefined ? oldWorkers : [worker, ...oldWorkers];
@@ -104,7 +107,7 @@ export async function streams(master: string): Promise<number> {
     const lines = lists.flatMap((list) => list.split("\n")).filter((line) => line.startsWith("0x"));
     return lines.filter((line) => !line.includes(" fe=GLOBAL ")).length;
   } catch (error) {
-    if (isRefusal(error)) return 0;
+    if (isRefusal(error)) return undefined;
     throw error;
   }
 }

@@ -16,8 +16,8 @@ export class MemorySamples {
    * @param freshMs how old a sample may be, in milliseconds
    */
   async of(ids: readonly string[], freshMs = FRESH_MS): Promise<Map<string, number>> {
-    const now = Date.now();
-    const stale = ids.filter((id) => !((this.samples.get(id)?.at ?? 0) > now - freshMs));
+    const now = performance.now();
+    const stale = ids.filter((id) => !((this.samples.get(id)?.at ?? Number.NEGATIVE_INFINITY) > now - freshMs));
     const groups = stale.flatMap((id) => {
       const { state, group } = this.host.processes.get(id) ?? {};
       return state === "running" && group !== undefined ? [[group, id] as const] : [];

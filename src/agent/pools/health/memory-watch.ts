@@ -54,7 +54,7 @@ export class MemoryWatch {
         if (amount !== undefined) await this.judge(supervised, amount);
       }
     } catch (error) {
-      this.host.events.emit(`the memory of processes could not be looked at: ${messageOf(error)}`);
+      this.host.events.emit(`the memory of processes could not be checked: ${messageOf(error)}`);
     } finally {
       this.checking = false;
     }

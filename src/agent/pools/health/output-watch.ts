@@ -10,7 +10,7 @@ import type { SupervisionContext } from "../supervise/supervised-process";
  * bound.
  */
 const CHECK_MS = 250;
-/** Of what declares nothing: an edge's HAProxy, commands beside processes, processes that leave. */
+/** Limits without a declaration: of an edge's HAProxy, commands beside processes, processes that leave. */
 const DEFAULT: OutputLimits = { maxBytes: 8 * 1024 * 1024, keep: 1 };
 
 function limitsOf(output: Output | undefined): OutputLimits {

@@ -44,7 +44,7 @@ export async function accessProblem(
       const message = `${program} can't be executed by user ${account.name}: change its permissions, or those of the folders above it`;
       return { of: "program", message };
     }
-    const message = `${program} can't be looked at as user ${account.name}: ${(error as Error).message}`;
+    const message = `${program} can't be checked as user ${account.name}: ${(error as Error).message}`;
     return { of: "program", message };
   }
 }

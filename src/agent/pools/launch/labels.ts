@@ -1,43 +1,63 @@
+import { z } from "zod";
 import type { Instance } from "../../../model/pool/pool-instances";
+import { processTemplate } from "../../../model/process/process-template";
 import { fill, type TemplateValues } from "../../../model/process/template";
 import { milliseconds } from "../../../model/types/duration";
+import { messageOf } from "../../../model/types/errors";
 import { type Account, runningAs } from "./account";
 
-/** Commands that run beside a process, templates filled in. */
-interface Commands {
-  quiet?: string[] | undefined;
-  drain?: string[] | undefined;
-  stop?: string[] | undefined;
-  health?: string[] | undefined;
-}
+/** Stored labels are texts: a number, a yes or no, or JSON. */
+const integer = z
+  .string()
+  .regex(/^\d+$/, "is not a whole number")
+  .transform((text) => Number(text));
+const yes = z.enum(["true", "false"]).transform((text) => text === "true");
+const json = z.string().transform((text, context): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: messageOf(error) });
+    return z.NEVER;
+  }
+});
+const argv = z.array(z.string());
 
-/** A running process by its labels, which also an agent reads that did not start it. */
-export interface Labels {
-  pool: string;
-  key: string;
-  process: string;
-  policy: Instance["template"]["policy"];
-  generation: number;
-  release: string;
-  port?: number | undefined;
+/** Commands that run beside a process, templates filled in. */
+const commands = z.object({
+  quiet: argv.optional(),
+  drain: argv.optional(),
+  stop: argv.optional(),
+  health: argv.optional(),
+});
+
+/** A running process by its labels, which also an agent reads that did not start it: defaults are for what earlier versions lack. */
+const labels = z.object({
+  pool: z.string(),
+  key: z.string(),
+  process: z.string(),
+  policy: processTemplate.shape.policy,
+  generation: integer,
+  release: z.string(),
+  port: integer.optional(),
   /** Whether edges of other hosts lead to it, which only its connections show. */
-  inPlace: boolean;
+  inPlace: yes.default(false),
   /** Time for its connections to end. */
-  drainMs: number;
-  stopSignal: NodeJS.Signals;
-  graceMs: number;
+  drainMs: integer,
+  stopSignal: processTemplate.shape.stopSignal.unwrap(),
+  graceMs: integer,
   /** For its quiet command. */
-  quietMs: number;
+  quietMs: integer.default(0),
   /** For its drain command, or its own exit; 0 for neither. */
-  workMs: number;
+  workMs: integer.default(0),
   /** Whether it drains without waiting for the proxied process of its release. */
-  nonBlocking: boolean;
+  nonBlocking: yes.default(false),
   /** Whether it stays until its successor is up. */
-  handoff: boolean;
-  commands: Commands;
+  handoff: yes.default(false),
+  commands: json.pipe(commands).default({}),
   /** Prefix of commands beside it, so that they run as its user. */
-  asUser: string[];
-}
+  asUser: json.pipe(argv).default([]),
+});
+export type Labels = z.output<typeof labels>;
 
 /** Name of a process in messages. */
 export function titleOf({ pool, key, release }: Pick<Labels, "pool" | "key" | "release">): string {
@@ -53,7 +73,7 @@ export function toLabels(
   const { template } = instance;
   const { quiet, drain, stop, quietTimeout, drainTimeout } = template.lifecycle;
   const filled = (command: readonly string[] | undefined) => command?.map((text) => fill(text, facts));
-  const commands: Commands = {
+  const filledIn: Labels["commands"] = {
     quiet: filled(quiet),
     drain: filled(drain),
     stop: filled(stop),
@@ -75,34 +95,20 @@ export function toLabels(
     workMs: String(milliseconds(drainTimeout)),
     nonBlocking: String(template.nonBlockingDrain),
     handoff: String(template.handoff),
-    commands: JSON.stringify(commands),
+    commands: JSON.stringify(filledIn),
     asUser: JSON.stringify(account === undefined ? [] : runningAs(account)),
   };
 }
 
-/** Reads labels back; `undefined` for a process that is no pool's (an edge's HAProxy, a command beside a process). */
-export function fromLabels(labels: Record<string, string>): Labels | undefined {
-  const { pool, key, process, policy, generation, release, port, drainMs, stopSignal, graceMs } = labels;
-  if (pool === undefined || key === undefined || process === undefined || policy === undefined || release === undefined)
-    return undefined;
-  return {
-    pool,
-    key,
-    process,
-    policy: policy as Labels["policy"],
-    generation: Number(generation),
-    release,
-    port: port === undefined ? undefined : Number(port),
-    inPlace: labels.inPlace === "true",
-    drainMs: Number(drainMs),
-    stopSignal: stopSignal as NodeJS.Signals,
-    graceMs: Number(graceMs),
-    // Absent where an earlier version of the agent has started it.
-    quietMs: Number(labels.quietMs ?? 0),
-    workMs: Number(labels.workMs ?? 0),
-    nonBlocking: labels.nonBlocking === "true",
-    handoff: labels.handoff === "true",
-    commands: JSON.parse(labels.commands ?? "{}") as Commands,
-    asUser: JSON.parse(labels.asUser ?? "[]") as string[],
-  };
+/**
+ * Reads labels back; `undefined` for a process that is no pool's (an edge's HAProxy, a command beside a process).
+ *
+ * @throws where a pool's are damaged: nobody would know how to stop it
+ */
+export function fromLabels(stored: Readonly<Record<string, string>>): Labels | undefined {
+  if (stored.pool === undefined) return undefined;
+  const result = labels.safeParse(stored);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`);
+  throw new Error(`the labels of ${stored.key} of pool ${stored.pool} can't be read: ${problems.join("; ")}`);
 }

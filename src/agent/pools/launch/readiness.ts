@@ -4,7 +4,7 @@ import { milliseconds } from "../../../model/types/duration";
 import { messageOf } from "../../../model/types/errors";
 import { ApiError } from "../../api/api-error";
 import type { ProcessRecord } from "../../processes/process-manager";
-import { masked } from "../../support/mask";
+import { shownText } from "../../support/mask";
 import { healthCheckOf, untilHealthy } from "../health/health";
 import { untilListening } from "../health/listening";
 import { exitText, type SupervisionContext, subjectOf } from "../supervise/supervised-process";
@@ -50,5 +50,5 @@ async function lastOutput(instance: Instance, { processes, secretEnv }: Supervis
   if (lines.length === 0) return "; it printed nothing";
   // An app may print its secrets as it fails, but messages go to events, to the journal and to whoever deploys.
   const secrets = Object.values(secretEnv(instance));
-  return `; its last output:\n${lines.map((line) => `  | ${masked(line, secrets)}`).join("\n")}`;
+  return `; its last output:\n${lines.map((line) => `  | ${shownText(line, secrets)}`).join("\n")}`;
 }

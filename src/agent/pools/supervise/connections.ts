@@ -1,5 +1,4 @@
-import { readFile } from "node:fs/promises";
-import { codeOf } from "../../../model/types/errors";
+import { readIfThere } from "../../support/files";
 
 const TABLES = ["/proc/net/tcp", "/proc/net/tcp6"];
 const ESTABLISHED = "01";
@@ -20,11 +19,6 @@ function countIn(table: string, port: number): number {
 }
 
 async function tableOf(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    // A host may have no IPv6.
-    if (codeOf(error) === "ENOENT") return "";
-    throw error;
-  }
+  // A host may have no IPv6.
+  return (await readIfThere(path)) ?? "";
 }

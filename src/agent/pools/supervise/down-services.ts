@@ -13,7 +13,7 @@ export class DownServices {
     private readonly restarts: Restarts,
   ) {}
 
-  /** Those among processes that should run. */
+  /** The services among processes that are down but should run. */
   among(supervised: readonly SupervisedProcess[]): DownReplica[] {
     return supervised
       .filter((supervised) => this.has(supervised))
@@ -48,7 +48,7 @@ export class DownServices {
     if (record === undefined) return;
     const { state, reason, history, restarts, dueAt, lastExit } = record;
     const down = { startedBy, state: downState(state), reason, history, restarts, dueAt, lastExit };
-    // Nothing to go back to: it would be started as well.
+    // A stopped service has no state to restore: an undo would start it, too.
     processStates.remember(id, { history: [], down: state === "stopped" ? undefined : down });
   }
 

@@ -63,12 +63,14 @@ export class Hooks {
     const hook = hookId(id, kind);
     if (processes.get(hook) === undefined) await this.launch(id, kind, labels);
     // Its own start counts, also where that was an earlier agent's.
-    const giveUpAt = Date.parse(processes.get(hook)?.startedAt ?? "") + timeoutMs;
+    const leftMs = Date.parse(processes.get(hook)?.startedAt ?? "") + timeoutMs - Date.now();
+    // A clock that was set back must not give it more time.
+    const giveUpAt = performance.now() + Math.min(leftMs, timeoutMs);
     for (;;) {
       const record = processes.get(hook);
       if (record === undefined || signal.aborted) return "was given up";
       if (record.state === "exited") return record.exit?.code === 0 ? undefined : exitText(record);
-      if (Date.now() >= giveUpAt) {
+      if (performance.now() >= giveUpAt) {
         await processes.stop(hook, { signal: "SIGTERM", graceMs: END_MS });
         return `did not end within ${formatMilliseconds(timeoutMs)} and was killed`;
       }

@@ -20,13 +20,15 @@ export interface InstanceStatus extends Pick<Labels, "key" | "process" | "policy
   index: number;
   port?: number | undefined;
   pid?: number | undefined;
-  /** Of what runs, ISO 8601. */
+  /** Start of the running process, ISO 8601. */
   startedAt?: string | undefined;
   /** Whether a signal such as SIGSTOP has stopped it. */
   suspended?: boolean | undefined;
-  /** Of what runs, in milliseconds. */
+  /** Whether its output is lost, since its file was deleted. */
+  outputLost?: boolean | undefined;
+  /** Uptime of the running process, in milliseconds. */
   uptimeMs?: number | undefined;
-  /** Of what runs, with its whole process group, at most 5 s old. */
+  /** Memory of the running process with its whole group, at most 5 s old. */
   memoryBytes?: number | undefined;
   /**
    * Result of its health check: HAProxy's for a proxied process, its own for others. Nothing where there is none, or no
@@ -35,7 +37,7 @@ export interface InstanceStatus extends Pick<Labels, "key" | "process" | "policy
   health?: "healthy" | "unhealthy" | undefined;
   /** All restarts that nobody asked for. */
   restarts: number;
-  /** Those that count against its restart policy now. */
+  /** Restarts that count against its restart policy now. */
   restartsInWindow: number;
   /** After so many it has failed. */
   maxRestarts?: number | undefined;
@@ -98,6 +100,7 @@ export function statusesOf(
             startedAt: record.startedAt,
             uptimeMs: Math.max(0, now - Date.parse(record.startedAt)),
             ...(isSuspended(record.pid) ? { suspended: true } : {}),
+            ...(processes.isOutputLost(id) ? { outputLost: true } : {}),
           }
         : {}),
     };

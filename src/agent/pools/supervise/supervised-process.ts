@@ -23,7 +23,7 @@ export interface SupervisedProcess {
   drainMs: number;
   /** Why it is started next. */
   reason: Reason;
-  /** Whether somebody waits for it to come up, who is told of its exit. */
+  /** Whether a caller waits for it to come up, and hears of its exit. */
   starting: boolean;
   /** Whether it was started and has not been seen to come up. */
   notReady?: boolean;

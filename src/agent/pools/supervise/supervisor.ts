@@ -160,7 +160,7 @@ export class Supervisor {
     const state = processStates.get(supervised.instance.id);
     if (state === undefined) return;
     if (state.state === "backoff") this.restarts.resume(supervised, state.dueAt);
-    // Nothing of it runs: the agent ended between two steps.
+    // Without a process: the agent ended between two steps.
     else if (state.state !== "failed")
       processStates.remember(supervised.instance.id, { state: "stopped", leaving: undefined });
   }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Reason } from "../../../model/process/process-state";
 import { messageOf } from "../../../model/types/errors";
+import { waitFor } from "../../../support/waiting";
 import type { ProcessRecord } from "../../processes/process-manager";
 import { fromLabels, type Labels, titleOf } from "../launch/labels";
 import { connectionsTo } from "./connections";
@@ -162,8 +163,8 @@ export class Terminations {
         (_, { policy, pool, generation }) =>
           policy === "proxied" && pool === labels.pool && generation === labels.generation,
       );
-    while (!again && !drain.signal.aborted && !this.closed && this.wishes.awaitsSuccessor(id, labels))
-      await sleep(DRAIN_POLL_MS);
+    const isItsTurn = () => drain.signal.aborted || this.closed || !this.wishes.awaitsSuccessor(id, labels);
+    if (!again) await waitFor(isItsTurn, { everyMs: DRAIN_POLL_MS });
     if (!drain.signal.aborted) this.notifyStart(id, labels);
   }
 
@@ -192,7 +193,7 @@ export class Terminations {
     const since = termination?.workSince ?? Date.now();
     if (termination !== undefined) processStates.remember(id, { leaving: { ...termination, workSince: since } });
     const gone = new AbortController();
-    const left = since + labels.workMs - Date.now();
+    const left = Math.min(since + labels.workMs - Date.now(), labels.workMs);
     const command =
       labels.commands.drain === undefined
         ? undefined

@@ -3,7 +3,7 @@ export interface Traffic {
   connections(address: string, port: number): Promise<{ connections: number; mayReceive: boolean }>;
   /** Ends what is left after the drain deadline. */
   cut(address: string, port: number): Promise<void>;
-  /** Brings the edge of a pool to what is wanted, without the processes that are off edge. */
+  /** Converges the edge of a pool, without the processes that are off edge. */
   converge(pool: string): Promise<void>;
   /** Tells HAProxy that what listens at an address is gone, or back, before its own checks find out, which go on. */
   notifyHealth(address: string, port: number, health: "up" | "down"): Promise<void>;

@@ -25,7 +25,8 @@ export interface FoundLine {
 
 /**
  * Lines of an output from a place on: of its older files that are still there, then of the file itself. To follow goes on until the
- * signal aborts: also where the file is rotated, begun afresh, cut short, replaced, or not there for a while.
+ * signal aborts: also where the file is rotated, begun afresh, cut short, replaced, or not there for a while. Above 60 lines, as one
+ * loop over one place in the files.
  */
 export async function* linesOf(
   path: string,
@@ -37,7 +38,7 @@ export async function* linesOf(
   /** First byte of the open file, where that is an older one, of which the beginning was not kept. */
   let start = 0;
   let isNow = false;
-  let rest = Buffer.alloc(0);
+  let rest: Buffer = Buffer.alloc(0);
   const buffer = Buffer.alloc(CHUNK_BYTES);
   const leave = async () => {
     await file?.close();
@@ -67,18 +68,10 @@ export async function* linesOf(
         continue;
       }
       if (bytesRead > 0) {
-        let done = 0;
         const text = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
-        for (let end = text.indexOf(NEWLINE); end >= 0; end = text.indexOf(NEWLINE, done)) {
-          yield { line: decoded(text.subarray(done, end)), end: { turn, byte: byte - rest.length + end } };
-          done = end + 1;
-        }
+        const at = { turn, byte: byte - rest.length };
         byte += bytesRead;
-        rest = Buffer.from(text.subarray(done));
-        if (rest.length > LINE_BYTES) {
-          yield { line: decoded(rest), end: { turn, byte: byte - 1 } };
-          rest = Buffer.alloc(0);
-        }
+        rest = yield* linesIn(text, at);
         continue;
       }
       if (!isNow) {
@@ -101,6 +94,19 @@ export async function* linesOf(
   } finally {
     await leave();
   }
+}
+
+/** Lines of a text that begins at a place; returns the part that has no end yet, unless it is too long to wait for one. */
+function* linesIn(text: Buffer, { turn, byte }: OutputPosition): Generator<FoundLine, Buffer> {
+  let done = 0;
+  for (let end = text.indexOf(NEWLINE); end >= 0; end = text.indexOf(NEWLINE, done)) {
+    yield { line: decoded(text.subarray(done, end)), end: { turn, byte: byte + end } };
+    done = end + 1;
+  }
+  const rest = Buffer.from(text.subarray(done));
+  if (rest.length <= LINE_BYTES) return rest;
+  yield { line: decoded(rest), end: { turn, byte: byte + text.length - 1 } };
+  return Buffer.alloc(0);
 }
 
 /** Path of an output's file that is so many rotations old. */

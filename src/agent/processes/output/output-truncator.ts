@@ -7,7 +7,9 @@ import { PRIVATE_FILE_MODE } from "../../support/files";
 import type { ProcessEvent } from "../process-record";
 
 /** File with the lock's holder and the size above which outputs are cut, in the folder of the processes. */
-const FILE = ".keeper";
+const FILE = ".truncator";
+/** Its name before version 2 of the agent's API: without it, the shell of such an agent ends. */
+const FORMER_FILE = ".keeper";
 /** After so many rounds it looks whether anything still runs. */
 const ROUNDS = 40;
 /** Pause between two attempts to start one that has ended, in milliseconds. */
@@ -16,9 +18,12 @@ const RESTART_MS = 1000;
 /**
  * Waits for the agent's end: its standard input is a pipe that only the agent holds. From then on it does what the agent
  * did, roughly: an output that has become too large begins anew, and its end is kept beside it. A process never waits for
- * it, since it writes to a file. It ends once the next agent has one of its own, or nothing is left to look after.
+ * it, since it writes to a file. It ends once the next agent has one of its own, or no output is left.
  *
- * `$1` is the folder of the processes, `$2` names this keeper.
+ * Not `killOnParentExit`, since it begins where that one has done its work; and a shell, since it waits for as long as the
+ * agent runs, which a second Node.js would do in tens of MiB.
+ *
+ * `$1` is the folder of the processes, `$2` names this shell.
  */
 const SCRIPT = [
   "umask 077",
@@ -57,7 +62,7 @@ export class OutputTruncator {
   ) {}
 
   /**
-   * Starts it, unless that is done, and tells it what it is to do.
+   * Starts it unless it runs, and sends it its work.
    *
    * @param bytes size above which an output is cut
    */
@@ -67,7 +72,7 @@ export class OutputTruncator {
     if (this.child === undefined && this.retry === undefined && !this.closed) this.start();
   }
 
-  /** Leaves it to itself: it looks after the outputs until the next agent does. */
+  /** Lets it run on: it bounds the outputs until the next agent does. */
   close(): void {
     this.closed = true;
     clearTimeout(this.retry);
@@ -79,6 +84,7 @@ export class OutputTruncator {
     try {
       writeFileSync(temporary, `${this.name} ${bytes}\n`, { mode: PRIVATE_FILE_MODE });
       renameSync(temporary, path);
+      rmSync(join(this.directory, FORMER_FILE), { force: true });
     } catch (error) {
       rmSync(temporary, { force: true });
       throw error;
@@ -87,7 +93,7 @@ export class OutputTruncator {
 
   private start(): void {
     // No marker, since it is no process of a pool.
-    const child = spawn("/bin/sh", ["-c", SCRIPT, "sluice-keeper", this.directory, this.name], {
+    const child = spawn("/bin/sh", ["-c", SCRIPT, "sluice-truncator", this.directory, this.name], {
       env: { PATH: "/usr/bin:/bin:/usr/sbin:/sbin" },
       detached: true,
       stdio: ["pipe", "ignore", "ignore"],

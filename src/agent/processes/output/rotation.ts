@@ -1,8 +1,8 @@
 import { createReadStream, createWriteStream } from "node:fs";
-import { rename, rm, stat, truncate } from "node:fs/promises";
+import { rename, rm, truncate } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { codeOf } from "../../../model/types/errors";
-import { PRIVATE_FILE_MODE } from "../../support/files";
+import { PRIVATE_FILE_MODE, sizeOf } from "../../support/files";
 
 /** How much of a process's output is kept. */
 export interface OutputLimits {
@@ -51,14 +51,5 @@ async function moveOn(path: string, keep: number): Promise<void> {
     } catch (error) {
       if (codeOf(error) !== "ENOENT") throw error;
     }
-  }
-}
-
-async function sizeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return 0;
-    throw error;
   }
 }

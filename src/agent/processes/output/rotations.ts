@@ -2,7 +2,7 @@
 const REMEMBERED = 64;
 
 interface RotationTurns {
-  /** Count of its rotations: the number of what the file holds now. */
+  /** Number of rotations so far, which identifies the current content. */
   turn: number;
   /** From which byte on what the file held in a turn was kept, by turn. */
   starts: Map<number, number>;
@@ -38,7 +38,7 @@ export class Rotations {
     }
   }
 
-  /** Number of what a file holds now, once no rotation is under way. */
+  /** Turn of a file, once no rotation is under way. */
   async turn(path: string): Promise<number> {
     for (let turns = this.files.get(path); turns?.under !== undefined; turns = this.files.get(path)) await turns.under;
     return this.files.get(path)?.turn ?? 0;
@@ -55,7 +55,7 @@ export class Rotations {
     return this.files.get(path)?.starts.get(turn) ?? 0;
   }
 
-  /** Number of what a file holds, as of this moment. */
+  /** Turn of a file at this moment. */
   turnNow(path: string): number {
     return this.files.get(path)?.turn ?? 0;
   }

@@ -9,7 +9,7 @@ import { type BackendSpec, backendSpec } from "../../../../src/model/edge/backen
 import { type RouteInput, type RouteSpec, routeSpec } from "../../../../src/model/route/route";
 import { freePorts } from "../../../support/ports";
 import { until } from "../../../support/until";
-import { binary, upstream, type World } from "./world";
+import { binary, type TestEdge, upstream } from "./edge";
 
 export const STABLE = "web";
 export const CANDIDATE = "next";
@@ -29,11 +29,11 @@ export function route(split: number, more: Partial<RouteInput> = {}): RouteSpec 
 
 /** Backend that answered a request, and the cookie that came with it. */
 export async function ask(
-  world: World,
+  edge: TestEdge,
   { path = "/", headers = {} }: { path?: string; headers?: Record<string, string> } = {},
 ): Promise<{ side: string; status: number; cookie: string | undefined; received: IncomingMessage["headers"] }> {
   return new Promise((resolve, reject) => {
-    const options = { host: "127.0.0.1", port: world.port, path, headers, agent: false, joinDuplicateHeaders: true };
+    const options = { host: "127.0.0.1", port: edge.port, path, headers, agent: false, joinDuplicateHeaders: true };
     request(options, async (response) => {
       const chunks: Buffer[] = [];
       for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
@@ -51,9 +51,9 @@ export async function ask(
 }
 
 /** Backends whose servers are as fast as HAProxy itself, which answers `S` for the stable side and `C` for the candidate. */
-export async function fastSides(t: TestContext, world: World): Promise<Record<string, BackendSpec>> {
+export async function fastSides(t: TestContext, edge: TestEdge): Promise<Record<string, BackendSpec>> {
   const ports = { S: await freePorts(1), C: await freePorts(1) };
-  const path = join(world.directory, "upstream.cfg");
+  const path = join(edge.directory, "upstream.cfg");
   await writeFile(
     path,
     [

@@ -6,7 +6,7 @@ import { startAgent } from "../../../../src/agent/client/launch";
 import { allStats, commandOf, isAlive, readStat, send } from "../../../../src/agent/processes/identity";
 import { runningAgent } from "../../../faults/support/host";
 import { until } from "../../../support/until";
-import { startWorld, web } from "../support/world";
+import { startPoolAgent, web } from "../support/agent";
 
 const MiB = 1024 * 1024;
 /** Writes as fast as its disk takes it, answers its health checks, and dies where it can't write. */
@@ -19,9 +19,9 @@ write();
 `;
 
 test("a flood of output is bounded while no agent runs, and its process runs on", async (t) => {
-  const world = await startWorld(t);
-  const pool = await world.pool("flood");
-  const folder = join(world.directory, "processes");
+  const poolAgent = await startPoolAgent(t);
+  const pool = await poolAgent.pool("flood");
+  const folder = join(poolAgent.directory, "processes");
   await pool.promote("v1", {
     web: web({}, { command: [process.execPath, "-e", FLOOD], output: { maxSize: "1 MiB", keep: 1 } }),
   });
@@ -30,7 +30,7 @@ test("a flood of output is bounded while no agent runs, and its process runs on"
     const all = await Promise.all(
       (await allStats()).map(async ({ pid: each }) => [each, await commandOf(each)] as const),
     );
-    return all.flatMap(([each, command]) => (command.includes(`sluice-keeper ${folder} `) ? [each] : []));
+    return all.flatMap(([each, command]) => (command.includes(`sluice-truncator ${folder} `) ? [each] : []));
   };
   const onDisk = async () => {
     const found = await readdir(join(folder, "flood.1.web.0"));
@@ -54,7 +54,7 @@ test("a flood of output is bounded while no agent runs, and its process runs on"
     await until("another one", async () => (await truncators()).some((each) => each !== first), { deadlineMs: 60_000 });
   });
 
-  const { agent, guard } = await runningAgent(world.directory);
+  const { agent, guard } = await runningAgent(poolAgent.directory);
   send(guard.pid, "SIGKILL");
   send(agent.pid, "SIGKILL");
   await until("the agent to be gone", () => !isAlive(agent));
@@ -77,7 +77,7 @@ test("a flood of output is bounded while no agent runs, and its process runs on"
   });
 
   await t.test("the next agent supervises it again, and its stand-in is gone", async () => {
-    await startAgent(world.directory, world.socket, AbortSignal.timeout(120_000));
+    await startAgent(poolAgent.directory, poolAgent.socket, AbortSignal.timeout(120_000));
     assert.equal((await pool.processes()).get("web#0@v1")?.pid, pid);
     await until("one that waits, and no other", async () => (await truncators()).length === 1, { deadlineMs: 60_000 });
     await until("the output to be cut by the agent", async () => (await onDisk()) < 256 * MiB, { deadlineMs: 60_000 });
@@ -85,10 +85,10 @@ test("a flood of output is bounded while no agent runs, and its process runs on"
   });
 
   await t.test("nobody stays where nothing runs", async () => {
-    const now = await runningAgent(world.directory);
+    const now = await runningAgent(poolAgent.directory);
     send(now.guard.pid, "SIGKILL");
     send(now.agent.pid, "SIGKILL");
-    for (const { pid: each } of await world.processes()) send(each, "SIGKILL");
+    for (const { pid: each } of await poolAgent.processes()) send(each, "SIGKILL");
     await until("it to end", async () => (await truncators()).length === 0, { deadlineMs: 60_000 });
   });
 });

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { ProcessInput } from "../support/world";
-import { startWorld, web } from "../support/world";
+import type { ProcessInput } from "../support/agent";
+import { startPoolAgent, web } from "../support/agent";
 
 type Health = NonNullable<ProcessInput["health"]>;
 
 test("a candidate's health", { concurrency: true }, async (t) => {
-  const world = await startWorld(t);
+  const poolAgent = await startPoolAgent(t);
   const started = async (name: string, env: Record<string, string>, health: Partial<Health>) => {
-    const pool = await world.pool(name);
+    const pool = await poolAgent.pool(name);
     const since = performance.now();
     const process = web(env, { health: { path: "/healthz", ...health } });
     const failure = await pool.promote("v1", { web: process }).then(

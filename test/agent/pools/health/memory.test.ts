@@ -2,24 +2,24 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import test from "node:test";
 import { until } from "../../../support/until";
+import { app, startPoolAgent, web } from "../support/agent";
 import { load } from "../support/load";
-import { app, startWorld, web } from "../support/world";
 
 const APP = join(__dirname, "../../../fixtures/pools/memory.cjs");
 const MIB = 1024 * 1024;
 const PATIENT = { deadlineMs: 60_000 };
 
 test("memory", async (t) => {
-  const world = await startWorld(t);
-  const { client, events } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client, events } = poolAgent;
   const command = [process.execPath, APP];
-  const told = (pool: string, text: RegExp) =>
+  const messagesOf = (pool: string, text: RegExp) =>
     events.filter(({ data, message }) => data.pool === pool && text.test(message)).map(({ message }) => message);
   const memoryOf = async (pool: string, key: string) =>
     (await client.pool(pool))?.processes.find((each) => each.key === key)?.memoryBytes ?? 0;
 
   await t.test("is that of the whole group, and told", async () => {
-    const pool = await world.pool("group");
+    const pool = await poolAgent.pool("group");
     await pool.promote("v1", { web: web(), side: app({ MEGABYTES: "60", CHILD: "80" }, { command }) });
     const enough = async () => (await memoryOf("group", "side#0")) > 140 * MIB;
     await until("both to be counted", enough, PATIENT);
@@ -28,10 +28,10 @@ test("memory", async (t) => {
   });
 
   await t.test("above its warning is said once", async () => {
-    const pool = await world.pool("warned");
+    const pool = await poolAgent.pool("warned");
     const memory = { limit: "8 GiB", warning: "50 MiB", interval: "100 milliseconds" } as const;
     await pool.promote("v1", { web: web(), side: app({ MEGABYTES: "60" }, { command, memory }) });
-    const warnings = () => told("warned", /has .* MiB and is above its memory warning of 50 MiB$/);
+    const warnings = () => messagesOf("warned", /has .* MiB and is above its memory warning of 50 MiB$/);
     await until("the warning", () => warnings().length > 0, PATIENT);
     const { pid } = (await pool.processes()).get("side#0@v1") ?? {};
     await client.restart("warned", { process: "side" });
@@ -40,7 +40,7 @@ test("memory", async (t) => {
   });
 
   await t.test("at its limit restarts a replica, and no request fails", async () => {
-    const pool = await world.pool("limit");
+    const pool = await poolAgent.pool("limit");
     const memory = { limit: "300 MiB", interval: "100 milliseconds" } as const;
     const restart = { delay: "100 milliseconds" } as const;
     await pool.promote("v1", {
@@ -72,7 +72,7 @@ test("memory", async (t) => {
   });
 
   await t.test("never takes the last replica from the traffic", async () => {
-    const pool = await world.pool("last");
+    const pool = await poolAgent.pool("last");
     const memory = { limit: "8 GiB", interval: "100 milliseconds" } as const;
     const both = web({ MEGABYTES: "60" }, { command, replicas: 2, memory, health: { path: "/" } });
     await pool.promote("v1", { web: both });
@@ -85,7 +85,7 @@ test("memory", async (t) => {
     await until("one to fail", async () => (await states()).includes("failed"), PATIENT);
     await until(
       "the other to be kept",
-      () => told("last", /, but web#\d is the only replica that takes the traffic/).length > 0,
+      () => messagesOf("last", /, but web#\d is the only replica that takes the traffic/).length > 0,
       PATIENT,
     );
     assert.deepEqual(await states(), ["failed", "running"]);
@@ -93,7 +93,7 @@ test("memory", async (t) => {
   });
 
   await t.test("a limit below what it starts with makes it fail, not loop", async () => {
-    const pool = await world.pool("small");
+    const pool = await poolAgent.pool("small");
     const memory = { limit: "20 MiB", interval: "100 milliseconds" } as const;
     const restart = { delay: "10 milliseconds", maxRestarts: 2 } as const;
     await pool.promote("v1", { web: web(), side: app({ MEGABYTES: "60" }, { command, memory, restart }) });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { app, startWorld, web } from "../support/world";
+import { app, startPoolAgent, web } from "../support/agent";
 
 /** Variables of the agent's environment that a process gets, as the documentation says. */
 const INHERITED = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
@@ -22,15 +22,15 @@ test("what a process is started with", async (t) => {
     delete process.env.XDG_TEST_NOT_FOR_APPS;
     delete process.env.XDG_XDG_TEST_FACT;
   });
-  const world = await startWorld(t);
-  const { client } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client } = poolAgent;
   const seenBy = async (port: number | undefined): Promise<Seen> =>
     (await fetch(`http://127.0.0.1:${port}/about`)).json() as Promise<Seen>;
 
   await t.test("is exactly what its templates, its facts and the documented variables say", async () => {
-    const pool = await world.pool("facts");
+    const pool = await poolAgent.pool("facts");
     const servicePort = pool.ports.to;
-    const { path } = await world.release("v1");
+    const { path } = await poolAgent.release("v1");
     await mkdir(join(path, "sub folder"), { recursive: true });
     await pool.promote(
       "v1",
@@ -105,8 +105,8 @@ test("what a process is started with", async (t) => {
   });
 
   await t.test("may be a shell's line, which sees the facts as variables", async () => {
-    const pool = await world.pool("shell");
-    const out = join(world.directory, "shell.out");
+    const pool = await poolAgent.pool("shell");
+    const out = join(poolAgent.directory, "shell.out");
     await pool.promote("v1", {
       web: web(
         { OUT: out },
@@ -116,13 +116,13 @@ test("what a process is started with", async (t) => {
         },
       ),
     });
-    const { path } = await world.release("v1");
+    const { path } = await poolAgent.release("v1");
     const port = (await pool.processes()).get("web#0@v1")?.port;
     assert.equal(await readFile(out, "utf8"), `v1|${path}|${port}`);
   });
 
   await t.test("reaches the app where it is secret, and nobody else", async () => {
-    const pool = await world.pool("secret");
+    const pool = await poolAgent.pool("secret");
     const spec = await pool.spec("v1", { web: web({ TOKEN: "hunter2-{{port}}-{{x}}", PLAIN: "plain" }) });
     const { id } = await client.begin({
       target: "pool/secret",
@@ -136,12 +136,12 @@ test("what a process is started with", async (t) => {
     const port = (await pool.processes()).get("web#0@v1")?.port;
     assert.equal((await seenBy(port)).env.TOKEN, "hunter2-{{port}}-{{x}}");
     for (const file of ["state.json", "state.copy.json", "journal.ndjson", "events.ndjson", "agent.log"])
-      assert.doesNotMatch(await readFile(join(world.directory, file), "utf8"), /hunter2/, file);
+      assert.doesNotMatch(await readFile(join(poolAgent.directory, file), "utf8"), /hunter2/, file);
     assert.doesNotMatch(JSON.stringify(await client.status()), /hunter2/);
   });
 
   await t.test("is not repeated in a message where the app prints its secrets as it fails", async () => {
-    const pool = await world.pool("leaky");
+    const pool = await poolAgent.pool("leaky");
     const command = ["/bin/sh", "-c", 'echo "cannot log in with $TOKEN"; exit 1'];
     const spec = await pool.spec("v1", { web: web({ TOKEN: "hunter2-hunter2" }, { command }) });
     const target = { target: "pool/leaky", owner: { who: "t", why: "t", pid: 1 }, leaseMs: 60_000 };
@@ -152,11 +152,11 @@ test("what a process is started with", async (t) => {
       /\| cannot log in with \[secret\]/,
     );
     await client.abort(id, "test");
-    assert.doesNotMatch(await readFile(join(world.directory, "events.ndjson"), "utf8"), /hunter2/);
+    assert.doesNotMatch(await readFile(join(poolAgent.directory, "events.ndjson"), "utf8"), /hunter2/);
   });
 
   await t.test("is refused where the host does not have it", async () => {
-    const pool = await world.pool("missing");
+    const pool = await poolAgent.pool("missing");
     const processes = { web: web({ A: "{{host.env.NOWHERE_TO_BE_FOUND}}" }) };
     await assert.rejects(
       pool.promote("v1", processes),

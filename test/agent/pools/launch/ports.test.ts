@@ -4,11 +4,12 @@ import { request } from "node:http";
 import { createServer } from "node:net";
 import test from "node:test";
 import type { PoolInput } from "../../../../src/model/pool/pool";
-import { app, OWNER, startWorld, type TestPool, web } from "../support/world";
+import { OWNER } from "../../../support/transaction";
+import { app, startPoolAgent, type TestPool, web } from "../support/agent";
 
 test("ports", async (t) => {
-  const world = await startWorld(t);
-  const { client } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client } = poolAgent;
   const listen = async (port: number, address = "127.0.0.1") => {
     const server = createServer().listen(port, address);
     await once(server, "listening");
@@ -18,7 +19,7 @@ test("ports", async (t) => {
     client.check({ verb: "pool.start", pool: pool.name, spec });
 
   await t.test("of a stranger are passed over, and said when none is left", async (t) => {
-    const pool = await world.pool("stranger");
+    const pool = await poolAgent.pool("stranger");
     const { from } = pool.ports;
     const range = { ports: { from, to: from + 3 } };
     const first = await listen(from);
@@ -39,7 +40,7 @@ test("ports", async (t) => {
   });
 
   await t.test("that old releases still drain on are named with them", async () => {
-    const pool = await world.pool("tight");
+    const pool = await poolAgent.pool("tight");
     const { from } = pool.ports;
     const range = { ports: { from, to: from + 1 }, drainDeadline: "5 seconds" as const };
     await pool.promote("v1", { web: web() }, range);
@@ -57,8 +58,8 @@ test("ports", async (t) => {
   });
 
   await t.test("are each pool's own, ranges and services alike", async () => {
-    const one = await world.pool("one");
-    const two = await world.pool("two");
+    const one = await poolAgent.pool("one");
+    const two = await poolAgent.pool("two");
     const { from, to } = one.ports;
     const service = two.ports.to;
     await one.promote("v1", { web: web() });
@@ -67,7 +68,7 @@ test("ports", async (t) => {
       { web: web(), redis: app({}, { policy: "service", port: service }) },
       { ports: { from: two.ports.from, to: service - 1 } },
     );
-    const three = await world.pool("three");
+    const three = await poolAgent.pool("three");
     assert.deepEqual(await problemsOf(three, await three.spec("v1", { web: web() }, { ports: { from: to - 1, to } })), [
       {
         path: "ports",

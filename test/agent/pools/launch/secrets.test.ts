@@ -9,8 +9,9 @@ import { environmentBeside } from "../../../../src/agent/pools/health/probe-comm
 import { allStats, send } from "../../../../src/agent/processes/identity";
 import { powerCut } from "../../../faults/support/host";
 import { agentPid } from "../../../support/agent";
+import { change } from "../../../support/transaction";
 import { until } from "../../../support/until";
-import { app, change, startWorld, type TestPool, web } from "../support/world";
+import { app, startPoolAgent, type TestPool, web } from "../support/agent";
 
 /** Notes a digest of what it reads from its descriptor, from its start each time, and that nobody can write to it. */
 const READER = `
@@ -26,7 +27,7 @@ if (what === "start") setInterval(() => undefined, 1000);
 const USER = process.getuid?.() === 0 ? { user: "nobody" } : {};
 
 test("secrets reach a process by its environment or a file descriptor, and nobody else", async (t) => {
-  const world = await startWorld(t);
+  const poolAgent = await startPoolAgent(t);
   const outside = await mkdtemp(join(tmpdir(), "sl-secret-"));
   t.after(() => rm(outside, { recursive: true, force: true }));
   await chmod(outside, 0o777);
@@ -37,7 +38,7 @@ test("secrets reach a process by its environment or a file descriptor, and nobod
   const line = (what: string) =>
     `${what} ${digest} ${digest} ${"user" in USER ? "read-only" : "root"} none ${apiKey.length}`;
   const starts = async () => (await lines()).filter((each) => each === line("start")).length;
-  const pool: TestPool = await world.pool("shop");
+  const pool: TestPool = await poolAgent.pool("shop");
   const run = (what: string) => [process.execPath, "-e", READER, what];
   const spec = await pool.spec("v1", {
     web: web(),
@@ -55,7 +56,7 @@ test("secrets reach a process by its environment or a file descriptor, and nobod
     ),
   });
   const promote = () =>
-    change(world.client, "pool/shop", [
+    change(poolAgent.client, "pool/shop", [
       { verb: "pool.start", pool: "shop", spec, secrets: { side: ["PASSWORD", "API_KEY"] } },
       { verb: "pool.switch", pool: "shop" },
       { verb: "pool.follow", pool: "shop" },
@@ -84,16 +85,18 @@ test("secrets reach a process by its environment or a file descriptor, and nobod
 
   await t.test("of the agent, too", async () => {
     const before = await running();
-    send((await agentPid(world.directory)) ?? 0, "SIGKILL");
-    await until("the next agent", async () => (await agentPid(world.directory)) !== undefined, { deadlineMs: 60_000 });
+    send((await agentPid(poolAgent.directory)) ?? 0, "SIGKILL");
+    await until("the next agent", async () => (await agentPid(poolAgent.directory)) !== undefined, {
+      deadlineMs: 60_000,
+    });
     assert.equal(await running(), before);
     send(before, "SIGKILL");
     await until("the third start", async () => (await starts()) === 3, { deadlineMs: 60_000 });
   });
 
   await t.test("of the host, too", async () => {
-    await powerCut(world.directory);
-    await startAgent(world.directory, world.socket, AbortSignal.timeout(60_000));
+    await powerCut(poolAgent.directory);
+    await startAgent(poolAgent.directory, poolAgent.socket, AbortSignal.timeout(60_000));
     await running();
     // It runs before it has noted that.
     await until("the fourth start", async () => (await starts()) === 4, { deadlineMs: 60_000 });
@@ -107,12 +110,12 @@ test("secrets reach a process by its environment or a file descriptor, and nobod
       "process listings": (await Promise.all(listings.map((each) => textOf(`/proc/${each}/cmdline`)))).join("\n"),
       "its environment": (await textOf(`/proc/${pid}/environ`)).replaceAll(apiKey, ""),
       "the environment of its commands": JSON.stringify(environmentBeside({ group, pid })).replaceAll(apiKey, ""),
-      "the agent's environment": await textOf(`/proc/${await agentPid(world.directory)}/environ`),
-      "the agent's answers": JSON.stringify([await world.client.status(), await world.client.pool("shop")]),
-      events: JSON.stringify(world.events),
+      "the agent's environment": await textOf(`/proc/${await agentPid(poolAgent.directory)}/environ`),
+      "the agent's answers": JSON.stringify([await poolAgent.client.status(), await poolAgent.client.pool("shop")]),
+      events: JSON.stringify(poolAgent.events),
     };
-    for (const path of await filesIn(world.directory))
-      if (!path.startsWith(join(world.directory, "secrets"))) texts[path] = await textOf(path);
+    for (const path of await filesIn(poolAgent.directory))
+      if (!path.startsWith(join(poolAgent.directory, "secrets"))) texts[path] = await textOf(path);
     for (const [where, text] of Object.entries(texts))
       for (const secret of [password, apiKey]) assert.ok(!text.includes(secret), `a secret is in ${where}`);
   });
@@ -120,7 +123,7 @@ test("secrets reach a process by its environment or a file descriptor, and nobod
   await t.test("to the end, and then there is nothing left of them", async () => {
     await pool.promote("v2", { web: web() });
     assert.equal((await lines()).at(-1), line("quiet"));
-    for (const path of await filesIn(world.directory)) {
+    for (const path of await filesIn(poolAgent.directory)) {
       const text = await textOf(path);
       for (const secret of [password, apiKey]) assert.ok(!text.includes(secret), path);
     }

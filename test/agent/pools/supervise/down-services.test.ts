@@ -5,8 +5,9 @@ import test from "node:test";
 import { problemsOf } from "../../../../src/cli/status/problems";
 import type { RestartPolicy } from "../../../../src/model/process/restart";
 import { agentPid } from "../../../support/agent";
+import { OWNER } from "../../../support/transaction";
 import { until } from "../../../support/until";
-import { app, OWNER, type Processes, startWorld, type TestPool, web } from "../support/world";
+import { app, type Processes, startPoolAgent, type TestPool, web } from "../support/agent";
 
 const PATIENT = { deadlineMs: 60_000 };
 /** Fails at its second exit. */
@@ -19,12 +20,12 @@ const ENDINGS = [
 ] as const;
 
 test("a service that is down", { concurrency: true }, async (t) => {
-  const world = await startWorld(t);
-  const { client, directory, events } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client, directory, events } = poolAgent;
 
   /** A pool whose worker needs its broker, and whose broker needs a file of its release. */
   async function brokerPool(name: string) {
-    const pool = await world.pool(name);
+    const pool = await poolAgent.pool(name);
     const port = pool.ports.to;
     const range = { ports: { from: pool.ports.from, to: port - 1 } };
     const sound = (release: string) => join(directory, `${name}.${release}.sound`);
@@ -103,8 +104,8 @@ test("a service that is down", { concurrency: true }, async (t) => {
         const { release, state: now, reason, restartsInWindow } = (await it.find()) ?? {};
         assert.deepEqual([release, now, reason, restartsInWindow], ["v2", "running", "deploy", 0]);
         assert.equal(await it.pool.get(), "web#0@v2");
-        const said = events.map(({ message }) => message);
-        assert.ok(said.includes(`broker of pool fix-${state} is down (${state}): v2's template starts it`));
+        const messages = events.map(({ message }) => message);
+        assert.ok(messages.includes(`broker of pool fix-${state} is down (${state}): v2's template starts it`));
       }),
     ),
 
@@ -151,7 +152,7 @@ test("a service that is down", { concurrency: true }, async (t) => {
     }),
 
     t.test("since it does not become healthy is replaced, also while a process of it lives", async () => {
-      const pool = await world.pool("hung");
+      const pool = await poolAgent.pool("hung");
       const parts = (healthy: string): Processes => ({
         web: web(),
         broker: app(
@@ -200,9 +201,9 @@ test("a service that is down", { concurrency: true }, async (t) => {
 });
 
 test("an agent that is killed while a promotion mends a service puts it back as it was", async (t) => {
-  const world = await startWorld(t);
-  const { client, directory } = world;
-  const pool = await world.pool("killed");
+  const poolAgent = await startPoolAgent(t);
+  const { client, directory } = poolAgent;
+  const pool = await poolAgent.pool("killed");
   const sound = (release: string) => join(directory, `${release}.sound`);
   const parts = (release: string): Processes => ({
     web: web(),

@@ -4,7 +4,7 @@ import { connect, type Socket } from "node:net";
 import test from "node:test";
 import { isDead, readStat } from "../../../../src/agent/processes/identity";
 import { until } from "../../../support/until";
-import { app, startWorld, type TestPool, web } from "../support/world";
+import { app, startPoolAgent, type TestPool, web } from "../support/agent";
 
 /** A WebSocket of raw bytes through the edge; the app echoes. */
 async function webSocket({ edgePort }: TestPool): Promise<Socket> {
@@ -30,12 +30,12 @@ function isGone(pid: number): boolean {
 }
 
 test("an old release", { concurrency: true }, async (t) => {
-  const world = await startWorld(t);
-  const { client, events } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client, events } = poolAgent;
 
   await Promise.all([
     t.test("finishes slow responses and WebSockets before it stops", async () => {
-      const pool = await world.pool("patient");
+      const pool = await poolAgent.pool("patient");
       await pool.promote("v1", { web: web() });
       const socket = await webSocket(pool);
       const slow = pool.get("/slow?ms=2000");
@@ -56,7 +56,7 @@ test("an old release", { concurrency: true }, async (t) => {
     }),
 
     t.test("is cut at its drain deadline, not before", async () => {
-      const pool = await world.pool("deadline");
+      const pool = await poolAgent.pool("deadline");
       const processes = { web: web() };
       await pool.promote("v1", processes, { drainDeadline: "2 seconds" });
       const socket = await webSocket(pool);
@@ -73,7 +73,7 @@ test("an old release", { concurrency: true }, async (t) => {
     }),
 
     t.test("that ignores its signal is killed after its time", async () => {
-      const pool = await world.pool("stubborn");
+      const pool = await poolAgent.pool("stubborn");
       const processes = { web: web({ STUBBORN: "1" }), side: app({ STUBBORN: "1" }) };
       await pool.promote("v1", processes);
       const pids = [...(await pool.processes()).values()].map(({ pid }) => pid ?? 0);
@@ -94,8 +94,8 @@ test("an old release", { concurrency: true }, async (t) => {
 });
 
 test("replicas", async (t) => {
-  const world = await startWorld(t);
-  const pool = await world.pool("many");
+  const poolAgent = await startPoolAgent(t);
+  const pool = await poolAgent.pool("many");
   const pids = async (): Promise<Record<string, number | undefined>> =>
     Object.fromEntries([...(await pool.processes())].map(([key, { pid }]) => [key, pid]));
 
@@ -124,7 +124,7 @@ test("replicas", async (t) => {
     });
     assert.ok(performance.now() - crashed >= 900, `${performance.now() - crashed} ms`);
     assert.equal(now["web#0@v1"], before["web#0@v1"]);
-    const status = (await world.client.pool("many"))?.processes.find(({ key }) => key === "web#1");
+    const status = (await poolAgent.client.pool("many"))?.processes.find(({ key }) => key === "web#1");
     assert.equal(status?.restarts, 1);
     assert.equal(await pool.get().then((text) => text.endsWith("@v1")), true);
   });

@@ -2,18 +2,19 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { send } from "../../../../src/agent/processes/identity";
 import type { StepInput } from "../../../../src/model/protocol/transaction";
+import { OWNER } from "../../../support/transaction";
 import { until } from "../../../support/until";
+import { startPoolAgent, web } from "../support/agent";
 import { ask, broker, NO_BROKER } from "../support/broker";
-import { OWNER, startWorld, web } from "../support/world";
 
 const PATIENT = { deadlineMs: 60_000 };
 
 test("a service that hands over its port is of one release alone, whenever the agent dies", {
   skip: NO_BROKER,
 }, async (t) => {
-  const world = await startWorld(t);
-  const { client } = world;
-  const pool = await world.pool("hand");
+  const poolAgent = await startPoolAgent(t);
+  const { client } = poolAgent;
+  const pool = await poolAgent.pool("hand");
   const port = pool.ports.to;
   const ports = { from: pool.ports.from, to: port - 1 };
   await pool.promote("v1", { web: web(), broker: broker(port) }, { ports });

@@ -6,7 +6,7 @@ import test from "node:test";
 import type { AgentClient } from "../../../../src/agent/client/client";
 import { readStat, send } from "../../../../src/agent/processes/identity";
 import { until } from "../../../support/until";
-import { app, startWorld, type TestPool, web } from "../support/world";
+import { app, startPoolAgent, type TestPool, web } from "../support/agent";
 
 const ROOT = process.getuid?.() === 0;
 const PATIENT = { deadlineMs: 60_000 };
@@ -24,14 +24,14 @@ async function refusals(client: AgentClient, pool: TestPool, processes: Paramete
 }
 
 test("what surrounds a process", async (t) => {
-  const world = await startWorld(t);
-  const { client, directory } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client, directory } = poolAgent;
 
   await t.test("is checked before anything of the old release is touched", async () => {
-    const pool = await world.pool("checked");
+    const pool = await poolAgent.pool("checked");
     await pool.promote("v1", { web: web() });
     const before = await pool.processes();
-    const { path } = await world.release("v2");
+    const { path } = await poolAgent.release("v2");
     await writeFile(join(path, "plain.txt"), "");
     await chmod(join(path, "plain.txt"), 0o644);
     assert.deepEqual(
@@ -61,10 +61,10 @@ test("what surrounds a process", async (t) => {
     "must be open to the user of a process, and of a size that the kernel passes on",
     { skip: ROOT ? false : "only root can run a process as another user" },
     async (t) => {
-      const pool = await world.pool("open");
+      const pool = await poolAgent.pool("open");
       await pool.promote("v1", { web: web() });
       const before = await pool.processes();
-      const { path } = await world.release("v2");
+      const { path } = await poolAgent.release("v2");
       const outside = await mkdtemp(join(tmpdir(), "sl-open-"));
       t.after(() => rm(outside, { recursive: true, force: true }));
       await chmod(outside, 0o755);
@@ -98,7 +98,7 @@ test("what surrounds a process", async (t) => {
       skip: ROOT ? false : "needs root: run the tests as root",
     },
     async () => {
-      const pool = await world.pool("user");
+      const pool = await poolAgent.pool("user");
       const trace = join(directory, "user");
       await mkdir(trace);
       await chmod(trace, 0o777);
@@ -124,7 +124,7 @@ test("what surrounds a process", async (t) => {
   );
 
   await t.test("are limits of the kernel", async () => {
-    const pool = await world.pool("limits");
+    const pool = await poolAgent.pool("limits");
     await pool.promote("v1", { web: web(), side: app({}, { limits: { files: 77, core: "0 B" } }) });
     const { pid } = (await find(client, "limits", "side#0")) ?? {};
     const found = await readFile(`/proc/${pid}/limits`, "utf8");
@@ -133,7 +133,7 @@ test("what surrounds a process", async (t) => {
   });
 
   await t.test("is bounded output, however much there is, and health goes on", async () => {
-    const pool = await world.pool("flood");
+    const pool = await poolAgent.pool("flood");
     const flood = "yes 0123456789012345678901234567890123456789 & exec node app.cjs";
     const health = { tcp: true, checkInterval: "100 milliseconds" } as const;
     const output = { maxSize: "1 MiB", keep: 2 } as const;
@@ -170,7 +170,7 @@ test("what surrounds a process", async (t) => {
   });
 
   await t.test("is what a process leaves behind: forks away, daemons, those that ignore signals", async () => {
-    const pool = await world.pool("escape");
+    const pool = await poolAgent.pool("escape");
     const pids = join(directory, "escape");
     const script = [
       `(setsid sh -c 'trap "" TERM HUP; echo $$ >>${pids}; while :; do sleep 1; done' &)`,
@@ -188,7 +188,7 @@ test("what surrounds a process", async (t) => {
   });
 
   await t.test("of a megabyte is passed, or refused in a sentence where the kernel takes no more", async () => {
-    const pool = await world.pool("large");
+    const pool = await poolAgent.pool("large");
     const parts = (count: number, size: number) =>
       Object.fromEntries(Array.from({ length: count }, (_, index) => [`PART_${index}`, "x".repeat(size)]));
     await pool.promote("v1", { web: web(), side: app(parts(15, 60_000)) });
@@ -198,7 +198,7 @@ test("what surrounds a process", async (t) => {
   });
 
   await t.test("is remembered by the next agent: restarts, exits, what failed, what is due", async () => {
-    const pool = await world.pool("adopted");
+    const pool = await poolAgent.pool("adopted");
     const slow = { delay: "1 hour", cap: "1 hour", maxRestarts: 3 } as const;
     await pool.promote("v1", {
       web: web(),

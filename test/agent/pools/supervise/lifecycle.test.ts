@@ -4,7 +4,7 @@ import { join } from "node:path";
 import test from "node:test";
 import { send } from "../../../../src/agent/processes/identity";
 import { until } from "../../../support/until";
-import { app, startWorld, web } from "../support/world";
+import { app, startPoolAgent, web } from "../support/agent";
 
 /** A command that notes its kind, its process and a variable of it. */
 const noting = (what: string, then = ""): string[] => [
@@ -14,14 +14,14 @@ const noting = (what: string, then = ""): string[] => [
 ];
 
 test("the end of a process", async (t) => {
-  const world = await startWorld(t);
-  const { client, directory, events } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client, directory, events } = poolAgent;
   const linesOf = async (path: string) => (await readFile(path, "utf8").catch(() => "")).split("\n").slice(0, -1);
-  const said = (pool: string, text: RegExp) =>
+  const hasEvent = (pool: string, text: RegExp) =>
     events.some(({ data, message }) => data.pool === pool && text.test(message));
 
   await t.test("is its quiet, drain and stop command, with its environment and its pid", async () => {
-    const pool = await world.pool("order");
+    const pool = await poolAgent.pool("order");
     const TRACE = join(directory, "order");
     const lifecycle = {
       quiet: noting("quiet"),
@@ -53,7 +53,7 @@ test("the end of a process", async (t) => {
   });
 
   await t.test("comes whatever its commands do", async () => {
-    const pool = await world.pool("bad");
+    const pool = await poolAgent.pool("bad");
     // There when the release starts, else it is refused, and gone when it ends.
     const program = join(directory, "gone");
     await writeFile(program, "#!/bin/sh\n", { mode: 0o700 });
@@ -68,20 +68,20 @@ test("the end of a process", async (t) => {
     await rm(program);
     await pool.promote("v2", { web: web() });
     assert.deepEqual([...(await pool.processes()).keys()], ["web#0@v2"]);
-    assert.ok(said("bad", /^the quiet command of side#0 .* did not end within 200 ms and was killed$/));
-    assert.ok(said("bad", /^the drain command of side#0 .* exited with code 3$/));
-    assert.ok(said("bad", /^the stop command of side#0 .*\/gone does not exist/));
+    assert.ok(hasEvent("bad", /^the quiet command of side#0 .* did not end within 200 ms and was killed$/));
+    assert.ok(hasEvent("bad", /^the drain command of side#0 .* exited with code 3$/));
+    assert.ok(hasEvent("bad", /^the stop command of side#0 .*\/gone does not exist/));
     const stop = events.find(({ data }) => data.pool === "bad" && data.key === "side#0" && data.state === "stopped");
     const { code } = (stop?.data.exit ?? {}) as { code?: number };
     assert.equal(code, 0);
     assert.deepEqual(
-      (await world.processes()).filter(({ id }) => id.includes("@")),
+      (await poolAgent.processes()).filter(({ id }) => id.includes("@")),
       [],
     );
   });
 
   await t.test("may be its own, within its time", async () => {
-    const pool = await world.pool("own");
+    const pool = await poolAgent.pool("own");
     const done = join(directory, "own");
     const worker = (file: string, lifecycle: object) =>
       app({ DONE: file }, { command: 'while [ ! -e "$DONE" ]; do sleep 0.05; done', shell: true, lifecycle });
@@ -96,11 +96,11 @@ test("the end of a process", async (t) => {
     const { code } = exitOf("side#0") as { code: number };
     const { signal } = exitOf("late#0") as { signal: string };
     assert.deepEqual({ code, signal }, { code: 0, signal: "SIGTERM" });
-    assert.ok(said("own", /^late#0 .* did not end by itself within its drainTimeout$/));
+    assert.ok(hasEvent("own", /^late#0 .* did not end by itself within its drainTimeout$/));
   });
 
   await t.test("goes on where an agent dies, and no command runs twice", async () => {
-    const pool = await world.pool("killed");
+    const pool = await poolAgent.pool("killed");
     const TRACE = join(directory, "killed");
     const go = join(directory, "killed.go");
     const lifecycle = {
@@ -128,7 +128,7 @@ test("the end of a process", async (t) => {
   });
 
   await t.test("begins at once for a companion that does not wait for connections", async () => {
-    const pool = await world.pool("parallel");
+    const pool = await poolAgent.pool("parallel");
     await pool.promote("v1", { web: web(), waits: app(), goes: app({}, { nonBlockingDrain: true }) });
     const slow = fetch(`${pool.url}/hang`);
     const { body } = await slow;

@@ -98,11 +98,11 @@ test("the lives of processes", async (t) => {
     processStates.transition(SUBJECT, "launch", { reason: "deploy" });
     processStates.transition(SUBJECT, "up");
     assert.equal(processStates.state(SUBJECT.id), "running");
-    const said = events
+    const messages = events
       .recent()
       .slice(before)
       .filter(({ message }) => message.startsWith("what happens to processes"));
-    assert.equal(said.length, 1);
+    assert.equal(messages.length, 1);
     processStates.forget(SUBJECT.id);
     assert.equal(processStates.get(SUBJECT.id), undefined);
     await events.flush();

@@ -3,13 +3,13 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { until } from "../../../support/until";
-import { app, type Processes, startWorld, type TestPool, type World, web } from "../support/world";
+import { app, type PoolAgent, type Processes, startPoolAgent, type TestPool, web } from "../support/agent";
 
 /** Of what is to fail: longer than a busy machine needs until it does. */
 const AT_LEAST = { minUptime: "1 minute" } as const;
 
 /** Phases, starts and ends of one pool in the order in which they were told. */
-function story({ events }: World, { name }: TestPool, from: number): string[] {
+function story({ events }: PoolAgent, { name }: TestPool, from: number): string[] {
   return events.slice(from).flatMap(({ data }) => {
     if (data.target === `pool/${name}` && data.phase !== undefined) return [String(data.phase)];
     if (data.pool !== name || data.state === undefined) return [];
@@ -18,8 +18,8 @@ function story({ events }: World, { name }: TestPool, from: number): string[] {
 }
 
 test("a release", { concurrency: true }, async (t) => {
-  const world = await startWorld(t);
-  const { client, directory } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client, directory } = poolAgent;
   const settled = async (pool: TestPool) => {
     // Events come by a stream of their own: once one is seen that was told after all others, they are all here.
     const mark = await client.begin({
@@ -28,14 +28,14 @@ test("a release", { concurrency: true }, async (t) => {
       leaseMs: 60_000,
     });
     await client.abort(mark.id, `end of ${pool.name}`);
-    while (!world.events.some(({ message }) => message.includes(`end of ${pool.name}`)))
+    while (!poolAgent.events.some(({ message }) => message.includes(`end of ${pool.name}`)))
       await new Promise((resolve) => setTimeout(resolve, 5));
   };
 
   await Promise.all([
     t.test("starts services, companions, the proxied, is healthy, switches, and its singletons follow", async () => {
-      const pool = await world.pool("order");
-      const from = world.events.length;
+      const pool = await poolAgent.pool("order");
+      const from = poolAgent.events.length;
       const trace = join(directory, "order.trace");
       const env = { TRACE: trace };
       const processes: Processes = {
@@ -48,7 +48,7 @@ test("a release", { concurrency: true }, async (t) => {
       await settled(pool);
       // Replicas start side by side.
       const once = (line: string) => line.replace(/^web#[01]@/, "web@");
-      assert.deepEqual(story(world, pool, from).map(once), [
+      assert.deepEqual(story(poolAgent, pool, from).map(once), [
         "open",
         "start",
         "redis@v1 starting",
@@ -67,15 +67,15 @@ test("a release", { concurrency: true }, async (t) => {
         "commit",
         "retire",
       ]);
-      const second = world.events.length;
+      const second = poolAgent.events.length;
       await pool.promote("v2", processes);
       await settled(pool);
-      const told = story(world, pool, second);
+      const changes = story(poolAgent, pool, second);
       const before = (first: string, then: string) => {
-        assert.ok(told.includes(first) && told.includes(then), `${first}, ${then} in ${told.join(", ")}`);
-        assert.ok(told.indexOf(first) < told.indexOf(then), `${first} before ${then} in ${told.join(", ")}`);
+        assert.ok(changes.includes(first) && changes.includes(then), `${first}, ${then} in ${changes.join(", ")}`);
+        assert.ok(changes.indexOf(first) < changes.indexOf(then), `${first} before ${then} in ${changes.join(", ")}`);
       };
-      assert.ok(!told.some((line) => line.startsWith("redis")), "the service goes on");
+      assert.ok(!changes.some((line) => line.startsWith("redis")), "the service goes on");
       before("side#0@v2 running", "web#0@v2 starting");
       before("web#1@v2 running", "healthy");
       before("follow", "cron@v1 stopped");
@@ -90,7 +90,7 @@ test("a release", { concurrency: true }, async (t) => {
     }),
 
     t.test("that fails before the switch leaves the old one serving with its processes", async () => {
-      const pool = await world.pool("failing");
+      const pool = await poolAgent.pool("failing");
       const old: Processes = { web: web(), side: app(), cron: app({}, { policy: "singleton" }) };
       await pool.promote("v1", old);
       const before = await pool.processes();
@@ -115,7 +115,7 @@ test("a release", { concurrency: true }, async (t) => {
     }),
 
     t.test("that is undone restarts the old one's singleton only where it had followed", async () => {
-      const pool = await world.pool("untouched");
+      const pool = await poolAgent.pool("untouched");
       const processes: Processes = { web: web(), cron: app({}, { policy: "singleton" }) };
       await pool.promote("v1", processes);
       const cron = async () => (await pool.processes()).get("cron@v1");
@@ -133,7 +133,7 @@ test("a release", { concurrency: true }, async (t) => {
     }),
 
     t.test("that has not stayed up does not follow: the old one's singleton goes on", async () => {
-      const pool = await world.pool("unsteady");
+      const pool = await poolAgent.pool("unsteady");
       const cron = app({}, { policy: "singleton" });
       await pool.promote("v1", { web: web(), cron });
       const before = await pool.processes();
@@ -160,7 +160,7 @@ test("a release", { concurrency: true }, async (t) => {
     }),
 
     t.test("whose singleton fails is undone, switch included", async () => {
-      const pool = await world.pool("single");
+      const pool = await poolAgent.pool("single");
       await pool.promote("v1", { web: web(), cron: app({}, { policy: "singleton" }) });
       const before = (await pool.processes()).get("web#0@v1")?.pid;
       await assert.rejects(
@@ -179,7 +179,7 @@ test("a release", { concurrency: true }, async (t) => {
     }),
 
     t.test("never has two of a singleton, however slowly the old one ends", async () => {
-      const pool = await world.pool("lock");
+      const pool = await poolAgent.pool("lock");
       const lock = { LOCK: join(directory, "cron.lock"), LINGER: "300" };
       const cron = app(lock, { policy: "singleton", gracefulStop: "5 seconds" });
       for (const release of ["v1", "v2", "v3"]) await pool.promote(release, { web: web(), cron });
@@ -190,7 +190,7 @@ test("a release", { concurrency: true }, async (t) => {
     }),
 
     t.test("leaves services running, which take the newest release's template at their next start", async () => {
-      const pool = await world.pool("service");
+      const pool = await poolAgent.pool("service");
       const [port] = [pool.ports.to];
       const range = { ports: { from: pool.ports.from, to: pool.ports.to - 1 } };
       const redis = (version: string) => app({ VERSION: version }, { policy: "service", port });

@@ -5,8 +5,8 @@ import test from "node:test";
 import type { AgentClient } from "../../../../src/agent/client/client";
 import { send } from "../../../../src/agent/processes/identity";
 import { until } from "../../../support/until";
+import { app, startPoolAgent, web } from "../support/agent";
 import { load } from "../support/load";
-import { app, startWorld, web } from "../support/world";
 
 async function processOf(client: AgentClient, pool: string, key: string) {
   const found = (await client.pool(pool))?.processes.find((each) => each.key === key && each.state !== "stopped");
@@ -15,11 +15,11 @@ async function processOf(client: AgentClient, pool: string, key: string) {
 }
 
 test("restarts", async (t) => {
-  const world = await startWorld(t);
-  const { client } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client } = poolAgent;
 
   await t.test("one replica drains first, and no request fails", async () => {
-    const pool = await world.pool("one");
+    const pool = await poolAgent.pool("one");
     await pool.promote("v1", { web: web({}, { replicas: 2 }), side: app() });
     const before = await pool.processes();
     const end = load(pool.url);
@@ -33,9 +33,9 @@ test("restarts", async (t) => {
       assert.deepEqual([other, after.get(other)?.pid], [other, before.get(other)?.pid]);
     const { state, reason, health } = await processOf(client, "one", "web#1");
     assert.deepEqual({ state, reason, health }, { state: "running", reason: "manual", health: "healthy" });
-    const told = world.events.filter(({ data }) => data.key === "web#1" && data.reason === "manual");
+    const restarts = poolAgent.events.filter(({ data }) => data.key === "web#1" && data.reason === "manual");
     assert.deepEqual(
-      told.map(({ data }) => `${data.old} -> ${data.state}`),
+      restarts.map(({ data }) => `${data.old} -> ${data.state}`),
       [
         "running -> draining",
         "draining -> stopping",
@@ -47,7 +47,7 @@ test("restarts", async (t) => {
   });
 
   await t.test("all replicas one after the other, and no request fails", async () => {
-    const pool = await world.pool("rolling");
+    const pool = await poolAgent.pool("rolling");
     await pool.promote("v1", { web: web({}, { replicas: 2 }), side: app(), jobs: app({}, { policy: "singleton" }) });
     const before = await pool.processes();
     const end = load(pool.url);
@@ -59,7 +59,7 @@ test("restarts", async (t) => {
   });
 
   await t.test("what would cut the traffic is refused, and so is what does not exist", async () => {
-    const pool = await world.pool("refused");
+    const pool = await poolAgent.pool("refused");
     await pool.promote("v1", { web: web(), side: app({}, { replicas: 2 }) });
     const refused = async (request: Parameters<typeof client.restart>[1]) =>
       client.restart("refused", request).then(
@@ -95,7 +95,7 @@ test("restarts", async (t) => {
   });
 
   await t.test("a failed process is reported, and started again", async () => {
-    const pool = await world.pool("failing");
+    const pool = await poolAgent.pool("failing");
     const restart = { delay: "10 milliseconds", maxRestarts: 2, window: "10 minutes" } as const;
     const crashing = app({ EXIT: "7:1000" }, { restart });
     await pool.promote("v1", { web: web(), side: crashing });
@@ -112,7 +112,7 @@ test("restarts", async (t) => {
       { state: "failed", reason: "crash", restarts: 2, restartsInWindow: 2, maxRestarts: 2, code: 7, pid: undefined },
     );
     assert.match(
-      world.events.find(({ data }) => data.pool === "failing" && data.state === "failed")?.message ?? "",
+      poolAgent.events.find(({ data }) => data.pool === "failing" && data.state === "failed")?.message ?? "",
       /^side#0 of pool failing \(release v1\) exited with code 7 and has failed: it was started again 2 times within 10 minutes; see its output, then restart it, or deploy$/,
     );
     assert.equal((await client.pool("failing"))?.live.processes["side#0"], "failed");
@@ -123,8 +123,8 @@ test("restarts", async (t) => {
   });
 
   await t.test("goes on where the agent dies, and gives nobody's traffic to what is down", async () => {
-    const pool = await world.pool("resumed");
-    const go = join(world.directory, "resumed.go");
+    const pool = await poolAgent.pool("resumed");
+    const go = join(poolAgent.directory, "resumed.go");
     const wait = ["/bin/sh", "-c", `while [ ! -e ${go} ]; do sleep 0.05; done`];
     await pool.promote("v1", { web: web({}, { replicas: 2, lifecycle: { drain: wait, drainTimeout: "1 minute" } }) });
     const before = await pool.processes();

@@ -3,14 +3,14 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { until } from "../../../support/until";
+import { app, startPoolAgent, web } from "../support/agent";
 import { ask, broker, NO_BROKER, perl } from "../support/broker";
-import { app, startWorld, web } from "../support/world";
 
 const PATIENT = { deadlineMs: 60_000 };
 
 test("services", async (t) => {
-  const world = await startWorld(t);
-  const { client, directory, events } = world;
+  const poolAgent = await startPoolAgent(t);
+  const { client, directory, events } = poolAgent;
   const find = async (pool: string, key: string) =>
     (await client.pool(pool))?.processes.find((each) => each.key === key && each.wanted);
 
@@ -20,7 +20,7 @@ test("services", async (t) => {
       skip: NO_BROKER,
     },
     async () => {
-      const pool = await world.pool("handoff");
+      const pool = await poolAgent.pool("handoff");
       const port = pool.ports.to;
       const ports = { from: pool.ports.from, to: pool.ports.to - 1 };
       const queue = broker(port);
@@ -55,7 +55,7 @@ test("services", async (t) => {
   );
 
   await t.test("may have replicas, which are scaled live", async () => {
-    const pool = await world.pool("many");
+    const pool = await poolAgent.pool("many");
     const seen = async () => [...(await pool.processes())].map(([key, { pid }]) => [key, pid] as const);
     const helper = (replicas: number) => app({}, { policy: "service", replicas });
     await pool.promote("v1", { web: web(), helper: helper(2) });
@@ -79,7 +79,7 @@ test("services", async (t) => {
   });
 
   await t.test("that turn unhealthy restart by their policy, others are shown", async () => {
-    const pool = await world.pool("unwell");
+    const pool = await poolAgent.pool("unwell");
     const good = join(directory, "unwell.good");
     await writeFile(good, "");
     const health = {
@@ -114,14 +114,14 @@ test("services", async (t) => {
     );
     assert.equal((await find("unwell", "helper"))?.reason, "unhealthy");
     assert.equal((await find("unwell", "side#0"))?.pid, side);
-    const told = events.filter(
+    const matching = events.filter(
       ({ data, message }) => data.pool === "unwell" && /unhealthy:|healthy again/.test(message),
     );
-    assert.match(told[0]?.message ?? "", /is unhealthy: \/bin\/sh exited with code 1$/);
+    assert.match(matching[0]?.message ?? "", /is unhealthy: \/bin\/sh exited with code 1$/);
   });
 
   await t.test("are ready when their output says so, or their port takes connections", async () => {
-    const pool = await world.pool("ready");
+    const pool = await poolAgent.pool("ready");
     const port = pool.ports.to;
     const ports = { from: pool.ports.from, to: pool.ports.to - 1 };
     const line = { line: "ready to serve", interval: "20 milliseconds" } as const;

@@ -7,7 +7,7 @@ import { READY_WAIT_MS, STARTS_AT_ONCE, StartLimiter } from "../../../../src/age
 import type { AgentEvent } from "../../../../src/model/protocol/transaction";
 import { powerCut } from "../../../faults/support/host";
 import { until } from "../../../support/until";
-import { app, startWorld, web } from "../support/world";
+import { app, startPoolAgent, web } from "../support/agent";
 
 /** A promise that the test settles. */
 function settled() {
@@ -48,8 +48,8 @@ test("so many start at once, in their order, and the next one once one is up, ha
 });
 
 test("after a reboot everything that was committed starts again, in order, only some at once", async (t) => {
-  const world = await startWorld(t);
-  const pool = await world.pool("many");
+  const poolAgent = await startPoolAgent(t);
+  const pool = await poolAgent.pool("many");
   const command = ["/bin/sh", "-c", "exec sleep 1000"];
   const replicas = 3 * STARTS_AT_ONCE;
   const port = pool.ports.to;
@@ -63,9 +63,9 @@ test("after a reboot everything that was committed starts again, in order, only 
     },
     { ports: { from: pool.ports.from, to: port - 1 } },
   );
-  await powerCut(world.directory);
+  await powerCut(poolAgent.directory);
   const since = new Date().toISOString();
-  await startAgent(world.directory, world.socket, AbortSignal.timeout(120_000));
+  await startAgent(poolAgent.directory, poolAgent.socket, AbortSignal.timeout(120_000));
   await until(
     "all to run",
     async () => {
@@ -74,7 +74,7 @@ test("after a reboot everything that was committed starts again, in order, only 
     },
     { deadlineMs: 120_000 },
   );
-  const lines = (await readFile(join(world.directory, "events.ndjson"), "utf8")).split("\n").slice(0, -1);
+  const lines = (await readFile(join(poolAgent.directory, "events.ndjson"), "utf8")).split("\n").slice(0, -1);
   const events = lines.map((line) => JSON.parse(line) as AgentEvent).filter(({ at }) => at >= since);
   const began = new Map<string, number>();
   const order: string[] = [];

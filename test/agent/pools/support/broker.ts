@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { app, type ProcessInput } from "./world";
+import { app, type ProcessInput } from "./agent";
 
 const PERL = "/usr/bin/perl";
 const PROGRAM = join(__dirname, "../../../fixtures/pools/broker.pl");

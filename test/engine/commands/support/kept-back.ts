@@ -32,9 +32,9 @@ export async function keepBack(socket: string, { request, target }: Kept): Promi
   await rename(socket, real);
   const open = new Set<Socket>();
   let armed = target === undefined;
-  let told: () => void = () => undefined;
+  let resolveDone: () => void = () => undefined;
   const done = new Promise<void>((resolve) => {
-    told = resolve;
+    resolveDone = resolve;
   });
   const server = createServer((user) => {
     const agent = createConnection(real);
@@ -53,7 +53,7 @@ export async function keepBack(socket: string, { request, target }: Kept): Promi
       agent.write(data);
     });
     agent.on("data", (data) => {
-      if (keeps) told();
+      if (keeps) resolveDone();
       else user.write(data);
     });
   });

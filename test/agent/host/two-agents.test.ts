@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { isAlive, readStat } from "../../../src/agent/processes/identity";
+import { endEverything, startTestAgent } from "../../support/agent";
+import { change } from "../../support/transaction";
+import { until } from "../../support/until";
+import { startPoolAgent, web } from "../pools/support/agent";
+import { load } from "../pools/support/load";
+
+test("an agent whose path another one has got ends, and neither touches what the other runs", async (t) => {
+  const poolAgent = await startPoolAgent(t);
+  const pool = await poolAgent.pool("web");
+  await pool.promote("v1", { web: web() });
+  const { directory, about, guard } = poolAgent;
+  const agent = { pid: about.pid, startTime: readStat(about.pid)?.startTime ?? assert.fail() };
+  const before = (await poolAgent.processes()).map(({ pid }) => pid).toSorted((a, b) => a - b);
+  const stop = load(pool.url);
+
+  const moved = `${directory}.moved`;
+  t.after(async () => {
+    await endEverything(moved);
+    await rm(moved, { recursive: true });
+  });
+  await rename(directory, moved);
+  const other = await startTestAgent(t, { directory });
+  await until("the first agent to end", () => !isAlive(agent));
+  await until("its guard to end", () => readStat(guard) === undefined);
+  assert.match(
+    await readFile(join(moved, "agent.log"), "utf8"),
+    new RegExp(`another folder lies at ${directory}, .*process id ${other.about.pid} .*: this agent .* ends`),
+  );
+  assert.equal((await other.client.about()).pid, other.about.pid);
+
+  const frontends = { http: { binds: [{ port: pool.edgePort }], defaultBackend: "web" } };
+  await assert.rejects(
+    change(other.client, "edge/web", [{ verb: "edge.set", edge: "web", spec: { frontends } }]),
+    /HAProxy of another agent, whose state folder was moved or lost, runs with \S+\/edges\/web\/\S+ \(processes [\d, ]+\): put that folder back, or end it by kill -USR1/,
+  );
+  const { requests, failures } = await stop();
+  assert.deepEqual(failures, []);
+  assert.ok(requests > 0);
+  for (const pid of before) assert.notEqual(readStat(pid), undefined, `process ${pid} runs on`);
+});

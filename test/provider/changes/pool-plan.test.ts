@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { appendFile, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { poolResource } from "../../../src/provider/resources/pool";
+import type { PoolInputs } from "../../../src/provider/resources/pool-inputs";
+import type { Context } from "../../../src/provider/server";
+import { edgeStep, promote, releaseFolder, startStep } from "../../agent/support/pool";
+import { startTestAgent } from "../../support/agent";
+import { freeRange } from "../../support/ports";
+import { change } from "../../support/transaction";
+import { until } from "../../support/until";
+
+test("the preview of a pool speaks of what its agent has, whatever is recorded", async (t) => {
+  const { client, directory, socket } = await startTestAgent(t);
+  const { from, to } = await freeRange(6);
+  const path = await releaseFolder(directory);
+  const infos: string[] = [];
+  const warned: string[] = [];
+  const silent = () => undefined;
+  const context: Context = {
+    urn: "urn:pulumi:dev::test::sluice:index:Pool::web",
+    name: "web",
+    type: poolResource.type,
+    preview: true,
+    signal: new AbortController().signal,
+    log: {
+      debug: silent,
+      info: (text) => infos.push(text),
+      warn: (text) => warned.push(text),
+      error: silent,
+      progress: silent,
+    },
+    secrets: [],
+  };
+  const options = (release: string, env = {}) => ({ path, ports: { from: from + 1, to }, release, env });
+  const checked = async (release: string, env = {}, olds?: PoolInputs) => {
+    const { spec } = startStep(options(release, env));
+    const news = { ...spec, agent: { directory, socket }, name: "web" };
+    const { inputs, failures } = await poolResource.check(context, { olds, news });
+    assert.deepEqual(failures, []);
+    return inputs as PoolInputs;
+  };
+  /** First line of the preview of an update, and the kind of change for policies. */
+  const preview = async (olds: PoolInputs, release: string, env = {}) => {
+    infos.length = 0;
+    const news = await checked(release, env, olds);
+    await poolResource.update(context, { id: "web", olds: { ...olds, live: {} } as never, oldInputs: olds, news });
+    return [news.change.kind, news.change.from, infos[0]?.split("\n")[0]];
+  };
+  await change(client, "edge/main", [edgeStep(from)]);
+  await promote(client, options("v1"));
+  const recorded = await checked("v1");
+  const older: PoolInputs = { ...recorded, release: { ...recorded.release, path: "/srv/older" } };
+
+  // Another deployer moves on.
+  await promote(client, options("v2", { A: "1" }));
+  assert.deepEqual(await preview(recorded, "v2", { A: "1" }), ["none", "v2", "applied live: no process is restarted"]);
+  assert.deepEqual(await preview(recorded, "v2", { A: "2" }), [
+    "restart",
+    "v2",
+    "starts release v2 anew, since web changed, side by side: web#0 start beside what serves",
+  ]);
+  for (const olds of [recorded, older])
+    assert.deepEqual(await preview(olds, "v1"), [
+      "rollback",
+      "v2",
+      "promotes v2 -> v1, side by side: web#0 start beside what serves",
+    ]);
+  assert.deepEqual(await preview(recorded, "v3", { A: "1" }), [
+    "promotion",
+    "v2",
+    "promotes v2 -> v3, side by side: web#0 start beside what serves",
+  ]);
+
+  // The folder of a release that served is edited in place.
+  const other = await releaseFolder(join(directory, "other"));
+  await promote(client, { ...options("v4"), path: other });
+  await client.settle("web");
+  assert.deepEqual(warned, []);
+  const digests = join(directory, "releases", "web");
+  const isKnown = async () => (await readdir(digests)).filter((name) => name.endsWith(".json")).length === 3;
+  await until("the digests of v4 to be known", isKnown);
+  await appendFile(join(path, "app.cjs"), "// by hand\n");
+  await preview(recorded, "v2", { A: "1" });
+  assert.match(warned.join("\n"), /^release v2 in .* is not as it was when it served: app\.cjs changed or went since;/);
+  const events: string[] = [];
+  await promote(client, options("v2", { A: "1" }));
+  for await (const { message } of client.events(undefined, { last: 100, follow: "false" })) events.push(message);
+  assert.ok(events.some((message) => message.includes("release v2 in") && message.includes("is not as it was")));
+});
