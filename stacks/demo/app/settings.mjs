@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 /**
- * What a program of the demo app is told from outside.
+ * Settings of a program of the demo app.
  *
  * | argument        | environment          | meaning                                      | default   |
  * |-----------------|----------------------|----------------------------------------------|-----------|

@@ -28,7 +28,7 @@ mkdirSync(folder, { recursive: true, mode: 0o700 });
 for (const line of readJournal()) {
   try {
     const job = JSON.parse(line);
-    // Whoever had it when the broker died still may have: the coordinator gives it to another after a while.
+    // Its worker may still have it after the broker died: the coordinator gives it to another after a while.
     jobs.set(job.id, job);
   } catch {
     log(`a line of ${journal} was not written to its end: its request was never answered`);

@@ -1,4 +1,4 @@
-// What the app's programs share.
+// Shared by the app's programs.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 

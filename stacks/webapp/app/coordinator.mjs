@@ -21,7 +21,7 @@ while (!stopping.signal.aborted) {
   } catch (error) {
     log(`error: ${error.cause?.message ?? error.message}`);
   }
-  // Whatever is under way is finished first; only the pause is cut short.
+  // Work under way is finished first; only the pause is cut short.
   await sleep(INTERVAL_MS, undefined, { signal: stopping.signal }).catch((error) => {
     if (error.name !== "AbortError") throw error;
   });

@@ -16,7 +16,7 @@ import { WebSocketServer } from "ws";
 import { broker, log, releaseOf, required } from "./common.mjs";
 
 const PUSH_MS = 1_000;
-/** What a WebSocket's close says to its client: connect again (IANA's registry of WebSocket close codes). */
+/** Close code that tells a WebSocket's client to connect again (IANA's registry of WebSocket close codes). */
 const SERVICE_RESTART = 1012;
 const SPREAD_MS = 3_000;
 /** Longer than HAProxy keeps a connection idle, so that it never races with our close. */
