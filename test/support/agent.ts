@@ -27,6 +27,8 @@ export interface TestAgent {
   guard: number;
   /** Every live process that the agent started, HAProxy included: identified by the marker in its environment. */
   processes(): Promise<readonly { pid: number; id: string }[]>;
+  /** Their pids in order, once HAProxy's workers from before a reload have ended, as they do by themselves. */
+  settledPids(): Promise<number[]>;
 }
 
 /** Starts an agent; it, its guard and all that it started are ended by pid after the test. */
@@ -42,13 +44,22 @@ export async function startTestAgent(
   const client = new AgentClient(parsed.socket);
   t.after(() => client.close());
   const guard = readStat(about.pid)?.parent ?? 0;
+  const processes = async () => findMarked(await markerOf(directory));
+  const isSettled = async () =>
+    Object.values((await client.status()).edges).every(
+      (edge) => "observed" in edge && edge.observed.oldWorkers.length === 0,
+    );
   return {
     directory,
     socket: parsed.socket,
     client,
     about,
     guard,
-    processes: async () => findMarked(await markerOf(directory)),
+    processes,
+    settledPids: async () => {
+      await until("HAProxy's old workers to end", isSettled);
+      return (await processes()).map(({ pid }) => pid).toSorted((a, b) => a - b);
+    },
   };
 }
 

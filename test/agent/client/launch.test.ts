@@ -159,7 +159,7 @@ test("an agent's restart", async (t) => {
   const { directory, socket, client, guard } = poolAgent;
   const pool = await poolAgent.pool("web");
   await pool.promote("v1", { web: web() });
-  const running = async () => (await poolAgent.processes()).map(({ pid }) => pid).toSorted((a, b) => a - b);
+  const running = poolAgent.settledPids;
   const before = await running();
   const first = await client.about();
 

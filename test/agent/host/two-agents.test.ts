@@ -15,7 +15,7 @@ test("an agent whose path another one has got ends, and neither touches what the
   await pool.promote("v1", { web: web() });
   const { directory, about, guard } = poolAgent;
   const agent = { pid: about.pid, startTime: readStat(about.pid)?.startTime ?? assert.fail() };
-  const before = (await poolAgent.processes()).map(({ pid }) => pid).toSorted((a, b) => a - b);
+  const before = await poolAgent.settledPids();
   const stop = load(pool.url);
 
   const moved = `${directory}.moved`;

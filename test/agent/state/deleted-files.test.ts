@@ -33,8 +33,7 @@ test("an agent adopts processes whose folders were deleted, and starts none of t
   const agent = await startWithPool(t, { replicas: 2 });
   const load = sendRequests([agent.port]);
   t.after(() => load.stop());
-  const running = async () => (await agent.processes()).map(({ pid }) => pid).toSorted();
-  const before = await running();
+  const before = await agent.settledPids();
   const directory = join(agent.directory, "processes");
   for (const folder of [...(await readdir(directory)).filter((name) => name.startsWith("web.")), ".status"])
     await deleteFolder(join(directory, folder));
@@ -50,7 +49,7 @@ test("an agent adopts processes whose folders were deleted, and starts none of t
   send(agent.about.pid, "SIGKILL");
   await until("the next agent", async () => (await agent.client.about()).pid !== agent.about.pid);
   await agent.client.settle("web");
-  assert.deepEqual(await running(), before);
+  assert.deepEqual(await agent.settledPids(), before);
   await promote(agent.client, { ...agent.app, replicas: 2, release: "v2" });
   assert.equal((await ask(agent.port)).release, "v2");
   assert.deepEqual((await load.stop()).failures, []);

@@ -151,8 +151,7 @@ test("the agent's state on disk", async (t) => {
   const pool = await poolAgent.pool("web");
   await pool.promote("v1", { web: web(), side: app() });
   const before = await pool.processes();
-  const pids = () => poolAgent.processes().then((all) => all.map(({ pid }) => pid).toSorted((a, b) => a - b));
-  const running = await pids();
+  const running = await poolAgent.settledPids();
 
   await t.test("is taken from its second copy where the first is bad, which is kept aside and told", async () => {
     const bad = (await readFile(first, "utf8")).slice(0, 1000);
@@ -204,7 +203,7 @@ test("the agent's state on disk", async (t) => {
         await rm(second, { force: true });
         await until("the agent to take it", () => client.about());
         assert.deepEqual(await pool.processes(), before);
-        assert.deepEqual(await pids(), running);
+        assert.deepEqual(await poolAgent.settledPids(), running);
       },
     );
 
