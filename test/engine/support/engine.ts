@@ -4,6 +4,7 @@ import { mkdir, symlink, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { codeOf } from "../../../src/model/types/errors";
+import { lendProgramHost } from "./programs";
 
 export const REPOSITORY = path.resolve(__dirname, "..", "..", "..");
 /** No single command of a test may hang longer than this. */
@@ -111,6 +112,7 @@ export class Workspace {
     readonly folder: string,
     private stack: string,
     private readonly env: NodeJS.ProcessEnv,
+    private readonly isInline: boolean,
   ) {}
 
   static async create(options: WorkspaceOptions = {}): Promise<Workspace> {
@@ -126,7 +128,7 @@ export class Workspace {
       PULUMI_DEBUG_COMMANDS: "true",
       ...options.env,
     };
-    const workspace = new Workspace(folder, stack, env);
+    const workspace = new Workspace(folder, stack, env, options.program !== undefined);
     const plugins = { providers: Object.entries(providers).map(([plugin, at]) => ({ name: plugin, path: at })) };
     await mkdir(path.join(folder, ".state"));
     for (const link of ["node_modules", ...(options.links ?? [])]) {
@@ -163,8 +165,8 @@ export class Workspace {
     await writeFile(target, content);
   }
 
-  up = (...args: string[]): Promise<Outcome> => this.start("up", ...args).finished;
-  preview = (...args: string[]): Promise<Outcome> => this.start("preview", ...args).finished;
+  up = (...args: string[]): Promise<Outcome> => this.#runProgram("up", args);
+  preview = (...args: string[]): Promise<Outcome> => this.#runProgram("preview", args);
   refresh = (...args: string[]): Promise<Outcome> => this.start("refresh", ...args).finished;
   destroy = (...args: string[]): Promise<Outcome> => this.start("destroy", ...args).finished;
   cancel = (...args: string[]): Promise<Outcome> => this.start("cancel", ...args).finished;
@@ -222,6 +224,20 @@ export class Workspace {
     }
     for (const pid of this.#orphans) if (isLanguageHost(pid)) process.kill(pid, "SIGKILL");
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  /** A command from its start to its end: a program that the test gives runs in a host that has loaded the SDK already. */
+  async #runProgram(verb: Verb, args: string[]): Promise<Outcome> {
+    if (!this.isInline) return this.start(verb, ...args).finished;
+    const host = await lendProgramHost();
+    let succeeded = false;
+    try {
+      const outcome = await this.start(verb, ...args, "--client", host.address).finished;
+      succeeded = outcome.exit === 0;
+      return outcome;
+    } finally {
+      host.end(succeeded);
+    }
   }
 
   async #must(args: string[]): Promise<Outcome> {
