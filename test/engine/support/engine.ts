@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -226,6 +226,18 @@ export class Workspace {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
+  /**
+   * Pulumi's backend in files writes a file beside each state that is not put in place at once: where the CLI is killed while it
+   * does, every later command fails with `failed to load checkpoint: EOF` until that is removed, as `docs/operating.md` says.
+   */
+  #removeEmptyAttributes(): void {
+    const state = path.join(this.folder, ".state");
+    for (const entry of readdirSync(state, { recursive: true, encoding: "utf8" })) {
+      const file = path.join(state, entry);
+      if (file.endsWith(".attrs") && statSync(file).size === 0) rmSync(file);
+    }
+  }
+
   /** A command from its start to its end: a program that the test gives runs in a host that has loaded the SDK already. */
   async #runProgram(verb: Verb, args: string[]): Promise<Outcome> {
     if (!this.isInline) return this.start(verb, ...args).finished;
@@ -278,6 +290,7 @@ export class Workspace {
             events: events(),
             ...written,
           });
+        if (signal === "SIGKILL") this.#removeEmptyAttributes();
         if (signal) settle();
         else child.once("close", settle);
       });
