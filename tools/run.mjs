@@ -16,11 +16,16 @@ const { compileAll } = (await import("./typescript.cjs")).default;
 const [command = "", ...args] = process.argv.slice(2);
 /**
  * Tests that take too long for every run, by name: what they run, and the variables that make them long.
- * @type {Record<string, {file: string, env: Record<string, string>}>}
+ * @type {Record<string, {files: string[], env: Record<string, string>}>}
  */
 const SOAKS = {
-  crashes: { file: "test/faults/crashes.test.ts", env: { SLUICE_CRASH_SECONDS: "600", SLUICE_CRASH_RATE: "500" } },
-  sequences: { file: "test/faults/sequences.test.ts", env: { SLUICE_SEQUENCES: "200", SLUICE_HOSTS: "4" } },
+  crashes: { files: ["test/faults/crashes.test.ts"], env: { SLUICE_CRASH_SECONDS: "600", SLUICE_CRASH_RATE: "500" } },
+  reloads: { files: ["test/agent/haproxy/reload.test.ts"], env: { SLUICE_RELOADS: "200" } },
+  splits: {
+    files: ["test/agent/haproxy/pool-shares.test.ts", "test/agent/haproxy/routes.test.ts"],
+    env: { SLUICE_SPLIT_REQUESTS: "200000" },
+  },
+  sequences: { files: ["test/faults/sequences.test.ts"], env: { SLUICE_SEQUENCES: "200", SLUICE_HOSTS: "4" } },
 };
 
 const nodeArgs = nodeArguments(command, args);
@@ -57,7 +62,7 @@ function nodeArguments(name, rest) {
   if (name === "soak") {
     const soak = SOAKS[rest[0] ?? ""];
     if (soak === undefined || rest.length > 1) return refuse(`soak takes one of ${Object.keys(SOAKS).join(", ")}`);
-    return ["--test", soak.file];
+    return ["--test", ...soak.files];
   }
   if (name !== "test") return refuse(`unknown command "${name}"; use demo, test, soak or bench`);
   const option = rest.find((arg) => arg.startsWith("-"));

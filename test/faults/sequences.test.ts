@@ -5,7 +5,7 @@ import { SequenceHost, sequences } from "./support/sequence";
 import { World } from "./support/world";
 
 /** A few in every run; `npm run soak -- sequences` sets more. */
-const SEQUENCES = Number(process.env.SLUICE_SEQUENCES ?? 10);
+const SEQUENCES = Number(process.env.SLUICE_SEQUENCES ?? 4);
 /** Hosts on which they run, at the same time: most of the time is waiting. */
 const HOSTS = Number(process.env.SLUICE_HOSTS ?? 2);
 /** A guard lets an agent that dies again and again wait longer each time, so a host does not stay forever. */
