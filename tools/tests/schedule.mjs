@@ -7,25 +7,24 @@ const GUESSES = /** @type {const} */ ([
   ["test/engine/routes/c", 160],
   ["test/engine/commands/", 180],
   ["test/cli/host/broken.", 130],
-  ["test/agent/haproxy/routes.", 110],
   ["test/engine/", 80],
   ["test/faults/", 70],
   ["test/stacks/", 30],
   ["test/model/", 2],
 ]);
 const GUESS = 20;
-/** Files of which each keeps a core busy: they run the engine, whose programs take seconds to load. */
+/** Files of which each keeps a core busy for most of the time: they run the engine, whose programs take long to load. */
 const BUSY = /^test\/(?:engine|faults|stacks)\//;
 
 /**
  * @typedef {object} Width
  * @property {number} files that run at a time; most wait for processes more than they compute
- * @property {number} busy of those, files that compute all the time
+ * @property {number} busy of those, files that compute for most of the time: one more than there are cores fills the gaps
  */
 
 /** @returns {Width} */
 export function widthOf(cores = availableParallelism()) {
-  return { files: Math.max(4, 2 * cores), busy: Math.max(2, cores) };
+  return { files: Math.max(4, 2 * cores), busy: Math.max(2, cores + 1) };
 }
 
 /**
@@ -42,9 +41,7 @@ export function nextFile(waiting, running, { root, times, width }) {
   const at = (file) => path.relative(root, file);
   /** @param {string} file */
   const isBusy = (file) => BUSY.test(at(file));
-  // They wait at times, too: one more fills these gaps once nothing else does.
-  const limit = [...waiting, ...running].every(isBusy) ? width.busy + 1 : width.busy;
-  const full = running.filter(isBusy).length >= limit;
+  const full = running.filter(isBusy).length >= width.busy;
   const allowed = waiting.filter((file) => !full || !isBusy(file));
   /** @param {string} file */
   const seconds = (file) => times[at(file)] ?? GUESSES.find(([start]) => at(file).startsWith(start))?.[1] ?? GUESS;
