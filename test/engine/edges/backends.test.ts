@@ -97,7 +97,15 @@ for (const [how, signal] of [
     update.signal(signal);
     const { exit } = await update.finished;
     assert.notEqual(exit, 0);
-    await until("no transaction to be open", async () => (await client.status()).transactions.length === 0);
+    let open: unknown;
+    await until(
+      () => `no transaction to be open, but ${JSON.stringify(open)}`,
+      async () => {
+        const { transactions } = await client.status();
+        open = transactions;
+        return transactions.length === 0;
+      },
+    );
     const { committed, running } = await served(hosted);
     assert.deepEqual(running, committed);
     succeeded(await stack.cancel());
