@@ -159,8 +159,8 @@ test("an agent's restart", async (t) => {
   const { directory, socket, client, guard } = poolAgent;
   const pool = await poolAgent.pool("web");
   await pool.promote("v1", { web: web() });
-  const running = poolAgent.settledPids;
-  const before = await running();
+  const before = await poolAgent.settledPids();
+  const running = async () => (await poolAgent.processes()).map(({ pid }) => pid).toSorted((a, b) => a - b);
   const first = await client.about();
 
   await t.test("keeps processes and HAProxy, under the same guard", async () => {
