@@ -48,7 +48,8 @@ export interface ExchangeEvents {
 /**
  * Sends a request on a lane's connection. Nothing is retried, with one exception that RFC 9112 section 9.3.1 and
  * RFC 9110 section 9.2.2 leave to every client: a GET whose reused connection had been idle until it was sent, and ended
- * without a byte of an answer, is sent once more, on a fresh connection, and `reopened` is told.
+ * without a byte of an answer, is sent once more, on a fresh connection, and `reopened` is told. A POST must not be sent
+ * twice, so it does not go on a connection that the target may be closing.
  *
  * Rejects where there is no complete answer in time.
  */
@@ -59,7 +60,7 @@ export function exchange(target: Target, question: Question, lane: Lane, events:
       throw new Error(`${question.method} ${question.path}: not sent within ${question.timeoutMs} ms`);
     const send = (agent: Agent | false) => sendOnce(target, question, { agent, giveUpAt, wasIdle }, events);
     try {
-      return await send(lane.agent);
+      return await send(wasIdle && question.method === "POST" ? false : lane.agent);
     } catch (error) {
       if (!(error instanceof ExchangeError && error.idleClose && question.method === "GET")) throw error;
       events.reopened();

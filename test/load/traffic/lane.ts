@@ -13,7 +13,7 @@ export class Lane {
   readonly agent = new Agent({ keepAlive: true, maxSockets: 1 });
   private tail: Promise<unknown> = Promise.resolve();
   /** When the last request was sent: its connection has been idle for no longer than since then, whenever its answer was read. */
-  private usedAt = 0;
+  private usedAt = Number.POSITIVE_INFINITY;
 
   /**
    * Runs work when it is its turn.
