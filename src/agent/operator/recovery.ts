@@ -6,6 +6,7 @@ import type { Events } from "../events/events";
 import { commandOf, type Identity, instanceOf, isAlive, isDead, readStat, signalProcess } from "../processes/identity";
 import type { ProcessManager } from "../processes/process-manager";
 import { isKeptAside } from "../processes/record";
+import { leftByFormerAgent } from "./former-agent";
 
 /** Time that a process has to end by itself after SIGTERM, in milliseconds. */
 const GRACE_MS = 5000;
@@ -35,6 +36,7 @@ export async function unrecovered(source: RecoverySource): Promise<RecoveryItem[
     ...halfDead(source),
     ...(await corruptRecords(source)),
     ...(await reusedIds(source)),
+    ...(await leftByFormerAgent(dirname(source.directory), source.marker)),
   ];
 }
 

@@ -3,9 +3,9 @@ import { z } from "zod";
 /** Something on a host that its agent can't supervise. */
 export const recoveryItem = z.strictObject({
   kind: z
-    .enum(["orphan", "half-dead", "corrupt-record", "pid-reused"])
+    .enum(["orphan", "half-dead", "corrupt-record", "pid-reused", "former-agent"])
     .describe(
-      "`orphan`: a process of this agent without a record; `half-dead`: a process whose shim is gone; `corrupt-record`: a record that can't be read; `pid-reused`: a process id that another process has now",
+      "`orphan`: a process of this agent without a record; `half-dead`: a process whose shim is gone; `corrupt-record`: a record that can't be read; `pid-reused`: a process id that another process has now; `former-agent`: a process of another agent, whose state folder had this one's path and was moved or deleted",
     ),
   id: z.string().describe("id of the process on its host"),
   pid: z.int().optional(),

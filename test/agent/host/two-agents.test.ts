@@ -15,8 +15,10 @@ test("an agent whose path another one has got ends, and neither touches what the
   await pool.promote("v1", { web: web() });
   const { directory, about, guard } = poolAgent;
   const agent = { pid: about.pid, startTime: readStat(about.pid)?.startTime ?? assert.fail() };
-  const before = await poolAgent.settledPids();
+  await poolAgent.settledPids();
+  const before = await poolAgent.processes();
   const stop = load(pool.url);
+  t.after(stop);
 
   const moved = `${directory}.moved`;
   t.after(async () => {
@@ -38,8 +40,19 @@ test("an agent whose path another one has got ends, and neither touches what the
     change(other.client, "edge/web", [{ verb: "edge.set", edge: "web", spec: { frontends } }]),
     /HAProxy of another agent, whose state folder was moved or lost, runs with \S+\/edges\/web\/\S+ \(processes [\d, ]+\): put that folder back, or end it by kill -USR1/,
   );
+  const { items } = await other.client.recovery({ force: false });
+  assert.deepEqual(
+    items.map(({ kind, id, ours }) => ({ kind, id, ours })).toSorted((a, b) => a.id.localeCompare(b.id)),
+    ["edge.web", "web.1.web.0"].map((id) => ({ kind: "former-agent", id, ours: false })),
+  );
+  const { checks } = await other.client.doctor();
+  const orphans = checks.filter(({ name, verdict }) => name === "orphans" && verdict === "problem");
+  assert.deepEqual(orphans.map(({ message }) => /end it by (kill.*?) \d+; see/.exec(message)?.[1]).toSorted(), [
+    "kill",
+    "kill -USR1",
+  ]);
   const { requests, failures } = await stop();
   assert.deepEqual(failures, []);
   assert.ok(requests > 0);
-  for (const pid of before) assert.notEqual(readStat(pid), undefined, `process ${pid} runs on`);
+  for (const { pid, id } of before) assert.notEqual(readStat(pid), undefined, `process ${pid} of ${id} runs on`);
 });
