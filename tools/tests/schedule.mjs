@@ -19,12 +19,12 @@ const BUSY = /^test\/(?:engine|faults|stacks)\//;
 /**
  * @typedef {object} Width
  * @property {number} files that run at a time; most wait for processes more than they compute
- * @property {number} busy of those, files that compute for most of the time: one more than there are cores fills the gaps
+ * @property {number} busy of those, files that compute for most of the time
  */
 
 /** @returns {Width} */
 export function widthOf(cores = availableParallelism()) {
-  return { files: Math.max(4, 2 * cores), busy: Math.max(2, cores + 1) };
+  return { files: Math.max(4, 2 * cores), busy: Math.max(2, cores) };
 }
 
 /**
