@@ -92,7 +92,7 @@ export class World implements Subject {
   get edge(): EdgeSpec {
     return edgeSpec.parse({
       frontends: { http: { binds: [{ port: this.edgePort }], defaultBackend: POOL } },
-      timeouts: { keepAlive: "1 second" },
+      timeouts: { keepAlive: "5 seconds" },
     });
   }
 
