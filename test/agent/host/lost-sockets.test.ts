@@ -16,9 +16,14 @@ test("an agent whose HAProxy lost its sockets has it bind them again, and can pr
   const { master } = (await agent.client.edge("main"))?.observed ?? assert.fail();
   await deleteSockets(agent);
   await until("the edge to be reached again", () => reached(agent));
-  const events = await readFile(join(agent.directory, "events.ndjson"), "utf8");
-  assert.match(events, /"HAProxy of edge main \(process \d+\) serves requests but can't be reached, since \S+ is gone/);
-  assert.match(events, /"edge main: HAProxy has bound its sockets again, by a reload"/);
+  const events = () => readFile(join(agent.directory, "events.ndjson"), "utf8");
+  await until("the agent to tell", async () =>
+    (await events()).includes('"edge main: HAProxy has bound its sockets again, by a reload"'),
+  );
+  assert.match(
+    await events(),
+    /"HAProxy of edge main \(process \d+\) serves requests but can't be reached, since \S+ is gone/,
+  );
   await promote(agent.client, { ...agent.app, release: "v2" });
   assert.equal((await ask(agent.port)).release, "v2");
   assert.deepEqual((await load.stop()).failures, []);
