@@ -123,7 +123,8 @@ export class Applier {
     { record, rendered, files, before }: PlannedApply,
     isOwn: (listener: SocketAddress) => boolean,
   ): Promise<void> {
-    const { binary, name, processes, log } = this.options;
+    const { binary, name, processes, log, assertOwnFolder } = this.options;
+    await assertOwnFolder();
     await haproxyVersion(binary);
     await validateText(binary, rendered);
     const owns = (pid: number) => processes.owns(pid);
@@ -204,7 +205,8 @@ export class Applier {
    * always binds its own anew.
    */
   private async bindAgain(wanted: WantedConfig, lost: SocketsLost): Promise<void> {
-    const { binary, name, processes, log } = this.options;
+    const { binary, name, processes, log, assertOwnFolder } = this.options;
+    await assertOwnFolder();
     // A master that can't bind its socket ends, and HAProxy with it.
     if (lost.inTheWay) throw lost;
     const [before, { disk }] = await Promise.all([this.files.record(), this.files.read()]);

@@ -3,6 +3,7 @@ import type { Events } from "../events/events";
 import { runtimeSocket } from "../haproxy/edge-files";
 import { Haproxy } from "../haproxy/haproxy";
 import type { ProcessManager } from "../processes/process-manager";
+import { assertLockedHere } from "../state/folder-lock";
 
 export interface HaproxiesParts {
   /** Folder of the agent; each edge has a folder of its own below it. */
@@ -31,6 +32,7 @@ export class Haproxies {
       processes,
       binary: haproxyBinary,
       mirror: mirrorSocket,
+      assertOwnFolder: () => assertLockedHere(this.parts.directory),
       log: (message, data) => events.emit(message, { edge, ...data }),
     });
     this.byEdge.set(edge, haproxy);

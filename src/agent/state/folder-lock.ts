@@ -78,6 +78,12 @@ export async function assertUnlocked(directory: string): Promise<void> {
   assertStale(await readLock(lockPath(directory)), directory);
 }
 
+/** Throws where this process has not locked the folder at a path: its own was moved or deleted. */
+export async function assertLockedHere(directory: string): Promise<void> {
+  if ((await holderOf(directory)) !== process.pid)
+    throw new Error(`the state folder at ${directory} is not this agent's any more: put its own back`);
+}
+
 /** The process that has locked a state folder; undefined if none has. */
 export async function holderOf(directory: string): Promise<number | undefined> {
   return (await readLock(lockPath(directory)))?.pid;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { isAlive, readStat } from "../../../src/agent/processes/identity";
@@ -8,6 +8,28 @@ import { change } from "../../support/transaction";
 import { until } from "../../support/until";
 import { startPoolAgent, web } from "../pools/support/agent";
 import { load } from "../pools/support/load";
+
+test("an agent whose folder was moved away leaves its HAProxy as it is, also where another folder lies in its place", async (t) => {
+  const poolAgent = await startPoolAgent(t);
+  const pool = await poolAgent.pool("web");
+  await pool.promote("v1", { web: web() });
+  const { directory, events } = poolAgent;
+  const before = await poolAgent.settledPids();
+  const requests = load(pool.url);
+  t.after(requests);
+  const moved = `${directory}.moved`;
+  t.after(async () => {
+    await endEverything(moved);
+    await rm(moved, { recursive: true });
+  });
+  await rename(directory, moved);
+  await mkdir(join(directory, "edges", "web"), { recursive: true });
+  const refused =
+    /edge web could not be restored yet: the state folder at \S+ is not this agent's any more: put its own back/;
+  await until("the agent to leave it", () => events.some(({ message }) => refused.test(message)));
+  for (const pid of before) assert.notEqual(readStat(pid), undefined, `process ${pid} runs on`);
+  assert.deepEqual((await requests()).failures, []);
+});
 
 test("an agent whose path another one has got ends, and neither touches what the other runs", async (t) => {
   const poolAgent = await startPoolAgent(t);

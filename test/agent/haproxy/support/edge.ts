@@ -124,6 +124,7 @@ export class TestEdge {
       directory: this.edgeFolder,
       processes: this.processes,
       binary,
+      assertOwnFolder: async () => undefined,
       log: (message) => this.messages.push(message),
     });
   }
