@@ -7,7 +7,7 @@ import { diskProblem, fillDisk, fillInodes, mountDisk, unmountDisk } from "./sup
 import { kill } from "./support/host";
 import { faultTests } from "./support/suite";
 import { assertWhole } from "./support/whole";
-import { World } from "./support/world";
+import { SLOW_TO_FOLLOW, World } from "./support/world";
 
 const FILLER = "filler";
 /** Enough for the agent and some promotions. */
@@ -37,7 +37,7 @@ faultTests({
 });
 
 test("an agent that is killed on a full disk comes back and undoes", { skip: skip ?? false }, async (t) => {
-  const world = await World.start(t, { folder: () => smallDisk() });
+  const world = await World.start(t, { folder: () => smallDisk(), processes: SLOW_TO_FOLLOW });
   const reached = world.phase("follow", AbortSignal.timeout(30_000));
   const deployment = world.deploy(world.nextRelease());
   await reached;

@@ -7,7 +7,7 @@ import { findMarked, isAlive } from "../../src/agent/processes/identity";
 import { until } from "../support/until";
 import { kill, markerOf, powerCut } from "./support/host";
 import { assertWhole } from "./support/whole";
-import { World } from "./support/world";
+import { SLOW_TO_FOLLOW, World } from "./support/world";
 
 const patience = () => AbortSignal.timeout(30_000);
 
@@ -23,7 +23,7 @@ suite("an agent", { concurrency: 3 }, () => {
   });
 
   test("that is told to stop in the middle of a promotion undoes that first", async (t) => {
-    const world = await World.start(t);
+    const world = await World.start(t, { processes: SLOW_TO_FOLLOW });
     const { agent } = await world.agent();
     const marker = await markerOf(world.directory);
     const reached = world.phase("follow", patience());

@@ -4,13 +4,13 @@ import { findMarked, isAlive } from "../../src/agent/processes/identity";
 import { until } from "../support/until";
 import { kill, markerOf } from "./support/host";
 import { answeringRelease, assertWhole, committedRelease } from "./support/whole";
-import { EDGE, POOL, World } from "./support/world";
+import { EDGE, POOL, SLOW_TO_FOLLOW, World } from "./support/world";
 
 const patience = () => AbortSignal.timeout(30_000);
 
 suite("an undo", { concurrency: 3 }, () => {
   test("happens to a deployer that is frozen for longer than its lease, and that can't commit any more", async (t) => {
-    const world = await World.start(t);
+    const world = await World.start(t, { processes: SLOW_TO_FOLLOW });
     const release = world.nextRelease();
     const reached = world.phase("follow", patience());
     const deployment = world.deploy(release);
@@ -26,7 +26,7 @@ suite("an undo", { concurrency: 3 }, () => {
   });
 
   test("goes on with the next agent when its own is killed in the middle", async (t) => {
-    const world = await World.start(t);
+    const world = await World.start(t, { processes: SLOW_TO_FOLLOW });
     const reached = world.phase("follow", patience());
     const undoing = world.event(({ message }) => message.startsWith("undoing"), patience());
     const { agent } = await world.agent();
@@ -42,7 +42,7 @@ suite("an undo", { concurrency: 3 }, () => {
   });
 
   test("comes to its end although agents are killed one after the other while they start", async (t) => {
-    const world = await World.start(t);
+    const world = await World.start(t, { processes: SLOW_TO_FOLLOW });
     const reached = world.phase("follow", patience());
     const deployment = world.deploy(world.nextRelease());
     await reached;

@@ -27,6 +27,16 @@ const LOAD_RATE = 60;
 const LOAD_PATIENCE_MS = 60_000;
 const START_DEADLINE_MS = 60_000;
 
+/** An old singleton takes seconds to end, so that a promotion is in its middle for as long, however busy the machine is. */
+export const SLOW_TO_FOLLOW: PoolInput["processes"] = {
+  clock: {
+    policy: "singleton",
+    gracefulStop: "4 seconds",
+    command: "trap '' TERM; exec sleep 1000000",
+    shell: true,
+  },
+};
+
 export interface WorldOptions {
   /** Makes the state folder. @default a new one below the system's folder for temporary files */
   folder?: () => Promise<{ path: string; remove: () => Promise<void> }>;
