@@ -1,6 +1,7 @@
 import { readlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { RecoveryItem } from "../../model/protocol/recovery";
+import { codeOf } from "../../model/types/errors";
 import { allStats, commandOf, INSTANCE_VARIABLE, MARKER_VARIABLE, type ProcessStat } from "../processes/identity";
 import { STATUS_FD } from "../processes/shim";
 import { argvOf, environmentOf } from "../takeover/existing-processes";
@@ -43,9 +44,17 @@ function isApp({ parent, session }: ProcessStat): boolean {
 async function liesIn(folder: string, pid: number): Promise<boolean> {
   const config = join(folder, "edges", "/");
   if (argvOf(pid).some((argument) => argument.startsWith(config))) return true;
-  // Only of processes of the own user, and of those that still run.
-  const status = await readlink(`/proc/${pid}/fd/${STATUS_FD}`).catch(() => "");
-  return status.startsWith(join(folder, "processes", "/"));
+  return (await statusFileOf(pid)).startsWith(join(folder, "processes", "/"));
+}
+
+/** Empty for a process without one, of another user, or that has ended. */
+async function statusFileOf(pid: number): Promise<string> {
+  try {
+    return await readlink(`/proc/${pid}/fd/${STATUS_FD}`);
+  } catch (error) {
+    if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes(codeOf(error) ?? "")) return "";
+    throw error;
+  }
 }
 
 function isOtherAgent(folder: string, { pid }: ProcessStat): boolean {
