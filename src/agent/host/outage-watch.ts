@@ -56,8 +56,8 @@ interface Look {
 
 /**
  * Tells as events when a backend that requests are led to loses its last server, and when it has one again; likewise of a HAProxy
- * that does not run or hangs, of the agent's state folder and of its guard. A HAProxy that can't be reached is brought back. Looks do not wait for each other, so that one that hangs
- * hides nothing else. A look at an edge asks HAProxy for one row per backend.
+ * that does not run or hangs, of the agent's state folder and of its guard. A HAProxy that can't be reached is brought back. Looks
+ * do not wait for each other, so that one that hangs hides nothing else. A look at an edge asks HAProxy for one row per backend.
  */
 export class OutageWatch {
   /** By look, and by the key of a condition. */
