@@ -123,8 +123,7 @@ export class Applier {
     { record, rendered, files, before }: PlannedApply,
     isOwn: (listener: SocketAddress) => boolean,
   ): Promise<void> {
-    const { binary, name, processes, log, assertOwnFolder } = this.options;
-    await assertOwnFolder();
+    const { binary, name, processes, log } = this.options;
     await haproxyVersion(binary);
     await validateText(binary, rendered);
     const owns = (pid: number) => processes.owns(pid);

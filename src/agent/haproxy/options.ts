@@ -10,7 +10,7 @@ export interface HaproxyOptions {
   binary: string;
   /** Path of the mirror's socket. Needed where a route has a mirror or a sample. */
   mirror?: string | undefined;
-  /** Throws where the folder's path leads to another agent's folder by now, or to none: what runs is left as it is then. */
+  /** Throws where the folder's path may lead to another agent's folder by now, or to none: a HAProxy that runs is not reloaded then. */
   assertOwnFolder: () => Promise<void>;
   log: (message: string, data?: object) => void;
 }

@@ -78,10 +78,12 @@ export async function assertUnlocked(directory: string): Promise<void> {
   assertStale(await readLock(lockPath(directory)), directory);
 }
 
-/** Throws where this process has not locked the folder at a path: its own was moved or deleted. */
+/** Throws where the folder at a path does not have the lock of this process: its own was moved or deleted, or the lock was. */
 export async function assertLockedHere(directory: string): Promise<void> {
   if ((await holderOf(directory)) !== process.pid)
-    throw new Error(`the state folder at ${directory} is not this agent's any more: put its own back`);
+    throw new Error(
+      `${lockPath(directory)} is not this agent's any more: put its own state folder back, or restart the agent`,
+    );
 }
 
 /** The process that has locked a state folder; undefined if none has. */

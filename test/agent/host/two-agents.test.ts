@@ -25,10 +25,24 @@ test("an agent whose folder was moved away leaves its HAProxy as it is, also whe
   await rename(directory, moved);
   await mkdir(join(directory, "edges", "web"), { recursive: true });
   const refused =
-    /edge web could not be restored yet: the state folder at \S+ is not this agent's any more: put its own back/;
+    /edge web could not be restored yet: \S+\/agent\.pid is not this agent's any more: put its own state folder back/;
   await until("the agent to leave it", () => events.some(({ message }) => refused.test(message)));
   for (const pid of before) assert.notEqual(readStat(pid), undefined, `process ${pid} runs on`);
   assert.deepEqual((await requests()).failures, []);
+});
+
+test("an agent whose lock was deleted still starts a HAProxy that has died", async (t) => {
+  const poolAgent = await startPoolAgent(t);
+  const pool = await poolAgent.pool("web");
+  await pool.promote("v1", { web: web() });
+  const { master = 0 } = (await poolAgent.client.edge("web"))?.observed ?? assert.fail();
+  await rm(join(poolAgent.directory, "agent.pid"));
+  process.kill(master, "SIGKILL");
+  await until("another HAProxy", async () => {
+    const { running, master: next } = (await poolAgent.client.edge("web"))?.observed ?? assert.fail();
+    return running && next !== master;
+  });
+  assert.equal(await pool.get(), "web#0@v1");
 });
 
 test("an agent whose path another one has got ends, and neither touches what the other runs", async (t) => {
