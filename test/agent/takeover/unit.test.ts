@@ -93,7 +93,7 @@ async function beside(t: TestContext) {
   systemd.must("systemctl", "start", PROXY, SLOW);
   const client = new AgentClient(systemd.path("/run/sluice/agent.sock"));
   t.after(() => client.close());
-  await until("the agent answers", () => client.about().then(Boolean, () => false));
+  await agentAnswers(client);
   await answers(systemd, "old");
   return { systemd, client };
 }
@@ -113,6 +113,8 @@ test("a systemd unit is taken over, and given back", { skip: withoutSystemd }, a
     await until("nothing to be owed", () => !existsSync(systemd.path(LEDGER)));
     assert.equal(show(systemd, "ActiveState"), "active");
     assert.notEqual(show(systemd, "MainPID"), before);
+    // An agent that starts gives ports back before it listens.
+    await agentAnswers(client);
   };
 
   await t.test("a preview tells what would happen, and refuses what can't be done by name", async () => {
@@ -298,6 +300,10 @@ function show(systemd: Systemd, property: string, unit = OLD): string {
 
 function body(systemd: Systemd, port = PORT): string {
   return systemd.must("curl", "--silent", "--fail", `http://127.0.0.1:${port}/`);
+}
+
+async function agentAnswers(client: AgentClient): Promise<void> {
+  await until("the agent answers", () => client.about().then(Boolean, () => false));
 }
 
 async function answers(systemd: Systemd, release: string, port = PORT): Promise<void> {
