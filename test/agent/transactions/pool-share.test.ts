@@ -8,7 +8,7 @@ import type { StepInput } from "../../../src/model/protocol/transaction";
 import { candidateBackend } from "../../../src/model/types/names";
 import { change, OWNER } from "../../support/transaction";
 import { until } from "../../support/until";
-import { startStep, startWithPool } from "../support/pool";
+import { edgeStep, startStep, startWithPool } from "../support/pool";
 
 type Share = Extract<StepInput, { verb: "pool.share" }>["share"];
 
@@ -321,4 +321,17 @@ test("testers and sticky clients, also of a route that leads to the pool", async
     first.filter((side, user) => side === "v2" && risen[user] !== "v2"),
     [],
   );
+});
+
+test("a candidate gets its share although no request leads to its pool yet", async (t) => {
+  const { client, url, declare, counts } = await poolWithShares(t);
+  const edge = edgeStep(Number(new URL(url).port));
+  const { frontends } = edge.verb === "edge.set" ? edge.spec : assert.fail();
+  const elsewhere = { http: { ...(frontends.http ?? assert.fail()), defaultBackend: "elsewhere" } };
+  await change(client, "edge/main", [{ verb: "edge.set", edge: "main", spec: { frontends: elsewhere } }]);
+  await change(client, "pool/web", [...declare("v1", "v2"), share(2500)]);
+  assert.equal((await client.pool("web"))?.candidate?.now, 2500);
+  await change(client, "pool/web", [share(5000)]);
+  await change(client, "edge/main", [edge]);
+  assertShare(await counts(400), "v2", 5000);
 });

@@ -13,7 +13,7 @@ import { byKey, groupByBackend, path, type ServerAssignment } from "../runtime/s
 import { connectionsWithin, type HostFacts } from "./host-facts";
 import { isCopied, mirrorGlobals, scriptComment } from "./mirror";
 import { endpoint, quote } from "./quote";
-import { routeLines, splitsText } from "./routes";
+import { routeLines, SPLITS_FILE, splitsText } from "./routes";
 
 /** Backend of frontends whose own does not exist (yet). Users' names hold no underscore. */
 const UNAVAILABLE = "_unavailable";
@@ -82,12 +82,14 @@ export function render(input: RenderInput): Rendered {
   }));
   const ring = spec.meter ? ringLines() : [];
   const before = [...ring, ...defaultsLines(spec), ...frontends, ...metricsLines(spec), ""].join("\n");
-  const after = [...unavailableLines(), ""].join("\n");
+  const splits = splitsText(routes, input.backends);
+  const isMapUsed = frontends.some((line) => line.includes(`(${SPLITS_FILE},`));
+  const after = [...unavailableLines(), ...(splits === undefined || isMapUsed ? [] : loadingLines()), ""].join("\n");
   const whole = (description: string, middle: string): string =>
     `${[...globalLines(input, spec, description, script), ""].join("\n")}${before}${middle}${after}`;
   const structure = digest(whole("", sections.map(({ lines }) => lines).join("")));
   const body = whole(structure, sections.map(({ lines, servers }) => lines + servers).join(""));
-  return { text: `${header(input.name, body)}${body}`, structure, splits: splitsText(routes, input.backends), script };
+  return { text: `${header(input.name, body)}${body}`, structure, splits, script };
 }
 
 function validRoutes(routes: Record<string, RouteSpec>): Record<string, RouteSpec> {
@@ -389,6 +391,11 @@ function unavailableLines(): string[] {
     // The next try comes on a new connection, and so to the worker that knows the backend once it exists.
     `  http-request return status 503 content-type application/json string ${quote(UNAVAILABLE_BODY)} hdr retry-after 1 hdr connection close`,
   ];
+}
+
+/** Has HAProxy load the map although no request reaches a pool whose candidate has a share: it would refuse to change it. */
+function loadingLines(): string[] {
+  return [`  acl splits_loaded str(none),map_str_int(${SPLITS_FILE},0) -m int 0`];
 }
 
 function ms(text: Duration): string {
