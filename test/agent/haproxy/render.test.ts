@@ -78,8 +78,9 @@ test("a text is known as untouched until one character of it changes", () => {
   fc.assert(
     fc.property(fc.nat(text.length - 1), (at) => {
       const changed = `${text.slice(0, at)}~${text.slice(at + 1)}`;
-      const inProse = at < text.indexOf("# checksum");
-      assert.equal(isUntouched(changed), inProse);
+      // Above the checksum only the number of lines counts.
+      const isIgnored = at < text.indexOf("# checksum") && text[at] !== "\n";
+      assert.equal(isUntouched(changed), isIgnored || text[at] === "~");
     }),
   );
 });
