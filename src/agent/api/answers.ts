@@ -130,7 +130,7 @@ export interface PlanAnswer {
   candidate?: CandidateOutcome | undefined;
   /** Services of the pool that are down. @default nothing */
   down?: DownReplica[];
-  /** Releases that are not as they were when they served, one sentence each. @default nothing */
+  /** Releases that are not as they were when they served, or whose folder is gone, one sentence each. @default nothing */
   changed?: string[];
   /** Objects that must exist before the step, or it is refused; one sentence each. @default nothing */
   needs?: string[];

@@ -229,8 +229,18 @@ export class Host {
   async changedReleases({ pool, spec, canary }: Extract<Step, { verb: "pool.start" }>): Promise<string[]> {
     const releases = [spec.release, ...(canary === undefined ? [] : [canary.release])];
     const state = this.committed.pools[pool];
-    const said = releases.map((release) => this.retainedReleases.changed(pool, state, release));
-    return (await Promise.all(said)).filter((each) => each !== undefined);
+    const sentences = releases.map((release) => this.retainedReleases.changed(pool, state, release));
+    return (await Promise.all(sentences)).filter((each) => each !== undefined);
+  }
+
+  /** Says, in at most one sentence, that the folder of what another release would replace is gone. */
+  async goneRelease({ pool, spec }: Extract<Step, { verb: "pool.start" }>): Promise<string[]> {
+    const serving = this.committed.pools[pool]?.current?.release;
+    if (serving === undefined || serving.path === spec.release.path) return [];
+    if (await this.retainedReleases.isThere(serving)) return [];
+    return [
+      `the folder ${serving.path} of release ${serving.id}, which serves pool ${pool}, is gone or its path is broken: an undo keeps its processes, but none of them can start again until you put it back`,
+    ];
   }
 
   get retainedReleases(): RetainedReleases {

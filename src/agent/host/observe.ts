@@ -298,7 +298,7 @@ async function planPool(host: Host, step: Extract<Step, { verb: "pool.start" }>)
   return {
     ...planRestart(host, step),
     down: host.supervisor.downServices(pool),
-    changed: await host.changedReleases(step),
+    changed: [...(await host.changedReleases(step)), ...(await host.goneRelease(step))],
     takeover: describeFound(found, `it ends ${when}`),
   };
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFile, readdir } from "node:fs/promises";
+import { appendFile, mkdir, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { poolResource } from "../../../src/provider/resources/pool";
@@ -34,17 +34,17 @@ test("the preview of a pool speaks of what its agent has, whatever is recorded",
     secrets: [],
   };
   const options = (release: string, env = {}) => ({ path, ports: { from: from + 1, to }, release, env });
-  const checked = async (release: string, env = {}, olds?: PoolInputs) => {
-    const { spec } = startStep(options(release, env));
+  const checked = async (release: string, env = {}, { olds, at = path }: { olds?: PoolInputs; at?: string } = {}) => {
+    const { spec } = startStep({ ...options(release, env), path: at });
     const news = { ...spec, agent: { directory, socket }, name: "web" };
     const { inputs, failures } = await poolResource.check(context, { olds, news });
     assert.deepEqual(failures, []);
     return inputs as PoolInputs;
   };
   /** First line of the preview of an update, and the kind of change for policies. */
-  const preview = async (olds: PoolInputs, release: string, env = {}) => {
+  const preview = async (olds: PoolInputs, release: string, env = {}, at = path) => {
     infos.length = 0;
-    const news = await checked(release, env, olds);
+    const news = await checked(release, env, { olds, at });
     await poolResource.update(context, { id: "web", olds: { ...olds, live: {} } as never, oldInputs: olds, news });
     return [news.change.kind, news.change.from, infos[0]?.split("\n")[0]];
   };
@@ -88,4 +88,31 @@ test("the preview of a pool speaks of what its agent has, whatever is recorded",
   await promote(client, options("v2", { A: "1" }));
   for await (const { message } of client.events(undefined, { last: 100, follow: "false" })) events.push(message);
   assert.ok(events.some((message) => message.includes("release v2 in") && message.includes("is not as it was")));
+
+  // The path of the release that serves is broken: gone, a loop, a file where a folder was.
+  const above = join(directory, "above");
+  const broken = join(above, "release");
+  await mkdir(above);
+  await promote(client, { ...options("v5"), path: await releaseFolder(above) });
+  const serving = await checked("v5", {}, { at: broken });
+  const breaks: [at: string, breakIt: () => Promise<void>][] = [
+    [broken, async () => undefined],
+    [broken, () => symlink(broken, broken)],
+    [above, () => writeFile(above, "")],
+  ];
+  for (const [at, breakIt] of breaks) {
+    await rename(at, `${at}.away`);
+    await breakIt();
+    warned.length = 0;
+    assert.deepEqual(await preview(serving, "v4", {}, other), [
+      "rollback",
+      "v5",
+      "promotes v5 -> v4, side by side: web#0 start beside what serves",
+    ]);
+    assert.deepEqual(warned, [
+      `the folder ${broken} of release v5, which serves pool web, is gone or its path is broken: an undo keeps its processes, but none of them can start again until you put it back`,
+    ]);
+    await rm(at, { force: true });
+    await rename(`${at}.away`, at);
+  }
 });
