@@ -17,7 +17,7 @@ export function outages({ name, live, backends, errors = {} }: EdgeAnswer): Stat
     ];
   const out = Object.entries(backends).flatMap(([backend, health]) => {
     if (!isOut(health)) return [];
-    const remedy = health.mendable ? "; pulumi up puts it right" : "";
+    const remedy = health.mendable ? "; pulumi up corrects it" : "";
     return [{ subject, message: `${outageText(backend, health)}${remedy}`, outage: true }];
   });
   const failing = Object.entries(errors).flatMap(([backend, share]) => {
@@ -46,7 +46,7 @@ export function serverProblems(
       const subject =
         pool === undefined ? `server ${server} of backend ${backend} on edge ${name}` : `${server} of pool ${pool}`;
       const its = pool === undefined ? "" : "its server in HAProxy ";
-      if (differs !== undefined) return [{ subject, message: `${its}${differs}: pulumi up puts it right` }];
+      if (differs !== undefined) return [{ subject, message: `${its}${differs}: pulumi up corrects it` }];
       // One that is declared so takes none on purpose.
       return pool === undefined && out?.startsWith("DOWN") && !isOut(health)
         ? [{ subject, message: `takes no requests: it is ${out}` }]

@@ -50,7 +50,7 @@ export function promotionPlan(before: Spec | undefined, after: Spec, down: reado
       : `promotes ${before.release.id} -> ${after.release.id}`;
   const singletons = keysOf(after, ["singleton"]);
   return [
-    `${title}, side by side: ${keysOf(after, ["companion", "proxied"]).join(", ")} start beside what serves`,
+    `${title}, side by side: ${keysOf(after, ["companion", "proxied"]).join(", ")} start beside the release that serves`,
     ...healthLines(after),
     "the edge switches by its runtime API; no request is dropped",
     ...services,

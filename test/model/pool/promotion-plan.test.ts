@@ -24,7 +24,7 @@ test("a new pool starts its processes, in their order", () => {
 
 test("another release is promoted side by side", () => {
   assert.deepEqual(promotionPlan(pool("v1"), pool("v2", {}, { jobs: { policy: "singleton", command: ["x"] } })), [
-    "promotes v1 -> v2, side by side: web#0 start beside what serves",
+    "promotes v1 -> v2, side by side: web#0 start beside the release that serves",
     HEALTH,
     SWITCH,
     "jobs: the old one stops before the new one starts",
@@ -118,9 +118,9 @@ const kinds: [object, string][] = [
   [{ command: ["bin/check", "it"] }, "pass its check bin/check"],
   [{ line: "ready to go" }, 'print "ready to go"'],
 ];
-for (const [health, said] of kinds)
+for (const [health, expected] of kinds)
   test(`health by ${Object.keys(health)[0]} is said`, () =>
     assert.equal(
       promotionPlan(undefined, pool("v1", { health: { ...health, deadline: "5 seconds" } }))[1],
-      `web must ${said} within 5 seconds of its start`,
+      `web must ${expected} within 5 seconds of its start`,
     ));

@@ -59,18 +59,18 @@ test("the preview of a pool speaks of what its agent has, whatever is recorded",
   assert.deepEqual(await preview(recorded, "v2", { A: "2" }), [
     "restart",
     "v2",
-    "starts release v2 anew, since web changed, side by side: web#0 start beside what serves",
+    "starts release v2 anew, since web changed, side by side: web#0 start beside the release that serves",
   ]);
   for (const olds of [recorded, older])
     assert.deepEqual(await preview(olds, "v1"), [
       "rollback",
       "v2",
-      "promotes v2 -> v1, side by side: web#0 start beside what serves",
+      "promotes v2 -> v1, side by side: web#0 start beside the release that serves",
     ]);
   assert.deepEqual(await preview(recorded, "v3", { A: "1" }), [
     "promotion",
     "v2",
-    "promotes v2 -> v3, side by side: web#0 start beside what serves",
+    "promotes v2 -> v3, side by side: web#0 start beside the release that serves",
   ]);
 
   // The folder of a release that served is edited in place.
@@ -107,7 +107,7 @@ test("the preview of a pool speaks of what its agent has, whatever is recorded",
     assert.deepEqual(await preview(serving, "v4", {}, other), [
       "rollback",
       "v5",
-      "promotes v5 -> v4, side by side: web#0 start beside what serves",
+      "promotes v5 -> v4, side by side: web#0 start beside the release that serves",
     ]);
     assert.deepEqual(warned, [
       `the folder ${broken} of release v5, which serves pool web, is gone or its path is broken: an undo keeps its processes, but none of them can start again until you put it back`,
