@@ -121,7 +121,7 @@ function poolProblems(pool: PoolObservation, changing: boolean, now: Date): Stat
       return [
         {
           subject,
-          message: `has failed (release ${release}, ${endOf(process)}): sluice restart or a deployment revives it`,
+          message: `has failed (release ${release}, ${endOf(process)}): sluice restart ${name}/${key}, or a deployment, revives it`,
         },
       ];
     if (state === "backoff")
@@ -162,7 +162,7 @@ function poolProblems(pool: PoolObservation, changing: boolean, now: Date): Stat
       : [
           {
             subject: `pool ${name}`,
-            message: `its edge gives the candidate ${share} instead of ${wanted}: pulumi up puts it right`,
+            message: `its edge gives the candidate ${share} instead of ${wanted}: pulumi up corrects it`,
           },
         ];
   return [
@@ -221,7 +221,7 @@ function routeProblems(
         : [
             {
               subject,
-              message: `edge ${edge} gives ${who} ${formatSplit(share)} instead of ${formatSplit(wanted)}: pulumi up puts it right`,
+              message: `edge ${edge} gives ${who} ${formatSplit(share)} instead of ${formatSplit(wanted)}: pulumi up corrects it`,
             },
           ],
     );

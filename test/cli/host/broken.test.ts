@@ -44,6 +44,7 @@ test("whatever is broken is said by status and doctor, first where requests fail
     await t.test(name, async () => {
       const since = new Date().toISOString();
       const repair = await breaks(host);
+      let message = "";
       try {
         await until(
           "it to be said",
@@ -51,6 +52,7 @@ test("whatever is broken is said by status and doctor, first where requests fail
             const document = await look();
             const found = document.problems.find(({ subject, message }) => says.test(`${subject}: ${message}`));
             if (found === undefined) throw new Error(messagesOf(document).join("\n"));
+            message = `${found.subject}: ${found.message}`;
             assert.equal(found.outage ?? false, outage);
             assert.equal(document.problems[0]?.outage ?? false, outage);
             return true;
@@ -65,7 +67,7 @@ test("whatever is broken is said by status and doctor, first where requests fail
         if (event !== undefined) await untilEvent(event, since);
         if (!outage) assert.match(doctor.stdout.replaceAll(/\s+/g, " "), /PROBLEM (reality|state) /);
       } finally {
-        await repair();
+        await repair(message);
       }
       await allGood();
       if (event !== undefined)

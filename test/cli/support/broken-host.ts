@@ -21,7 +21,7 @@ const CHECKED = { path: "/", interval: "100 milliseconds", rise: 1, fall: 1 } as
 
 export async function brokenHost(t: Cleanup): Promise<BrokenHost> {
   const it = await world(t, {
-    worker: { policy: "companion", command: ["sleep", "10000"] },
+    worker: { policy: "companion", command: unlessDown("worker", 10_000), restart: { maxRestarts: 0 } },
     clock: { policy: "singleton", command: unlessDown("clock", 10_001) },
     queue: { policy: "service", command: unlessDown("queue", 10_002) },
   });

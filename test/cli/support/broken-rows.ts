@@ -15,8 +15,8 @@ import type { BrokenHost } from "./broken-host";
 /** One way to be broken, and what must be said of it. */
 interface Row {
   name: string;
-  /** Breaks it; the answer mends it. */
-  breaks: (host: BrokenHost) => Promise<() => Promise<unknown>>;
+  /** Breaks it; the answer mends it, told the problem's message. */
+  breaks: (host: BrokenHost) => Promise<(message: string) => Promise<unknown>>;
   /** The problem, as `subject: message`. */
   says: RegExp;
   /** Whether it is the first line, since requests fail. @default false */
@@ -73,6 +73,17 @@ const processDown =
       await rm(file);
       await host.client.restart("web", { process: key }, () => undefined);
     };
+  };
+
+/** Runs the command that a problem's message names. */
+const asNamed =
+  ({ sluice }: BrokenHost) =>
+  async (message: string) => {
+    const [, program = "", args = ""] =
+      /: (sluice|kill) ([^,]+?)(?:,| resumes|$)/.exec(message) ?? assert.fail(message);
+    if (program !== "sluice") return execFileSync(program, args.split(" "));
+    const { code, stderr } = await sluice(args.split(" "));
+    assert.equal(code, 0, stderr);
   };
 
 const servers = (state: string) => `set server api/one ${state}; set server api/two ${state}`;
@@ -159,6 +170,20 @@ export const ROWS: Row[] = [
     says: /^clock\S* of pool web: (waits for its next start|is not up yet) \(release v1, /,
   },
   {
+    name: "a process that was restarted too often",
+    breaks: async (host) => {
+      const file = join(host.release, "worker.down");
+      const { pid = assert.fail() } = await processOf(host, "worker");
+      await writeFile(file, "");
+      send(pid, "SIGKILL");
+      return async (message) => {
+        await rm(file);
+        await asNamed(host)(message);
+      };
+    },
+    says: /^worker\S* of pool web: has failed \(release v1, 0 of 0 restarts .*\): sluice restart web\/worker\S*, or a deployment, revives it$/,
+  },
+  {
     name: "all servers of a backend down",
     breaks: async ({ api }) => {
       await Promise.all(api.map((server) => server.down()));
@@ -171,7 +196,7 @@ export const ROWS: Row[] = [
   {
     name: "all servers of a backend in maintenance",
     breaks: haproxy(servers("state maint"), servers("state ready")),
-    says: /^edge main: backend api answers every request with 503: none of its 2 servers takes requests \(one in maintenance by hand, two in maintenance by hand\); pulumi up puts it right$/,
+    says: /^edge main: backend api answers every request with 503: none of its 2 servers takes requests \(one in maintenance by hand, two in maintenance by hand\); pulumi up corrects it$/,
     outage: true,
   },
   {
@@ -244,7 +269,7 @@ export const ROWS: Row[] = [
   {
     name: "one server of several in maintenance",
     breaks: haproxy("set server api/one state maint", "set server api/one state ready"),
-    says: /^server one of backend api on edge main: is in maint, not ready: pulumi up puts it right$/,
+    says: /^server one of backend api on edge main: is in maint, not ready: pulumi up corrects it$/,
   },
   {
     name: "one server of several down",
@@ -257,12 +282,12 @@ export const ROWS: Row[] = [
   {
     name: "a weight changed by hand",
     breaks: haproxy("set server api/one weight 1", "set server api/one weight 100"),
-    says: /^server one of backend api on edge main: has weight 1, not 100: pulumi up puts it right$/,
+    says: /^server one of backend api on edge main: has weight 1, not 100: pulumi up corrects it$/,
   },
   {
     name: "a health check switched off by hand",
     breaks: haproxy("disable health api/one", "enable health api/one"),
-    says: /^server one of backend api on edge main: is not health-checked: pulumi up puts it right$/,
+    says: /^server one of backend api on edge main: is not health-checked: pulumi up corrects it$/,
   },
   {
     name: "a server added by hand",
@@ -270,7 +295,7 @@ export const ROWS: Row[] = [
       "add server api/extra 127.0.0.1:9; enable server api/extra",
       "set server api/extra state maint; del server api/extra",
     ),
-    says: /^server extra of backend api on edge main: was added by hand: pulumi up puts it right$/,
+    says: /^server extra of backend api on edge main: was added by hand: pulumi up corrects it$/,
   },
   {
     name: "a replica of a pool in maintenance",
@@ -278,7 +303,7 @@ export const ROWS: Row[] = [
       const name = await serverOf(host, "web#0");
       return haproxy(`set server web/${name} state maint`, `set server web/${name} state ready`)(host);
     },
-    says: /^web#0 of pool web: its server in HAProxy is in maint, not ready: pulumi up puts it right$/,
+    says: /^web#0 of pool web: its server in HAProxy is in maint, not ready: pulumi up corrects it$/,
   },
   {
     name: "all replicas of a pool in maintenance",
@@ -297,7 +322,7 @@ export const ROWS: Row[] = [
       const key = /^0x\S+ (api\S+) /m.exec(await host.haproxy(`show map ${map}`))?.[1] ?? assert.fail();
       return haproxy(`set map ${map} ${key} 100`, `set map ${map} ${key} 5000`)(host);
     },
-    says: /^route api: edge main gives the candidate 1% instead of 50%: pulumi up puts it right$/,
+    says: /^route api: edge main gives the candidate 1% instead of 50%: pulumi up corrects it$/,
   },
   {
     name: "a frontend that was disabled",
@@ -330,16 +355,16 @@ export const ROWS: Row[] = [
     breaks: async (host) => {
       const { id } = await processOf(host, "clock");
       await rm(join(host.directory, "processes", id, "output.log"));
-      return () => host.client.restart("web", { process: "clock" }, () => undefined);
+      return asNamed(host);
     },
-    says: /^clock\S* of pool web: what it writes is lost, since its file was deleted: sluice restart web\/clock/,
+    says: /^clock\S* of pool web: what it writes is lost, since its file was deleted: sluice restart web\/clock\S*$/,
   },
   {
     name: "a process that is stopped by a signal",
     breaks: async (host) => {
       const { pid = assert.fail() } = await processOf(host, "clock");
       send(pid, "SIGSTOP");
-      return async () => send(pid, "SIGCONT");
+      return asNamed(host);
     },
     says: /^clock\S* of pool web: is suspended by a signal such as SIGSTOP: kill -CONT \d+ resumes it$/,
   },

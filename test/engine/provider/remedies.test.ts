@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { appendFile, rm } from "node:fs/promises";
+import { appendFile, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { readStat, send } from "../../../src/agent/processes/identity";
 import { statusOf } from "../../../src/cli/status/document";
 import { until } from "../../support/until";
 import { HostedStack } from "../support/hosted";
-import { said, succeeded } from "../support/site";
+import { outputOf, succeeded } from "../support/site";
 
 interface Row {
   /** What is broken by hand. */
@@ -25,6 +25,15 @@ const haproxy =
   (command: string): Row["breaks"] =>
   (hosted) =>
     hosted.haproxy(command);
+/** Gives the candidate of a route or pool 1 % of its requests. */
+const onePercent =
+  (name: string): Row["breaks"] =>
+  async (hosted) => {
+    const map = /\((.*splits.*)\)/.exec(await hosted.haproxy("show map"))?.[1] ?? assert.fail();
+    const entries = await hosted.haproxy(`show map ${map}`);
+    const key = new RegExp(`^0x\\S+ (${name}\\S*) `, "m").exec(entries)?.[1] ?? assert.fail(entries);
+    return hosted.haproxy(`set map ${map} ${key} 100`);
+  };
 const gone = (file: string): Row => ({
   name: `${file} is gone`,
   breaks: ({ host }) => rm(join(host, file)),
@@ -47,6 +56,7 @@ const ROUNDS: Row[][] = [
   [
     gone("bin/agent.cjs"),
     gone("bin/start.sh"),
+    gone("bin/guard.sh"),
     gone("agent.json"),
     {
       name: "the config is edited",
@@ -57,13 +67,13 @@ const ROUNDS: Row[][] = [
     {
       name: "a weight is another one",
       breaks: haproxy("set server api/one weight 1"),
-      says: /has weight 1, not 100: pulumi up puts it right$/,
+      says: /has weight 1, not 100: pulumi up corrects it$/,
       changes: "sluice:index:Backend",
     },
     {
       name: "a server is added",
       breaks: haproxy("add server api/extra 127.0.0.1:9; enable server api/extra"),
-      says: /server extra .* was added by hand: pulumi up puts it right$/,
+      says: /server extra .* was added by hand: pulumi up corrects it$/,
       changes: "sluice:index:Backend",
     },
     {
@@ -72,18 +82,20 @@ const ROUNDS: Row[][] = [
         const [server] = Object.keys((await hosted.client.edge("main"))?.observed.backends.web ?? {});
         return hosted.haproxy(`set server web/${server} state maint`);
       },
-      says: /backend web answers every request with 503: .* in maintenance by hand\); pulumi up puts it right$/,
+      says: /backend web answers every request with 503: .* in maintenance by hand\); pulumi up corrects it$/,
       changes: "sluice:index:Pool",
     },
     {
       name: "a split is another one",
-      breaks: async (hosted) => {
-        const map = /\((.*splits.*)\)/.exec(await hosted.haproxy("show map"))?.[1] ?? assert.fail();
-        const key = /^0x\S+ (half\S*) /m.exec(await hosted.haproxy(`show map ${map}`))?.[1] ?? assert.fail();
-        return hosted.haproxy(`set map ${map} ${key} 100`);
-      },
-      says: /^route half: edge main gives the candidate 1% instead of 50%: pulumi up puts it right$/,
+      breaks: onePercent("half"),
+      says: /^route half: edge main gives the candidate 1% instead of 50%: pulumi up corrects it$/,
       changes: "sluice:index:Route",
+    },
+    {
+      name: "the share of a pool's candidate is another one",
+      breaks: onePercent("shared"),
+      says: /^pool shared: its edge gives the candidate 1% instead of 50%: pulumi up corrects it$/,
+      changes: "sluice:index:Pool",
     },
   ],
   [
@@ -99,6 +111,15 @@ const ROUNDS: Row[][] = [
       says: /its frontend http is disabled: pulumi up opens it$/,
       changes: "sluice:index:Edge",
     },
+    {
+      name: "the shares on disk are edited",
+      breaks: async ({ host }) => {
+        const path = join(host, "edges", "main", "splits.map");
+        await writeFile(path, (await readFile(path, "utf8")).replaceAll("5000", "100"));
+      },
+      says: /^edge main: its config is changed by hand: pulumi up puts the declared one back$/,
+      changes: "sluice:index:Edge",
+    },
   ],
   [
     {
@@ -110,7 +131,7 @@ const ROUNDS: Row[][] = [
     {
       name: "a health check is off",
       breaks: haproxy("disable health api/one"),
-      says: /is not health-checked: pulumi up puts it right$/,
+      says: /is not health-checked: pulumi up corrects it$/,
       changes: "sluice:index:Backend",
     },
   ],
@@ -118,7 +139,7 @@ const ROUNDS: Row[][] = [
     {
       name: "the only server is in maintenance",
       breaks: haproxy("set server api/one state maint"),
-      says: /backend api answers every request with 503: .* in maintenance by hand\); pulumi up puts it right$/,
+      says: /backend api answers every request with 503: .* in maintenance by hand\); pulumi up corrects it$/,
       changes: "sluice:index:Backend",
     },
   ],
@@ -126,7 +147,7 @@ const ROUNDS: Row[][] = [
     {
       name: "the only server has weight 0",
       breaks: haproxy("set server api/one weight 0"),
-      says: /backend api answers every request with 503: .*weight 0\); pulumi up puts it right$/,
+      says: /backend api answers every request with 503: .*weight 0\); pulumi up corrects it$/,
       changes: "sluice:index:Backend",
     },
   ],
@@ -147,6 +168,10 @@ test("pulumi up mends whatever status says it mends, and the preview shows it", 
     defaultBackend: "api",
   };
   const { frontends } = hosted.edge() as { frontends: object };
+  const shared = hosted.pool("v1", {
+    ports: { from: hosted.port + 13, to: hosted.port + 22 },
+    canary: { release: hosted.release("v2"), stages: [{ split: "50%", window: "0 seconds", gates: [] }], stage: "50%" },
+  });
   await hosted.declare({
     edges: { main: hosted.edge({ frontends: { ...frontends, secure } }) },
     backends: {
@@ -156,7 +181,7 @@ test("pulumi up mends whatever status says it mends, and the preview shows it", 
         servers: { one: { address: "127.0.0.1", port: (server.address() as AddressInfo).port } },
       },
     },
-    pools: { web: hosted.pool("v1") },
+    pools: { web: hosted.pool("v1"), shared },
     routes: {
       half: {
         edges: ["main"],
@@ -190,7 +215,7 @@ test("pulumi up mends whatever status says it mends, and the preview shows it", 
           if (!found.some((each) => says.test(each))) throw new Error(found.join("\n"));
           return true;
         });
-      const preview = said(succeeded(await stack.preview()));
+      const preview = outputOf(succeeded(await stack.preview()));
       for (const { changes } of round) assert.match(preview, new RegExp(`~ +${changes} \\S+ update`), preview);
       succeeded(await stack.up());
       await untilGood();
