@@ -51,18 +51,18 @@ function judgeFinding(
 ): Finding[] {
   const { file, line, column, rule, level, message, contractable } = finding;
   const at = `${file}:${line}:${column}`;
-  const said = `${rule}: ${message.replace(/\.$/, "")}`;
-  if (level !== "error") return [{ at, message: said, advisory: true }];
+  const text = `${rule}: ${message.replace(/\.$/, "")}`;
+  if (level !== "error") return [{ at, message: text, advisory: true }];
   const bypass = bypassOf(finding, database.migrations, bypasses);
   if (bypass !== undefined) {
     used.add(bypass);
     const allowed = `${bypass.who} allowed it until ${bypass.until}, since ${bypass.reason}`;
-    return [{ at, message: `${said}: ${allowed}`, advisory: true }];
+    return [{ at, message: `${text}: ${allowed}`, advisory: true }];
   }
   const phase = database.migrations.find(({ id }) => id === file)?.phase;
-  if (!contractable) return [{ at, message: `${said}: \`sluice migrations check\` on it shows the safe way` }];
+  if (!contractable) return [{ at, message: `${text}: \`sluice migrations check\` on it shows the safe way` }];
   if (phase !== "contract")
-    return [{ at, message: `${said}: list it under contract once no release needs that any more` }];
+    return [{ at, message: `${text}: list it under contract once no release needs that any more` }];
   if (database.pools.length === 0)
     return [{ at, message: `${rule}: which releases use the database is not declared: name their pools` }];
   return database.inUse

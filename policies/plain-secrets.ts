@@ -23,7 +23,7 @@ export const plainSecrets = policy({
       Object.entries(stack.config)
         .filter(([key]) => !stack.secretKeys.includes(key) && !allow.includes(key))
         .flatMap(([key, value]) =>
-          said(
+          findings(
             `config ${key}`,
             secretIn(value, key.split(":").at(-1)),
             `set it anew with "pulumi config set --secret ${key}"`,
@@ -44,7 +44,7 @@ function ofProcesses({ at, processes, secretNames }: ProcessSet, allow: readonly
     ...Object.entries(process?.env ?? {}).flatMap(([key, value]) => {
       const isFine = value === undefined || allow.includes(key) || secretNames?.[id]?.includes(key);
       const remedy = "make it a secret, as config.requireSecret and pulumi.secret do";
-      return isFine ? [] : said(`${at}.${id}.env.${key}`, secretIn(value, key), remedy);
+      return isFine ? [] : findings(`${at}.${id}.env.${key}`, secretIn(value, key), remedy);
     }),
     ...command(`${at}.${id}.command`, process?.command, allow),
   ]);
@@ -64,7 +64,7 @@ function ofGates(at: string, gates: Gates, allow: readonly string[]): Finding[] 
 function gateSecrets(at: string, gate: NonNullable<Gates>[number], allow: readonly string[]): Finding[] {
   if (gate === undefined) return [];
   const url = "url" in gate && typeof gate.url === "string" ? gate.url : "";
-  const urlFinding = said(
+  const urlFinding = findings(
     `${at}.url`,
     secretIn(url),
     "leave it out, or use a command gate that reads it where it runs",
@@ -75,17 +75,17 @@ function gateSecrets(at: string, gate: NonNullable<Gates>[number], allow: readon
 /** Arguments are seen in process listings, whether Pulumi keeps them secret or not. */
 function command(at: string, given: string | (string | undefined)[] | undefined, allow: readonly string[]): Finding[] {
   const remedy = "pass it in the process's env, as a secret";
-  if (typeof given === "string") return said(at, secretIn(given), remedy);
+  if (typeof given === "string") return findings(at, secretIn(given), remedy);
   return (given ?? []).flatMap((text, index) => {
     if (text === undefined) return [];
     const [, option, value] = ASSIGNMENT.exec(text) ?? [];
     const before = given?.[index - 1];
     const name = option ?? (before !== undefined && OPTION.test(before) && isSecretName(before) ? before : undefined);
     if (name !== undefined && allow.includes(name)) return [];
-    return said(`${at}[${index}]`, secretIn(value ?? text, name), remedy);
+    return findings(`${at}[${index}]`, secretIn(value ?? text, name), remedy);
   });
 }
 
-function said(at: string, what: string | undefined, remedy: string): Finding[] {
+function findings(at: string, what: string | undefined, remedy: string): Finding[] {
   return what === undefined ? [] : [{ at, message: `${what}, in plain text: ${remedy}` }];
 }

@@ -19,7 +19,7 @@ export const removedSettings = policy({
       const today = now.toISOString().slice(0, 10);
       return Object.entries(declared).flatMap(([setting, removed]) => {
         if (removed?.from === undefined) return [];
-        const said = sentence({ from: removed.from, instead: removed.instead }, today);
+        const message = sentence({ from: removed.from, instead: removed.instead }, today);
         const all = processSets(pool).flatMap(({ at, processes }) =>
           Object.entries(processes).map(([id, process]) => ({ at: `${at}.${id}`, process })),
         );
@@ -32,7 +32,7 @@ export const removedSettings = policy({
           ];
           return where.map((place) => ({
             at: `${at}.${place}`,
-            message: said,
+            message,
             advisory: today < (removed.from ?? ""),
           }));
         });

@@ -86,9 +86,9 @@ function say(findings: readonly Finding[], report: Report): void {
     const more = all.length - MAX_LINES;
     return (more > 0 ? [...all.slice(0, MAX_LINES), `and ${more} more`] : all).join("\n");
   };
-  const [refused, said] = [lines(false), lines(true)];
+  const [refused, advisory] = [lines(false), lines(true)];
   if (refused !== "") report({ message: refused });
-  if (said !== "") report({ message: said, enforcementLevel: "advisory" });
+  if (advisory !== "") report({ message: advisory, enforcementLevel: "advisory" });
 }
 
 /** The JSON schema of a policy's config, by which the engine checks it. */

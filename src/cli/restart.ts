@@ -57,8 +57,8 @@ async function restart(target: string, given: Given, terminal: Terminal): Promis
         },
         signal,
       );
-      const said = `${counted(restarted.length, "process").replace("processs", "processes")} of pool ${pool} restarted: ${restarted.join(", ")}`;
-      terminal.stdout.write(given.json ? `${safeJson({ pool, restarted })}\n` : `${toned(said, "good", style)}\n`);
+      const message = `${counted(restarted.length, "process")} of pool ${pool} restarted: ${restarted.join(", ")}`;
+      terminal.stdout.write(given.json ? `${safeJson({ pool, restarted })}\n` : `${toned(message, "good", style)}\n`);
     });
     if (!stopped) return EXIT.good;
     terminal.stderr.write(

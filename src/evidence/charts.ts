@@ -207,13 +207,13 @@ export function labelOf({ sides }: Pick<EvidenceRecord, "sides">, role: string):
 }
 
 function describe(title: string, lines: Line[], format: (value: number) => string): string {
-  const said = lines.map(({ label, points }) => {
+  const descriptions = lines.map(({ label, points }) => {
     const values = points.flatMap(({ value }) => value ?? []);
     return values.length === 0
       ? `${label}: no requests`
       : `${label}: from ${format(Math.min(...values))} to ${format(Math.max(...values))}`;
   });
-  return `${title}. ${said.join("; ")}.`;
+  return `${title}. ${descriptions.join("; ")}.`;
 }
 
 /** Samples of lines, for the key. */

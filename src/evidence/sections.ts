@@ -99,8 +99,8 @@ export function gatesOf({ gates: all, begunAt }: EvidenceRecord): Markup {
 }
 
 function probeCounts({ probes: counts }: GateEvidence): string {
-  const said = Object.entries(counts).flatMap(([verdict, count]) => (count === 0 ? [] : [`${count} ${verdict}`]));
-  return said.join(", ") || "none";
+  const parts = Object.entries(counts).flatMap(([verdict, count]) => (count === 0 ? [] : [`${count} ${verdict}`]));
+  return parts.join(", ") || "none";
 }
 
 function probes({ stage, gate, measurements }: GateEvidence, begunAt: number): Markup {

@@ -254,40 +254,40 @@ export class ProcessManager {
    * @returns what that was, in one sentence each
    */
   async restoreFiles(): Promise<string[]> {
-    const said: string[] = [];
+    const restored: string[] = [];
     const statuses = join(this.directory, STATUS_FOLDER);
     if ((await ifThere(stat(statuses))) === undefined) {
       await mkdir(statuses, { recursive: true, mode: PRIVATE_FOLDER_MODE });
       this.watcher?.close();
       this.watcher = this.watchStatuses();
-      said.push(`${statuses} was deleted, and is there again`);
+      restored.push(`${statuses} was deleted, and is there again`);
     }
-    for (const managed of this.processes.values()) said.push(...(await this.restoreFilesOf(managed)));
-    return said;
+    for (const managed of this.processes.values()) restored.push(...(await this.restoreFilesOf(managed)));
+    return restored;
   }
 
   private async restoreFilesOf(managed: ManagedProcess): Promise<string[]> {
     const { id } = managed;
     const [folder, statusPath] = [this.folderOf(id), this.statusPathOf(id)];
-    const said: string[] = [];
+    const restored: string[] = [];
     // It may be launched, end or be removed during each look.
     const runs = () => this.processes.get(id) === managed && managed.identities !== undefined;
     if (runs() && !(await hasRecord(folder)) && runs()) {
       const { argv, cwd, labels, startedAt } = managed.record;
       await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER_MODE });
       await writeRecord(folder, { version: 1, id, argv, cwd, labels, startedAt });
-      said.push(`the record of process ${id} was deleted, and is written again`);
+      restored.push(`the record of process ${id} was deleted, and is written again`);
     }
     if (runs() && (await ifThere(stat(statusPath))) === undefined && managed.identities !== undefined && runs()) {
       await restoreStatus(statusPath, this.bootId, managed.identities);
-      said.push(`the status of process ${id} was deleted, and is written again: its exit code will be unknown`);
+      restored.push(`the status of process ${id} was deleted, and is written again: its exit code will be unknown`);
     }
     const isLost = runs() && (await ifThere(stat(this.outputPath(id)))) === undefined && runs();
     if (isLost && !this.outputsLost.has(id))
-      said.push(`the output of process ${id} was deleted: what it writes is lost`);
+      restored.push(`the output of process ${id} was deleted: what it writes is lost`);
     if (isLost) this.outputsLost.add(id);
     else this.outputsLost.delete(id);
-    return said;
+    return restored;
   }
 
   /** Whether what a process writes is lost, since its file was deleted. */

@@ -86,15 +86,15 @@ export class Secrets {
 
   /** Writes files again that were deleted. @returns what was done, in one sentence each */
   async restoreFiles(): Promise<string[]> {
-    const said: string[] = [];
+    const restored: string[] = [];
     for (const [key, values] of this.values) {
       const path = join(this.directory, `${key}.json`);
       if ((await ifThere(stat(path))) !== undefined || this.values.get(key) !== values) continue;
       await mkdir(this.directory, { recursive: true, mode: 0o700 });
       await writeFileAtomic(path, JSON.stringify(values), 0o600);
-      said.push(`${path} was deleted, and is written again`);
+      restored.push(`${path} was deleted, and is written again`);
     }
-    return said;
+    return restored;
   }
 
   /**

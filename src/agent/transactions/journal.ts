@@ -75,7 +75,7 @@ export class Journal {
 
   /** Begins the file again where it was deleted or replaced, with the transactions that are open. @returns what was done, if anything */
   async restoreFiles(): Promise<string[]> {
-    let said: string[] = [];
+    let restored: string[] = [];
     await this.lines.between(async () => {
       const [there, own] = await Promise.all([ifThere(stat(this.path)), this.handle.stat()]);
       if (there?.ino === own.ino) return;
@@ -89,9 +89,9 @@ export class Journal {
       await this.handle.datasync();
       this.torn = false;
       this.size += Buffer.byteLength(lines);
-      said = [`${this.path} was deleted, and begins again`];
+      restored = [`${this.path} was deleted, and begins again`];
     });
-    return said;
+    return restored;
   }
 
   close(): Promise<void> {

@@ -290,8 +290,8 @@ export class Transactions {
     }
     delayed(undefined);
     this.end(transaction, "undone");
-    const told = `the transaction on ${target} is undone${butNotUp(transaction.notUp)}`;
-    events.emit(told, { transaction: id, target, reason });
+    const message = `the transaction on ${target} is undone${butNotUp(transaction.notUp)}`;
+    events.emit(message, { transaction: id, target, reason });
     await this.tidied(() => journal.append({ kind: "undone", id }));
     await this.tidied(() => secrets.prune(host.working().pools, poolOf(target)));
     await this.tidied(() => this.rotate());

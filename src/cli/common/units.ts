@@ -34,5 +34,6 @@ export function bytes(count: number): string {
 
 /** A number with its noun: `1 restart`, `2 restarts`. */
 export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+  const ending = noun.endsWith("s") ? "es" : "s";
+  return `${count} ${noun}${count === 1 ? "" : ending}`;
 }

@@ -190,9 +190,9 @@ function trialLines({ candidate, withdrawn }: PoolStatus, style: TextStyle, now:
   }
   if (withdrawn !== undefined) {
     const { release, at, why } = withdrawn;
-    const said = `candidate ${release} was withdrawn ${span(now - Date.parse(at))} ago: ${why}`;
+    const message = `candidate ${release} was withdrawn ${span(now - Date.parse(at))} ago: ${why}`;
     const room = style.width - INDENT.length;
-    lines.push(...wrapped(said, room, INDENT).map((line) => toned(INDENT + line, "warn", style)));
+    lines.push(...wrapped(message, room, INDENT).map((line) => toned(INDENT + line, "warn", style)));
   }
   return lines;
 }

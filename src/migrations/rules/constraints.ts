@@ -15,13 +15,13 @@ const nameFor = (context: RuleContext, table: Name, constraint: ConstraintSpec):
 function notValidSteps(context: RuleContext, table: Name, constraint: ConstraintSpec, column?: ColumnSpec): string {
   const from = context.indexOf(constraint.location);
   const name = nameFor(context, table, constraint);
-  const said =
+  const clause =
     constraint.kind === "check"
       ? `CHECK ${parenthesesAfter(context.text, from) ?? "(/* condition */)"}`
       : foreignKeyText(context, from, constraint);
   return steps(
     ...withColumn(context, table, column),
-    ["New rows only.", `ALTER TABLE ${qn(table)} ADD CONSTRAINT ${q(name)} ${said} NOT VALID;`],
+    ["New rows only.", `ALTER TABLE ${qn(table)} ADD CONSTRAINT ${q(name)} ${clause} NOT VALID;`],
     [
       "In a transaction of its own: the old rows, without blocking writes.",
       `ALTER TABLE ${qn(table)} VALIDATE CONSTRAINT ${q(name)};`,

@@ -64,8 +64,8 @@ export function runCommand({ command, cwd, env, timeoutMs, signal, line }: Comma
         if (last() !== "") line?.(last());
       });
     const fail = (reason: string) => {
-      const said = last() === "" ? "" : `: ${last()}`;
-      reject(new CommandError(`${title} ${reason}${said}`, kept.all));
+      const lastLine = last() === "" ? "" : `: ${last()}`;
+      reject(new CommandError(`${title} ${reason}${lastLine}`, kept.all));
     };
     child.on("error", (error) => fail(`can't be run: ${error.message}`));
     child.on("exit", (code, ended) => {

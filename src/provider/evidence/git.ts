@@ -69,8 +69,8 @@ async function refOf({ git, common }: Repository, ref: string): Promise<string |
 
 /** First line of a commit's message, and its author's name; nothing where git is not installed, too slow, or refuses. */
 async function aboutCommit(folder: string, revision: string): Promise<Pick<Git, "subject" | "author">> {
-  const said = await ask(folder, ["show", "--no-patch", "--no-show-signature", "--format=%an%n%s", revision]);
-  const [author = "", subject = ""] = said?.split("\n") ?? [];
+  const commit = await ask(folder, ["show", "--no-patch", "--no-show-signature", "--format=%an%n%s", revision]);
+  const [author = "", subject = ""] = commit?.split("\n") ?? [];
   const cut = (text: string) => text.slice(0, 200);
   return { ...(subject === "" ? {} : { subject: cut(subject) }), ...(author === "" ? {} : { author: cut(author) }) };
 }
@@ -78,8 +78,8 @@ async function aboutCommit(folder: string, revision: string): Promise<Pick<Git, 
 /** Whether tracked files differ from the commit; undefined if git is not installed, too slow, or refuses. */
 async function isDirty(folder: string): Promise<boolean | undefined> {
   // Only git itself knows what counts as a difference.
-  const said = await ask(folder, ["status", "--porcelain", "--untracked-files=no"]);
-  return said === undefined ? undefined : said !== "";
+  const status = await ask(folder, ["status", "--porcelain", "--untracked-files=no"]);
+  return status === undefined ? undefined : status !== "";
 }
 
 /** Output of git, cut where it is long; undefined if git fails or prints nothing. */

@@ -25,7 +25,7 @@ export function probeCommand({ command, cwd }: CommandGate, { signal }: ProbeCon
       stream.setEncoding("utf8").on("data", (text: string) => {
         output = (output + text).slice(-KEPT);
       });
-    const said = () => (output.trim() === "" ? "" : `: ${output.trim().split("\n").at(-1)}`);
+    const lastLine = () => (output.trim() === "" ? "" : `: ${output.trim().split("\n").at(-1)}`);
     child.on("error", (error) =>
       finish(probeResult("unavailable", `${basename(program)} can't be run: ${error.message}`)),
     );
@@ -33,8 +33,9 @@ export function probeCommand({ command, cwd }: CommandGate, { signal }: ProbeCon
     child.on("exit", (code, ended) => {
       end();
       if (code === 0) finish(probeResult("pass", `${basename(program)} passed`, { code }));
-      else if (code === null) finish(probeResult("unavailable", `${basename(program)} was ended by ${ended}${said()}`));
-      else finish(probeResult("fail", `${basename(program)} exited with ${code}${said()}`, { code }));
+      else if (code === null)
+        finish(probeResult("unavailable", `${basename(program)} was ended by ${ended}${lastLine()}`));
+      else finish(probeResult("fail", `${basename(program)} exited with ${code}${lastLine()}`, { code }));
     });
   });
 }

@@ -104,12 +104,12 @@ export class ProviderService {
 
   /** Says what a preview that has ended would remove, of which the engine shows no more than that it is deleted. */
   async sayRemoved(): Promise<void> {
-    const said = this.#run.removed().map(({ urn, removal }) => {
+    const logging = this.#run.removed().map(({ urn, removal }) => {
       const log = this.engine.forResource(urn, (text) => text);
       log.warn(removal);
       return log.flush();
     });
-    await Promise.all(said);
+    await Promise.all(logging);
   }
 
   /** Loads the resource handlers, once. */

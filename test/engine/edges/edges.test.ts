@@ -7,7 +7,7 @@ import { PROTOCOL } from "../../../src/model/protocol/transaction";
 import { until } from "../../support/until";
 import { stepsOf } from "../support/engine";
 import { HostedStack } from "../support/hosted";
-import { said, succeeded } from "../support/site";
+import { outputOf, succeeded } from "../support/site";
 
 /** A server that Sluice does not run: it takes its time for `/slow` and lists its requests. */
 async function externalServer(t: TestContext) {
@@ -157,7 +157,7 @@ test("an agent is replaced by another version while apps and traffic go on; pool
     assert.ok(preview.stdout.includes(`~ version: "0.0.9+00000000" => "${config.version}"`), preview.stdout);
     assert.equal(preview.exit, 0, preview.stdout);
     assert.match(
-      said(preview).replaceAll(/\s+/g, " "),
+      outputOf(preview).replaceAll(/\s+/g, " "),
       /speaks protocol 1, but its client speaks 2: update the host's /,
     );
     // A pool that changes in the same update is promoted by the agent that replaces this one.

@@ -13,7 +13,7 @@ const RUNNER = path.join(REPOSITORY, "test", "fixtures", "migrations", "runner.m
 const PACK = ["--policy-pack", path.join(REPOSITORY, "policies")];
 
 /** Messages of policies about migrations. */
-function said(outcome: Outcome, level: "mandatory" | "advisory"): string {
+function shown(outcome: Outcome, level: "mandatory" | "advisory"): string {
   const found = violationsOf(outcome).filter(({ title }) => title.startsWith(`${level} migrations `));
   return found.map(({ message }) => message).join("\n");
 }
@@ -45,7 +45,7 @@ test("migrations that operators let pass, and one whose provider is killed", asy
     const refused = async (reason: RegExp) => {
       const outcome = await stack.preview(...PACK);
       assert.notEqual(outcome.exit, 0, outcome.stdout);
-      assert.match(said(outcome, "mandatory"), reason);
+      assert.match(shown(outcome, "mandatory"), reason);
     };
     const bypass = (of: string, until: string) => {
       const hash = createHash("sha256").update(of).digest("hex");
@@ -60,11 +60,11 @@ test("migrations that operators let pass, and one whose provider is killed", asy
     await bypass(sql, "2999-01-01");
     for (const outcome of [await stack.preview(...PACK), await up(...PACK)]) {
       assert.equal(outcome.exit, 0, outcome.stdout);
-      assert.equal(said(outcome, "mandatory"), "");
-      assert.match(said(outcome, "advisory"), /: ana allowed it until 2999-01-01, since the table is empty/);
+      assert.equal(shown(outcome, "mandatory"), "");
+      assert.match(shown(outcome, "advisory"), /: ana allowed it until 2999-01-01, since the table is empty/);
     }
     assert.deepEqual(await tables(), ["0001_users.sql", "0002_note.sql"]);
-    assert.match(said(await stack.preview(...PACK), "advisory"), /add-required-column in 0002_note\.sql is applied/);
+    assert.match(shown(await stack.preview(...PACK), "advisory"), /add-required-column in 0002_note\.sql is applied/);
   });
 
   await t.test(

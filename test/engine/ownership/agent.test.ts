@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { HostedStack } from "../support/hosted";
-import { said, succeeded } from "../support/site";
+import { outputOf, succeeded } from "../support/site";
 
 test("the stack that declares an agent first says what its options are, until it is destroyed", async (t) => {
   const owner = await HostedStack.create(t);
@@ -19,8 +19,8 @@ test("the stack that declares an agent first says what its options are, until it
     await declare(other, options);
     for (const outcome of [await other.stack.preview(), await other.stack.up()]) {
       assert.notEqual(outcome.exit, 0);
-      assert.match(said(outcome).replaceAll(/\s+/g, " "), new RegExp(`belongs to stack ${stack} of project test `));
-      assert.match(said(outcome), named);
+      assert.match(outputOf(outcome).replaceAll(/\s+/g, " "), new RegExp(`belongs to stack ${stack} of project test `));
+      assert.match(outputOf(outcome), named);
     }
     assert.deepEqual(await facts(), before);
   };
@@ -54,6 +54,9 @@ test("the stack that declares an agent first says what its options are, until it
     succeeded(await other.stack.up());
     assert.equal((await owner.client.about()).options.mode, "0600");
     await declare(owner, { mode: "0660" });
-    assert.match(said(await owner.stack.preview()).replaceAll(/\s+/g, " "), /belongs to stack other of project test /);
+    assert.match(
+      outputOf(await owner.stack.preview()).replaceAll(/\s+/g, " "),
+      /belongs to stack other of project test /,
+    );
   });
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { sluice } from "../../cli/support/sluice";
 import { HostedStack } from "../support/hosted";
-import { said, succeeded } from "../support/site";
+import { outputOf, succeeded } from "../support/site";
 
 test("what a stack had that was removed by force is another one's after the command that the refusal names", async (t) => {
   const owner = await HostedStack.create(t);
@@ -22,7 +22,7 @@ test("what a stack had that was removed by force is another one's after the comm
   const refusal = async (subject: RegExp) => {
     const outcome = await other.stack.up();
     assert.notEqual(outcome.exit, 0);
-    const text = said(outcome).replaceAll(/\s+/g, " ");
+    const text = outputOf(outcome).replaceAll(/\s+/g, " ");
     assert.match(text, subject);
     return /run "sluice ([^"]+)" on the agent's host/.exec(text)?.[1]?.split(" ") ?? assert.fail(text);
   };
@@ -70,6 +70,6 @@ test("pulumi state move makes another stack the one that says what the agent's o
   await declare("0660");
   const refused = await stack.up();
   assert.notEqual(refused.exit, 0);
-  assert.match(said(refused).replaceAll(/\s+/g, " "), /belongs to stack moved of project test .*another mode/);
+  assert.match(outputOf(refused).replaceAll(/\s+/g, " "), /belongs to stack moved of project test .*another mode/);
   assert.equal(await mode(), "0600");
 });

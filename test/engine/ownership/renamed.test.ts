@@ -3,7 +3,7 @@ import test from "node:test";
 import { allStats, send } from "../../../src/agent/processes/identity";
 import { read } from "../../../tools/processes.mjs";
 import { until } from "../../support/until";
-import { KINDS, type Kind, type Placing, Site, said, succeeded } from "../support/site";
+import { KINDS, type Kind, outputOf, type Placing, Site, succeeded } from "../support/site";
 
 /** Titles of everything but the agent in previews. */
 const TITLES: Partial<Record<Kind, string>> = {
@@ -58,7 +58,7 @@ test("what is renamed or re-parented goes on as it runs", async (t) => {
     const old = await site.urns();
     const placing = everyKind((kind) => ({ name: `${kind}-3` }));
     await site.declare(placing);
-    const preview = said(succeeded(await stack.preview()));
+    const preview = outputOf(succeeded(await stack.preview()));
     for (const [kind, title] of Object.entries(TITLES))
       assert.ok(preview.includes(`takes over ${title} from ${old[kind as Kind]}: nothing restarts`), preview);
     await moved(placing);
@@ -83,6 +83,6 @@ test("what is renamed or re-parented goes on as it runs", async (t) => {
     await site.declare({}, { beside: hosted.pool("v1", { name: "web" }) });
     const preview = await stack.preview();
     assert.notEqual(preview.exit, 0);
-    assert.match(said(preview), /pool\/web is declared by urn:\S*-pool too: give this one another name/);
+    assert.match(outputOf(preview), /pool\/web is declared by urn:\S*-pool too: give this one another name/);
   });
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import test from "node:test";
 import { aboutAgent } from "../../../src/agent/client/launch";
-import { Site, said, succeeded } from "../support/site";
+import { outputOf, Site, succeeded } from "../support/site";
 
 test("what a stack has stays its own, whatever the stack is called and whatever else declares it", async (t) => {
   const site = await Site.start(t);
@@ -11,7 +11,7 @@ test("what a stack has stays its own, whatever the stack is called and whatever 
   const before = await site.facts();
   const exported = path.join(stack.folder, "older.json");
   const update = async () => {
-    const up = said(succeeded(await stack.up()));
+    const up = outputOf(succeeded(await stack.up()));
     await site.assertUnmoved(before);
     return up;
   };
@@ -23,11 +23,11 @@ test("what a stack has stays its own, whatever the stack is called and whatever 
     for (const refused of [await other.stack.preview(), await other.stack.up()]) {
       assert.notEqual(refused.exit, 0);
       const edge = /edge\/main belongs to stack dev of project test \(urn:\S+main-edge\): destroy it there, move that/;
-      assert.match(said(refused), edge);
+      assert.match(outputOf(refused), edge);
     }
     assert.deepEqual({ ...(await site.owners()), host: owners.host }, owners);
     await other.declare({});
-    assert.match(said(succeeded(await other.stack.destroy())), /the agent of \S+ goes on: urn:\S+ declares it too/);
+    assert.match(outputOf(succeeded(await other.stack.destroy())), /the agent of \S+ goes on: urn:\S+ declares it too/);
     await site.assertUnmoved(before);
   });
 

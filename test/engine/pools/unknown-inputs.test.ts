@@ -63,7 +63,7 @@ test("a promotion whose inputs come from another resource is an update with all 
     await declare({ release: { id: "v2", path: made(place("v2")) } });
     const { preview, text } = await follow("update");
     assert.deepEqual(changed(preview, "Pool"), ["live.release", "release.id", "release.path"]);
-    assert.match(text, /promotes v1 -> v2, side by side: web#0 start beside what serves/);
+    assert.match(text, /promotes v1 -> v2, side by side: web#0 start beside the release that serves/);
     assert.equal((await hosted.ask()).release, "v2");
   });
 

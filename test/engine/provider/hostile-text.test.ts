@@ -6,7 +6,7 @@ import test from "node:test";
 import { promisify } from "node:util";
 import { REPOSITORY } from "../support/engine";
 import { HostedStack } from "../support/hosted";
-import { said, succeeded } from "../support/site";
+import { outputOf, succeeded } from "../support/site";
 
 const APP = path.join(REPOSITORY, "test", "fixtures", "engine", "app.mjs");
 const LAUNCHER = path.join(REPOSITORY, "src", "cli", "sluice");
@@ -48,7 +48,7 @@ test("text of an app and of a gate's command steers no terminal", async (t) => {
     await declare("bad", "exit 7");
     const up = await stack.up();
     assert.notEqual(up.exit, 0);
-    assertSafe(said(up));
+    assertSafe(outputOf(up));
   });
 
   await t.test("the engine's output of a rollout whose gate fails", async () => {
@@ -57,9 +57,9 @@ test("text of an app and of a gate's command steers no terminal", async (t) => {
     await declare("v1", serves, { half: { edges: ["main"], stable: "api", candidate: "beta", stages, stage: "50%" } });
     const up = await stack.up();
     assert.notEqual(up.exit, 0);
-    assert.match(said(up), /gate command: failed: sh exited with 3: /);
-    assert.doesNotMatch(said(up), STEERING);
-    assert.doesNotMatch(said(up), /pwned/);
+    assert.match(outputOf(up), /gate command: failed: sh exited with 3: /);
+    assert.doesNotMatch(outputOf(up), STEERING);
+    assert.doesNotMatch(outputOf(up), /pwned/);
   });
 
   await t.test("the verbs on a terminal", async () => {

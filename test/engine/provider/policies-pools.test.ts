@@ -15,7 +15,7 @@ test("the policy pack refuses careless pools, edges, agents and stack config on 
     const retain = { count: 0 };
     const bad = { retain, removedSettings, longestRequest: "5 minutes", ...processes({ env }) };
     await hosted.declare({ ...careful, pools: { ...pools, api: pool("v2", 5, bad) } });
-    const said = await refused(await withPack(FROZEN), [
+    const output = await refused(await withPack(FROZEN), [
       "drain-time api-pool",
       "freeze-window api-pool",
       "plain-secrets api-pool",
@@ -23,8 +23,8 @@ test("the policy pack refuses careless pools, edges, agents and stack config on 
       "removed-settings api-pool",
       "rollback-target api-pool",
     ]);
-    assert.match(said, /processes\.web\.env\.DB_PASSWORD: is a secret by its name, in plain text/);
-    assert.doesNotMatch(said, /hunter2|API_TOKEN/);
+    assert.match(output, /processes\.web\.env\.DB_PASSWORD: is a secret by its name, in plain text/);
+    assert.doesNotMatch(output, /hunter2|API_TOKEN/);
     assert.equal((await hosted.client.pool("api"))?.live.release, "v1");
   });
 
@@ -51,8 +51,8 @@ test("the policy pack refuses careless pools, edges, agents and stack config on 
       await refused(await withPack(), ["agent-socket local-agent"]);
       await hosted.declare(careful);
       await stack.config("app:dbPassword", "hunter2");
-      const said = await refused(await withPack(), ["plain-secrets test-prod"]);
-      assert.doesNotMatch(said, /hunter2/);
+      const output = await refused(await withPack(), ["plain-secrets test-prod"]);
+      assert.doesNotMatch(output, /hunter2/);
       await stack.config("app:dbPassword", "hunter2", true);
     },
   );

@@ -38,7 +38,7 @@ test("the policy pack lets a careful stack through, and refuses careless ones on
         { split: "100%" },
       ];
       await hosted.declare({ ...careful, routes: { all: { ...route, stages: bad, stage: "100%" } } });
-      const said = await refused(await withPack(FROZEN), [
+      const output = await refused(await withPack(FROZEN), [
         "freeze-window all-route",
         "minimum-requests all-route",
         "promotion-gates all-route",
@@ -47,7 +47,7 @@ test("the policy pack lets a careful stack through, and refuses careless ones on
         "slo-thresholds all-route",
       ]);
       assert.match(
-        said,
+        output,
         /stages\[1\]\.split: 1% to 60% is a jump by a factor of 60, above 10: put a stage such as "10%"/,
       );
       assert.equal((await hosted.client.route("all"))?.committed, 0);

@@ -165,6 +165,6 @@ export function succeeded(outcome: Outcome): Outcome {
 }
 
 /** Everything that a command said. */
-export function said({ stdout, stderr }: Outcome): string {
+export function outputOf({ stdout, stderr }: Outcome): string {
   return stdout + stderr;
 }

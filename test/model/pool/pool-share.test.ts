@@ -202,7 +202,7 @@ test("what is wrong with a candidate is said with its path", () => {
       ['stages.1.name: "a" is the name of stages[0] already: use another'],
     ],
   ];
-  for (const [more, said] of cases) assert.deepEqual(wrong(more), said);
+  for (const [more, expected] of cases) assert.deepEqual(wrong(more), expected);
   for (const [more, where] of [
     [{ stages: gates({ kind: "sli", thresholds: ["5xx < 1 ms"] }) }, /^stages\.1\.gates\.0/],
     [{ stages: [{ split: "1%", window: "-1 minute" }] }, /^stages\.0\.window/],

@@ -80,7 +80,8 @@ test("what is wrong with a route is said with its path, the value and the remedy
       ["testers: has no candidate to lead to: name one, or remove this"],
     ],
   ];
-  for (const [change, said] of cases) assert.deepEqual(problems(declaredRoute, { ...declared, ...change }), said);
+  for (const [change, expected] of cases)
+    assert.deepEqual(problems(declaredRoute, { ...declared, ...change }), expected);
   assert.deepEqual(problems(routeSpec, { edges: ["main"], stable: "blue", split: 1 }), [
     "split: needs a candidate to lead to: name one",
   ]);

@@ -85,10 +85,10 @@ test("what is wrong with stages is said, each with its path", () => {
       ['[0].window: "-5 minutes" is not a duration: write a number, a space and a unit, such as "30 seconds"'],
     ],
   ];
-  for (const [given, said] of cases)
+  for (const [given, expected] of cases)
     assert.deepEqual(
       problems(stages, given).map((problem) => problem.replace(/^: /, "").replace(/^(\d+)\./, "[$1].")),
-      said,
+      expected,
     );
 });
 
