@@ -20,6 +20,10 @@ const [command = "", ...args] = process.argv.slice(2);
  */
 const SOAKS = {
   crashes: { files: ["test/faults/crashes.test.ts"], env: { SLUICE_CRASH_SECONDS: "600", SLUICE_CRASH_RATE: "500" } },
+  faults: {
+    files: ["agent", "cancel", "deployer", "disk", "haproxy", "reboot"].map((name) => `test/faults/${name}.test.ts`),
+    env: { SLUICE_RANDOM_FAULTS: "40" },
+  },
   reloads: { files: ["test/agent/haproxy/reload.test.ts"], env: { SLUICE_RELOADS: "200" } },
   splits: {
     files: ["test/agent/haproxy/pool-shares.test.ts", "test/agent/haproxy/routes.test.ts"],

@@ -14,6 +14,8 @@ const SHORT_DELAY_MS = 30;
 const LONG_DELAY_MS = 700;
 const PHASE_DEADLINE_MS = 30_000;
 const LAST_EVENTS = 40;
+/** Cases of each fault at a random moment of a random phase. */
+const RANDOM_CASES = Number(process.env.SLUICE_RANDOM_FAULTS ?? 2);
 
 export interface FaultKind {
   name: string;
@@ -42,19 +44,21 @@ interface Case {
   name: string;
 }
 
-/** The cases of a fault: at each phase of a promotion, at once and a moment later. */
+/** The cases of a fault: as each phase of a promotion begins, and at random moments. */
 export function faultTests(kind: FaultKind): void {
   const { worlds = 3, skip } = kind;
   test(kind.name, { concurrency: worlds, ...(skip === undefined ? {} : { skip }) }, async (t) => {
     const seed = seedOf();
     const next = random(seed);
-    const cases = PHASES.flatMap((phase): Case[] => {
+    const randomCase = (): Case => {
+      const phase = PHASES[Math.floor(next() * PHASES.length)] ?? "open";
       const delayMs = Math.round(next() * (next() < 0.5 ? SHORT_DELAY_MS : LONG_DELAY_MS));
-      return [
-        { phase, delayMs: 0, name: `at ${phase}` },
-        { phase, delayMs, name: `${delayMs} ms after ${phase} began (seed ${seed})` },
-      ];
-    });
+      return { phase, delayMs, name: `${delayMs} ms after ${phase} began (seed ${seed})` };
+    };
+    const cases = [
+      ...PHASES.map((phase): Case => ({ phase, delayMs: 0, name: `at ${phase}` })),
+      ...Array.from({ length: RANDOM_CASES }, randomCase),
+    ];
     const shares = Array.from({ length: worlds }, (_, share) => cases.filter((_, index) => index % worlds === share));
     await Promise.all(shares.map((share, index) => t.test(`host ${index + 1}`, (t) => runShare(t, kind, share))));
   });
