@@ -59,7 +59,7 @@ test("gates undo a promotion under load, and a soak holds one up", async (t) => 
       /stage 100% can't be entered yet: its gate soak needs the route to be held/,
     );
     // Too early is no breach: who is on the candidate stays there.
-    assert.match(await breach(), /gate soak: insufficient: held for .*: [\d.]+ min are missing/);
+    assert.match(await breach(), /gate soak: insufficient: held for .*: (1 h|[\d.]+ min) are missing/);
     assert.equal(await split(), 1000);
     const { since = 0 } = (await client.route("api")) ?? {};
     await until("it was held for long enough", () => Date.now() - since > 12_000);
