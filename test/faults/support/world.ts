@@ -14,6 +14,7 @@ import { endEverything } from "../../support/agent";
 import { freePorts } from "../../support/ports";
 import { type Deployment, deploy } from "./deploy";
 import { entering, nextEvent, quiet, runningAgent } from "./host";
+import { promoteBy } from "./promotion";
 import type { Subject } from "./whole";
 
 export const EDGE = "main";
@@ -130,8 +131,8 @@ export class World implements Subject {
     });
   }
 
-  startStep(release: string, overrides: Partial<PoolInput> = {}): StepInput {
-    return { verb: "pool.start", pool: POOL, spec: this.pool(release, overrides) };
+  startStep(release: string, overrides: Partial<PoolInput> = {}) {
+    return { verb: "pool.start" as const, pool: POOL, spec: this.pool(release, overrides) };
   }
 
   nextRelease(): string {
@@ -146,8 +147,7 @@ export class World implements Subject {
   /** Promotes one more release, which must work. Gives its id. */
   async promoteNext(overrides: Partial<PoolInput> = {}): Promise<string> {
     const release = this.nextRelease();
-    const { exit, output } = await this.deploy(release, overrides).finished;
-    if (exit !== 0) throw new Error(`the promotion of ${release} failed (${exit}): ${output}`);
+    await promoteBy(this.socket, this.startStep(release, overrides));
     return release;
   }
 
