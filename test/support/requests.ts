@@ -1,5 +1,6 @@
 import { Agent, get } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Cleanup } from "./agent";
 
 /** Results of requests, by release. */
 export interface Seen {
@@ -15,12 +16,16 @@ export interface Requests {
 }
 
 /**
- * Sends requests to some ports of this host, one after the other, until it is stopped.
+ * Sends requests to some ports of this host, one after the other, until it is stopped, or the test is over.
  *
  * @param keepAlive whether connections are used again; an edge may end one that is idle just as it is, which counts as a failure here.
  *   @default a connection for each request
  */
-export function sendRequests(ports: readonly number[], { atOnce = 4, pauseMs = 25, keepAlive = false } = {}): Requests {
+export function sendRequests(
+  t: Cleanup,
+  ports: readonly number[],
+  { atOnce = 4, pauseMs = 25, keepAlive = false } = {},
+): Requests {
   const agent = new Agent({ keepAlive, maxSockets: atOnce });
   const answers: Record<string, number> = {};
   const failures: string[] = [];
@@ -38,6 +43,10 @@ export function sendRequests(ports: readonly number[], { atOnce = 4, pauseMs = 2
       );
       await sleep(pauseMs);
     }
+  });
+  t.after(() => {
+    running = false;
+    agent.destroy();
   });
   const seen = () => ({ answers: { ...answers }, failures: [...failures] });
   return {

@@ -11,7 +11,7 @@ import { promote, startStep, startWithPool } from "../support/pool";
 
 test("an agent whose HAProxy lost its sockets has it bind them again, and can promote", async (t) => {
   const agent = await startWithPool(t);
-  const load = sendRequests([agent.port]);
+  const load = sendRequests(t, [agent.port]);
   t.after(() => load.stop());
   const { master } = (await agent.client.edge("main"))?.observed ?? assert.fail();
   await deleteSockets(agent);
@@ -33,7 +33,7 @@ test("an agent whose HAProxy lost its sockets has it bind them again, and can pr
 test("a transaction whose HAProxy loses its sockets is committed", async (t) => {
   const agent = await startWithPool(t);
   const { client } = agent;
-  const load = sendRequests([agent.port]);
+  const load = sendRequests(t, [agent.port]);
   t.after(() => load.stop());
   const { id } = await client.begin({ target: "pool/web", owner: OWNER, leaseMs: 60_000 });
   await client.step(id, startStep({ ...agent.app, release: "v2" }), () => undefined);
@@ -48,7 +48,7 @@ test("a transaction whose HAProxy loses its sockets is committed", async (t) => 
 test("a transaction whose HAProxy loses its sockets is undone", async (t) => {
   const agent = await startWithPool(t);
   const { client } = agent;
-  const load = sendRequests([agent.port]);
+  const load = sendRequests(t, [agent.port]);
   t.after(() => load.stop());
   const { id } = await client.begin({ target: "pool/web", owner: OWNER, leaseMs: 60_000 });
   await client.step(id, startStep({ ...agent.app, release: "v2" }), () => undefined);
@@ -61,7 +61,7 @@ test("a transaction whose HAProxy loses its sockets is undone", async (t) => {
 
 test("an agent that is killed while HAProxy binds its sockets again is followed by one that ends in the same place", async (t) => {
   const agent = await startWithPool(t);
-  const load = sendRequests([agent.port]);
+  const load = sendRequests(t, [agent.port]);
   t.after(() => load.stop());
   const { master } = (await agent.client.edge("main"))?.observed ?? assert.fail();
   await deleteSockets(agent);

@@ -31,7 +31,7 @@ test("files of an edge that are deleted are written again, and its next agent ch
 
 test("an agent adopts processes whose folders were deleted, and starts none of them twice", async (t) => {
   const agent = await startWithPool(t, { replicas: 2 });
-  const load = sendRequests([agent.port]);
+  const load = sendRequests(t, [agent.port]);
   t.after(() => load.stop());
   const before = await agent.settledPids();
   const directory = join(agent.directory, "processes");

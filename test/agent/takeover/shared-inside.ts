@@ -33,8 +33,8 @@ async function takeOver(t: { after(work: () => unknown): void }): Promise<unknow
   const step = takingEdge(PORT, [{ port: PORT, command, signal: "SIGUSR1" }]);
   const { takeover = [] } = await client.plan(step);
   await change(client, "edge/main", [step]);
-  const kept = sendRequests([PORT], { atOnce: 8, pauseMs: 2, keepAlive: true });
-  const fresh = sendRequests([PORT], { atOnce: 8, pauseMs: 2 });
+  const kept = sendRequests(t, [PORT], { atOnce: 8, pauseMs: 2, keepAlive: true });
+  const fresh = sendRequests(t, [PORT], { atOnce: 8, pauseMs: 2 });
   const enough = (release: string) =>
     until(`requests answered by ${release}`, () =>
       [kept, fresh].every((load) => (load.seen().answers[`${release} 200`] ?? 0) > 200),

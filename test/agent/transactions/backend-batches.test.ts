@@ -116,7 +116,7 @@ function reasons(outcomes: readonly PromiseSettledResult<void>[]): string[] {
 
 test("backends that change at the same moment share a config check, a reload and writes of the state", async (t) => {
   const { agent, port, serverPort, count } = await world(t);
-  const requests = sendRequests([port], { pauseMs: 5 });
+  const requests = sendRequests(t, [port], { pauseMs: 5 });
   const begun = await count();
 
   const created = await together(
@@ -143,8 +143,8 @@ test("backends that change at the same moment share a config check, a reload and
   assert.deepEqual(await served(agent), { onDisk: ["web"], running: ["web"] });
   const end = await count();
 
-  // Those whose request comes late on a busy machine may be a second batch, or a third.
-  const few = MANY / 3;
+  // Those whose request comes late on a busy machine may be in further batches.
+  const few = MANY / 2;
   for (const [from, to] of [
     [begun, afterCreate],
     [afterMove, end],
@@ -186,7 +186,7 @@ test("each of the backends that change together has its own transaction, events 
 
 test("a backend that HAProxy refuses fails alone, with HAProxy's words", async (t) => {
   const { agent, port } = await world(t);
-  const requests = sendRequests([port], { pauseMs: 5 });
+  const requests = sendRequests(t, [port], { pauseMs: 5 });
   const outcomes = await together(
     agent,
     [...names(5), REFUSED, "c1", "c2"].map((name) => set(name)),
@@ -252,7 +252,7 @@ function isUndone(error: unknown): boolean {
 test("backends of a deployer that dies between their change and their commits are undone together", async (t) => {
   const { agent, port, count } = await world(t);
   const { client } = agent;
-  const requests = sendRequests([port], { pauseMs: 5 });
+  const requests = sendRequests(t, [port], { pauseMs: 5 });
   const opened = await Promise.all(
     names().map((name) => client.begin({ target: `backend/main/${name}`, owner: OWNER, leaseMs: 3000 })),
   );
@@ -279,7 +279,7 @@ test("backends of a deployer that dies between their change and their commits ar
 test("an agent that dies between the config of backends and their commits comes back with what is committed", async (t) => {
   const { agent, port } = await world(t);
   const { client } = agent;
-  const requests = sendRequests([port], { pauseMs: 5 });
+  const requests = sendRequests(t, [port], { pauseMs: 5 });
   const opened = await Promise.all(
     names().map((name) => client.begin({ target: `backend/main/${name}`, owner: OWNER, leaseMs: 60_000 })),
   );

@@ -18,7 +18,7 @@ test("a provider that is killed right after the agent's commit of an update, of 
   const whole = await Whole.prepare(t);
   await whole.declare({}, { inOrder: true });
   await whole.must(whole.stack.up());
-  const load = sendRequests(whole.ports, { atOnce: 3, pauseMs: 15 });
+  const load = sendRequests(t, whole.ports, { atOnce: 3, pauseMs: 15 });
   t.after(() => load.stop());
   const changes: Record<string, Change> = {};
   for (const target of ["agent", ...TARGETS] as const) {

@@ -10,7 +10,7 @@ test("a preview says in words what a removal means, and a removal touches nothin
   const whole = await Whole.start(t);
   const { stack } = whole;
   const [, ...others] = whole.ports;
-  const load = sendRequests(others, { atOnce: 3, pauseMs: 15 });
+  const load = sendRequests(t, others, { atOnce: 3, pauseMs: 15 });
   t.after(() => load.stop());
   const says = [
     /ends route api: its traffic \(100% of it to the candidate\) goes to the frontends' own backends at once/,

@@ -26,7 +26,7 @@ async function world(t: TestContext) {
   const declare = (backends: Record<string, object>) => hosted.declare({ edges, backends: { web, ...backends } });
   await declare({});
   assert.equal((await hosted.stack.up()).exit, 0);
-  const requests = sendRequests([hosted.port], { pauseMs: 20 });
+  const requests = sendRequests(t, [hosted.port], { pauseMs: 20 });
   t.after(() => requests.stop());
   return { hosted, declare, requests };
 }

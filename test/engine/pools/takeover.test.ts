@@ -18,7 +18,7 @@ test("a port is taken over from an app under load by a first release, which may 
   const command = ["node", path.join(REPOSITORY, "test", "fixtures", "engine", "app.mjs"), String(port), "old"];
   const pid = await old.start(command);
   await answers(port, "old");
-  const load = sendRequests([port], { atOnce: 4, pauseMs: 5 });
+  const load = sendRequests(t, [port], { atOnce: 4, pauseMs: 5 });
   const edge = (changes: object = {}) => hosted.edge({ takeover: [{ port, command }], ...changes });
   const declare = (release: string, pool: object = {}) =>
     hosted.declare({ edges: { main: edge() }, pools: { web: hosted.pool(release, pool) } });

@@ -15,7 +15,7 @@ test("a canary release whose peer, deployer or agent fails on its way", async (t
   await declare("v3", { window: "1 hour" });
   const first = await stack.up();
   assert.equal(first.exit, 0, first.stdout);
-  const load = sendRequests(edgePorts);
+  const load = sendRequests(t, edgePorts);
   t.after(() => load.stop());
   assert.deepEqual(await releases(), all("v3"));
 

@@ -10,7 +10,7 @@ test("canary releases, node by node, on two edges and three nodes of five agents
   await declare("v1", { window: "1 hour" });
   const first = await stack.up();
   assert.equal(first.exit, 0, first.stdout);
-  const load = sendRequests(edgePorts);
+  const load = sendRequests(t, edgePorts);
   t.after(() => load.stop());
   assert.deepEqual(await releases(), all("v1"));
 

@@ -146,7 +146,7 @@ export async function startCutover(t: TestContext) {
   };
 
   await reach("stable");
-  const load = sendRequests([port, port + 1, port + 2, port + 3], { atOnce: 8, pauseMs: 20 });
+  const load = sendRequests(t, [port, port + 1, port + 2, port + 3], { atOnce: 8, pauseMs: 20 });
   t.after(() => load.stop());
   return { stack, hosts, port, one, two, fresh, load, declare, up, reach, place, places, are, dieAt };
 }

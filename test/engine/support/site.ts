@@ -44,7 +44,7 @@ export class Site {
     const site = new Site(hosted);
     await site.declare();
     succeeded(await hosted.stack.up());
-    const load = sendRequests([hosted.port]);
+    const load = sendRequests(t, [hosted.port]);
     t.after(() => load.stop());
     site.load = load;
     const both = () => ["v1 200", "v2 200"].every((key) => key in load.seen().answers);

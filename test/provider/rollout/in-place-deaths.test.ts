@@ -29,7 +29,10 @@ test("a replacement whose update dies is put back by its agents, without a lost 
   const { edges, node, states } = nodes;
   const first = nodes.inputs(await nodes.release("v1"));
   await replaceInPlace(first, startStep(first), context);
-  const load = sendRequests(edges.map(({ port }) => port));
+  const load = sendRequests(
+    t,
+    edges.map(({ port }) => port),
+  );
   t.after(() => load.stop());
   const back = async () => {
     const { transactions } = await node.client.status();

@@ -40,7 +40,10 @@ test("a release is replaced in its place, behind two edges and under load, and p
     assert.deepEqual(await releases(), ["peer", "v1"]);
   });
 
-  const load = sendRequests(edges.map(({ port }) => port));
+  const load = sendRequests(
+    t,
+    edges.map(({ port }) => port),
+  );
   t.after(() => load.stop());
 
   await t.test("a good one takes over without a lost request, after its window", async () => {

@@ -23,7 +23,7 @@ export interface Row {
 export function commandTable(title: string, rows: (whole: Whole) => Row[] | Promise<Row[]>): void {
   test(title, async (t) => {
     const whole = await Whole.start(t);
-    const load = sendRequests(whole.ports, { atOnce: 3, pauseMs: 15 });
+    const load = sendRequests(t, whole.ports, { atOnce: 3, pauseMs: 15 });
     t.after(() => load.stop());
     for (const row of await rows(whole)) await t.test(row.name, () => runRow(row, whole, load));
   });
