@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { About } from "../../src/agent/api/answers";
@@ -6,6 +7,7 @@ import { AgentClient } from "../../src/agent/client/client";
 import { type AgentProgram, installAgent, startAgent } from "../../src/agent/client/launch";
 import { hostFacts } from "../../src/agent/haproxy/config/host-facts";
 import { mirrorSocket } from "../../src/agent/mirror/mirror";
+import { cgroupsOf } from "../../src/agent/processes/cgroups";
 import { allStats, commandOf, findMarked, type Identity, readStat, send } from "../../src/agent/processes/identity";
 import { type AgentOptions, agentOptions } from "../../src/model/protocol/agent";
 import { codeOf } from "../../src/model/types/errors";
@@ -86,8 +88,30 @@ export async function endEverything(directory: string): Promise<void> {
     for (const { pid } of left) send(pid, "SIGKILL");
     return left.length === 0;
   });
-  if (marker !== "" && group !== undefined)
-    await rm(dirname(mirrorSocket(directory, group)), { recursive: true, force: true });
+  if (marker === "") return;
+  await removeCgroups(marker);
+  if (group !== undefined) await rm(dirname(mirrorSocket(directory, group)), { recursive: true, force: true });
+}
+
+/** Ends what hides from its marker in the cgroups of an agent, and removes them. */
+async function removeCgroups(marker: string): Promise<void> {
+  const folder = cgroupsOf(marker);
+  if (folder === undefined || !existsSync(folder)) return;
+  // Since Linux 5.14.
+  if (existsSync(join(folder, "cgroup.kill"))) await writeFile(join(folder, "cgroup.kill"), "1");
+  for (const entry of await readdir(folder, { withFileTypes: true }))
+    if (entry.isDirectory()) await until(`cgroup ${entry.name} to be empty`, () => isRemoved(join(folder, entry.name)));
+  await rmdir(folder);
+}
+
+async function isRemoved(folder: string): Promise<boolean> {
+  try {
+    await rmdir(folder);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "EBUSY") return false;
+    throw error;
+  }
 }
 
 /** A state folder's guard, agent and output truncator: what runs without a marker, known by its command, also while it starts or ends. */

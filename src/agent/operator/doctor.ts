@@ -45,6 +45,7 @@ export async function examine(source: DoctorSource): Promise<Check[]> {
     ["disk", () => disk(source.directory)],
     ["clock", () => clock(source)],
     ["limits", () => limits(source)],
+    ["cgroups", async () => [await cgroups(source)]],
     ["ports", () => ports(source)],
     ["orphans", () => orphans(source)],
     ["takeover", () => takeover(source)],
@@ -169,6 +170,17 @@ async function limits({ host }: DoctorSource): Promise<Check[]> {
   return short.length > 0
     ? short
     : [good("limits", `${facts.maxOpenFiles ?? "any number of"} open files suffice for every edge`)];
+}
+
+/** Whether a stop reaches all that a process has started. */
+async function cgroups({ recovery }: DoctorSource): Promise<Check> {
+  const reason = await recovery.processes.trackingProblem();
+  return reason === undefined
+    ? good("cgroups", "each process of a pool has one, so that its stop ends all that it has started")
+    : warning(
+        "cgroups",
+        `a program that goes into a session of its own and clears its environment outlives its process's stop: ${reason}`,
+      );
 }
 
 async function ports({ host }: DoctorSource): Promise<Check[]> {

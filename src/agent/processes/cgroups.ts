@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { codeOf } from "../../model/types/errors";
+import { promisify } from "node:util";
+import { codeOf, messageOf } from "../../model/types/errors";
 import { waitFor } from "../../support/waiting";
 
 /** Limits that the kernel enforces on a process with all its children. */
@@ -16,6 +18,8 @@ export interface KernelLimits {
 const SLICE = "sluice.slice";
 /** No file of the kernel's own has such a name. */
 const SUFFIX = ".process";
+/** Group in which it is tried whether a process can go to one; no process has such an id. */
+const TRIAL = "-trial";
 const CPU_PERIOD_US = 100_000;
 /** Time that the kernel has to empty a group whose processes were killed, in milliseconds. */
 const EMPTY_DEADLINE_MS = 5000;
@@ -51,6 +55,8 @@ export function limitProblem(limits: KernelLimits, top = topOf()): string | unde
 
 /** The cgroups of an agent's processes. They outlive the agent, and are found again by the ids of the processes. */
 export class Cgroups {
+  private tracking: Promise<string | undefined> | undefined;
+
   /** @param marker the agent's id */
   constructor(
     private readonly marker: string,
@@ -67,16 +73,38 @@ export class Cgroups {
     const { top } = this;
     if (top === undefined) throw new Error("this host has no cgroup v2");
     const folder = this.folderOf(id, top);
-    const above = [top, join(top, SLICE), join(top, SLICE, this.marker)];
-    for (const each of above) {
-      await mkdir(each, { recursive: true });
-      const enabled = wordsIn(join(each, "cgroup.subtree_control"));
-      for (const controller of controllersOf(limits))
-        if (!enabled.includes(controller)) await writeFile(join(each, "cgroup.subtree_control"), `+${controller}`);
-    }
     await mkdir(folder, { recursive: true });
+    // From the top, each passes on what the one below it needs.
+    for (const each of [top, join(top, SLICE), join(top, SLICE, this.marker)])
+      for (const controller of controllersOf(limits)) {
+        const control = join(each, "cgroup.subtree_control");
+        if (!wordsIn(control).includes(controller)) await writeFile(control, `+${controller}`);
+      }
     for (const [file, value] of Object.entries(limitFiles(limits))) await writeFile(join(folder, file), value);
     return folder;
+  }
+
+  /**
+   * Why a process without limits can't be in a group of its own, by which all that it started is found; undefined if it can.
+   * Tried once, by a shell that goes to one.
+   */
+  trackingProblem(): Promise<string | undefined> {
+    this.tracking ??= this.tryTracking();
+    return this.tracking;
+  }
+
+  private async tryTracking(): Promise<string | undefined> {
+    if (this.top === undefined) return `this host has no cgroup v2: ${UNIFIED}`;
+    try {
+      const folder = await this.create(TRIAL, {});
+      await promisify(execFile)("/bin/sh", ["-c", 'echo 0 >"$0/cgroup.procs"', folder]);
+      await this.remove(TRIAL);
+      return undefined;
+    } catch (error) {
+      return ["EACCES", "EPERM", "EROFS"].includes(codeOf(error) ?? "")
+        ? `the agent may not create cgroups in ${this.top}: run it as root`
+        : `cgroups in ${this.top} can't be used (${messageOf(error)})`;
+    }
   }
 
   /** Kills what is in the group of a process, wherever it has gone to, and removes the group. */
@@ -118,6 +146,11 @@ export class Cgroups {
   private folderOf(id: string, top: string): string {
     return join(top, SLICE, this.marker, `${id}${SUFFIX}`);
   }
+}
+
+/** Folder of the cgroups of an agent's processes; undefined on a host without cgroup v2. */
+export function cgroupsOf(marker: string, top = topOf()): string | undefined {
+  return top === undefined ? undefined : join(top, SLICE, marker);
 }
 
 /** The kernel's files for limits, and what goes there. */

@@ -33,7 +33,7 @@ export interface ProcessSpec {
   secretEnv?: Record<string, string>;
   /** Contents of its further file descriptors, by their numbers (3 to 8). @default none */
   descriptors?: Descriptors;
-  /** Limits that the kernel enforces on it and its children. @default anything */
+  /** Has it run in a cgroup of its own, with these limits on it and its children. @default in none */
   cgroup?: KernelLimits & {
     /** Whether it is started without where that is not possible. */
     optional: boolean;
@@ -128,6 +128,8 @@ async function spawnAndWait(launch: Launch, env: Record<string, string>): Promis
 async function cgroupOf({ record: { id }, spec, cgroups, report }: Launch): Promise<string | undefined> {
   if (spec.cgroup === undefined) return undefined;
   const { optional, ...limits } = spec.cgroup;
+  if (optional && limits.cpu === undefined && limits.memory === undefined)
+    return (await cgroups.trackingProblem()) === undefined ? cgroups.create(id, limits) : undefined;
   const problem = limitProblem(limits);
   if (problem === undefined) return cgroups.create(id, limits);
   if (!optional) throw new Error(`its limits can't be enforced: ${problem}`);

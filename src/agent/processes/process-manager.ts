@@ -172,6 +172,11 @@ export class ProcessManager {
     return record;
   }
 
+  /** Why what a process has started may outlive its stop; undefined if it can't, see {@link Cgroups.trackingProblem}. */
+  trackingProblem(): Promise<string | undefined> {
+    return this.cgroups.trackingProblem();
+  }
+
   /** Signals a process, if it still runs. @returns whether it did */
   signal(id: string, signal: NodeJS.Signals): boolean {
     return this.processes.get(id)?.signal(signal) ?? false;

@@ -56,9 +56,12 @@ export function launchSpec(
         }),
       ),
     },
-    ...(cpu === undefined && memory === undefined
-      ? {}
-      : { cgroup: { cpu, memory: memory === undefined ? undefined : bytes(memory), optional } }),
+    // Also without limits: by its group all that it started is found, whatever that has done to hide.
+    cgroup: {
+      cpu,
+      memory: memory === undefined ? undefined : bytes(memory),
+      optional: optional || (cpu === undefined && memory === undefined),
+    },
     labels: toLabels(instance, facts, { drainMs: context.drainMs, account }),
   };
 }
