@@ -183,11 +183,19 @@ export class Supervisor {
 
   /** Lets a service that is down start from its new template: vain starts of the old one end first. */
   private startFrom(supervised: SupervisedProcess, reason: Reason): void {
-    const { id } = supervised.instance;
     this.down.setAside(supervised);
-    this.health.end(id);
+    this.health.end(supervised.instance.id);
     supervised.reason = reason;
-    if (this.host.processes.get(id)?.state === "running") this.end(id, reason);
+    this.endFormer(supervised, reason);
+    // A start from the old template may be under way, and what follows would take its process for the new one.
+    supervised.turn = supervised.turn.then(() => this.endFormer(supervised, reason));
+  }
+
+  /** Stops what was started from an older template. */
+  private endFormer({ instance: { id, generation } }: SupervisedProcess, reason: Reason): void {
+    const { state, labels = {} } = this.host.processes.get(id) ?? {};
+    const startedBy = fromLabels(labels)?.generation;
+    if (state === "running" && startedBy !== undefined && startedBy < generation) this.end(id, reason);
   }
 
   /** Stops a process, and lets a service be down that was; the start of what is missing, which follows, waits for that. */
