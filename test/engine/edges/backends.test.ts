@@ -92,7 +92,8 @@ for (const [how, signal] of [
     const { hosted, declare, requests } = await world(t);
     const { stack, client } = hosted;
     await declare(backends(MANY));
-    const update = stack.start("up", ...AT_ONCE);
+    // Some at a time, so that others are still to come once the first ones are committed.
+    const update = stack.start("up", "--parallel", "3");
     await until("some of the backends to be committed", async () => (await served(hosted)).committed.length >= 2);
     update.signal(signal);
     const { exit } = await update.finished;
