@@ -24,6 +24,8 @@ const CPU_PERIOD_US = 100_000;
 /** Time that the kernel has to empty a group whose processes were killed, in milliseconds. */
 const EMPTY_DEADLINE_MS = 5000;
 const POLL_MS = 10;
+/** Time that a shell has to go to a group, in milliseconds. */
+const TRIAL_MS = 5000;
 const UNIFIED = "boot it with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)";
 
 /**
@@ -97,7 +99,7 @@ export class Cgroups {
     if (this.top === undefined) return `this host has no cgroup v2: ${UNIFIED}`;
     try {
       const folder = await this.create(TRIAL, {});
-      await promisify(execFile)("/bin/sh", ["-c", 'echo 0 >"$0/cgroup.procs"', folder]);
+      await promisify(execFile)("/bin/sh", ["-c", 'echo 0 >"$0/cgroup.procs"', folder], { timeout: TRIAL_MS });
       await this.remove(TRIAL);
       return undefined;
     } catch (error) {
@@ -135,8 +137,8 @@ export class Cgroups {
 
   /** Removes groups that are empty and of no process that is known: what an agent that died has left. */
   async sweep(isKnown: (id: string) => boolean): Promise<void> {
-    if (this.top === undefined) return;
-    const parent = join(this.top, SLICE, this.marker);
+    const parent = cgroupsOf(this.marker, this.top);
+    if (parent === undefined) return;
     for (const name of await namesIn(parent)) {
       const id = name.slice(0, -SUFFIX.length);
       if (name.endsWith(SUFFIX) && !isKnown(id)) await isRemoved(join(parent, name));

@@ -125,16 +125,28 @@ async function spawnAndWait(launch: Launch, env: Record<string, string>): Promis
   }
 }
 
-async function cgroupOf({ record: { id }, spec, cgroups, report }: Launch): Promise<string | undefined> {
+async function cgroupOf(launch: Launch): Promise<string | undefined> {
+  const { record, spec, cgroups, report } = launch;
+  const { id } = record;
   if (spec.cgroup === undefined) return undefined;
   const { optional, ...limits } = spec.cgroup;
-  if (optional && limits.cpu === undefined && limits.memory === undefined)
-    return (await cgroups.trackingProblem()) === undefined ? cgroups.create(id, limits) : undefined;
+  if (optional && limits.cpu === undefined && limits.memory === undefined) return trackingGroupOf(launch);
   const problem = limitProblem(limits);
   if (problem === undefined) return cgroups.create(id, limits);
   if (!optional) throw new Error(`its limits can't be enforced: ${problem}`);
   report({ message: `process ${id} is started without its limits: ${problem}`, data: { id } });
   return undefined;
+}
+
+/** Only a help to find all that a process starts: without it, the process is started all the same. */
+async function trackingGroupOf({ record: { id }, cgroups, report }: Launch): Promise<string | undefined> {
+  if ((await cgroups.trackingProblem()) !== undefined) return undefined;
+  try {
+    return await cgroups.create(id, {});
+  } catch (error) {
+    report({ message: `process ${id} is started without a cgroup of its own: ${messageOf(error)}`, data: { id } });
+    return undefined;
+  }
 }
 
 /** Deletes what the launch has written, but no record that was kept aside in the same folder. */

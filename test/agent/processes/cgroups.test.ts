@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
-import { limitFiles, limitProblem } from "../../../src/agent/processes/cgroups";
+import { Cgroups, limitFiles, limitProblem } from "../../../src/agent/processes/cgroups";
 import { isAlive } from "../../../src/agent/processes/identity";
 import { until } from "../../support/until";
 import { bench, identityOf, nextExit, script } from "./support";
@@ -101,6 +101,39 @@ test("a launch that fails leaves no cgroup", { skip: NO_CGROUPS }, async (t) => 
   await writeFile(interpreted, "#!/nonexistent/interpreter\n", { mode: 0o755 });
   await assert.rejects(host.launch("a", { ...script(""), argv: [interpreted], cgroup: { optional: false } }));
   assert.ok(!existsSync(join(MOUNT ?? "", "sluice.slice", marker)));
+});
+
+test("a process without limits is started without a cgroup where none can be made", { skip: NO_CGROUPS }, async (t) => {
+  const { open, events, marker } = await bench(t);
+  const host = await open();
+  const cgroup = { optional: true };
+  await host.launch("a", script("exec sleep 60", { cgroup }));
+  const parent = join(MOUNT ?? "", "sluice.slice", marker);
+  assert.ok(existsSync(join(parent, "a.process")));
+  await writeFile(join(parent, "cgroup.max.descendants"), "1");
+  await host.launch("b", script("exec sleep 60", { cgroup }));
+  assert.equal(host.get("b")?.state, "running");
+  assert.match(events.at(-1)?.message ?? "", /^process b is started without a cgroup of its own: /);
+  for (const id of ["a", "b"]) {
+    await host.stop(id, { signal: "SIGTERM", graceMs: 5000 });
+    await host.remove(id);
+  }
+  assert.ok(!existsSync(parent));
+});
+
+test("it is told why processes can't be kept in cgroups of their own", async (t) => {
+  const top = await mkdtemp(join(tmpdir(), "sl-cg-"));
+  t.after(() => rm(top, { recursive: true, force: true }));
+  const file = join(top, "file");
+  await writeFile(file, "");
+  assert.match(
+    (await new Cgroups("none", file).trackingProblem()) ?? "",
+    /^cgroups in \S+file can't be used \(ENOTDIR/,
+  );
+  assert.equal(
+    await new Cgroups("none", "/sys/kernel").trackingProblem(),
+    "the agent may not create cgroups in /sys/kernel: run it as root",
+  );
 });
 
 test("limits that can't be enforced keep a process from starting, unless they are optional", {
