@@ -68,10 +68,16 @@ test("a dead shadow, a slow one and one that is gone drop copies, counted by rea
 
   await change("backend/main/dark", { verb: "backend.set", edge: "main", backend: "dark", spec: { servers: {} } });
   // HAProxy may drop the first ones itself, by what it was last told.
-  await until("they are told", async () => {
+  let asked = 60 + tries + 600;
+  await until("the mirror to be asked again", async () => {
+    asked += 1;
     await many(port, 1);
     return ((await figures())?.dropped["no-server"] ?? 0) > 0;
   });
+  const { dropped } = await untilAccounted(figures, asked);
+  await many(port, 5);
+  const all = (dropped["no-server"] ?? 0) + 5;
+  await until("they are told", async () => (await figures())?.dropped["no-server"] === all);
   slow = false;
   await backend("dark", dark.port);
   await until("the shadow answers again", async () => {

@@ -143,18 +143,20 @@ test("backends that change at the same moment share a config check, a reload and
   assert.deepEqual(await served(agent), { onDisk: ["web"], running: ["web"] });
   const end = await count();
 
-  // Those whose request comes late on a busy machine may be in further batches.
-  const few = MANY / 2;
+  // Those whose request comes late on a busy machine may be a second batch, or a third.
+  const few = MANY / 3;
+  // Each commit comes with a request of its own, once its change is answered.
+  const fewWrites = MANY / 2;
   for (const [from, to] of [
     [begun, afterCreate],
     [afterMove, end],
   ] as const) {
     assert.ok(to.checks - from.checks <= few, `${to.checks - from.checks} config checks`);
     assert.ok(to.reloads - from.reloads <= few, `${to.reloads - from.reloads} reloads`);
-    assert.ok(to.writes - from.writes <= few, `${to.writes - from.writes} writes of the state`);
+    assert.ok(to.writes - from.writes <= fewWrites, `${to.writes - from.writes} writes of the state`);
   }
   assert.equal(afterMove.reloads, afterCreate.reloads, "servers change without a reload");
-  assert.ok(afterMove.writes - afterCreate.writes <= few, `${afterMove.writes - afterCreate.writes} writes`);
+  assert.ok(afterMove.writes - afterCreate.writes <= fewWrites, `${afterMove.writes - afterCreate.writes} writes`);
   assert.deepEqual((await requests.stop()).failures, []);
 });
 
