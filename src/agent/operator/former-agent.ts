@@ -1,8 +1,8 @@
 import { readlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { RecoveryItem } from "../../model/protocol/recovery";
-import { codeOf } from "../../model/types/errors";
 import { allStats, commandOf, INSTANCE_VARIABLE, MARKER_VARIABLE, type ProcessStat } from "../processes/identity";
+import { isUnreadable } from "../processes/proc-errors";
 import { STATUS_FD } from "../processes/shim";
 import { argvOf, environmentOf } from "../takeover/existing-processes";
 
@@ -52,7 +52,7 @@ async function statusFileOf(pid: number): Promise<string> {
   try {
     return await readlink(`/proc/${pid}/fd/${STATUS_FD}`);
   } catch (error) {
-    if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes(codeOf(error) ?? "")) return "";
+    if (isUnreadable(error)) return "";
     throw error;
   }
 }

@@ -1,8 +1,8 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
-import { codeOf } from "../../model/types/errors";
 import { singleFlight } from "../support/single-flight";
+import { hasEnded, isUnreadable } from "./proc-errors";
 
 /** Environment variable that every process of an agent carries, with all its descendants: the agent's id. */
 export const MARKER_VARIABLE = "SLUICE_AGENT";
@@ -61,7 +61,7 @@ export function readStat(pid: number): ProcessStat | undefined {
     file = openSync(`/proc/${pid}/stat`, "r");
     return parseStat(statBuffer.toString("latin1", 0, readSync(file, statBuffer)));
   } catch (error) {
-    if (isGone(error)) return undefined;
+    if (hasEnded(error)) return undefined;
     throw error;
   } finally {
     if (file !== undefined) closeSync(file);
@@ -88,7 +88,7 @@ export function send(pid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(pid, signal);
   } catch (error) {
-    if (isGone(error)) return false;
+    if (hasEnded(error)) return false;
     throw error;
   }
 }
@@ -140,7 +140,7 @@ export function instanceOf(pid: number, marker: string): string | undefined {
   try {
     environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
   } catch (error) {
-    if (isGone(error) || isForeign(error)) return undefined;
+    if (isUnreadable(error)) return undefined;
     throw error;
   }
   if (!environment.includes(`${MARKER_VARIABLE}=${marker}`)) return undefined;
@@ -153,15 +153,7 @@ export async function commandOf(pid: number): Promise<string> {
   try {
     return (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0").join(" ").trim();
   } catch (error) {
-    if (isGone(error)) return "";
+    if (hasEnded(error)) return "";
     throw error;
   }
-}
-
-function isGone(error: unknown): boolean {
-  return codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH";
-}
-
-function isForeign(error: unknown): boolean {
-  return codeOf(error) === "EACCES" || codeOf(error) === "EPERM";
 }

@@ -1,5 +1,5 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
-import { codeOf } from "../../model/types/errors";
+import { isUnreadable } from "./proc-errors";
 
 /** How the kernel's tables of sockets say that one listens. */
 const LISTENS = "0A";
@@ -65,6 +65,6 @@ export async function socketsOf(pid: number): Promise<Set<string>> {
 
 /** A process may end, may be somebody else's, and a host may have no IPv6. */
 function absent(error: unknown): undefined {
-  if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes(codeOf(error) ?? "")) return undefined;
+  if (isUnreadable(error)) return undefined;
   throw error;
 }

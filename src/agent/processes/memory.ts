@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
-import { codeOf } from "../../model/types/errors";
 import { inParallel } from "../support/in-parallel";
 import { allStats } from "./identity";
+import { isUnreadable } from "./proc-errors";
 
 /** Of the kernel's tables, in bytes; the same on every platform that the agent runs on. */
 const PAGE_BYTES = 4096;
@@ -45,7 +45,7 @@ async function read(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "latin1");
   } catch (error) {
-    if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes(codeOf(error) ?? "")) return undefined;
+    if (isUnreadable(error)) return undefined;
     throw error;
   }
 }

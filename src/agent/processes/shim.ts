@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
-import { codeOf } from "../../model/types/errors";
+import { hasEnded } from "./proc-errors";
 
 const SHELL = "/bin/sh";
 const NAME = "sluice-shim";
@@ -86,7 +86,7 @@ export function hasExecuted(pid: number, wrap: readonly string[] = []): boolean 
       first.startsWith("/") && commandLine.startsWith(`${wrap.slice(index).join("\0")}\0`);
     return !commandLine.startsWith(OWN_COMMAND_LINE) && !wrap.some(isWrapper);
   } catch (error) {
-    if (codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH") return false;
+    if (hasEnded(error)) return false;
     throw error;
   }
 }

@@ -5,9 +5,9 @@ import { collide, type EdgeSpec, type Listener, listensOn, withoutListeners } fr
 import type { EdgeBackend } from "../../model/pool/pool-share";
 import { commandLine, processText, titleOf } from "../../model/process/takeover";
 import type { RouteSpec } from "../../model/route/route";
-import { codeOf } from "../../model/types/errors";
 import { waitFor } from "../../support/waiting";
 import type { Haproxy } from "../haproxy/haproxy";
+import { isUnreadable } from "../processes/proc-errors";
 import { argvOf, asNamed, type ExistingProcess, type TakeoverMatch } from "./existing-processes";
 import type { TakeoverOptions, Takeovers } from "./takeovers";
 
@@ -115,7 +115,7 @@ function isHaproxy({ pid, argv }: ExistingProcess): boolean {
       basename(readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, "")) === "haproxy" && !argv.includes("-dR")
     );
   } catch (error) {
-    if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes(codeOf(error) ?? "")) return false;
+    if (isUnreadable(error)) return false;
     throw error;
   }
 }

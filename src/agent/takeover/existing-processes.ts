@@ -5,6 +5,7 @@ import { commandLine, type NamedProcess, type TakeoverEntry, titleOf } from "../
 import { codeOf } from "../../model/types/errors";
 import { allStats, type Identity, MARKER_VARIABLE, type ProcessStat } from "../processes/identity";
 import { holdersOf, type ListeningSocket, listeningSockets } from "../processes/listeners";
+import { isUnreadable } from "../processes/proc-errors";
 import { showUnit, type UnitNow } from "./systemd";
 
 /** Clock ticks per second in /proc: a constant of Linux's interface (USER_HZ). */
@@ -297,7 +298,7 @@ function namespaceOf(pid: number): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/ns/pid`);
   } catch (error) {
-    if (isHidden(error)) return undefined;
+    if (isUnreadable(error)) return undefined;
     throw error;
   }
 }
@@ -330,13 +331,9 @@ function read(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    if (isHidden(error)) return undefined;
+    if (isUnreadable(error)) return undefined;
     throw error;
   }
-}
-
-function isHidden(error: unknown): boolean {
-  return ["ENOENT", "ESRCH", "EACCES", "EPERM"].includes(codeOf(error) ?? "");
 }
 
 /** Files of a process's standard streams, as far as they are files, to start it again with. */
@@ -347,7 +344,7 @@ export function streamsOf(pid: number): { output: string | undefined; error: str
       const path = readlinkSync(`/proc/${pid}/fd/${fd}`);
       return path.startsWith("/") && !path.startsWith("/dev/") && !path.endsWith(" (deleted)") ? path : undefined;
     } catch (error) {
-      if (isHidden(error)) return undefined;
+      if (isUnreadable(error)) return undefined;
       throw error;
     }
   };

@@ -4,8 +4,8 @@ import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { delimiter, resolve } from "node:path";
 import { z } from "zod";
-import { codeOf } from "../../model/types/errors";
 import { runningAs } from "../pools/launch/account";
+import { hasEnded } from "../processes/proc-errors";
 import { argvOf, environmentOf, streamsOf } from "./existing-processes";
 
 /** Record of an existing process that lets it be started again. */
@@ -51,7 +51,7 @@ function statusOf(pid: number): Pick<LaunchRecord, "uid" | "gid" | "groups"> | u
       (new RegExp(`^${name}:(.*)$`, "m").exec(text)?.[1] ?? "").trim().split(/\s+/).filter(Boolean).map(Number);
     return { uid: numbers("Uid")[1] ?? 0, gid: numbers("Gid")[1] ?? 0, groups: numbers("Groups") };
   } catch (error) {
-    if (codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH") return undefined;
+    if (hasEnded(error)) return undefined;
     throw error;
   }
 }

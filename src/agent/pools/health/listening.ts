@@ -1,7 +1,7 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
-import { codeOf } from "../../../model/types/errors";
 import { waitFor } from "../../../support/waiting";
 import { allStats } from "../../processes/identity";
+import { isUnreadable } from "../../processes/proc-errors";
 
 /** Pause between two checks, in milliseconds. */
 const POLL_MS = 100;
@@ -56,6 +56,6 @@ async function descriptorsOf(pid: number): Promise<string[]> {
 
 /** A process may end, and a host may have no IPv6, at any moment. */
 function absent(error: unknown): undefined {
-  if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes(codeOf(error) ?? "")) return undefined;
+  if (isUnreadable(error)) return undefined;
   throw error;
 }

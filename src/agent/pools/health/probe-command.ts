@@ -1,7 +1,9 @@
-import { spawn } from "node:child_process";
-import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
-import { type Descriptors, isDescriptor } from "../../processes/descriptors";
+import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { type Descriptors, isDescriptor, openDescriptors } from "../../processes/descriptors";
 import { INSTANCE_VARIABLE, send } from "../../processes/identity";
+import { hasEnded } from "../../processes/proc-errors";
 import type { ProcessRecord } from "../../processes/process-manager";
 import { extraDescriptors } from "../../processes/shim";
 import type { ProbeResult } from "./probe";
@@ -15,24 +17,30 @@ export const PROBE_SUFFIX = "@health";
  *
  * @param argv with what makes it run as the process's user
  */
-export function probeCommand(
+export async function probeCommand(
   argv: readonly string[],
   record: ProcessRecord,
   ms: number,
   signal: AbortSignal,
 ): Promise<ProbeResult> {
   const [program = "", ...rest] = argv;
-  return new Promise((resolve) => {
-    const env = { ...environmentBeside(record), [INSTANCE_VARIABLE]: `${record.id}${PROBE_SUFFIX}` };
-    const opened = new Map(
-      Object.entries(descriptorsBeside(record).paths ?? {}).map(([number, path]) => [
-        Number(number),
-        openSync(path, "r"),
-      ]),
-    );
+  const beside = surroundingsOf(record);
+  if (beside === undefined) return "it does not run";
+  const handles: FileHandle[] = [];
+  let result: Promise<ProbeResult>;
+  try {
+    const opened = await openDescriptors(beside.descriptors, record.cwd, handles);
+    const env = { ...beside.env, [INSTANCE_VARIABLE]: `${record.id}${PROBE_SUFFIX}` };
     const stdio = ["ignore" as const, "ignore" as const, "ignore" as const, ...extraDescriptors(opened)];
-    const child = spawn(program, rest, { cwd: record.cwd, env, detached: true, stdio });
-    for (const descriptor of opened.values()) closeSync(descriptor);
+    result = resultOf(spawn(program, rest, { cwd: record.cwd, env, detached: true, stdio }), program, ms, signal);
+  } finally {
+    for (const handle of handles) await handle.close();
+  }
+  return result;
+}
+
+function resultOf(child: ChildProcess, program: string, ms: number, signal: AbortSignal): Promise<ProbeResult> {
+  return new Promise((resolve) => {
     let late = false;
     const end = () => {
       if (child.pid !== undefined) send(-child.pid, "SIGKILL");
@@ -41,7 +49,8 @@ export function probeCommand(
       late = true;
       end();
     }, ms);
-    signal.addEventListener("abort", end, { once: true });
+    if (signal.aborted) end();
+    else signal.addEventListener("abort", end, { once: true });
     const finish = (result: ProbeResult) => {
       clearTimeout(timer);
       signal.removeEventListener("abort", end);
@@ -59,22 +68,33 @@ export function probeCommand(
   });
 }
 
-/**
- * The environment of a running process with its pid: what its shim was given, which programs cannot overwrite as they can
- * their own.
- */
-export function environmentBeside({ group, pid }: Pick<ProcessRecord, "group" | "pid">): Record<string, string> {
-  const variables = readFileSync(`/proc/${group}/environ`, "utf8").split("\0").slice(0, -1);
-  const entries = variables.map((variable): [string, string] => {
-    const at = variable.indexOf("=");
-    return [variable.slice(0, at), variable.slice(at + 1)];
-  });
-  return { ...Object.fromEntries(entries), SLUICE_PID: String(pid) };
+/** Variables that a process runs with, and how to open what its descriptors are connected to. */
+export interface Surroundings {
+  env: Record<string, string>;
+  descriptors: Descriptors;
 }
 
-/** Descriptors that a running process was given: its shim still has them open. */
-export function descriptorsBeside({ group }: Pick<ProcessRecord, "group">): Descriptors {
-  const folder = `/proc/${group}/fd`;
-  const numbers = readdirSync(folder).map(Number).filter(isDescriptor);
-  return { paths: Object.fromEntries(numbers.map((number) => [number, `${folder}/${number}`])) };
+/**
+ * The environment of a running process with its pid, and the descriptors that it was given: those of its shim, which
+ * programs cannot overwrite as they can their own. Undefined once the shim has ended.
+ */
+export function surroundingsOf({ group, pid }: Pick<ProcessRecord, "group" | "pid">): Surroundings | undefined {
+  const folder = `/proc/${group}`;
+  try {
+    const variables = readFileSync(`${folder}/environ`, "utf8").split("\0").slice(0, -1);
+    const numbers = readdirSync(`${folder}/fd`).map(Number).filter(isDescriptor);
+    // A process that is ending has none; a shim has its marker at least.
+    if (variables.length === 0) return undefined;
+    const entries = variables.map((variable): [string, string] => {
+      const at = variable.indexOf("=");
+      return [variable.slice(0, at), variable.slice(at + 1)];
+    });
+    return {
+      env: { ...Object.fromEntries(entries), SLUICE_PID: String(pid) },
+      descriptors: { paths: Object.fromEntries(numbers.map((number) => [number, `${folder}/fd/${number}`])) },
+    };
+  } catch (error) {
+    if (hasEnded(error)) return undefined;
+    throw error;
+  }
 }

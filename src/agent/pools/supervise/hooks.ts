@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatMilliseconds } from "../../../model/types/duration";
 import { codeOf, messageOf } from "../../../model/types/errors";
-import { descriptorsBeside, environmentBeside, PROBE_SUFFIX } from "../health/probe-command";
+import { PROBE_SUFFIX, surroundingsOf } from "../health/probe-command";
 import { fromLabels, type Labels, titleOf } from "../launch/labels";
 import { exitText, type SupervisionContext } from "./supervised-process";
 
@@ -81,14 +81,15 @@ export class Hooks {
   private async launch(id: string, kind: HookKind, { commands, asUser }: Labels): Promise<void> {
     const { processes } = this.host;
     const beside = processes.get(id);
+    const surroundings = beside?.state === "running" ? surroundingsOf(beside) : undefined;
     const argv = commands[kind];
-    if (beside?.state !== "running" || argv === undefined) throw new Error("was not run: the process has ended");
+    if (beside === undefined || surroundings === undefined || argv === undefined)
+      throw new Error("was not run: the process has ended");
     await processes.launch(hookId(id, kind), {
       argv,
       wrap: asUser,
       cwd: beside.cwd,
-      env: environmentBeside(beside),
-      descriptors: descriptorsBeside(beside),
+      ...surroundings,
       labels: { hookOf: id, hook: kind },
     });
   }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { startAgent } from "../../../../src/agent/client/launch";
-import { environmentBeside } from "../../../../src/agent/pools/health/probe-command";
+import { surroundingsOf } from "../../../../src/agent/pools/health/probe-command";
 import { allStats, send } from "../../../../src/agent/processes/identity";
 import { powerCut } from "../../../faults/support/host";
 import { agentPid } from "../../../support/agent";
@@ -106,10 +106,12 @@ test("secrets reach a process by its environment or a file descriptor, and nobod
     const pid = await running();
     const listings = (await allStats()).map(({ pid: each }) => each);
     const group = (await allStats()).find((stat) => stat.pid === pid)?.group ?? 0;
+    const surroundings = surroundingsOf({ group, pid });
+    assert.ok(surroundings !== undefined);
     const texts: Record<string, string> = {
       "process listings": (await Promise.all(listings.map((each) => textOf(`/proc/${each}/cmdline`)))).join("\n"),
       "its environment": (await textOf(`/proc/${pid}/environ`)).replaceAll(apiKey, ""),
-      "the environment of its commands": JSON.stringify(environmentBeside({ group, pid })).replaceAll(apiKey, ""),
+      "the environment of its commands": JSON.stringify(surroundings.env).replaceAll(apiKey, ""),
       "the agent's environment": await textOf(`/proc/${await agentPid(poolAgent.directory)}/environ`),
       "the agent's answers": JSON.stringify([await poolAgent.client.status(), await poolAgent.client.pool("shop")]),
       events: JSON.stringify(poolAgent.events),
