@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { problemsOf } from "../../../../src/cli/status/problems";
@@ -149,6 +150,31 @@ test("a service that is down", { concurrency: true }, async (t) => {
       await it.mend("v1");
       await until("the broker to run", async () => (await it.find())?.state === "running", PATIENT);
       assert.equal((await it.find())?.release, "v1");
+    }),
+
+    t.test("is replaced where its old template is just starting it", async () => {
+      const pool = await poolAgent.pool("starting");
+      const gate = join(directory, "starting.gate");
+      const parts = (release: string, env: Record<string, string> = {}): Processes => ({
+        web: web(),
+        broker: app({ V: release, ...env }, { policy: "service", restart: { delay: "10 milliseconds", jitter: 0 } }),
+      });
+      const find = async () =>
+        (await client.pool("starting"))?.processes.find(({ key, wanted }) => key === "broker" && wanted);
+      await pool.promote("v1", parts("v1", { LD_PRELOAD: gate }));
+      // The dynamic linker opens what it is to load, and waits for a writer, before the program runs.
+      execFileSync("mkfifo", [gate]);
+      process.kill((await find())?.pid ?? 0, "SIGKILL");
+      await until("its next start", async () => (await find())?.state === "starting", PATIENT);
+      const promotion = pool.promote("v2", parts("v2"));
+      await until("the promotion to wait for that", async () => (await find())?.startsFrom === "v2", PATIENT);
+      const writer = await open(gate, "w");
+      await rm(gate);
+      await writer.close();
+      await promotion;
+      const { release, state, pid } = (await find()) ?? {};
+      assert.deepEqual([release, state], ["v2", "running"]);
+      assert.match(await readFile(`/proc/${pid}/environ`, "latin1"), /\0V=v2\0/);
     }),
 
     t.test("since it does not become healthy is replaced, also while a process of it lives", async () => {
