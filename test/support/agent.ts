@@ -36,13 +36,13 @@ export interface TestAgent {
 /** Starts an agent; it, its guard and all that it started are ended by pid after the test. */
 export async function startTestAgent(
   t: Cleanup,
-  options: { directory?: string; agent?: Partial<AgentOptions>; program?: AgentProgram } = {},
+  options: { directory?: string; agent?: Partial<AgentOptions>; program?: AgentProgram; node?: string } = {},
 ): Promise<TestAgent> {
   const directory = options.directory ?? (await temporaryFolder(t));
   const parsed = agentOptions.parse({ socket: join(directory, "a.sock"), ...options.agent });
   await installAgent(directory, parsed, options.program ?? agentBundle());
   t.after(() => endEverything(directory));
-  const about = await startAgent(directory, parsed.socket, AbortSignal.timeout(60_000));
+  const about = await startAgent(directory, parsed.socket, AbortSignal.timeout(60_000), options.node);
   const client = new AgentClient(parsed.socket);
   t.after(() => client.close());
   const guard = readStat(about.pid)?.parent ?? 0;

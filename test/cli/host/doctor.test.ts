@@ -1,10 +1,19 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { send } from "../../../src/agent/processes/identity";
 import { type DoctorDocument, doctorDocument, doctorText } from "../../../src/cli/doctor";
+import { startTestAgent, temporaryFolder } from "../../support/agent";
+import { sluice } from "../support/sluice";
 import { world } from "../support/world";
+
+const UNMOUNT = "umount --all --lazy --types cgroup2";
+const withoutMounts =
+  spawnSync("unshare", ["--mount", "/bin/sh", "-c", UNMOUNT]).status === 0
+    ? false
+    : "nothing can be unmounted here for the test alone";
 
 const verdicts = ({ checks }: DoctorDocument) => Object.fromEntries(checks.map(({ name, verdict }) => [name, verdict]));
 
@@ -58,6 +67,32 @@ test("doctor finds a good host good, and reports the problems of a bad one", asy
     messages.some((message) => /^state: \S+\/state\.copy\.json is not a state file of this version/.test(message)),
   );
   assert.ok(messages.some((message) => /^traffic: edge main: can't be observed: HAProxy did not answer/.test(message)));
+});
+
+test("doctor says that a program can outlive its stop, where the agent has no cgroups", {
+  skip: withoutMounts,
+}, async (t) => {
+  const directory = await temporaryFolder(t);
+  const node = join(directory, "node-without-cgroups");
+  await writeFile(
+    node,
+    `#!/bin/sh\nexec unshare --mount /bin/sh -c '${UNMOUNT} && exec "$0" "$@"' ${process.execPath} "$@"\n`,
+    {
+      mode: 0o755,
+    },
+  );
+  const { socket } = await startTestAgent(t, { directory: join(directory, "state"), node });
+  const { stdout } = await sluice(["doctor", "--json", "--socket", socket]);
+  const { checks } = doctorDocument.parse(JSON.parse(stdout));
+  assert.deepEqual(
+    checks.find(({ name }) => name === "cgroups"),
+    {
+      name: "cgroups",
+      verdict: "warning",
+      message:
+        "a program that goes into a session of its own and clears its environment outlives its process's stop: this host has no cgroup v2: boot it with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)",
+    },
+  );
 });
 
 test("doctor --release examines a folder by what its pools run, and starts nothing", async (t) => {
