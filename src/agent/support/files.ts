@@ -64,9 +64,15 @@ export function openIfThere(path: string): Promise<FileHandle | undefined> {
   return ifThere(open(path, "r"));
 }
 
-/** A file's text; undefined if there is none. */
-export function readIfThere(path: string): Promise<string | undefined> {
-  return ifThere(readFile(path, "utf8"));
+/** A file's text; undefined if there is none. @throws with the path, also where that leads to a folder */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await ifThere(readFile(path, "utf8"));
+  } catch (error) {
+    // Node.js names no path for this one.
+    if (codeOf(error) === "EISDIR") throw new Error(`${path} is a folder in place of a file: remove it`);
+    throw error;
+  }
 }
 
 /** A file's size in bytes; 0 if there is none. */

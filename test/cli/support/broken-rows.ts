@@ -341,6 +341,21 @@ export const ROWS: Row[] = [
     says: /^edge main: its config is changed by hand: pulumi up puts the declared one back$/,
   },
   {
+    name: "a folder in place of a config",
+    breaks: async ({ directory }) => {
+      const path = join(directory, "edges", "main", "haproxy.cfg");
+      const config = await readFile(path);
+      await rm(path);
+      await mkdir(path);
+      return async () => {
+        await rmdir(path);
+        await writeFile(path, config);
+      };
+    },
+    says: /^edge main: can't be observed: \S+\/haproxy\.cfg is a folder in place of a file: remove it$/,
+    outage: true,
+  },
+  {
     name: "the shares on disk changed by hand",
     breaks: async ({ directory }) => {
       const path = join(directory, "edges", "main", "splits.map");
