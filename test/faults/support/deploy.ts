@@ -6,11 +6,13 @@ import { buildSync } from "esbuild";
 import type { PoolCanaryInput } from "../../../src/model/pool/pool-share";
 import type { StepInput } from "../../../src/model/protocol/transaction";
 
-let built: string | undefined;
+/**
+ * The deployer as one file, which starts several times faster than its sources. Built before any test begins: a promotion of this
+ * process would lose its lease meanwhile.
+ */
+const PROGRAM = build();
 
-/** The deployer as one file, which starts several times faster than its sources. */
-function program(): string {
-  if (built !== undefined) return built;
+function build(): string {
   const folder = mkdtempSync(join(tmpdir(), "sl-deployer-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const outfile = join(folder, "deployer.cjs");
@@ -22,7 +24,6 @@ function program(): string {
     target: "node20",
     format: "cjs",
   });
-  built = outfile;
   return outfile;
 }
 
@@ -39,7 +40,7 @@ export interface Deployment {
  * @param canary the candidate that the pool declares, where it has one
  */
 export function deploy(socket: string, start: StepInput, canary?: PoolCanaryInput): Deployment {
-  const args = [program(), socket, JSON.stringify(start), ...(canary === undefined ? [] : [JSON.stringify(canary)])];
+  const args = [PROGRAM, socket, JSON.stringify(start), ...(canary === undefined ? [] : [JSON.stringify(canary)])];
   const child: ChildProcess = spawn(process.execPath, args, {
     stdio: ["ignore", "ignore", "pipe"],
   });
