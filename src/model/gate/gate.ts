@@ -163,6 +163,11 @@ export function isMetered(gate: Gate): gate is MeterSliGate | SoakGate {
   return gate.kind === "soak" || (gate.kind === "sli" && gate.source !== "prometheus");
 }
 
+/** Whether a gate judges by a Prometheus server. */
+export function asksPrometheus(gate: Gate): gate is PrometheusSliGate {
+  return gate.kind === "sli" && gate.source === "prometheus";
+}
+
 export function nameOf({ name, kind }: Pick<Gate, "name" | "kind">): string {
   return name ?? kind;
 }

@@ -24,6 +24,8 @@ export const NEW_WATCH: Watch = { failures: 0, unavailable: 0 };
 
 export interface WatchLimits {
   windowMs: number;
+  /** Time after which the source has enough data of the watch alone, in milliseconds. @default 0 */
+  filledMs?: number;
   failureLimit: number;
   unavailableLimit: number;
 }
@@ -32,8 +34,8 @@ export type Decision = { kind: "continue" } | { kind: "pass" } | { kind: "breach
 
 /**
  * Decides on the next probe or the outcome of a watch. A window ends with a pass, and with nothing else: where its last
- * probe has no verdict yet, too few samples are a breach at once, and what failed or was unavailable below its limit is
- * probed on until it is decided.
+ * probe has no verdict yet, too few samples are a breach at once, unless more of them will come by themselves. What failed or
+ * was unavailable below its limit is probed on until it is decided.
  *
  * @param elapsedMs since the watch began
  */
@@ -41,7 +43,7 @@ export function nextDecision(
   watch: Watch,
   { verdict, text }: Pick<Probe, "verdict" | "text">,
   elapsedMs: number,
-  { windowMs, failureLimit, unavailableLimit }: WatchLimits,
+  { windowMs, filledMs = 0, failureLimit, unavailableLimit }: WatchLimits,
 ): { watch: Watch; decision: Decision } {
   const next = after(watch, verdict);
   const breach = (reason: string) => ({ watch: next, decision: { kind: "breach" as const, reason } });
@@ -49,7 +51,7 @@ export function nextDecision(
   if (next.unavailable >= unavailableLimit) return breach(`unavailable${times(next.unavailable)}: ${text}`);
   if (elapsedMs < windowMs) return { watch: next, decision: { kind: "continue" } };
   if (verdict === "pass") return { watch: next, decision: { kind: "pass" } };
-  if (verdict === "insufficient") {
+  if (verdict === "insufficient" && elapsedMs >= filledMs) {
     const when = windowMs === 0 ? "" : ` at the end of the window of ${formatMilliseconds(windowMs)}`;
     return breach(`insufficient${when}: ${text}`);
   }

@@ -1,6 +1,6 @@
-import type { PrometheusSliGate } from "../../model/gate/gate";
+import { asksPrometheus, type PrometheusSliGate } from "../../model/gate/gate";
 import type { Stage } from "../../model/route/stages";
-import { milliseconds } from "../../model/types/duration";
+import { formatMilliseconds, milliseconds } from "../../model/types/duration";
 import { checkQuery, parityProblems } from "../gates";
 import type { Context, Failure } from "../server";
 
@@ -11,18 +11,24 @@ const PATIENCE_MS = 5000;
  * Checks gates of some stages before they are watched: whether the files of a parity gate can be read, and what each
  * Prometheus server says of its queries. What no retry will mend is a failure; a server that can't be reached from
  * here, or has no data now, is only warned about.
+ *
+ * @param judgesPast whether they are probed before anything is changed
  */
-export async function gateFailures(stages: readonly Stage[], { log, signal }: Context): Promise<Failure[]> {
+export async function gateFailures(
+  stages: readonly Stage[],
+  { log, signal }: Context,
+  { judgesPast = false } = {},
+): Promise<Failure[]> {
   const asked = new Map<string, ReturnType<typeof checkQuery>>();
-  const ask = (gate: PrometheusSliGate) => {
+  const ask = (gate: PrometheusSliGate, windowMs: number) => {
     const { url, query, quantile, errorRatio } = gate;
-    const key = JSON.stringify([url, query, quantile, errorRatio]);
+    const key = JSON.stringify([url, query, quantile, errorRatio, windowMs]);
     const timeout = AbortSignal.timeout(Math.min(PATIENCE_MS, milliseconds(gate.timeout)));
-    const answer = asked.get(key) ?? checkQuery(gate, AbortSignal.any([signal, timeout]));
+    const answer = asked.get(key) ?? checkQuery(gate, windowMs, AbortSignal.any([signal, timeout]));
     asked.set(key, answer);
     return answer;
   };
-  const each = stages.flatMap(({ gates }, stage) =>
+  const each = stages.flatMap(({ gates, window }, stage) =>
     gates.map(async (gate, index): Promise<Failure[]> => {
       const property = `stages[${stage}].gates[${index}]`;
       if (gate.kind === "parity")
@@ -30,9 +36,13 @@ export async function gateFailures(stages: readonly Stage[], { log, signal }: Co
           property: `${property}.${own}`,
           reason: message,
         }));
-      if (gate.kind !== "sli" || gate.source !== "prometheus") return [];
-      const { problem, warning } = await ask(gate);
+      if (!asksPrometheus(gate)) return [];
+      const { problem, warning, heldMs } = await ask(gate, milliseconds(gate.window ?? window));
       if (warning !== undefined) log.warn(`${property}: ${warning}`);
+      if (heldMs !== undefined && !judgesPast)
+        log.info(
+          `${property}: its query looks ${formatMilliseconds(heldMs)} back, and is watched for so long: no older sample is of this release`,
+        );
       return problem === undefined ? [] : [{ property, reason: problem }];
     }),
   );

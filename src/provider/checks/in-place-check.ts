@@ -1,5 +1,6 @@
-import type { Gate } from "../../model/gate/gate";
+import { asksPrometheus, type Gate } from "../../model/gate/gate";
 import type { Stage } from "../../model/route/stages";
+import type { Duration } from "../../model/types/duration";
 import { liveFailures } from "../resources/agent-ref";
 import type { DeclaredPool } from "../resources/pool-inputs";
 import type { Context, Failure } from "../server";
@@ -21,7 +22,7 @@ export async function inPlaceFailures(
   });
   const lists = { before: watch.before, gates: watch.gates };
   const queries = Object.entries(lists).map(async ([list, gates]) =>
-    asGates(await gateFailures(asStages(gates), context), list),
+    asGates(await gateFailures(asStages(gates, watch.window), context, { judgesPast: list === "before" }), list),
   );
   const all = await Promise.all([...onEdges, ...queries]);
   return [...all.flat(), ...sideFailures(watch)];
@@ -34,7 +35,7 @@ function sideFailures(watch: NonNullable<DeclaredPool["watch"]>): Failure[] {
       const property = `watch.${list}[${index}]`;
       if (gate.kind === "soak")
         return [{ property, reason: "a soak is about the stage before, which a pool does not have: remove it" }];
-      if (gate.kind !== "sli" || gate.source === "prometheus") return [];
+      if (gate.kind !== "sli" || asksPrometheus(gate)) return [];
       if (list === "before") return [{ property, reason: "judges requests before there are any: put it into gates" }];
       return gate.notWorseThanStable === undefined
         ? []
@@ -49,8 +50,8 @@ function sideFailures(watch: NonNullable<DeclaredPool["watch"]>): Failure[] {
 }
 
 /** Gates as those of a stage, by which they are checked. */
-function asStages(gates: readonly Gate[]): Stage[] {
-  return [{ name: "watch", split: "100%", window: "0 seconds", gates: [...gates] }];
+function asStages(gates: readonly Gate[], window: Duration = "0 seconds"): Stage[] {
+  return [{ name: "watch", split: "100%", window, gates: [...gates] }];
 }
 
 function asGates(failures: readonly Failure[], list: string): Failure[] {

@@ -47,6 +47,8 @@ export interface GateContext {
   windowMs: number;
   /** Since when what a soak is about has been held, in milliseconds since the epoch. @default not held */
   unchangedSince?: number | undefined;
+  /** Whether nothing has been changed yet, so that samples of before the watch are what it is about. @default false */
+  judgesPast?: boolean | undefined;
   /** Ends the watch from outside: the watch then rejects with its reason. */
   signal: AbortSignal;
   /** One line about how it goes, for the resource's row. */

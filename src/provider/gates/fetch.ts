@@ -9,8 +9,12 @@ export interface HttpAnswer {
   text: string;
 }
 
-/** Gets a URL, whatever the status. Rejects where there is no answer, in words that say why. */
-export async function get(url: string, signal: AbortSignal): Promise<HttpAnswer> {
+/**
+ * Gets a URL, whatever the status. Rejects where there is no answer, in words that say why.
+ *
+ * @param server name of the server in messages. @default the URL
+ */
+export async function get(url: string, signal: AbortSignal, server = withoutPassword(url)): Promise<HttpAnswer> {
   try {
     const response = await fetch(url, { signal, redirect: "follow", headers: { "user-agent": "sluice-gate" } });
     const reader = response.body?.getReader();
@@ -27,7 +31,7 @@ export async function get(url: string, signal: AbortSignal): Promise<HttpAnswer>
     signal.throwIfAborted();
     const { message, cause } = error as Error;
     const why = cause instanceof Error ? cause.message || codeOf(cause) : message;
-    throw new Error(`${withoutPassword(url)} did not answer: ${why}`, { cause: error });
+    throw new Error(`${server} did not answer: ${why}`, { cause: error });
   }
 }
 

@@ -1,9 +1,12 @@
 import { z } from "zod";
-import type { PrometheusSliGate } from "../../model/gate/gate";
+import { asksPrometheus, type Gate, nameOf, type PrometheusSliGate } from "../../model/gate/gate";
 import { compares, comparisonOf, errorRatioQuery, quantileQuery } from "../../model/gate/promql";
 import type { Probe } from "../../model/gate/verdict";
+import { formatMilliseconds, milliseconds } from "../../model/types/duration";
+import { messageOf } from "../../model/types/errors";
 import { type ProbeContext, probeResult } from "./context";
 import { get, withoutPassword } from "./fetch";
+import { BadQuery, reachOf } from "./promql-reach";
 
 const sample = z.tuple([z.number(), z.string()]);
 const success = z.object({
@@ -20,18 +23,37 @@ const success = z.object({
 });
 const failure = z.object({ status: z.literal("error"), errorType: z.string(), error: z.string() });
 
-/** Something is wrong with the query or the address: no retry will mend it. */
-class BadQuery extends Error {}
-
 interface Value {
   labels: Record<string, string>;
   value: number;
 }
 
-/** The PromQL of a gate. */
-function queryOf(gate: Pick<PrometheusSliGate, "query" | "quantile" | "errorRatio">): string {
-  if (gate.quantile !== undefined) return quantileQuery(gate.quantile);
-  return gate.errorRatio === undefined ? (gate.query ?? "") : errorRatioQuery(gate.errorRatio);
+/**
+ * How old the newest sample of a selector without a range may be, in milliseconds, unless the server is configured otherwise
+ * (https://prometheus.io/docs/prometheus/latest/querying/basics/#staleness).
+ */
+const LOOKBACK_MS = 300_000;
+
+type Queried = Pick<PrometheusSliGate, "query" | "quantile" | "errorRatio">;
+
+/** The PromQL of a gate that is watched through a window. */
+function queryOf(gate: Queried, windowMs: number): string {
+  if (gate.quantile !== undefined) return quantileQuery(gate.quantile, windowMs);
+  return gate.errorRatio === undefined ? (gate.query ?? "") : errorRatioQuery(gate.errorRatio, windowMs);
+}
+
+/**
+ * Time from the begin of a watch until every sample that a gate's query can see is of that watch, in milliseconds. 0 where
+ * the query can't be read, which its probes say.
+ */
+export function filledMsOf(gate: Queried, windowMs: number): number {
+  try {
+    const { rangeMs, instants } = reachOf(queryOf(gate, windowMs));
+    return instants.length > 0 ? Math.max(rangeMs, LOOKBACK_MS) : rangeMs;
+  } catch (error) {
+    if (error instanceof BadQuery) return 0;
+    throw error;
+  }
 }
 
 /**
@@ -43,8 +65,8 @@ export async function queryPrometheus(url: string, query: string, signal: AbortS
   const base = url.endsWith("/") ? url : `${url}/`;
   const where = new URL("api/v1/query", base);
   where.searchParams.set("query", query);
-  const { status, type, text } = await get(where.href, signal);
   const name = withoutPassword(base);
+  const { status, type, text } = await get(where.href, signal, name);
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -81,9 +103,16 @@ function numberOf(text: string): number {
   return Number(text.replace("Inf", "Infinity"));
 }
 
-/** Judges every series that the query gives. No series, or NaN, gives no verdict. */
-export async function probePrometheus(gate: PrometheusSliGate, { signal }: ProbeContext): Promise<Probe> {
-  const values = await queryPrometheus(gate.url, queryOf(gate), signal);
+/**
+ * Judges every series that the query gives. No series, or NaN, gives no verdict, nor do samples of before the watch, which
+ * are of what ran before.
+ */
+export async function probePrometheus(gate: PrometheusSliGate, context: ProbeContext): Promise<Probe> {
+  const { signal, windowMs } = context;
+  const query = queryOf(gate, gate.window === undefined ? windowMs : milliseconds(gate.window));
+  const values = await queryPrometheus(gate.url, query, signal);
+  const early = context.judgesPast ? undefined : await earlierSamples(gate.url, query, values, context);
+  if (early !== undefined) return probeResult("insufficient", early);
   if (values.length === 0)
     return probeResult("unavailable", "the query gives no series: is there data, and is the metric's name right?");
   const title = ({ labels }: Value) => {
@@ -103,19 +132,67 @@ export async function probePrometheus(gate: PrometheusSliGate, { signal }: Probe
   return probeResult("pass", `${values.map(text).join(", ")} ${gate.must}`, record);
 }
 
+/** Why a query can't tell yet, since it sees samples of before the watch, or none; undefined if it can. */
+async function earlierSamples(
+  url: string,
+  query: string,
+  values: readonly Value[],
+  { now, startedAt, signal }: ProbeContext,
+): Promise<string | undefined> {
+  const ageMs = now - startedAt;
+  const { rangeMs, instants } = reachOf(query);
+  if (ageMs < rangeMs)
+    return `the query looks ${formatMilliseconds(rangeMs)} back, to before this watch: judged in ${formatMilliseconds(rangeMs - ageMs)}`;
+  if (ageMs >= LOOKBACK_MS || instants.length === 0) return undefined;
+  if (values.length === 0) return "no sample since this watch began";
+  for (const selector of instants) {
+    const [age] = await queryPrometheus(url, `time() - min(timestamp(${selector}))`, signal);
+    if (age !== undefined && age.value * 1000 > ageMs)
+      return `a sample of ${selector} is ${formatMilliseconds(Math.round(age.value * 1000))} old, of before this watch`;
+  }
+  return undefined;
+}
+
 /**
  * Checks a gate's query for a preview: a `problem` that no retry will fix, or a `warning`; undefined if it is right.
+ *
+ * @param windowMs of the watch, in milliseconds
  */
 export async function checkQuery(
   gate: PrometheusSliGate,
+  windowMs: number,
   signal: AbortSignal,
-): Promise<{ problem?: string; warning?: string }> {
+): Promise<{ problem?: string; warning?: string; heldMs?: number }> {
+  const query = queryOf(gate, windowMs);
   try {
-    const values = await queryPrometheus(gate.url, queryOf(gate), signal);
-    if (values.length > 0) return {};
-    return { warning: `${JSON.stringify(queryOf(gate))} gives no series now: is the metric's name right?` };
+    const values = await queryPrometheus(gate.url, query, signal);
+    const { rangeMs } = reachOf(query);
+    const held = rangeMs > windowMs ? { heldMs: rangeMs } : {};
+    if (values.length > 0) return held;
+    return { warning: `${JSON.stringify(query)} gives no series now: is the metric's name right?`, ...held };
   } catch (error) {
-    const message = (error as Error).message;
+    const message = messageOf(error);
     return error instanceof BadQuery ? { problem: message } : { warning: `its query could not be checked: ${message}` };
   }
+}
+
+/**
+ * Asks the servers of gates, before anything is changed that would have to be undone without them.
+ *
+ * @throws with each that gives no answer
+ */
+export async function assertServersAnswer(gates: readonly Gate[], signal: AbortSignal): Promise<void> {
+  const asked = gates.filter(asksPrometheus).map(async (gate) => {
+    const timeout = AbortSignal.timeout(milliseconds(gate.timeout));
+    try {
+      await queryPrometheus(gate.url, queryOf(gate, LOOKBACK_MS), AbortSignal.any([signal, timeout]));
+      return [];
+    } catch (error) {
+      signal.throwIfAborted();
+      const why = timeout.aborted ? `no answer within ${gate.timeout}` : messageOf(error);
+      return [`gate ${nameOf(gate)}: ${why}`];
+    }
+  });
+  const problems = (await Promise.all(asked)).flat();
+  if (problems.length > 0) throw new Error(`nothing was changed, since no gate could judge it: ${problems.join("; ")}`);
 }

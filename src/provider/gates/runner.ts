@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { type Gate, isJudgedBefore, nameOf } from "../../model/gate/gate";
+import { asksPrometheus, type Gate, isJudgedBefore, nameOf } from "../../model/gate/gate";
 import { NEW_WATCH, nextDecision, type Probe } from "../../model/gate/verdict";
 import { formatMilliseconds, milliseconds } from "../../model/types/duration";
 import { messageOf } from "../../model/types/errors";
@@ -17,7 +17,7 @@ import { probeHealth } from "./health";
 import { probeHttp } from "./http";
 import { probeMeter, probeSoak } from "./meter";
 import { probeParity } from "./parity";
-import { probePrometheus } from "./prometheus";
+import { filledMsOf, probePrometheus } from "./prometheus";
 
 /** Time between two lines of progress that say how much of the window is over, in milliseconds. */
 const SHOW_MS = 1000;
@@ -69,7 +69,7 @@ function proberOf(gate: Gate, context: ProbeContext): Promise<Probe> {
     case "health":
       return probeHealth(context);
     case "sli":
-      return gate.source === "prometheus" ? probePrometheus(gate, context) : probeMeter(gate, context);
+      return asksPrometheus(gate) ? probePrometheus(gate, context) : probeMeter(gate, context);
     case "http":
       return probeHttp(gate, context);
     case "command":
@@ -150,6 +150,7 @@ async function watch(
   const intervalMs = milliseconds(gate.interval);
   // A soak is judged from the past, and the command or URL of no stage is asked until it passes once.
   const windowMs = isJudgedBefore(gate) ? 0 : gate.window === undefined ? context.windowMs : milliseconds(gate.window);
+  const filledMs = context.judgesPast || !asksPrometheus(gate) ? 0 : filledMsOf(gate, windowMs);
   const probes = 1 + Math.ceil(windowMs / intervalMs);
   let state = NEW_WATCH;
   for (;;) {
@@ -164,6 +165,7 @@ async function watch(
     const { failureLimit, unavailableLimit } = gate;
     const { watch: next, decision } = nextDecision(state, result, now - startedAt, {
       windowMs,
+      filledMs,
       failureLimit,
       unavailableLimit,
     });
@@ -176,7 +178,8 @@ async function watch(
       record.outcome = "breach";
       throw new GateBreach(record.gate, decision.reason, records);
     }
-    const left = windowMs - (clock.now() - startedAt);
+    const elapsed = clock.now() - startedAt;
+    const left = (elapsed < windowMs ? windowMs : filledMs) - elapsed;
     // The last probe is at the window's end, not an interval after it.
     await clock.sleep(left > 0 ? Math.min(intervalMs, left) : intervalMs, context.signal);
   }

@@ -13,6 +13,7 @@ import { milliseconds } from "../../model/types/duration";
 import { unmeteredProblem } from "../checks/metered";
 import { assertClaim } from "../checks/ownership";
 import { note, type SendNote } from "../evidence/note-sender";
+import { assertServersAnswer } from "../gates";
 import type { Context } from "../server";
 import { runOnAll } from "./all-agents";
 import type { RunGates, StageContext } from "./stage-gates";
@@ -94,7 +95,7 @@ export interface Subject<R extends Reading> {
 /**
  * Brings a subject to its declared stage, in one transaction over all of its agents:
  *
- * 1. Refuse a way that can't come to its end, before anything is changed.
+ * 1. Refuse a way that can't come to its end, or whose gates nobody could judge, before anything is changed.
  * 2. Commit what somebody took off the candidate by hand: an undo must not give it back.
  * 3. Open the transaction on all agents, or on none. If this process dies from here on, each agent undoes its own part
  *    once its lease has run out, and the next rollout begins at the position that it reads then.
@@ -109,6 +110,10 @@ export async function rollOut<R extends Reading>(subject: Subject<R>, context: C
   const { parts, leaving } = subject;
   let before = await subject.read();
   await assertFeasible(subject, before, context);
+  await assertServersAnswer(
+    before.rollout.steps.flatMap(({ stage }) => stage.gates),
+    context.signal,
+  );
   await commitTakenByHand(subject, before, context);
   let isBreach = false;
   try {

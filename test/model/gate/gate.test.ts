@@ -77,22 +77,29 @@ test("comparisons are in Prometheus' base units", () => {
 
 test("templates give PromQL", () => {
   const quantile = quantileTemplate.parse({ metric: "request_seconds", quantile: 0.95, labels: { app: 'a"b' } });
-  assert.equal(
-    quantileQuery(quantile),
-    'histogram_quantile(0.95, sum by (le) (rate(request_seconds_bucket{app="a\\"b"}[300000ms])))',
+  const p95 = (range: string) =>
+    `histogram_quantile(0.95, sum by (le) (rate(request_seconds_bucket{app="a\\"b"}[${range}])))`;
+  // The watch's window, from 1 to 5 minutes.
+  assert.deepEqual(
+    [0, 120_000, 3_600_000].map((windowMs) => quantileQuery(quantile, windowMs)),
+    ["60000ms", "120000ms", "300000ms"].map(p95),
   );
   assert.equal(
-    errorRatioQuery(errorRatioTemplate.parse({ metric: "requests_total", over: "1 minute" })),
+    errorRatioQuery(errorRatioTemplate.parse({ metric: "requests_total", over: "1 minute" }), 3_600_000),
     '(sum(rate(requests_total{code=~"5.."}[60000ms])) or sum(rate(requests_total[60000ms])) * 0) / sum(rate(requests_total[60000ms]))',
   );
 });
 
 /** Runs verdicts a second apart through a watch of 3 seconds; `|` stands for its end. */
-function outcome(verdicts: Verdict[], { windowMs = 3000, failureLimit = 1, unavailableLimit = 3 } = {}): string {
+function outcome(
+  verdicts: Verdict[],
+  { windowMs = 3000, filledMs = 0, failureLimit = 1, unavailableLimit = 3 } = {},
+): string {
   let watch = NEW_WATCH;
   for (const [index, verdict] of verdicts.entries()) {
     const next = nextDecision(watch, { verdict, text: "why" }, index * 1000, {
       windowMs,
+      filledMs,
       failureLimit,
       unavailableLimit,
     });
@@ -120,4 +127,11 @@ test("a watch ends with a pass at its window's end, or at the first limit", () =
   assert.equal(outcome([p], { windowMs: 0 }), "pass 0");
   assert.equal(outcome([i], { windowMs: 0 }), "breach 0 insufficient: why");
   assert.equal(outcome([u, f], { windowMs: 0 }), "breach 1 failed: why");
+  // More samples come by themselves until then.
+  assert.equal(outcome([i, i, p], { windowMs: 0, filledMs: 3000 }), "pass 2");
+  assert.equal(outcome([i, i, f], { windowMs: 0, filledMs: 3000 }), "breach 2 failed: why");
+  assert.equal(
+    outcome([i, i, i, i], { windowMs: 1000, filledMs: 3000 }),
+    "breach 3 insufficient at the end of the window of 1 s: why",
+  );
 });

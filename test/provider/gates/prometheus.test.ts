@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import test, { type TestContext } from "node:test";
 import type { PrometheusSliGate } from "../../../src/model/gate/gate";
-import { checkQuery, watchGates } from "../../../src/provider/gates";
+import { checkQuery, type GateContext, SYSTEM_CLOCK, watchGates } from "../../../src/provider/gates";
 import { queryPrometheus } from "../../../src/provider/gates/prometheus";
 import { startPrometheus, withoutPrometheus } from "../../support/prometheus";
 import { until } from "../../support/until";
@@ -25,7 +25,7 @@ async function serve(t: TestContext, listener: RequestListener): Promise<string>
 /** Result of checking a query in a preview. */
 function checked(url: string, query = "up") {
   const [gate] = gates({ kind: "sli", source: "prometheus", url, query, must: "> 0" });
-  return checkQuery(gate as PrometheusSliGate, signal());
+  return checkQuery(gate as PrometheusSliGate, 600_000, signal());
 }
 
 test("queries and templates are judged by a real Prometheus", { skip: withoutPrometheus }, async (t) => {
@@ -91,6 +91,54 @@ test("queries and templates are judged by a real Prometheus", { skip: withoutPro
     windowMs: 600_000,
   });
   await assert.rejects(watching, /unavailable 3 times in a row: http.* did not answer/);
+});
+
+test("a gate judges no sample of before its watch", { skip: withoutPrometheus }, async (t) => {
+  let seconds = 1.5;
+  let requests = 0;
+  const app = await serve(t, (_, response) => {
+    requests += 100;
+    const fast = seconds < 0.5 ? requests : 0;
+    response.setHeader("content-type", "text/plain; version=0.0.4");
+    response.end(
+      [
+        "# TYPE p95_seconds gauge",
+        `p95_seconds ${seconds}`,
+        "# TYPE request_seconds histogram",
+        `request_seconds_bucket{le="0.5"} ${fast}`,
+        `request_seconds_bucket{le="2"} ${requests}`,
+        `request_seconds_bucket{le="+Inf"} ${requests}`,
+        "",
+      ].join("\n"),
+    );
+  });
+  const { url } = await startPrometheus(t, new URL(app).host);
+  const range = "[2s]";
+  const quantile = `histogram_quantile(0.95, sum by (le) (rate(request_seconds_bucket${range})))`;
+  const slow = async (query: string) => (await queryPrometheus(url, `${query} > 1`, signal())).length > 0;
+  await until("samples of the release before", async () => (await slow("p95_seconds")) && (await slow(quantile)));
+  // The release changes, and its counters begin anew.
+  seconds = 0.1;
+  requests = 0;
+  const watch = (query: string, more: Partial<GateContext> = {}) =>
+    watchGates(
+      gates({ kind: "sli", source: "prometheus", url, query, must: "< 500 ms", interval: "100 milliseconds" }),
+      { ...once, clock: SYSTEM_CLOCK, ...more },
+    );
+  await assert.rejects(
+    watch("p95_seconds", { judgesPast: true }),
+    /failed: __name__="p95_seconds",\S+ 1\.5 is not < 500 ms/,
+  );
+  const [[gauge], [histogram]] = await Promise.all([watch("p95_seconds"), watch(quantile)]);
+  for (const record of [gauge, histogram]) {
+    const verdicts = record?.measurements.map(({ verdict }) => verdict) ?? [];
+    assert.deepEqual([...new Set(verdicts)], ["insufficient", "pass"]);
+  }
+  assert.match(gauge?.measurements[0]?.text ?? "", /a sample of p95_seconds is \S+ m?s old, of before this watch/);
+  assert.match(histogram?.measurements[0]?.text ?? "", /the query looks 2 s back, to before this watch: judged in /);
+  // A release that stays slow is found out all the same.
+  seconds = 1.5;
+  await assert.rejects(watch(quantile, { windowMs: 1000 }), /gate sli: failed: value 1\.\d+ is not < 500 ms/);
 });
 
 test("what does not answer as Prometheus does is unavailable, in words", async (t) => {
