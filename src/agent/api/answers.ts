@@ -130,6 +130,8 @@ export interface PlanAnswer {
   candidate?: CandidateOutcome | undefined;
   /** Services of the pool that are down. @default nothing */
   down?: DownReplica[];
+  /** Whether a pool's release has served here before, and is kept as it was then. @default false */
+  served?: boolean;
   /** Releases that are not as they were when they served, or whose folder is gone, one sentence each. @default nothing */
   changed?: string[];
   /** Objects that must exist before the step, or it is refused; one sentence each. @default nothing */

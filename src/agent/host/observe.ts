@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { serverState } from "../../model/edge/backend";
 import { listensOn } from "../../model/edge/edge";
 import { candidateInstances, serverName, servingInstances } from "../../model/pool/pool-instances";
@@ -295,10 +296,14 @@ async function planPool(host: Host, step: Extract<Step, { verb: "pool.start" }>)
   const { pool, spec } = step;
   const found = await host.findExisting(`pool/${pool}`, spec.takeover ?? []);
   const when = spec.strategy === "in-place" ? "before anything of the pool starts" : "just before its singletons start";
+  const changed = await host.changedReleases(step);
+  const retained = host.committed.pools[pool]?.retained ?? [];
+  const isKept = retained.some(({ release }) => isDeepStrictEqual(release, spec.release));
   return {
     ...planRestart(host, step),
     down: host.supervisor.downServices(pool),
-    changed: [...(await host.changedReleases(step)), ...(await host.goneRelease(step))],
+    served: isKept && changed.length === 0,
+    changed: [...changed, ...(await host.goneRelease(step))],
     takeover: describeFound(found, `it ends ${when}`),
   };
 }

@@ -55,13 +55,24 @@ export function restoreMs({ drainDeadline, processes }: Pick<PoolSpec, "drainDea
   return milliseconds(drainDeadline) + stop + health + SLACK_MS;
 }
 
-/** Describes a replacement in place, in sentences for a preview. */
+/** The watch of a release that goes back to one which has served before: it must be healthy, and then nobody waits. */
+export function watchOfRollback({ before, gates }: InPlaceWatch): InPlaceWatch {
+  return { before, window: "0 seconds", gates: gates.filter(({ kind }) => kind === "health") };
+}
+
+/**
+ * Describes a replacement in place, in sentences for a preview.
+ *
+ * @param goesBack whether it is to a release that has served before
+ */
 export function inPlacePlan(
   { release, processes, drainDeadline }: Pick<PoolSpec, "release" | "processes" | "drainDeadline">,
-  { before, window, gates }: InPlaceWatch,
+  watch: InPlaceWatch,
   { backend, server, edges }: { backend: string; server: string; edges: string[] },
   from: string | undefined,
+  goesBack: boolean,
 ): string[] {
+  const { before, window, gates } = watch;
   const health = Object.values(processes).find(({ policy }) => policy === "proxied")?.health;
   const on = edges.length === 1 ? `edge ${edges[0]}` : `edges ${edges.join(", ")}`;
   return [
@@ -75,11 +86,16 @@ export function inPlacePlan(
     // A first release has nothing to go back to, and no traffic yet.
     ...(from === undefined || (gates.length === 0 && milliseconds(window) === 0)
       ? []
-      : [
-          `  it is watched for ${formatMilliseconds(milliseconds(window))}: ${gates.length === 0 ? "no gates" : gates.map(describeGate).join("; ")}`,
-        ]),
+      : [`  ${watchText(watch, goesBack)}`]),
     from === undefined
       ? "if anything fails before the end, it is taken away again and the update fails"
       : `if anything fails before the end, ${from} is put back, started, and gets its traffic again, and the update fails`,
   ];
+}
+
+function watchText({ window, gates }: InPlaceWatch, goesBack: boolean): string {
+  if (goesBack)
+    return "it is a rollback to a release that has served here before: once it is healthy, it is not watched any further";
+  const conditions = gates.length === 0 ? "no gates" : gates.map(describeGate).join("; ");
+  return `it is watched for ${formatMilliseconds(milliseconds(window))}: ${conditions}`;
 }

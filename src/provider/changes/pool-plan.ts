@@ -8,7 +8,7 @@ import { whenKnown } from "../checks/known";
 import { logTakenOver } from "../checks/ownership";
 import { withAgent } from "../resources/agent-ref";
 import type { DeclaredPool, PoolInputs } from "../resources/pool-inputs";
-import type { StartStep } from "../rollout/in-place";
+import { goesBack, type StartStep } from "../rollout/in-place";
 import { readPool, rolloutOf } from "../rollout/pool-rollout";
 import { type Context, containsUnknown, getAt, isUnknown } from "../server";
 import { unknownNames } from "./plan";
@@ -35,18 +35,25 @@ export async function logPoolPlan(
   const running = old === undefined ? await asked(pool, (client) => client.pool(pool.name)) : undefined;
   if (answer !== undefined) logTakenOver(answer, { what: `pool ${pool.name}`, create: false }, context);
   context.log.info(
-    [...planOf(old, compared?.after ?? pool, answer, running), ...(answer?.takeover ?? [])].join("\n  "),
+    [
+      ...planOf(old, compared?.after ?? pool, answer, running, goesBack(pool, answer)),
+      ...(answer?.takeover ?? []),
+    ].join("\n  "),
   );
   for (const line of answer?.changed ?? []) context.log.warn(line);
   if (pool.canary !== undefined || old?.canary !== undefined) await logRollout(pool, start, context);
 }
 
-/** @param running the pool where it runs, although nothing is recorded of it */
+/**
+ * @param running the pool where it runs, although nothing is recorded of it
+ * @param isRollback whether it goes back to a release that has served before
+ */
 function planOf(
   old: DeclaredPool | undefined,
   pool: DeclaredPool,
   answer?: PlanAnswer,
   running?: PoolObservation,
+  isRollback = false,
 ): string[] {
   if (pool.serves !== undefined && pool.watch !== undefined && restarts(old, pool, answer))
     return [
@@ -55,6 +62,7 @@ function planOf(
         pool.watch,
         { ...pool.serves, edges: pool.serves.edges.map(({ edge }) => edge) },
         old?.release.id ?? running?.live.release,
+        isRollback,
       ),
       ...downLines(answer?.down ?? [], pool),
     ];

@@ -1,7 +1,8 @@
+import type { PlanAnswer } from "../../agent/api/answers";
 import { AgentClient } from "../../agent/client/client";
 import { UnreachableError } from "../../agent/client/connection";
 import type { Gate } from "../../model/gate/gate";
-import { restoreMs } from "../../model/pool/in-place";
+import { type InPlaceWatch, restoreMs, watchOfRollback } from "../../model/pool/in-place";
 import type { Claim } from "../../model/protocol/ownership";
 import type { StepInput, Target } from "../../model/protocol/transaction";
 import type { Duration } from "../../model/types/duration";
@@ -9,7 +10,7 @@ import { formatMilliseconds, milliseconds } from "../../model/types/duration";
 import { waitFor } from "../../support/waiting";
 import type { SendNote } from "../evidence/note-sender";
 import { watchAndRecord } from "../evidence/recorded-gates";
-import type { GateContext } from "../gates";
+import { assertServersAnswer, type GateContext } from "../gates";
 import type { PoolInputs, Serves } from "../resources/pool-inputs";
 import type { Context } from "../server";
 import { assertAccepted } from "./all-agents";
@@ -49,9 +50,9 @@ export async function replaceInPlace(
   const host = new AgentClient(agent.socket);
   const edges = serves.edges.map(({ agent: { socket }, edge }) => ({ client: new AgentClient(socket), edge }));
   try {
-    const [{ how }, before] = await Promise.all([host.plan(start), host.pool(name)]);
+    const [plan, before] = await Promise.all([host.plan(start), host.pool(name)]);
     const own: InPlacePart = { client: host, target: `pool/${name}`, claim };
-    if (how !== "restart") {
+    if (plan.how !== "restart") {
       await inTransactions([own], context, ([part]) => (part as OpenPart).run(start).then(() => undefined));
       return;
     }
@@ -63,11 +64,35 @@ export async function replaceInPlace(
         temporary: true,
       }),
     );
-    const replacement = new Replacement(inputs, serves, start, context, before === undefined);
+    const replacement = new Replacement(
+      inputs,
+      { serves, watch: watchNow(inputs, watch, plan, context) },
+      start,
+      context,
+      before === undefined,
+    );
     await replacement.run([{ ...own, leaseMs: HOST_LEASE_MS }, ...edgeParts]);
   } finally {
     for (const client of [host, ...edges.map((edge) => edge.client)]) client.close();
   }
+}
+
+/**
+ * Whether an update takes a pool back to a release that has served before, which was judged then: whoever goes back must not wait
+ * for a window while the release that is to go serves.
+ */
+export function goesBack({ change }: Pick<PoolInputs, "change">, plan: PlanAnswer | undefined): boolean {
+  return change.kind === "rollback" && plan?.served === true;
+}
+
+/** The declared watch, or what remains of it on a way back. */
+function watchNow(inputs: PoolInputs, watch: InPlaceWatch, plan: PlanAnswer, { log }: Context): InPlaceWatch {
+  if (!goesBack(inputs, plan)) return watch;
+  const { name, release } = inputs;
+  log.info(
+    `pool ${name} goes back to ${release.id}, which has served here before: once healthy, it is not watched any further`,
+  );
+  return watchOfRollback(watch);
 }
 
 /** Pause between two checks whether a host is back, in milliseconds. */
@@ -85,7 +110,7 @@ class Replacement {
 
   constructor(
     private readonly inputs: PoolInputs,
-    private readonly serves: Serves,
+    private readonly declared: { serves: Serves; watch: InPlaceWatch },
     private readonly start: StartStep,
     private readonly context: Context,
     /** Whether nothing runs yet that gates would have to protect. */
@@ -109,11 +134,16 @@ class Replacement {
     signal: AbortSignal,
     sendNote: SendNote,
   ): Promise<void> {
-    const { watch, release, name } = this.inputs;
-    const { before = [], gates = [], window = "0 seconds" } = watch ?? {};
+    const { release, name } = this.inputs;
+    const { before, gates, window } = this.declared.watch;
     await assertAccepted(edges, (part) => this.drainStep(part));
-    if (!this.isFirst) await this.assertMetered(edges, gates);
-    await this.watch({ gates: before, window: "0 seconds", title: `before ${release.id}` }, edges, signal, sendNote);
+    if (!this.isFirst) await Promise.all([this.assertMetered(edges, gates), assertServersAnswer(gates, signal)]);
+    await this.watch(
+      { gates: before, window: "0 seconds", title: `before ${release.id}`, judgesPast: true },
+      edges,
+      signal,
+      sendNote,
+    );
     // Before the traffic leaves, so that the host is without it no longer than it must be.
     await placeArtifact((host as InPlacePart).client, this.inputs, { log: this.context.log, signal });
     await assertAccepted([host as InPlacePart], () => this.start);
@@ -157,7 +187,7 @@ class Replacement {
   }
 
   private drainStep({ edge = "" }: Pick<InPlacePart, "edge">): StepInput {
-    const { backend, server } = this.serves;
+    const { backend, server } = this.declared.serves;
     return {
       verb: "server.drain",
       edge,
@@ -169,7 +199,7 @@ class Replacement {
   }
 
   private enableStep(edge = ""): StepInput {
-    const { backend, server, probe } = this.serves;
+    const { backend, server, probe } = this.declared.serves;
     const { processes } = this.inputs;
     const health = Object.values(processes).find(({ policy }) => policy === "proxied")?.health;
     return { verb: "server.enable", edge, backend, server, deadline: health?.deadline ?? DEFAULT_ENABLE, probe };
@@ -183,20 +213,26 @@ class Replacement {
   }
 
   private async watch(
-    { gates, window, title }: { gates: readonly Gate[]; window: Duration; title: string },
+    {
+      gates,
+      window,
+      title,
+      judgesPast,
+    }: { gates: readonly Gate[]; window: Duration; title: string; judgesPast?: boolean },
     edges: OpenPart<InPlacePart>[],
     signal: AbortSignal,
     sendNote: SendNote,
   ): Promise<void> {
     const windowMs = milliseconds(window);
     if (gates.length === 0 && windowMs === 0) return;
-    const { backend, server } = this.serves;
+    const { backend, server } = this.declared.serves;
     const { log } = this.context;
     const context: GateContext = {
       title,
       edges: edges.map(({ client, edge = "" }) => ({ name: edge, agent: client })),
       candidate: { backend, server },
       windowMs,
+      judgesPast,
       signal,
       progress: (message) => log.progress(message),
     };

@@ -4,6 +4,7 @@ import type { InPlaceWatchInput } from "../../../src/model/pool/in-place";
 import { removePool } from "../../../src/provider/resources/pool-removal";
 import { replaceInPlace } from "../../../src/provider/rollout/in-place";
 import type { Context } from "../../../src/provider/server";
+import { freePorts } from "../../support/ports";
 import { ask, sendRequests } from "../../support/requests";
 import { until } from "../../support/until";
 import { type Behaviour, startNodes, startStep } from "../support/nodes";
@@ -158,6 +159,43 @@ test("a release is replaced in its place, behind two edges and under load, and p
       record?.gates.map(({ stage, gate, outcome }) => [stage, gate, outcome]),
       [["before v3", "pending migrations", "breach"]],
     );
+  });
+
+  const DEAD: InPlaceWatchInput = {
+    window: "1 hour",
+    gates: [
+      { kind: "sli", source: "prometheus", url: `http://127.0.0.1:${await freePorts(1)}`, query: "up", must: "> 0" },
+    ],
+  };
+
+  await t.test("nothing is touched where the Prometheus of a gate does not answer", async () => {
+    await assert.rejects(
+      deploy("v3", {}, DEAD),
+      /nothing was changed, since no gate could judge it: gate sli: http:\/\/127\.0\.0\.1:\d+\/ did not answer: connect ECONNREFUSED/,
+    );
+    assert.ok(!messages.some((line) => line.includes("drains")), JSON.stringify(messages));
+    assert.equal(await committed(), "v2");
+  });
+
+  await t.test("a rollback waits for the release to be healthy, and for no window or Prometheus", async () => {
+    const inputs = nodes.inputs(await nodes.release("v1"), DEAD);
+    const rollback = { ...inputs, change: { ...inputs.change, kind: "rollback" as const } };
+    messages.length = 0;
+    await replaceInPlace(rollback, startStep(rollback), contextOf(messages));
+    assert.equal(await committed(), "v1");
+    assert.ok(
+      messages.includes(
+        "pool web goes back to v1, which has served here before: once healthy, it is not watched any further",
+      ),
+      JSON.stringify(messages),
+    );
+    assert.deepEqual(await states(), ["ready", "ready"]);
+    assert.deepEqual(load.seen().failures, []);
+    // Another release under that name was never judged.
+    const edited = nodes.inputs(await nodes.release("v0"), DEAD);
+    const unknown = { ...edited, change: { ...edited.change, kind: "rollback" as const } };
+    await assert.rejects(replaceInPlace(unknown, startStep(unknown), contextOf(messages)), /no gate could judge it/);
+    await deploy("v2");
   });
 
   await t.test("the last server that answers is not taken away", async () => {
