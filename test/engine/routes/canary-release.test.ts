@@ -77,5 +77,17 @@ test("canary releases, node by node, on two edges and three nodes of five agents
     assert.deepEqual(load.seen().failures, []);
   });
 
+  await t.test("a rollback waits for health on each node, and for no window", async () => {
+    await declare("v2", { window: "1 hour" });
+    const preview = await stack.preview("--diff");
+    assert.match(
+      preview.stdout + preview.stderr,
+      /it is a rollback to a release that has served here before: once it is healthy, it is not watched any further/,
+    );
+    const { exit, stdout } = await stack.up();
+    assert.equal(exit, 0, stdout);
+    assert.deepEqual(await releases(), all("v2"));
+  });
+
   assert.deepEqual((await load.stop()).failures, []);
 });
