@@ -117,7 +117,9 @@ export interface RouteAnswer extends Owned {
   since?: number | undefined;
   /** By edge: the split that its workers have, in 1/10,000; null where HAProxy does not run. */
   splits: Record<string, number | null>;
-  /** Likewise the share that goes to the mirror; left out where the route has none. */
+  /** Edges on which the candidate takes no requests, so that its share goes to the stable backend. @default none */
+  fallback?: string[];
+  /** By edge: the share that goes to the mirror, likewise; left out where the route has none. */
   mirrors?: Record<string, number | null>;
 }
 

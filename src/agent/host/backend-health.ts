@@ -26,7 +26,8 @@ export function backendsHealth(
   const wanted = backendsOf(working, edge, offEdge);
   const before = backendsOf(committed, edge);
   const targets = targetsOf(working, edge);
-  const names = [...new Set([...Object.keys(all), ...Object.keys(targets)])].toSorted();
+  const candidates = candidatesOf(working, edge);
+  const names = [...new Set([...Object.keys(all), ...Object.keys(targets), ...Object.keys(candidates)])].toSorted();
   const healths = Object.fromEntries(
     names.map((name) => [
       name,
@@ -38,8 +39,16 @@ export function backendsHealth(
       }),
     ]),
   );
-  for (const [name, health] of Object.entries(healths))
+  for (const [name, health] of Object.entries(healths)) {
+    if (candidates[name] !== undefined) health.candidateOf = candidates[name];
     if (all[name]?.share?.split === SPLIT_PARTS && takes(healths[candidateBackend(name)])) health.from = [];
+  }
+  // All of a route's requests are the candidate's, as long as that takes them.
+  for (const [route, { stable, candidate = "", split }] of Object.entries(routesOf(working, edge))) {
+    const health = healths[stable];
+    if (health !== undefined && split === SPLIT_PARTS && takes(healths[candidate]))
+      health.from = health.from.filter((from) => from !== `route ${route}`);
+  }
   return healths;
 }
 
@@ -48,8 +57,8 @@ function takes(health: BackendHealth | undefined): boolean {
 }
 
 /**
- * Frontends and routes that lead requests to the backends of an edge; a pool's candidate is left out, since the stable
- * release takes its requests when it can't.
+ * Frontends and routes that lead requests to the backends of an edge; candidates are left out, since the stable side takes
+ * their requests when they can't.
  */
 function targetsOf(desired: Desired, edge: string): Record<string, string[]> {
   const targets: Record<string, string[]> = {};
@@ -58,16 +67,21 @@ function targetsOf(desired: Desired, edge: string): Record<string, string[]> {
   };
   for (const [frontend, { defaultBackend }] of Object.entries(desired.edges[edge]?.frontends ?? {}))
     lead(`frontend ${frontend}`, defaultBackend);
-  for (const [route, { stable, candidate, split }] of Object.entries(routesOf(desired, edge))) {
-    if (split < SPLIT_PARTS) lead(`route ${route}`, stable);
-    if (candidate !== undefined && split > 0) lead(`route ${route}`, candidate);
-  }
+  for (const [route, { stable }] of Object.entries(routesOf(desired, edge))) lead(`route ${route}`, stable);
   return targets;
+}
+
+/** Routes by the candidate that has a share of their requests. */
+function candidatesOf(desired: Desired, edge: string): Record<string, string[]> {
+  const candidates: Record<string, string[]> = {};
+  for (const [route, { candidate, split }] of Object.entries(routesOf(desired, edge)))
+    if (candidate !== undefined && split > 0) candidates[candidate] = [...(candidates[candidate] ?? []), route];
+  return candidates;
 }
 
 /** The backends of an edge that requests are led to now. */
 export function requestsLeadTo(desired: Desired, edge: string): string[] {
-  return Object.keys(targetsOf(desired, edge));
+  return [...new Set([...Object.keys(targetsOf(desired, edge)), ...Object.keys(candidatesOf(desired, edge))])];
 }
 
 type Servers = Record<string, Server> | undefined;

@@ -1,4 +1,4 @@
-import { errorsText, isOut, outageText } from "../../model/edge/backend-health";
+import { errorsText, fallbackText, fallsBack, isOut, outageText } from "../../model/edge/backend-health";
 import type { EdgeSpec } from "../../model/edge/edge";
 import { UNGUARDED } from "../../model/protocol/agent";
 import { formatMilliseconds } from "../../model/types/duration";
@@ -167,7 +167,9 @@ export class OutageWatch {
       .observe()
       .catch(() => undefined);
     const health = observation && host.backendsHealth(edge, observation)[backend];
-    return health !== undefined && isOut(health) ? `edge ${edge}: ${outageText(backend, health)}` : undefined;
+    if (health === undefined) return undefined;
+    if (isOut(health)) return `edge ${edge}: ${outageText(backend, health)}`;
+    return fallsBack(health) ? `edge ${edge}: ${fallbackText(backend, health)}` : undefined;
   }
 
   private async saw(states: Map<string, State>, { key, out, begins, ends, data }: Condition): Promise<void> {

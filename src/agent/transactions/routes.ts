@@ -1,3 +1,4 @@
+import { fallsBack } from "../../model/edge/backend-health";
 import type { Step } from "../../model/protocol/transaction";
 import { isSameMatch, type RouteSpec } from "../../model/route/route";
 import { parsePercent } from "../../model/route/split";
@@ -126,7 +127,9 @@ export async function observeRoute(host: Host, name: string): Promise<RouteAnswe
       const observed = host.working().edges[edge] === undefined ? undefined : await host.haproxy(edge).observe();
       const split = spec.candidate === undefined ? undefined : { key: splitKey(name, spec), wanted: spec.split };
       const share = mirror && { key: mirrorKey(name, mirror), wanted: parsePercent(mirror.share) ?? 0 };
-      return { edge, split: shareOn(observed, split), mirror: shareOn(observed, share) };
+      const health = observed && host.backendsHealth(edge, observed)[spec.candidate ?? ""];
+      const isOnStable = spec.split > 0 && observed?.running === true && health !== undefined && fallsBack(health);
+      return { edge, split: shareOn(observed, split), mirror: shareOn(observed, share), isOnStable };
     }),
   );
   const { owners, routes, routesSince } = host.committed;
@@ -138,6 +141,7 @@ export async function observeRoute(host: Host, name: string): Promise<RouteAnswe
     committed: routes[name]?.split ?? 0,
     since: since === undefined ? undefined : Date.parse(since),
     splits: Object.fromEntries(attempts.map(({ edge, split }) => [edge, split])),
+    fallback: attempts.flatMap(({ edge, isOnStable }) => (isOnStable ? [edge] : [])),
     ...(mirror !== undefined && { mirrors: Object.fromEntries(attempts.map(({ edge, mirror }) => [edge, mirror])) }),
   };
 }

@@ -1,5 +1,5 @@
 import type { EdgeAnswer } from "../../agent/api/answers";
-import { errorsText, isOut, outageText } from "../../model/edge/backend-health";
+import { errorsText, fallbackText, fallsBack, isOut, outageText } from "../../model/edge/backend-health";
 import { WAITING } from "../../model/process/takeover";
 import type { StatusProblem } from "./schema";
 
@@ -16,9 +16,9 @@ export function outages({ name, live, backends, errors = {} }: EdgeAnswer): Stat
       },
     ];
   const out = Object.entries(backends).flatMap(([backend, health]) => {
-    if (!isOut(health)) return [];
     const remedy = health.mendable ? "; pulumi up corrects it" : "";
-    return [{ subject, message: `${outageText(backend, health)}${remedy}`, outage: true }];
+    if (isOut(health)) return [{ subject, message: `${outageText(backend, health)}${remedy}`, outage: true }];
+    return fallsBack(health) ? [{ subject, message: `${fallbackText(backend, health)}${remedy}` }] : [];
   });
   const failing = Object.entries(errors).flatMap(([backend, share]) => {
     const health = backends[backend];
@@ -48,7 +48,7 @@ export function serverProblems(
       const its = pool === undefined ? "" : "its server in HAProxy ";
       if (differs !== undefined) return [{ subject, message: `${its}${differs}: pulumi up corrects it` }];
       // One that is declared so takes none on purpose.
-      return pool === undefined && out?.startsWith("DOWN") && !isOut(health)
+      return pool === undefined && out?.startsWith("DOWN") && !isOut(health) && !fallsBack(health)
         ? [{ subject, message: `takes no requests: it is ${out}` }]
         : [];
     });

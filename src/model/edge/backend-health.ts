@@ -12,6 +12,8 @@ export interface ServerHealth {
 export interface BackendHealth {
   /** Frontends and routes that lead requests to it, such as `frontend http` or `route api`; empty if there are none. */
   from: string[];
+  /** Routes whose candidate it is, whose stable backend takes its share while none of its servers can. @default none */
+  candidateOf?: string[];
   /** Whether it is declared: a frontend may lead to one that is not there yet. */
   declared: boolean;
   servers: ServerHealth[];
@@ -34,6 +36,18 @@ export function outageText(backend: string, { from, declared, servers }: Backend
   return servers.length === 1
     ? `${text}: its only server takes none (${states})`
     : `${text}: none of its ${servers.length} servers takes requests (${states})`;
+}
+
+/** Whether the share of a candidate goes to the stable backend, since none of its servers takes requests. */
+export function fallsBack({ candidateOf = [], servers }: BackendHealth): boolean {
+  return candidateOf.length > 0 && servers.every(({ out }) => out !== undefined);
+}
+
+/** Says where the share of a candidate goes that takes no requests, and why it does not. */
+export function fallbackText(backend: string, { candidateOf = [], servers }: BackendHealth): string {
+  const states = servers.map(({ name, out }) => `${name} ${out}`).join(", ") || "it has no servers";
+  const routes = candidateOf.map((route) => `route ${route}`).join(" and ");
+  return `candidate ${backend} of ${routes} takes no requests (${states}): its share goes to the stable backend`;
 }
 
 /** Says which share of a backend's requests fails. */

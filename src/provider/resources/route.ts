@@ -157,7 +157,8 @@ async function logOutages(context: Context, inputs: Inputs): Promise<void> {
       await warnOfOutages(context, {
         agent,
         edge,
-        concerns: (_, { from }) => from.includes(`route ${inputs.name}`),
+        concerns: (_, { from, candidateOf = [] }) =>
+          from.includes(`route ${inputs.name}`) || candidateOf.includes(inputs.name),
         repairedBy: (backend, health) =>
           leads(backend) ? repairedByConverging(health) : "leads the requests of the route elsewhere",
       });
@@ -262,8 +263,14 @@ function liveOn({ agent }: RouteHost, route: string, context: Context) {
       Object.fromEntries(
         Object.entries(shares).map(([edge, share]) => [edge, share === null ? "none" : formatSplit(share)]),
       );
-    const { splits, mirrors } = found;
-    return { found, live: { splits: shown(splits), ...(mirrors !== undefined && { mirrors: shown(mirrors) }) } };
+    const { splits, mirrors, fallback = [] } = found;
+    const inForce = Object.fromEntries(
+      Object.entries(shown(splits)).map(([edge, share]) => [
+        edge,
+        fallback.includes(edge) ? `${share}, all to stable while the candidate takes none` : share,
+      ]),
+    );
+    return { found, live: { splits: inForce, ...(mirrors !== undefined && { mirrors: shown(mirrors) }) } };
   });
 }
 

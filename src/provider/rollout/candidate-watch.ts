@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PoolObservation } from "../../agent/api/answers";
 import type { AgentClient } from "../../agent/client/client";
-import type { RunGates } from "./stage-gates";
+import { fallbackText, fallsBack } from "../../model/edge/backend-health";
+import type { RunGates, StageContext } from "./stage-gates";
 
 /** Pause between two checks of the candidate's processes, in milliseconds. */
 const CHECK_MS = 1000;
@@ -11,19 +12,48 @@ const CHECK_MS = 1000;
  * none of its replicas is up, its requests go to the stable release, so that no other gate need notice.
  */
 export function watchingProcesses(client: AgentClient, pool: string, runGates: RunGates): RunGates {
-  return async (stage, context) => {
+  return watching(runGates, async () => {
     const before = endingsOf(await client.pool(pool));
-    const problem = async () => newEnding(before, endingsOf(await client.pool(pool)));
+    return async () => newEnding(before, endingsOf(await client.pool(pool)));
+  });
+}
+
+/** Gates of a route's stages, with one that every stage has: the candidate takes its share, and no edge leads that to the stable side. */
+export function watchingShare(runGates: RunGates): RunGates {
+  return watching(runGates, async ({ edges, spec: { candidate = "", split } }) => async () => {
+    if (split === 0) return undefined;
+    const answers = await Promise.all(edges.map(({ name, agent }) => agent.edge(name)));
+    const problems = answers.flatMap((answer) => {
+      const health = answer?.backends?.[candidate];
+      return health !== undefined && fallsBack(health)
+        ? [`edge ${answer?.name}: ${fallbackText(candidate, health)}`]
+        : [];
+    });
+    return problems.length === 0 ? undefined : problems.join("; ");
+  });
+}
+
+/**
+ * Gates of stages that are watched together with something else.
+ *
+ * @param begin looks at how it is before the gates are watched, and says how to find out what is wrong from then on
+ */
+function watching(
+  runGates: RunGates,
+  begin: (context: StageContext) => Promise<() => Promise<string | undefined>>,
+): RunGates {
+  return async (stage, context) => {
+    const problem = await begin(context);
     const ended = new AbortController();
     const watched = new AbortController();
-    const watching = watch(problem, ended, watched.signal);
+    const underWay = watch(problem, ended, watched.signal);
     try {
       await runGates(stage, { ...context, signal: AbortSignal.any([context.signal, ended.signal]) });
     } catch (error) {
       throw ended.signal.aborted && !context.signal.aborted ? ended.signal.reason : error;
     } finally {
       watched.abort();
-      await watching;
+      await underWay;
     }
     const late = await problem();
     if (late !== undefined) throw new Error(late);

@@ -6,6 +6,7 @@ import { type DeclaredRoute, type RouteSpec, routeAt } from "../../model/route/r
 import { parsePercent } from "../../model/route/split";
 import { STABLE } from "../../model/route/stages";
 import type { Context } from "../server";
+import { watchingShare } from "./candidate-watch";
 import { type Reading, type RolloutPart, rollOut, type Subject } from "./rollout";
 import { setStep } from "./route-hosts";
 import { differs, replacementProblem, rolloutFrom, unchangedSince } from "./route-position";
@@ -63,7 +64,7 @@ function routeSubject(
     title: `route ${name}`,
     route: name,
     onBreach: declared.onBreach,
-    runGates,
+    runGates: watchingShare(runGates),
     parts,
     leaving: { parts: left, step: remove },
     specAt: (position) => routeAt(declared, position),

@@ -204,7 +204,7 @@ test("the most specific route takes a request, and its frontends, host, path and
   for (const [side, request] of cases) assert.equal((await ask(edge, request)).side, side, JSON.stringify(request));
 });
 
-test("a header leads testers to the candidate, and a backend that does not exist answers 503", async (t) => {
+test("a header leads testers to the candidate, and to the stable side where that does not exist", async (t) => {
   const edge = await TestEdge.open(t);
   const backends = await sides(t, STABLE, CANDIDATE);
   const testers = { header: "x-try", value: "the new one" };
@@ -214,7 +214,31 @@ test("a header leads testers to the candidate, and a backend that does not exist
   const { [STABLE]: stable } = backends;
   if (stable === undefined) throw new Error("there is a stable backend");
   await edge.haproxy.apply(edge.spec(), { [STABLE]: stable }, { api: route(0, { testers }) });
-  assert.deepEqual([(await ask(edge)).status, (await ask(edge, tester)).status], [200, 503]);
+  assert.deepEqual([(await ask(edge)).side, (await ask(edge, tester)).side], [STABLE, STABLE]);
+  const { [CANDIDATE]: candidate } = backends;
+  if (candidate === undefined) throw new Error("there is a candidate");
+  await edge.haproxy.apply(edge.spec(), { [CANDIDATE]: candidate }, { api: route(0, { testers }) });
+  assert.deepEqual([(await ask(edge)).status, (await ask(edge, tester)).status], [503, 200]);
+});
+
+test("a candidate without a server that takes requests gives its share to the stable side at once", async (t) => {
+  const edge = await TestEdge.open(t);
+  const backends = await sides(t, STABLE, CANDIDATE);
+  await edge.haproxy.apply(edge.spec(), backends, { api: route(10_000) });
+  const worker = (command: string) => change(edge.workerSocket, [command]);
+  const [server] = Object.keys(backends[CANDIDATE]?.servers ?? {});
+  const states = [
+    ["set server %s state maint", "set server %s state ready"],
+    ["set server %s state drain", "set server %s state ready"],
+    ["set server %s weight 0", "set server %s weight 100"],
+    ["set server %s health down", "set server %s health up"],
+  ] as const;
+  for (const [out, back] of states) {
+    assert.equal((await ask(edge)).side, CANDIDATE, back);
+    await worker(out.replace("%s", `${CANDIDATE}/${server}`));
+    assert.equal((await ask(edge)).side, STABLE, out);
+    await worker(back.replace("%s", `${CANDIDATE}/${server}`));
+  }
 });
 
 test("no value can leave its place in the config", async (t) => {

@@ -11,6 +11,8 @@ import { ROWS } from "../support/broken-rows";
 
 const PATIENT = { deadlineMs: 60_000, intervalMs: 100 };
 
+const OVER = / (takes requests|answers|runs|restarts it|can be checked) again\b.*, after /;
+
 test("whatever is broken is said by status and doctor, first where requests fail, with exit 1; all else is all good", async (t) => {
   const host = await brokenHost(t);
   const look = async () => statusOf(await host.client.status(), host.socket, new Date());
@@ -40,7 +42,7 @@ test("whatever is broken is said by status and doctor, first where requests fail
   assert.equal(good.code, 0);
   assert.match(good.stdout, /^all good /);
 
-  for (const { name, breaks, says, outage = false, event } of ROWS)
+  for (const { name, breaks, says, outage = false, event, over = OVER } of ROWS)
     await t.test(name, async () => {
       const since = new Date().toISOString();
       const repair = await breaks(host);
@@ -70,8 +72,7 @@ test("whatever is broken is said by status and doctor, first where requests fail
         await repair(message);
       }
       await allGood();
-      if (event !== undefined)
-        await untilEvent(/ (takes requests|answers|runs|restarts it|can be checked) again\b.*, after /, since);
+      if (event !== undefined) await untilEvent(over, since);
     });
 
   await t.test("a HAProxy that was killed with its agent, and the guard too", async () => {

@@ -23,6 +23,8 @@ interface Row {
   outage?: boolean;
   /** Message in `sluice events` about it, besides that it is over. */
   event?: RegExp;
+  /** Message that it is over. @default any such */
+  over?: RegExp;
 }
 
 const haproxy =
@@ -254,8 +256,9 @@ export const ROWS: Row[] = [
           },
         ]);
     },
-    says: /^edge main: backend beta answers every request with 503: its only server takes none \(only in maintenance as declared\)$/,
-    outage: true,
+    says: /^edge main: candidate beta of route api takes no requests \(only in maintenance as declared\): its share goes to the stable backend$/,
+    event: /edge main: candidate beta of route api takes no requests \(only in maintenance as declared\)/,
+    over: /edge main: backend beta takes requests again, after /,
   },
   {
     name: "a candidate with a share whose backend is down",
@@ -263,8 +266,10 @@ export const ROWS: Row[] = [
       await beta.down();
       return () => beta.up();
     },
-    says: /^edge main: backend beta answers every request with 503: its only server takes none \(only DOWN: L4CON\)$/,
-    outage: true,
+    says: /^edge main: candidate beta of route api takes no requests \(only DOWN: L4CON\): its share goes to the stable backend$/,
+    event:
+      /edge main: candidate beta of route api takes no requests \(only DOWN: L4CON\): its share goes to the stable backend/,
+    over: /edge main: backend beta takes requests again, after /,
   },
   {
     name: "one server of several in maintenance",

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { readStat, send } from "../../../src/agent/processes/identity";
-import { isOut } from "../../../src/model/edge/backend-health";
+import { fallsBack, isOut } from "../../../src/model/edge/backend-health";
 import { until } from "../../support/until";
 import { HostedStack } from "../support/hosted";
 
@@ -51,10 +51,10 @@ test("a preview warns of backends that answer with 503, and says whether the upd
     assert.equal(exit, 0, stdout);
     return `${stdout}${stderr}`.replaceAll(/\s+/g, " ");
   };
-  const untilOut = (backend: string) =>
+  const untilOut = (backend: string, check = isOut) =>
     until(`backend ${backend} to be out`, async () => {
       const health = (await client.edge("main"))?.backends?.[backend];
-      return health !== undefined && isOut(health);
+      return health !== undefined && check(health);
     });
   await declare();
   const up = await stack.up();
@@ -78,13 +78,15 @@ test("a preview warns of backends that answer with 503, and says whether the upd
     assert.doesNotMatch(await preview(), /503/);
   });
 
-  await t.test("servers that are down are not, unless requests are led elsewhere", async () => {
+  await t.test("a candidate whose servers are down is not, unless requests are led elsewhere", async () => {
     beta.server.closeAllConnections();
     beta.server.close();
-    await untilOut("beta");
+    await untilOut("beta", fallsBack);
     const now =
-      "warning: edge main: backend beta answers every request with 503: its only server takes none (only DOWN: L4CON). ";
+      "warning: edge main: candidate beta of route next takes no requests (only DOWN: L4CON): its share goes to the stable backend. ";
     const output = await preview();
+    assert.equal((await hosted.ask()).status, 200);
+    assert.match(output, /50%, all to stable while the candidate takes none/);
     for (const kind of ["backend", "route"])
       assert.ok(output.includes(`${now}The update of this ${kind} does not mend that: its servers must run,`), output);
     await declare({}, "stable");

@@ -8,11 +8,15 @@ import { rollOutRoute } from "../../../src/provider/rollout/route-rollout";
 import type { RunGates } from "../../../src/provider/rollout/stage-gates";
 import type { Context } from "../../../src/provider/server";
 import { startHarness } from "../../support/harness";
+import { startServer } from "../../support/server";
 import { until } from "../../support/until";
 
 /** An agent with an edge that has three backends; the stages' gates are the test's. */
 async function startRollouts(t: TestContext) {
-  const { client, directory } = await startHarness(t, { backends: { blue: null, green: null, red: null } });
+  // A candidate without a server that takes requests is never good.
+  const { port, server } = await startServer(t, (_, response) => response.end());
+  const backends = { blue: { port }, green: { port }, red: { port } };
+  const { client, directory } = await startHarness(t, { backends });
   const messages: string[] = [];
   const say = (text: string) => messages.push(text);
   const log = { debug: say, info: say, warn: say, error: say, progress: say };
@@ -32,6 +36,7 @@ async function startRollouts(t: TestContext) {
   };
   return {
     client,
+    server,
     rollOut,
     messages,
     abort,
@@ -233,4 +238,24 @@ test("another backend can't take the place of one that has some of the requests"
   await rollOut("stable", pass, { candidate: "red" });
   await rollOut("stable", pass, { stable: "green", candidate: undefined });
   assert.equal((await client.route("api"))?.spec.stable, "green");
+});
+
+test("a candidate that takes no requests passes no stage, whatever the gates say", async (t) => {
+  const { rollOut, server, split, client } = await startRollouts(t);
+  const pass: RunGates = async () => undefined;
+  await rollOut("10%", pass);
+  const isOut = async () => (await client.route("api"))?.fallback?.includes("main") === true;
+  const dies: RunGates = async (_, { signal }) => {
+    server.closeAllConnections();
+    server.close();
+    await until("its breach", () => signal.aborted, { deadlineMs: 60_000 });
+    throw signal.reason;
+  };
+  await assert.rejects(
+    rollOut("50%", dies),
+    /^Error: stage 50% of route api: edge main: candidate green of route api takes no requests \(one DOWN: L4CON\): its share goes to the stable backend\n/,
+  );
+  assert.ok(await isOut());
+  assert.equal(await split(), 1000);
+  await assert.rejects(rollOut("50%", pass), /candidate green of route api takes no requests/);
 });

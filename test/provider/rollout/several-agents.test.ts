@@ -10,11 +10,12 @@ import type { RunGates } from "../../../src/provider/rollout/stage-gates";
 import type { Context } from "../../../src/provider/server";
 import { startTestAgent, type TestAgent } from "../../support/agent";
 import { freePorts } from "../../support/ports";
+import { startServer } from "../../support/server";
 import { until } from "../../support/until";
 
 const owner = { who: "test", why: "test", pid: process.pid };
 
-async function edge(t: TestContext): Promise<TestAgent> {
+async function edge(t: TestContext, port: number): Promise<TestAgent> {
   const agent = await startTestAgent(t);
   const { client } = agent;
   const http = { binds: [{ port: await freePorts(1) }], defaultBackend: "blue" };
@@ -24,7 +25,8 @@ async function edge(t: TestContext): Promise<TestAgent> {
   await client.commit(id);
   for (const backend of ["blue", "green"]) {
     const { id } = await client.begin({ target: `backend/main/${backend}`, owner, leaseMs: 60_000 });
-    await client.step(id, { verb: "backend.set", edge: "main", backend, spec: backendSpec.parse({}) }, () => undefined);
+    const spec = backendSpec.parse({ servers: { one: { address: "127.0.0.1", port } } });
+    await client.step(id, { verb: "backend.set", edge: "main", backend, spec }, () => undefined);
     await client.commit(id);
   }
   return agent;
@@ -42,7 +44,8 @@ function contextOf(messages: string[] = []): Context {
 }
 
 test("a route's edges on two agents move in step", async (t) => {
-  const [one, two] = await Promise.all([edge(t), edge(t)]);
+  const { port } = await startServer(t, (_, response) => response.end());
+  const [one, two] = await Promise.all([edge(t, port), edge(t, port)]);
   const agents = [one, two].map(({ client }) => ({ client, edges: ["main"] }));
   const splits = () =>
     Promise.all([one, two].map(async ({ client }) => (await client.route("api"))?.splits.main ?? undefined));
@@ -148,7 +151,8 @@ test("a route's edges on two agents move in step", async (t) => {
 });
 
 test("a dead agent refuses a rollout before any change", async (t) => {
-  const [one, two] = await Promise.all([edge(t), edge(t)]);
+  const { port } = await startServer(t, (_, response) => response.end());
+  const [one, two] = await Promise.all([edge(t, port), edge(t, port)]);
   const agents = [one, two].map(({ client }) => ({ client, edges: ["main"] }));
   send(two.guard, "SIGKILL");
   send(two.about.pid, "SIGKILL");

@@ -58,8 +58,8 @@ export function poolSplitLines(
     if (candidate === undefined) return [to(stable, taken)];
     return [
       to(stable, taken),
-      to(candidate, `${taken} { var(txn.draw) -m int lt 0 }`),
-      ...(testers === undefined ? [] : [to(candidate, `${taken} route_${name}_tester`)]),
+      to(candidate, `${taken} { var(txn.draw) -m int lt 0 } route_${name}_up`),
+      ...(testers === undefined ? [] : [to(candidate, `${taken} route_${name}_tester route_${name}_up`)]),
     ];
   });
   return {
@@ -68,14 +68,20 @@ export function poolSplitLines(
       const candidate = candidateBackend(pool);
       const use = (who: string) => `  use_backend ${candidate} if share_${pool}_taken ${who} share_${pool}_up`;
       return [
-        // While none of the candidate's replicas is up, the stable release serves its clients. Servers without a limit
-        // are -1 free connections; nbsrv would be 0 in a worker of before a reload.
-        `  acl share_${pool}_up be_conn_free(${candidate}) lt 0`,
+        upLine(`share_${pool}_up`, candidate),
         ...(share?.testers === undefined ? [] : [use(`share_${pool}_tester`)]),
         use(`{ var(${VARIABLES.draw}) -m int lt 0 }`),
       ];
     }),
   };
+}
+
+/**
+ * Whether a candidate takes requests: while none of its servers does, the stable side serves its clients. Servers without a limit
+ * are -1 free connections; nbsrv would be 0 in a worker of before a reload.
+ */
+export function upLine(acl: string, backend: string): string {
+  return `  acl ${acl} be_conn_free(${backend}) lt 0`;
 }
 
 function poolSplit(pool: string, share: EdgeBackend["share"]): string[] {

@@ -1,7 +1,7 @@
 import type { EdgeBackend } from "../../../model/pool/pool-share";
 import { bySpecificity, type RouteSpec } from "../../../model/route/route";
 import { copyLines, shareName, sharesOf } from "./mirror";
-import { oldPoolSplit, poolSplitLines, poolSplitsOf } from "./pool-split";
+import { oldPoolSplit, poolSplitLines, poolSplitsOf, upLine } from "./pool-split";
 import { quote } from "./quote";
 import { SPLITS_FILE, splitLines } from "./traffic-split";
 
@@ -56,7 +56,7 @@ export function routeLines(
     ...here.flatMap(([name, route]) => matchLines(name, route)),
     ...here.flatMap(([name, route]) => routeSplit(name, route)),
     ...here.flatMap(([name, route]) => copyLines(SPLITS_FILE, name, route)),
-    ...here.flatMap(([name, route]) => testerLines(name, route)),
+    ...here.flatMap(([name, route]) => candidateLines(name, route, backendFor)),
     ...here.flatMap(([name, route]) => singleTryLines(name, route, backends)),
     ...shares.draws,
     ...shares.uses,
@@ -107,15 +107,24 @@ function routeSplit(name: string, route: RouteSpec): string[] {
   return splitLines({ name, acl: `route_${name}`, key: splitKey(name, route), sticky, variables: VARIABLES });
 }
 
-function testerLines(name: string, { candidate, testers }: RouteSpec): string[] {
-  if (candidate === undefined || testers === undefined) return [];
-  return [`  acl route_${name}_tester req.fhdr(${testers.header}) -m str -- ${quote(testers.value)}`];
+function candidateLines(
+  name: string,
+  { candidate, testers }: RouteSpec,
+  backendFor: FrontendBackends["backendFor"],
+): string[] {
+  if (candidate === undefined) return [];
+  return [
+    ...(testers === undefined
+      ? []
+      : [`  acl route_${name}_tester req.fhdr(${testers.header}) -m str -- ${quote(testers.value)}`]),
+    upLine(`route_${name}_up`, backendFor(candidate)),
+  ];
 }
 
 /** Do not retry a candidate's requests on another of its servers: gates judge it by its failures. */
 function singleTryLines(name: string, { candidate, testers }: RouteSpec, backends: Backends): string[] {
   if (candidate === undefined || backends[candidate]?.retry !== "safe") return [];
-  const line = (when: string) => `  http-request disable-l7-retry if route_${name}_taken ${when}`;
+  const line = (when: string) => `  http-request disable-l7-retry if route_${name}_taken ${when} route_${name}_up`;
   return [line("{ var(txn.draw) -m int lt 0 }"), ...(testers === undefined ? [] : [line(`route_${name}_tester`)])];
 }
 
@@ -128,8 +137,10 @@ function useLines(
   const stableLine = `  use_backend ${backendFor(stable)} ${taken}`;
   if (candidate === undefined) return [stableLine];
   return [
-    ...(testers === undefined ? [] : [`  use_backend ${backendFor(candidate)} ${taken} route_${name}_tester`]),
-    `  use_backend ${backendFor(candidate)} ${taken} { var(txn.draw) -m int lt 0 }`,
+    ...(testers === undefined
+      ? []
+      : [`  use_backend ${backendFor(candidate)} ${taken} route_${name}_tester route_${name}_up`]),
+    `  use_backend ${backendFor(candidate)} ${taken} { var(txn.draw) -m int lt 0 } route_${name}_up`,
     stableLine,
   ];
 }
