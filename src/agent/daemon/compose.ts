@@ -14,6 +14,7 @@ import { ProcessManager } from "../processes/process-manager";
 import { Artifacts } from "../releases/artifacts";
 import { RetainedReleases } from "../releases/retained-releases";
 import type { DiskReserve } from "../state/disk-reserve";
+import { assertLockedHere } from "../state/folder-lock";
 import { Secrets } from "../state/secrets";
 import type { Committed, StateFile } from "../state/state";
 import { folderLooks } from "../state/state-folder";
@@ -66,7 +67,10 @@ export async function compose(given: Given) {
     restored: (what) => events.emit(what),
   });
   const outages = new OutageWatch({ host, events, folder, guarded: () => isGuarded(about.guard) });
-  const transactions = new Transactions({ host, journal, events, secrets, diskReserve, evidence });
+  const transactions = new Transactions({
+    ...{ host, journal, events, secrets, diskReserve, evidence },
+    assertOwnFolder: () => assertLockedHere(directory),
+  });
   const outputTimes = new OutputTimes(
     () => processes.list().map(({ id }) => processes.outputPath(id)),
     processes.rotations,

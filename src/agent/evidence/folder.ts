@@ -1,12 +1,12 @@
-import { appendFile, mkdir, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { appendFile, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { renderPage } from "../../evidence/page";
 import { type EvidenceRecord, evidenceRecord } from "../../model/evidence/record";
 import type { KeptFolder } from "../../model/evidence/retention";
 import {
   ifThere,
+  makeFolder,
   PRIVATE_FILE_MODE,
-  PRIVATE_FOLDER_MODE,
   readIfThere,
   removeTemporaries,
   writeFileAtomic,
@@ -49,7 +49,7 @@ export class EvidenceFolders {
   /** Begins a log with its first line, in place of an existing one. */
   async begin(name: string, line: string): Promise<void> {
     await this.assertRoom();
-    await mkdir(this.pathOf(name), { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    await makeFolder(this.pathOf(name));
     const temporary = join(this.pathOf(name), FILES.newLog);
     // Not flushed to the device, since it has to cost little: what a power cut takes, the journal still tells the end of.
     await writeFile(temporary, line, { mode: PRIVATE_FILE_MODE });
@@ -80,7 +80,7 @@ export class EvidenceFolders {
   async publish(name: string, record: EvidenceRecord, { complete }: { complete: boolean }): Promise<void> {
     await this.assertRoom();
     const folder = this.pathOf(name);
-    await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    await makeFolder(folder);
     await writeFileAtomic(join(folder, FILES.record), `${JSON.stringify(record)}\n`);
     await writeFileAtomic(join(folder, FILES.page), renderPage(record));
     if (complete) for (const file of [FILES.log, FILES.newLog]) await rm(join(folder, file), { force: true });
@@ -115,7 +115,7 @@ export class EvidenceFolders {
   }
 
   private async assertRoom(): Promise<void> {
-    await mkdir(this.directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    await makeFolder(this.directory);
     const { bavail, bsize } = await statfs(this.directory);
     if (bavail * bsize >= LEAST_FREE) return;
     throw new Error(

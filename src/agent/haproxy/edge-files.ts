@@ -1,7 +1,7 @@
-import { mkdir, rm, stat } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { SCRIPT_FILE } from "../mirror/script";
-import { ifThere, PRIVATE_FOLDER_MODE, readIfThere, writeFileAtomic } from "../support/files";
+import { ifThere, makeFolder, readIfThere, writeFileAtomic } from "../support/files";
 import { isCopied } from "./config/mirror";
 import { type EdgeRecord, readRecord, writeRecord } from "./config/record";
 import { type Rendered, waitingSocket } from "./config/render";
@@ -53,7 +53,7 @@ export class EdgeFiles {
   }
 
   async makeFolder(): Promise<void> {
-    await mkdir(this.options.directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    await makeFolder(this.options.directory, { above: 1 });
   }
 
   async read(): Promise<FilesOnDisk> {

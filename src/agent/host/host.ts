@@ -1,4 +1,3 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { BackendHealth } from "../../model/edge/backend-health";
@@ -276,7 +275,6 @@ export class Host {
       await haproxy.stop({ graceMs: EDGE_STOP_MS });
       this.haproxies.forget(edge);
     } else {
-      await mkdir(this.haproxies.folderOf(edge), { recursive: true, mode: 0o700 });
       const find = () => this.toTake(target, working, take);
       if (take !== undefined && wantedTakeover(working, target).length > 0) {
         const taking = takeEdgeOver(target, wanted, haproxy, this.parts.takeovers, { ...take, find });

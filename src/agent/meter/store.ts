@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ifThere, PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../support/files";
+import { ifThere, makeFolder, PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../support/files";
 import { addEncoded, Cell } from "./cell";
 import { COARSE_KEPT_MS, COARSE_MS } from "./recorder";
 import type { SeriesTable } from "./series";
@@ -118,7 +118,7 @@ export class MeterStore {
   /** Makes the folder again where it was deleted or moved. @returns what was done, if anything */
   async restoreFiles(): Promise<string[]> {
     if ((await ifThere(stat(this.directory))) !== undefined) return [];
-    await mkdir(this.directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    await makeFolder(this.directory);
     return [
       `${this.directory} was deleted or moved, and is there again: the agent's next start knows no measurements of before`,
     ];

@@ -1,7 +1,7 @@
-import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { messageOf } from "../../model/types/errors";
 import { waitFor } from "../../support/waiting";
-import { PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE } from "../support/files";
+import { makeFolder, PRIVATE_FILE_MODE } from "../support/files";
 import { type Cgroups, type KernelLimits, limitProblem } from "./cgroups";
 import { environmentOf, problemsOf } from "./command";
 import { type Descriptors, openDescriptors } from "./descriptors";
@@ -77,7 +77,7 @@ export async function launchShim(launch: Launch): Promise<Launched> {
   if (problems.length > 0) throw new Error(`process ${id} cannot be started: ${problems.join("; ")}`);
   await launch.clear();
   try {
-    await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    await makeFolder(folder, { above: 1 });
     await writeRecord(folder, record);
     await createStatus(statusPath, launch.bootId);
     return await spawnAndWait(launch, env);

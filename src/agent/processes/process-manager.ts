@@ -3,7 +3,7 @@ import { type FSWatcher, watch } from "node:fs";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { waitFor } from "../../support/waiting";
-import { ifThere, PRIVATE_FOLDER_MODE } from "../support/files";
+import { ifThere, makeFolder, PRIVATE_FOLDER_MODE } from "../support/files";
 import { inParallel } from "../support/in-parallel";
 import { type Found, findIn } from "./adopt";
 import { Cgroups } from "./cgroups";
@@ -262,7 +262,7 @@ export class ProcessManager {
     const restored: string[] = [];
     const statuses = join(this.directory, STATUS_FOLDER);
     if ((await ifThere(stat(statuses))) === undefined) {
-      await mkdir(statuses, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+      await makeFolder(statuses, { above: 1 });
       this.watcher?.close();
       this.watcher = this.watchStatuses();
       restored.push(`${statuses} was deleted, and is there again`);
@@ -279,7 +279,7 @@ export class ProcessManager {
     const runs = () => this.processes.get(id) === managed && managed.identities !== undefined;
     if (runs() && !(await hasRecord(folder)) && runs()) {
       const { argv, cwd, labels, startedAt } = managed.record;
-      await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+      await makeFolder(folder, { above: 1 });
       await writeRecord(folder, { version: 1, id, argv, cwd, labels, startedAt });
       restored.push(`the record of process ${id} was deleted, and is written again`);
     }

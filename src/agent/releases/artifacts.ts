@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, readdir, readlink, rename, rm, stat } from "node:fs/promises";
+import { readdir, readlink, rename, rm, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { Unpack } from "tar";
 import { generationsOf, type PoolState } from "../../model/pool/pool-state";
@@ -13,7 +13,7 @@ import {
   MAX_ENTRIES,
 } from "../../model/protocol/artifact";
 import { ApiError } from "../api/api-error";
-import { ifThere, PRIVATE_FOLDER_MODE, syncFolder } from "../support/files";
+import { ifThere, makeFolder, syncFolder } from "../support/files";
 
 /** Time for which an artifact that no pool names is kept: its update may be about to begin. In milliseconds. */
 const UNNAMED_MS = 3_600_000;
@@ -44,7 +44,7 @@ export class Artifacts {
   async receive(digest: string, archive: AsyncIterable<Buffer>): Promise<string> {
     const target = artifactPath(this.directory, digest);
     const partial = join(this.root, `${digest}.${randomBytes(6).toString("hex")}${PARTIAL}`);
-    await mkdir(partial, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+    await makeFolder(partial, { above: 1 });
     try {
       const received = await unpack(archive, partial);
       if (received !== digest)

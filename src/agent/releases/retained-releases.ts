@@ -6,7 +6,7 @@ import type { Release } from "../../model/pool/release";
 import { codeOf, messageOf } from "../../model/types/errors";
 import { Mutex } from "../../support/waiting";
 import type { Events } from "../events/events";
-import { PRIVATE_FILE_MODE, readIfThere, writeFileAtomic } from "../support/files";
+import { makeFolder, PRIVATE_FILE_MODE, readIfThere, writeFileAtomic } from "../support/files";
 import { changedIn, digests, digestsOf } from "./digests";
 
 /** Most changed files that are named. */
@@ -68,6 +68,7 @@ export class RetainedReleases {
   private async keep(target: string, source: string): Promise<void> {
     if (!relative(source, this.root).startsWith(".."))
       throw new Error(`${source} holds the agent's own state folder: give releases folders of their own`);
+    await makeFolder(dirname(target), { above: 1 });
     if (!(await exists(target))) await copyTree(source, target);
     if (!(await exists(digestsFile(target))))
       await writeFileAtomic(digestsFile(target), JSON.stringify(await digestsOf(target)), PRIVATE_FILE_MODE);
@@ -89,6 +90,7 @@ export class RetainedReleases {
     const folder = this.folderOf(pool, state, release);
     if (folder === undefined || (await exists(release.path)) || !(await exists(folder))) return;
     try {
+      await mkdir(dirname(release.path), { recursive: true });
       await copyTree(folder, release.path);
     } catch (error) {
       throw new Error(
@@ -139,7 +141,6 @@ function digestsFile(folder: string): string {
 async function copyTree(source: string, target: string): Promise<void> {
   const partial = `${target}.partial`;
   await rm(partial, { recursive: true, force: true });
-  await mkdir(dirname(target), { recursive: true });
   try {
     await linkTree(source, partial);
     await rename(partial, target);

@@ -1,8 +1,8 @@
-import { mkdir, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
+import { readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf } from "../../model/types/errors";
 import { ApiError } from "../api/api-error";
-import { ifThere, PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, sizeOf, writeFileAtomic } from "../support/files";
+import { ifThere, makeFolder, PRIVATE_FILE_MODE, sizeOf, writeFileAtomic } from "../support/files";
 
 /** Disk space kept in reserve for an undo on a full disk, in bytes: some configs, journal lines and process records. */
 const RESERVE = 1024 * 1024;
@@ -51,7 +51,7 @@ export class DiskReserve {
     if (await this.isTaken()) return;
     try {
       await writeFileAtomic(this.path, Buffer.alloc(RESERVE), PRIVATE_FILE_MODE);
-      await mkdir(this.inodes, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+      await makeFolder(this.inodes);
       for (let index = 0; index < RESERVE_INODES; index++)
         await writeFile(join(this.inodes, String(index)), "", { mode: PRIVATE_FILE_MODE });
     } catch (error) {

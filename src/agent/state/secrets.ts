@@ -6,7 +6,7 @@ import type { PoolSpec } from "../../model/pool/pool";
 import { generationsOf, type PoolState, type SpecWithoutSecrets } from "../../model/pool/pool-state";
 import type { ProcessTemplate } from "../../model/process/process-template";
 import { codeOf } from "../../model/types/errors";
-import { ifThere, writeFileAtomic } from "../support/files";
+import { ifThere, makeFolder, writeFileAtomic } from "../support/files";
 
 /** Secret values by process and variable. */
 export type SecretValues = Record<string, Record<string, string>>;
@@ -90,7 +90,7 @@ export class Secrets {
     for (const [key, values] of this.values) {
       const path = join(this.directory, `${key}.json`);
       if ((await ifThere(stat(path))) !== undefined || this.values.get(key) !== values) continue;
-      await mkdir(this.directory, { recursive: true, mode: 0o700 });
+      await makeFolder(this.directory);
       await writeFileAtomic(path, JSON.stringify(values), 0o600);
       restored.push(`${path} was deleted, and is written again`);
     }

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { codeOf } from "../../model/types/errors";
 
@@ -7,6 +7,21 @@ import { codeOf } from "../../model/types/errors";
 export const PRIVATE_FILE_MODE = 0o600;
 /** Permissions of folders that only the agent's own user may enter. */
 export const PRIVATE_FOLDER_MODE = 0o700;
+
+/**
+ * Makes a folder of the state folder where it is missing; never the state folder itself, of which a part would come back where it
+ * was deleted.
+ *
+ * @param above how many of the folders above it are made, too. @default 0
+ * @throws the file system's own error, or that the one above these is gone
+ */
+export async function makeFolder(path: string, { above = 0 } = {}): Promise<void> {
+  if (above > 0) await makeFolder(dirname(path), { above: above - 1 });
+  await mkdir(path, { mode: PRIVATE_FOLDER_MODE }).catch((error: Error) => {
+    if (codeOf(error) === "ENOENT") throw new Error(`the folder ${dirname(path)} is gone: put it back`);
+    if (codeOf(error) !== "EEXIST") throw error;
+  });
+}
 
 /**
  * Replaces the file at `path` as a whole, durably: after a crash or a power cut there is either the old content or the

@@ -1,8 +1,8 @@
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { takeoverEntry } from "../../model/process/takeover";
-import { ifThere, PRIVATE_FOLDER_MODE, readIfThere, syncFolder, writeFileAtomic } from "../support/files";
+import { ifThere, makeFolder, readIfThere, syncFolder, writeFileAtomic } from "../support/files";
 import { launchRecord } from "./launch-record";
 
 const socket = z.strictObject({ address: z.string(), port: z.int(), inode: z.string(), uid: z.int() });
@@ -74,7 +74,7 @@ export class StoppedProcessStore {
   async write(target: string, debts: readonly StoppedProcess[]): Promise<void> {
     const path = this.pathOf(target);
     if (debts.length > 0) {
-      await mkdir(this.directory, { recursive: true, mode: PRIVATE_FOLDER_MODE });
+      await makeFolder(this.directory);
       await writeFileAtomic(path, `${JSON.stringify({ version: 1, target, debts }, undefined, 2)}\n`, 0o600);
       return;
     }

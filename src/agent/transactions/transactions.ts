@@ -68,6 +68,8 @@ export class Transactions {
       secrets: Secrets;
       diskReserve: DiskReserve;
       evidence: Evidence;
+      /** Throws where the state folder is not this agent's any more. */
+      assertOwnFolder: () => Promise<void>;
     },
   ) {
     const isExpected = (edge: string) =>
@@ -119,6 +121,7 @@ export class Transactions {
     // Taken before the first await: two calls at once must not both find the target free.
     this.open.set(transaction.id, transaction);
     try {
+      await this.parts.assertOwnFolder();
       await this.parts.diskReserve.check();
       await this.parts.journal.append({ kind: "opened", id: transaction.id, target, owner });
     } catch (error) {

@@ -1,4 +1,4 @@
-import { lstat, readdir } from "node:fs/promises";
+import { lstat, readdir, readFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { codeOf } from "../../model/types/errors";
@@ -78,7 +78,9 @@ export async function whyNotAnswering(socket: string): Promise<string | undefine
   if (error === undefined) return undefined;
   switch (error.code) {
     case "ENOENT":
-      return `there is no agent's socket at ${socket}: start the agent (pulumi up, or systemctl start sluice-agent), or name another with --socket`;
+      return (await isBound(socket))
+        ? `the agent that listens on ${socket} runs, but that socket was deleted, and maybe its whole state folder, so that nothing can be changed: put the folder back, and end that agent by kill -KILL, so that its guard starts the next one`
+        : `there is no agent's socket at ${socket}: start the agent (pulumi up, or systemctl start sluice-agent), or name another with --socket`;
     case "ECONNREFUSED":
       return (await isSocket(socket))
         ? `the socket ${socket} is left over from an agent that has ended: start it again (pulumi up, or systemctl start sluice-agent); until then nothing supervises its processes and traffic`
@@ -91,6 +93,12 @@ export async function whyNotAnswering(socket: string): Promise<string | undefine
     default:
       return `the agent's socket ${socket} can't be used: ${error.message}`;
   }
+}
+
+/** Whether a process has a socket at a path, which may be deleted: the kernel still knows its name. */
+async function isBound(path: string): Promise<boolean> {
+  const lines = (await readFile("/proc/net/unix", "utf8")).split("\n");
+  return lines.some((line) => line.endsWith(` ${path}`));
 }
 
 async function ownership(path: string): Promise<string> {

@@ -42,8 +42,8 @@ export interface PoolAgent extends TestAgent {
   release(id: string): Promise<{ id: string; path: string }>;
 }
 
-export async function startPoolAgent(t: Cleanup): Promise<PoolAgent> {
-  const agent = await startTestAgent(t);
+export async function startPoolAgent(t: Cleanup, options?: Parameters<typeof startTestAgent>[1]): Promise<PoolAgent> {
+  const agent = await startTestAgent(t, options);
   const events: AgentEvent[] = [];
   const follow = new AbortController();
   t.after(() => follow.abort());
