@@ -115,7 +115,7 @@ export class Cgroups {
     if (top === undefined) return;
     const folder = this.folderOf(id, top);
     const killUntilRemoved = async () => {
-      if (await isRemoved(folder)) return true;
+      if (await isTreeRemoved(folder)) return true;
       await this.kill(id);
       return false;
     };
@@ -141,7 +141,7 @@ export class Cgroups {
     if (parent === undefined) return;
     for (const name of await namesIn(parent)) {
       const id = name.slice(0, -SUFFIX.length);
-      if (name.endsWith(SUFFIX) && !isKnown(id)) await isRemoved(join(parent, name));
+      if (name.endsWith(SUFFIX) && !isKnown(id)) await isTreeRemoved(join(parent, name));
     }
   }
 
@@ -176,6 +176,12 @@ function topOf(): string | undefined {
 
 function wordsIn(path: string): string[] {
   return readFileSync(path, "utf8").split(/\s+/).filter(Boolean);
+}
+
+/** Removes the group of a process, with those that it has made below, or says that something is in one of them. */
+async function isTreeRemoved(folder: string): Promise<boolean> {
+  for (const name of await namesIn(folder)) if (!(await isTreeRemoved(join(folder, name)))) return false;
+  return isRemoved(folder);
 }
 
 /** Removes a group, or says that something is in it. */

@@ -93,6 +93,30 @@ test("a process that is limited is in a cgroup of its own, without its shim, unt
   assert.ok(!existsSync(parent));
 });
 
+test("cgroups that a process has made below its own are removed with it, and what runs in them is killed", {
+  skip: NO_CGROUPS,
+}, async (t) => {
+  const { open, marker } = await bench(t);
+  const host = await open();
+  const parent = join(MOUNT ?? "", "sluice.slice", marker);
+  const inner = join(parent, "a.process", "inner", "deep");
+  const makes = `mkdir -p ${inner}; (echo 0 >${inner}/cgroup.procs; exec env -i setsid sleep 300) & exec sleep 300`;
+  await host.launch("a", script(makes, { cgroup: { optional: true } }));
+  const members = async () =>
+    existsSync(inner) ? (await readFile(join(inner, "cgroup.procs"), "utf8")).split("\n").slice(0, -1) : [];
+  await until("a process to be in the inner one", async () => (await members()).length === 1);
+  const escaped = identityOf(Number((await members())[0]));
+  await host.stop("a", { signal: "SIGTERM", graceMs: 5000 });
+  await host.remove("a");
+  assert.equal(isAlive(escaped), false);
+  assert.ok(!existsSync(parent));
+
+  await mkdir(join(parent, "nobody.process", "inner"), { recursive: true });
+  host.close();
+  await open();
+  assert.ok(!existsSync(join(parent, "nobody.process")));
+});
+
 test("a launch that fails leaves no cgroup", { skip: NO_CGROUPS }, async (t) => {
   const { open, marker } = await bench(t);
   const host = await open();
