@@ -139,6 +139,21 @@ test("the oldest evidence goes by number, age and size, and the newest one never
   assert.deepEqual(outdated([folder("big", 1, 5000)], 2, bounds), []);
 });
 
+test("the backends of one update count as one change, and give way to every other change", () => {
+  const folder = (name: string, begunAt: number, update?: string) => ({ name, begunAt, bytes: 10, update });
+  const many = Array.from({ length: 300 }, (_, index) => folder(`b${index}`, 200 + index, "one"));
+  const all = [folder("older", 100), folder("promotion", 150), ...many, folder("newest", 1000, "two")];
+  const bounds = { count: 3, days: 1, size: "1 MiB" as const };
+  assert.deepEqual(outdated(all, 2000, bounds), ["older"]);
+  assert.equal(outdated(all, 2000, { ...bounds, count: 2 }).length, 2);
+  const short = outdated(all, 2000, { ...bounds, count: 4, size: "1000 B" });
+  assert.equal(short.length, 203);
+  assert.ok(
+    short.every((name) => /^b\d/.test(name)),
+    short.join(),
+  );
+});
+
 test("a record of a newer agent with more in it is read", () => {
   const record = { ...sample(), more: 1 } as EvidenceRecord;
   assert.equal(evidenceRecord.parse(record).id, record.id);

@@ -287,9 +287,10 @@ export class Evidence {
     if (lines !== "" && !open.failing) await this.folders.append(open.name, lines);
   }
 
-  /** Looks, measures and writes; once more when the meter has caught up. */
+  /** Looks, measures and writes; once more when the meter has caught up. Backends, of which hundreds may change at once, are written then. */
   private async finish(open: Open): Promise<void> {
-    await this.publish(open, { complete: false });
+    if (open.record.target.startsWith("backend/")) await this.lookAfter(open);
+    else await this.publish(open, { complete: false });
     const { signal } = this.closing;
     if (!signal.aborted) await sleep(SETTLE_MS, undefined, { signal, ref: false }).catch(() => undefined);
     await this.publish(open, { complete: true });
@@ -297,14 +298,9 @@ export class Evidence {
   }
 
   private async publish(open: Open, { complete }: { complete: boolean }): Promise<void> {
-    const { host, meter, secrets } = this.parts;
-    const { record, before } = open;
-    await open.snapshotTaken;
-    record.after ??= shownTexts(
-      await takeSnapshot(host, record.target, [before, host.committed], this.parts.copies),
-      secrets(),
-    );
-    Object.assign(record, await measureSides(record, meter, Date.now()));
+    const { record } = open;
+    await this.lookAfter(open);
+    Object.assign(record, await measureSides(record, this.parts.meter, Date.now()));
     await this.write(open, async () => {
       await this.folders.publish(open.name, record, { complete });
       open.failing = false;
@@ -312,6 +308,12 @@ export class Evidence {
     if (!complete) return;
     if (!open.failing) this.open.delete(record.id);
     await this.retryUnwritten();
+  }
+
+  private async lookAfter({ record, before, snapshotTaken }: Open): Promise<void> {
+    const { host, secrets, copies } = this.parts;
+    await snapshotTaken;
+    record.after ??= shownTexts(await takeSnapshot(host, record.target, [before, host.committed], copies), secrets());
   }
 
   /** Writes evidence that could not be written for lack of space; keeps the newest that still can't. */
@@ -328,7 +330,7 @@ export class Evidence {
 
   private async removeOutdated(): Promise<void> {
     const held = new Set([...this.open.values()].map(({ name }) => name));
-    const folders = await this.folders.sizes(held);
+    const folders = await this.folders.complete(held);
     for (const name of outdated(folders, Date.now(), this.retention)) {
       await this.folders.remove(name);
       this.summaries.delete(name);

@@ -11,6 +11,7 @@ import {
   removeTemporaries,
   writeFileAtomic,
 } from "../support/files";
+import { inParallel } from "../support/in-parallel";
 
 /** Disk space below which no evidence is written, in bytes: more than transactions need, so that it never keeps one from opening. */
 const LEAST_FREE = 8 * 1024 * 1024;
@@ -18,10 +19,14 @@ const LEAST_FREE = 8 * 1024 * 1024;
 const NAME = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d\.\d{3})Z-([0-9a-f-]{36})$/;
 const FILES = { log: "log.ndjson", newLog: "log.ndjson.new", record: "evidence.json", page: "index.html" };
 
+const origin = evidenceRecord.pick({ target: true, program: true });
+/** How many folders are looked at at once. */
+const READ_AT_ONCE = 16;
+
 /** The folders of evidence on disk, one per transaction. All of it may fail: then there is less evidence, and nothing else. */
 export class EvidenceFolders {
-  /** Sizes of complete folders, which do not change any more, in bytes. */
-  private readonly known = new Map<string, number>();
+  /** Complete folders, which do not change any more. */
+  private readonly known = new Map<string, KeptFolder>();
 
   constructor(readonly directory: string) {}
 
@@ -86,16 +91,19 @@ export class EvidenceFolders {
     if (complete) for (const file of [FILES.log, FILES.newLog]) await rm(join(folder, file), { force: true });
   }
 
-  /** Complete folders with their sizes; `held` are those that are not. */
-  async sizes(held: ReadonlySet<string>): Promise<KeptFolder[]> {
+  /** Complete folders; `held` are those that are not. */
+  async complete(held: ReadonlySet<string>): Promise<KeptFolder[]> {
     const names = (await this.names()).filter((name) => !held.has(name));
-    return Promise.all(
-      names.map(async (name) => {
-        const bytes = this.known.get(name) ?? (await this.sizeOf(name));
-        this.known.set(name, bytes);
-        return { name, begunAt: timeOf(name), bytes };
-      }),
-    );
+    return inParallel(names, READ_AT_ONCE, async (name) => {
+      const folder = this.known.get(name) ?? (await this.lookAt(name));
+      this.known.set(name, folder);
+      return folder;
+    });
+  }
+
+  private async lookAt(name: string): Promise<KeptFolder> {
+    const [bytes, text] = await Promise.all([this.sizeOf(name), readIfThere(join(this.pathOf(name), FILES.record))]);
+    return { name, begunAt: timeOf(name), bytes, update: updateIn(text ?? "") };
   }
 
   private async sizeOf(name: string): Promise<number> {
@@ -121,6 +129,16 @@ export class EvidenceFolders {
     throw new Error(
       `its disk has ${Math.floor((bavail * bsize) / 1024)} KiB left: free at least ${LEAST_FREE / 1024 / 1024} MiB`,
     );
+  }
+}
+
+/** The update that a record of a backend belongs to; nothing for other records, and those that can't be read. */
+function updateIn(text: string): string | undefined {
+  try {
+    const { target, program } = origin.parse(JSON.parse(text));
+    return target.startsWith("backend/") ? program?.update : undefined;
+  } catch {
+    return undefined;
   }
 }
 

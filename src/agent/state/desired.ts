@@ -26,21 +26,31 @@ export function emptyOverlay(): Overlay {
 }
 
 /** The desired state with overlays on top. */
-export function merge(base: Desired, overlays: Overlay[]): Desired {
-  return overlays.reduce<Desired>(
-    (merged, overlay) => ({
-      edges: mergeEntries(merged.edges, overlay.edges),
-      backends: mergeEntries(merged.backends, overlay.backends),
-      pools: mergeEntries(merged.pools, overlay.pools),
-      routes: mergeEntries(merged.routes, overlay.routes),
-    }),
-    base,
-  );
+export function merge({ edges, backends, pools, routes }: Desired, overlays: readonly Overlay[]): Desired {
+  return {
+    edges: mergeEntries(
+      edges,
+      overlays.map((overlay) => overlay.edges),
+    ),
+    backends: mergeEntries(
+      backends,
+      overlays.map((overlay) => overlay.backends),
+    ),
+    pools: mergeEntries(
+      pools,
+      overlays.map((overlay) => overlay.pools),
+    ),
+    routes: mergeEntries(
+      routes,
+      overlays.map((overlay) => overlay.routes),
+    ),
+  };
 }
 
-function mergeEntries<T>(base: Record<string, T>, over: Record<string, T | null>): Record<string, T> {
-  const kept = Object.entries({ ...base, ...over }).filter((entry): entry is [string, T] => entry[1] !== null);
-  return Object.fromEntries(kept);
+/** All at once: hundreds of transactions may be open, over hundreds of entries. */
+function mergeEntries<T>(base: Record<string, T>, over: readonly Record<string, T | null>[]): Record<string, T> {
+  const all: Record<string, T | null> = Object.assign({}, base, ...over);
+  return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, T] => entry[1] !== null));
 }
 
 /**

@@ -12,8 +12,14 @@ export class Batched<T, R> {
   private waiting: Call<T, R>[] = [];
   private readonly runs = new Mutex();
 
-  /** @param work settles each of its calls, of which there is at least one; those that are open when it throws get its error */
-  constructor(private readonly work: (calls: readonly Call<T, R>[]) => Promise<void>) {}
+  /**
+   * @param work settles each of its calls, of which there is at least one; those that are open when it throws get its error
+   * @param joining resolves once calls have had the time to join a run, told how many there are. @default at once
+   */
+  constructor(
+    private readonly work: (calls: readonly Call<T, R>[]) => Promise<void>,
+    private readonly joining?: (count: () => number) => Promise<unknown>,
+  ) {}
 
   call(value: T): Promise<R> {
     return new Promise((resolve, reject) => {
@@ -28,8 +34,9 @@ export class Batched<T, R> {
   }
 
   private async runAll(): Promise<void> {
+    if (this.waiting.length === 0) return;
+    await this.joining?.(() => this.waiting.length);
     const calls = this.waiting.splice(0);
-    if (calls.length === 0) return;
     try {
       await this.work(calls);
     } catch (error) {
