@@ -103,8 +103,9 @@ async function listed(agents: Agents, limit: number): Promise<{ evidence: Listed
 
 async function list({ last, target, json }: Given, agents: Agents, terminal: Terminal): Promise<ExitCode> {
   const count = last === undefined ? DEFAULT_LAST : parseCount("--last", last, MAX_LISTED);
-  const { evidence: all, unreadable } = await listed(agents, target === undefined ? Math.max(1, count) : MAX_LISTED);
-  const evidence = all.filter((each) => target === undefined || each.target === target).slice(0, count);
+  const { evidence: all, unreadable } = await listed(agents, MAX_LISTED);
+  const wanted = all.filter((each) => target === undefined || each.target === target);
+  const evidence = (json ? wanted : withoutSiblings(wanted)).slice(0, count);
   const { stdout } = terminal;
   if (json) stdout.write(`${safeJson({ agent: namesOf(agents), evidence, unreadable }, 2)}\n`);
   else {
@@ -117,6 +118,26 @@ async function list({ last, target, json }: Given, agents: Agents, terminal: Ter
 
 function namesOf(agents: Agents): string {
   return agents.map(({ where }) => where).join(", ");
+}
+
+/**
+ * A list for people, in which the backends that one update has changed on an agent in the same way are one entry, the newest of them: a
+ * program may declare hundreds, and each has its own evidence.
+ */
+function withoutSiblings(all: readonly Listed[]): Listed[] {
+  const groups = new Map<string, [Listed, ...Listed[]]>();
+  for (const each of all) {
+    const { agent: where, target, verdict, update, id } = each;
+    const [kind, edge] = target.split("/");
+    const isSibling = kind === "backend" && verdict === "committed" && update !== undefined;
+    const key = isSibling ? [where, edge, update, changeInWords(each)].join(" ") : `${where} ${id}`;
+    const known = groups.get(key);
+    if (known === undefined) groups.set(key, [each]);
+    else known.push(each);
+  }
+  return [...groups.values()].map(([newest, ...others]) =>
+    others.length === 0 ? newest : { ...newest, target: `${newest.target} and ${others.length} more` },
+  );
 }
 
 function listText(evidence: readonly Listed[], several: boolean, terminal: Terminal): string {

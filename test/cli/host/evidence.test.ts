@@ -156,3 +156,32 @@ test("sluice evidence lists changes, shows one, and hands out its page", async (
     assert.match(await refused([id, "--html", "/nowhere/x.html"]), /--html \/nowhere\/x.html can't be written: ENOENT/);
   });
 });
+
+test("sluice evidence lists the backends of one update in one line, and one that failed by itself", async (t) => {
+  const agent = await startWithRoute(t);
+  const { client, socket } = agent;
+  const run = async (...args: string[]) => (await sluice(["evidence", "--socket", socket, ...args])).stdout;
+  const program = { urn: "urn:pulumi:dev::test::sluice:index:Backend::b", update: "one" };
+  const ids: string[] = [];
+  for (const name of ["b1", "b2", "b3"]) {
+    const { id } = await client.begin({ target: `backend/main/${name}`, owner: OWNER, leaseMs: 60_000 });
+    await client.notes(id, [{ kind: "program", at: Date.now(), program }]);
+    await client.step(id, { verb: "backend.set", edge: "main", backend: name, spec: { servers: {} } }, () => undefined);
+    if (name === "b3") await client.abort(id, "given up");
+    else await client.commit(id);
+    await ended(agent, id);
+    ids.push(id);
+  }
+  const [, failed, both] = (await run()).trimEnd().split("\n");
+  assert.match(failed ?? "", new RegExp(`^${ids[2]?.slice(0, 8)} .* backend/main/b3 +new +undone .* given up`));
+  assert.match(both ?? "", new RegExp(`^${ids[1]?.slice(0, 8)} .* backend/main/b2 and 1 more +new +committed `));
+  const document = evidenceListDocument.parse(JSON.parse(await run("--json", "--last", "3")));
+  assert.deepEqual(
+    document.evidence.map(({ target }) => target),
+    ["backend/main/b3", "backend/main/b2", "backend/main/b1"],
+  );
+  assert.match(
+    await run("--target", "backend/main/b1"),
+    new RegExp(`\\n${ids[0]?.slice(0, 8)} .* backend/main/b1 +new`),
+  );
+});
