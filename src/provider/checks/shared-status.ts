@@ -3,11 +3,13 @@ import type { AgentClient } from "../../agent/client/client";
 import { AgentError, UnreachableError } from "../../agent/client/connection";
 
 /** How long one status of an agent serves the reads of its backends, in milliseconds. */
-const SHARED_MS = 250;
+const SHARED_MS = { least: 250, most: 2000 };
+/** The same, as a multiple of the time that the status took: with hundreds of backends, or a busy host, each costs more. */
+const SHARED_TIMES = 4;
 
 type SharedStatus = Pick<AgentStatus, "backends" | "edges">;
 
-const statuses = new Map<string, { at: number; status: Promise<SharedStatus> }>();
+const statuses = new Map<string, { until: number; status: Promise<SharedStatus> }>();
 
 /**
  * State of a backend, now or a moment ago. Engines read hundreds of backends right after each other before a preview;
@@ -32,12 +34,19 @@ export async function observeEdge(client: AgentClient, name: string): Promise<Ed
 
 function sharedStatus(client: AgentClient): Promise<SharedStatus> {
   const known = statuses.get(client.socket);
-  if (known !== undefined && performance.now() - known.at < SHARED_MS) return known.status;
+  if (known !== undefined && performance.now() < known.until) return known.status;
+  const begun = performance.now();
   const found = client.status().catch((error: unknown): SharedStatus => {
     // One thing that can't be observed must not hide the others: they are then asked for one by one.
     if (error instanceof AgentError && !(error instanceof UnreachableError)) return { backends: {}, edges: {} };
     throw error;
   });
-  statuses.set(client.socket, { at: performance.now(), status: found });
+  const entry = { until: begun + SHARED_MS.most, status: found };
+  const settled = () => {
+    const tookMs = performance.now() - begun;
+    entry.until = begun + Math.min(Math.max(SHARED_MS.least, SHARED_TIMES * tookMs), SHARED_MS.most);
+  };
+  found.then(settled, settled);
+  statuses.set(client.socket, entry);
   return found;
 }

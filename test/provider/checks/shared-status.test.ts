@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { BackendObservation } from "../../../src/agent/api/answers";
 import type { AgentClient } from "../../../src/agent/client/client";
 import { AgentError, UnreachableError, unreachable } from "../../../src/agent/client/connection";
@@ -32,6 +33,16 @@ test("reads right after each other share one status", async () => {
     found.map((one) => one?.name),
     ["a", "b", "a"],
   );
+  assert.deepEqual(requests, ["status"]);
+});
+
+test("a status that took long is shared for longer", async () => {
+  const { requests, client } = fake("/slow", async () => {
+    await sleep(400);
+    return { "main/a": backend("a") };
+  });
+  await observeBackend(client, "main/a");
+  assert.equal((await observeBackend(client, "main/a"))?.name, "a");
   assert.deepEqual(requests, ["status"]);
 });
 
