@@ -47,6 +47,8 @@ export function probeThrough(
     });
     call.on("timeout", () => call.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
     call.on("error", (error) => resolve(`GET ${url}, failed: ${error.message}`));
+    // Node.js closes a connection that switches to another protocol, and tells nobody.
+    call.on("close", () => resolve(`GET ${url}, got no answer before the connection was closed`));
     call.end();
   });
 }

@@ -176,6 +176,11 @@ function probe(socketPath: string, path: string): Promise<string | undefined> {
       clearTimeout(timer);
       resolve(`GET ${path} through it failed: ${error.message}`);
     });
+    // Node.js closes a connection that switches to another protocol, and tells nobody.
+    call.on("close", () => {
+      clearTimeout(timer);
+      resolve(`GET ${path} through it got no answer before the connection was closed`);
+    });
     call.end();
   });
 }

@@ -31,6 +31,8 @@ export function probe(
       response.on("error", (error) => finish(error.message));
     });
     call.on("error", (error) => finish(error.message));
+    // Node.js closes a connection that switches to another protocol, and tells nobody.
+    call.on("close", () => finish(`GET ${path} got no answer before the connection was closed`));
     call.end();
   });
 }

@@ -57,6 +57,14 @@ test("a candidate's health", { concurrency: true }, async (t) => {
       );
     }),
 
+    t.test("that switches to another protocol is none", async () => {
+      const { failure } = await started("switches", { HEALTH: "101" }, { deadline: "3 seconds" });
+      assert.match(
+        failure ?? "",
+        /not healthy within 3 seconds: GET \/healthz got no answer before the connection was/,
+      );
+    }),
+
     t.test("whose answer never ends is none", async () => {
       const { failure } = await started(
         "half",
