@@ -84,14 +84,16 @@ test("the backends of an edge that an update declares are applied by far fewer r
   assert.deepEqual((await requests.stop()).failures, []);
 });
 
-for (const [how, signal] of [
-  ["Ctrl-C", "SIGINT"],
-  ["the death of the deployment", "SIGKILL"],
+for (const [how, signal, env] of [
+  ["Ctrl-C", "SIGINT", {}],
+  ["the death of the deployment", "SIGKILL", {}],
+  ["the death of a deployment that records nothing before its end", "SIGKILL", { PULUMI_SKIP_CHECKPOINTS: "true" }],
 ] as const)
   test(`${how} in the middle leaves what is committed, and the next update completes it`, async (t) => {
     const { hosted, declare, requests } = await world(t);
     const { stack, client } = hosted;
     await declare(backends(MANY));
+    stack.use(env);
     // Some at a time, so that others are still to come once the first ones are committed.
     const update = stack.start("up", "--parallel", "3");
     await until("some of the backends to be committed", async () => (await served(hosted)).committed.length >= 2);
