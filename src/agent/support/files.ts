@@ -79,14 +79,13 @@ export function openIfThere(path: string): Promise<FileHandle | undefined> {
   return ifThere(open(path, "r"));
 }
 
-/** A file's text; undefined if there is none. @throws with the path, also where that leads to a folder */
+/** A file's text; undefined if there is none. @throws the file system's own error, or that a folder lies in its place */
 export async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return await ifThere(readFile(path, "utf8"));
   } catch (error) {
-    // Node.js names no path for this one.
-    if (codeOf(error) === "EISDIR") throw new Error(`${path} is a folder in place of a file: remove it`);
-    throw error;
+    if (codeOf(error) !== "EISDIR") throw error;
+    throw new Error(`${path} is a folder, and must be a file: remove it`, { cause: error });
   }
 }
 

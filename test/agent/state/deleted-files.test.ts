@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { access, readdir, readFile, rename, rm } from "node:fs/promises";
+import { access, mkdir, readdir, readFile, rename, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { send } from "../../../src/agent/processes/identity";
@@ -27,6 +27,28 @@ test("files of an edge that are deleted are written again, and its next agent ch
   await until("the next agent", async () => (await agent.client.about()).pid !== agent.about.pid);
   const after = (await agent.client.edge("main"))?.observed ?? assert.fail();
   assert.deepEqual([after.master, after.worker?.pid, after.workerRunsFile], [master, worker?.pid, true]);
+});
+
+test("a folder in the place of an edge's config is named with the remedy, and an undo goes on once it is gone", async (t) => {
+  const agent = await startHarness(t, { backends: await namedServers(t, "blue", "green") });
+  const requests = sendRequests(t, [agent.port]);
+  const config = join(agent.directory, "edges", "main", "haproxy.cfg");
+  await rename(config, `${config}.away`);
+  await mkdir(config);
+  const { id } = await agent.client.begin({ target: "backend/main/new", owner: OWNER, leaseMs: 60_000 });
+  const step = { verb: "backend.set" as const, edge: "main", backend: "new", spec: { servers: {} } };
+  await assert.rejects(
+    agent.client.step(id, step, () => undefined),
+    /\/edges\/main\/haproxy\.cfg is a folder, and must be a file: remove it$/,
+  );
+  assert.equal((await agent.client.abort(id, "it failed", 0)).state, "undoing");
+  await rmdir(config);
+  await until("the undo", async () => (await agent.client.transaction(id)).state === "undone");
+  await access(config);
+  assert.deepEqual(
+    (await requests.stop()).failures.filter((failure) => !failure.startsWith("200 ")),
+    [],
+  );
 });
 
 test("an agent adopts processes whose folders were deleted, and starts none of them twice", async (t) => {

@@ -357,7 +357,7 @@ export const ROWS: Row[] = [
         await writeFile(path, config);
       };
     },
-    says: /^edge main: can't be observed: \S+\/haproxy\.cfg is a folder in place of a file: remove it$/,
+    says: /^edge main: can't be observed: \S+\/haproxy\.cfg is a folder, and must be a file: remove it$/,
     outage: true,
   },
   {
