@@ -28,12 +28,15 @@ function line(max: number) {
     });
 }
 
+/** Longest purpose of a transaction, in characters. */
+export const MAX_PURPOSE = 1000;
+
 /** Holder of a transaction. */
 export const owner = z.strictObject({
   /** Person and host, such as `ana@build-7`. */
   who: line(200),
   /** Purpose, such as the resource's URN. */
-  why: line(1000),
+  why: line(MAX_PURPOSE),
   /** Process id of the holder. */
   pid: z.int().min(1),
 });

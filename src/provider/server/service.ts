@@ -19,6 +19,8 @@ import {
 } from "@pulumi/pulumi/proto/provider_pb";
 import { Empty } from "google-protobuf/google/protobuf/empty_pb";
 import type { Struct } from "google-protobuf/google/protobuf/struct_pb";
+import { MAX_PURPOSE } from "../../model/protocol/transaction";
+import { hasControl } from "../../model/types/names";
 import { safeText } from "../../model/types/safe-text";
 import { checkConfig, configureResponse, diffConfig } from "./config";
 import type { EngineLog } from "./engine-log";
@@ -153,6 +155,7 @@ export class ProviderService {
       // The engine sends an empty bag on create, as it has no way to say "none".
       const recorded = Object.keys(olds.value).length > 0 ? olds.value : undefined;
       const checked = await resource.check(context, { olds: recorded, news: news.value });
+      checked.failures.push(...nameFailures(context));
       if (checked.failures.length === 0) checked.failures.push(...this.#declare(resource, checked.inputs, context));
       if (checked.failures.length > 0) this.#run.silence();
       const response = new CheckResponse();
@@ -325,6 +328,17 @@ function answer<Request, Response>(method: (request: Request, call: Call) => Res
       (thrown) => respond(isGrpcError(thrown) ? thrown : grpcError(thrown)),
     );
   };
+}
+
+/** Problems of a resource's own name and its parents', of which the engine takes any, and agents and logs do not. */
+function nameFailures({ urn }: Context): Failure[] {
+  const problems = [
+    ...(hasControl(urn) ? ["its logical name, or a parent's, holds a control character: give it another name"] : []),
+    ...(urn.length > MAX_PURPOSE
+      ? [`its URN has ${urn.length} characters, ${MAX_PURPOSE} at most: give it or its parents shorter names`]
+      : []),
+  ];
+  return problems.map((reason) => ({ property: "", reason }));
 }
 
 function refuse(message: string) {

@@ -89,6 +89,21 @@ test("the stack's config is no setting of the provider", async (t) => {
   assert.deepEqual(unmarshal(checked.getInputs()).value, { version: "1.2.3" });
 });
 
+test("a resource whose logical name no agent would take is refused by its check", async (t) => {
+  const client = await serving(t, only({ check: async () => ({ failures: [], inputs: {} }) }));
+  const failures = async (name: string) => {
+    const request = new proto.CheckRequest().setUrn(`${URN}${name}`).setOlds(marshal({})).setNews(marshal({}));
+    return (await call(client, client.check, request)).getFailuresList().map((failure) => failure.getReason());
+  };
+  assert.deepEqual(await failures("-a"), []);
+  assert.deepEqual(await failures("\u001b[31m\nx"), [
+    "its logical name, or a parent's, holds a control character: give it another name",
+  ]);
+  assert.deepEqual(await failures("x".repeat(1000)), [
+    `its URN has ${URN.length + 1000} characters, 1000 at most: give it or its parents shorter names`,
+  ]);
+});
+
 test("check gets plain values, and gives back secrets as secrets and every failure", async (t) => {
   const seen: unknown[] = [];
   const check: Resource["check"] = async (context, request) => {
