@@ -16,6 +16,7 @@ import type { DiskReserve } from "../state/disk-reserve";
 import type { Secrets } from "../state/secrets";
 import { BackendBatches } from "./backend-batches";
 import type { Journal, OpenTransaction } from "./journal";
+import { agentStopping, alreadyCommitted, assertWhole, held, unknown } from "./refusals";
 import { type Drain, keepOut } from "./servers";
 import type { StepContext } from "./step-context";
 import { runStep } from "./steps";
@@ -93,12 +94,7 @@ export class Transactions {
   }
 
   async begin({ target, owner, leaseMs, claim }: z.output<typeof openRequest>): Promise<TransactionStatus> {
-    if (this.stopping !== undefined)
-      throw new ApiError(
-        503,
-        "stopping",
-        `no transaction is opened on ${target}: ${this.stopping}; start it again first`,
-      );
+    if (this.stopping !== undefined) throw agentStopping(target, this.stopping);
     const holder = [...this.open.values()].find((other) => other.target === target);
     if (holder !== undefined) throw held(holder);
     const known = this.parts.host.committed.owners[target];
@@ -248,12 +244,7 @@ export class Transactions {
    */
   async abort(id: string, reason: string, waitMs = ABORT_PATIENCE_MS): Promise<TransactionStatus> {
     const status = this.status(id);
-    if (status.state === "committed")
-      throw new ApiError(
-        409,
-        "committed",
-        `transaction ${id} on ${status.target} is committed: it can't be undone by an abort`,
-      );
+    if (status.state === "committed") throw alreadyCommitted(status);
     const transaction = this.open.get(id);
     if (transaction === undefined) return status;
     this.startUndo(transaction, reason, "abort");
@@ -392,12 +383,6 @@ export class Transactions {
   }
 }
 
-/** A half-done step must neither go on (traffic would move to a release that did not start) nor be committed. */
-function assertWhole({ target, failed }: Transaction, what: string): void {
-  if (failed !== undefined)
-    throw new ApiError(409, "failed-step", `the transaction on ${target} can't ${what}, since its ${failed}: abort it`);
-}
-
 /** Whether work remains after the commit: only existing processes that were taken over are kept until then. */
 function mayLeave(target: Target, edges: readonly string[], states: readonly Desired[]): boolean {
   const takesOver = edges.some((edge) => states.some((desired) => desired.edges[edge]?.takeover !== undefined));
@@ -410,21 +395,4 @@ function statusOf({ id, target, owner, since, state, reason, delay, notUp }: Tra
 
 function poolOf(target: Target): string | undefined {
   return target.startsWith("pool/") ? target.slice("pool/".length) : undefined;
-}
-
-function held({ target, owner, since, state, delay }: TransactionStatus): ApiError {
-  const whose = `a transaction of ${owner.who} (process ${owner.pid})`;
-  const message =
-    state === "undoing"
-      ? `${target} is held: ${whose} of ${since}, for ${owner.why}, is being undone${delay === undefined ? "" : ` (${delay})`}; wait for it`
-      : `${target} is held: ${whose} runs since ${since}, for ${owner.why}; wait for it, or end that process: its lease runs out by itself`;
-  return new ApiError(409, "held", message, { owner, since });
-}
-
-function unknown(id: string): ApiError {
-  return new ApiError(
-    404,
-    "unknown-transaction",
-    `transaction ${id} is not known to this agent: it was undone, or ended long ago`,
-  );
 }
