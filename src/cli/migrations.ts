@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
-import { checkMigrations, type Dialect, type TransactionMode } from "../migrations";
+import { checkMigrations, type Dialect } from "../migrations";
+import { RUNNERS, type Runner, TRANSACTION_MODES, type TransactionMode } from "../model/policy/migration-runner";
 import { safeJson, safeText } from "../model/types/safe-text";
 import { EXIT, type ExitCode, type Terminal } from "./common/exit";
 import { explainText, rulesText } from "./migrations/explain";
@@ -8,14 +9,15 @@ import { readMigrations, readSchema } from "./migrations/sources";
 
 const DETAILS = `
 Each file is checked as pending after the ones before it, which define the database at that point. Folders are read with
-their subfolders, in the order of versions; undo files are left out. Files of goose, dbmate, golang-migrate (.up.sql) and
-Flyway (V1__x.sql) are recognized by their names and annotations.
+their subfolders, in the order of versions; undo files are left out. The runner is told by the names and annotations of
+the files, and is named in the result. - is standard input, such as the output of Django's sqlmigrate or Rails' log.
 
 Exit codes: ${EXIT.good} safe, ${EXIT.problems} unsafe, ${EXIT.usageError} usage.`;
 
 interface CheckGiven {
   dialect: Dialect;
-  transaction: TransactionMode;
+  transaction?: TransactionMode;
+  runner?: Runner;
   schema?: string;
   json?: boolean;
 }
@@ -28,25 +30,28 @@ export function migrationsCommand(terminal: Terminal, finish: (code: ExitCode) =
   migrations
     .command("check")
     .description("Says for each migration whether it is safe, why not, and what to write instead.")
-    .argument("<path...>", "files in their order, or folders")
+    .argument("<path...>", "files in their order, folders, or - for standard input")
     .addOption(
       new Option("--dialect <dialect>", "dialect of the SQL")
         .choices(["postgres", "mysql", "sqlite"])
         .default("postgres"),
     )
     .addOption(
-      new Option("--transaction <mode>", "whether the runner wraps each file in a transaction")
-        .choices(["per-file", "none"])
-        .default("per-file"),
+      new Option(
+        "--transaction <mode>",
+        "whether the runner wraps each file in a transaction (default: as it does)",
+      ).choices(TRANSACTION_MODES),
     )
+    .addOption(new Option("--runner <runner>", "program that runs the files (default: told by them)").choices(RUNNERS))
     .option("--schema <file>", "SQL of the database so far, such as the output of pg_dump --schema-only")
     .option("--json", "print the findings as JSON")
     .addHelpText("after", DETAILS)
-    .action(async (paths: string[], { dialect, transaction, schema, json }: CheckGiven) => {
+    .action(async (paths: string[], { dialect, transaction, runner, schema, json }: CheckGiven) => {
       const files = await readMigrations(paths);
       const result = await checkMigrations(files, {
         dialect,
-        transaction,
+        ...(transaction !== undefined && { transaction }),
+        ...(runner !== undefined && { runner }),
         ...(schema !== undefined && { schema: await readSchema(schema) }),
       });
       terminal.stdout.write(json ? `${safeJson(checkDocument(result), 2)}\n` : safeText(checkText(result)));

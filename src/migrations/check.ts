@@ -1,12 +1,17 @@
+import type { Runner } from "../model/policy/migration-runner";
 import { judgeOtherDialect } from "./dialects";
 import type { CheckOptions, CheckResult, FileResult, Finding, MigrationFile } from "./finding";
-import { type Layout, type LayoutProblem, readLayout } from "./layout";
+import type { Range } from "./lexer";
 import { Catalogue } from "./postgres/catalogue/catalogue";
+import { readStatement } from "./postgres/read/read";
 import { Analyzer, rollsBack } from "./postgres/run/analyzer";
 import { unwrap } from "./postgres/syntax/ast";
 import type { Batch, FileStatement } from "./postgres/syntax/context";
 import { loadParser, type Parser } from "./postgres/syntax/parser";
 import { readStatements, type StatementProblem } from "./postgres/syntax/statements";
+import { type Layout, type LayoutProblem, readLayout } from "./runners/layout";
+import { notOfDialect } from "./runners/names";
+import type { Delivery } from "./runners/runner";
 import { SourceText } from "./text";
 
 /**
@@ -17,12 +22,24 @@ export async function checkMigrations(
   files: readonly MigrationFile[],
   options: CheckOptions = {},
 ): Promise<CheckResult> {
-  const { dialect = "postgres", transaction = "per-file", schema } = options;
+  const { dialect = "postgres" } = options;
+  const left = notOfDialect(
+    files.map(({ path }) => path),
+    dialect,
+  );
+  const judged = files.filter(({ path }) => !left.has(path));
   const results =
     dialect === "postgres"
-      ? new PostgresCheck(await loadParser(), transaction, schema).judgeAll(files)
-      : await judgeOtherDialect(dialect, files, transaction);
-  return { verdict: results.every(({ verdict }) => verdict === "safe") ? "safe" : "unsafe", files: results };
+      ? new PostgresCheck(await loadParser(), options).judgeAll(judged)
+      : await judgeOtherDialect(dialect, judged, options);
+  const next = results[Symbol.iterator]();
+  const all = files.map(({ path }): FileResult => {
+    const skipped = left.get(path);
+    return skipped === undefined
+      ? (next.next().value as FileResult)
+      : { path, runner: "pop", verdict: "safe", findings: [], skipped };
+  });
+  return { verdict: all.every(({ verdict }) => verdict === "safe") ? "safe" : "unsafe", files: all };
 }
 
 function verdictOf(findings: readonly Finding[]): FileResult["verdict"] {
@@ -37,11 +54,12 @@ class PostgresCheck {
 
   constructor(
     private readonly parser: Parser,
-    private readonly mode: "per-file" | "none",
-    schema: string | undefined,
+    private readonly options: CheckOptions,
   ) {
+    const { schema } = options;
     if (schema === undefined) return;
-    const left = this.run({ path: "schema", sql: schema }, SCHEMA_FILE, readLayout("schema", schema, "none"), true);
+    const file = { path: "schema", sql: schema };
+    const left = this.run(file, SCHEMA_FILE, readLayout(file, { runner: "plain", transaction: "none" }), true);
     // Its psql commands make no tables; statements that can't be read may.
     this.catalogue.whole = left.every(({ rule }) => rule === "psql-command");
   }
@@ -51,9 +69,9 @@ class PostgresCheck {
   }
 
   private judge(file: MigrationFile, number: number): FileResult {
-    const layout = readLayout(file.path, file.sql, this.mode);
-    if (layout.skipped !== undefined)
-      return { path: file.path, verdict: "safe", findings: [], skipped: layout.skipped };
+    const layout = readLayout(file, this.options);
+    const { runner, skipped } = layout;
+    if (skipped !== undefined) return { path: file.path, runner, verdict: "safe", findings: [], skipped };
     let findings: Finding[];
     try {
       findings = this.run(file, number, layout, false);
@@ -63,27 +81,53 @@ class PostgresCheck {
       findings = [unreadable(file, "it nests too deeply to be read")];
     }
     findings.sort((a, b) => a.line - b.line || a.column - b.column);
-    return { path: file.path, verdict: verdictOf(findings), findings };
+    return { path: file.path, runner, verdict: verdictOf(findings), findings };
   }
 
   private run(file: MigrationFile, number: number, layout: Layout, silent: boolean): Finding[] {
     const source = new SourceText(layout.text);
     const { statements, problems } = readStatements(this.parser, source);
-    const ownTransaction = layout.runner === "up-down" && isWrapped(statements);
+    const templates = templatesIn(layout, problems);
+    const ownTransaction = OWN_TRANSACTIONS.has(layout.runner) && isWrapped(statements);
+    const delivery = layout.runner === "flyway" ? flywayDelivery(layout, statements) : layout.delivery;
     const run = new Analyzer(
       this.catalogue,
       this.parser,
-      { file: file.path, number, delivery: layout.delivery, silent, ownTransaction },
+      { file: file.path, number, delivery, silent, ownTransaction },
       () => ++this.transactions,
       rollsBack(statements),
     );
-    run.runFile(batchesOf(layout, statements));
+    run.runFile(batchesOf(delivery, layout.groups, statements));
     const more = [
-      ...problems.map((problem) => problemFinding(file, problem)),
-      ...layout.problems.map((problem) => layoutFinding(file, source, problem)),
+      ...problems
+        .filter(({ text }) => templates.length === 0 || !TEMPLATE.test(text))
+        .map((problem) => problemFinding(file, problem)),
+      ...[...layout.problems, ...templates].map((problem) => layoutFinding(file, source, problem)),
     ];
     return [...run.findings, ...more];
   }
+}
+
+/** Their files may bring a transaction of their own, also where the operator says that one is opened around them. */
+const OWN_TRANSACTIONS: ReadonlySet<Runner> = new Set(["golang-migrate", "prisma"]);
+
+const TEMPLATE = /\{\{[^}\n]*\}\}/;
+
+/** One finding for all that a template leaves open. Such braces may be data: elsewhere than in pop they count where they don't parse. */
+function templatesIn({ runner, text }: Layout, problems: readonly StatementProblem[]): LayoutProblem[] {
+  const filled = runner === "pop" || problems.some((problem) => TEMPLATE.test(problem.text));
+  const found = filled ? TEMPLATE.exec(text) : null;
+  if (!found) return [];
+  const { 0: written, index: at } = found;
+  const message = `a template puts values in the place of ${written} and its like, so what runs can't be known from the file`;
+  return [{ at, message, fix: "Write the values themselves, or check what the template makes of it." }];
+}
+
+/** Flyway opens no transaction around a file if PostgreSQL lets none of its statements run in one. */
+function flywayDelivery({ delivery }: Layout, statements: readonly FileStatement[]): Delivery {
+  const isOutside = ({ node }: FileStatement) =>
+    readStatement(node)?.some(({ kind }) => kind === "outside-transaction") === true;
+  return statements.length > 0 && statements.every(isOutside) ? "each" : delivery;
 }
 
 /** Whether a file opens and ends its own transaction around all that it does. */
@@ -95,7 +139,7 @@ function isWrapped(statements: readonly FileStatement[]): boolean {
   return /BEGIN|START/.test(kindAt(0)) && /COMMIT$/.test(kindAt(-1));
 }
 
-function batchesOf({ delivery, groups }: Layout, statements: readonly FileStatement[]): Batch[] {
+function batchesOf(delivery: Delivery, groups: readonly Range[], statements: readonly FileStatement[]): Batch[] {
   if (delivery !== "each") return [{ statements }];
   const batches: Batch[] = [];
   const grouped = new Map<number, FileStatement[]>();

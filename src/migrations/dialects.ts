@@ -1,9 +1,9 @@
 import { messageOf } from "../model/types/errors";
 import { type DialectContext, type Judgement, judgeStatement, type Tree } from "./dialects/judge";
 import { splitStatements } from "./dialects/split";
-import type { Dialect, FileResult, Finding, MigrationFile, TransactionMode } from "./finding";
-import { readLayout } from "./layout";
+import type { CheckOptions, Dialect, FileResult, Finding, MigrationFile } from "./finding";
 import { findRule } from "./rules";
+import { readLayout } from "./runners/layout";
 import { excerpt, SourceText } from "./text";
 
 type Other = Exclude<Dialect, "postgres">;
@@ -23,10 +23,10 @@ const BLANK = /^(?:\s|--[^\n]*|#[^\n]*|\/\*[\s\S]*?\*\/)*/;
 export async function judgeOtherDialect(
   dialect: Other,
   files: readonly MigrationFile[],
-  transaction: TransactionMode,
+  options: CheckOptions,
 ): Promise<FileResult[]> {
   const parser = await loadDialect(dialect);
-  return files.map((file) => judgeFile(parser, file, dialect, transaction));
+  return files.map((file) => judgeFile(parser, file, dialect, options));
 }
 
 /** Only the dialect's own part of the package: all of it takes a second to load. */
@@ -39,16 +39,13 @@ async function loadDialect(dialect: Other): Promise<DialectParser> {
   return new (inner ?? outer).Parser();
 }
 
-function judgeFile(
-  parser: DialectParser,
-  { path, sql }: MigrationFile,
-  dialect: Other,
-  transaction: TransactionMode,
-): FileResult {
-  const layout = readLayout(path, sql, transaction);
-  if (layout.skipped !== undefined) return { path, verdict: "safe", findings: [], skipped: layout.skipped };
+function judgeFile(parser: DialectParser, file: MigrationFile, dialect: Other, options: CheckOptions): FileResult {
+  const { path } = file;
+  const layout = readLayout(file, options);
+  const { runner, skipped } = layout;
+  if (skipped !== undefined) return { path, runner, verdict: "safe", findings: [], skipped };
   const source = new SourceText(layout.text);
-  const context: DialectContext = { dialect, transaction, born: new Set() };
+  const context: DialectContext = { dialect, transaction: options.transaction ?? "per-file", born: new Set() };
   const findings: Finding[] = layout.problems.map(({ at, message, fix }) =>
     finding(path, source, at, { rule: "dynamic-sql", message: `This can't be judged: ${message}.`, fix }),
   );
@@ -63,7 +60,7 @@ function judgeFile(
       findings.push(finding(path, source, Math.min(at, end), judgement));
   }
   const unsafe = findings.some(({ level }) => level === "error");
-  return { path, verdict: unsafe ? "unsafe" : "safe", findings };
+  return { path, runner, verdict: unsafe ? "unsafe" : "safe", findings };
 }
 
 function judgeText(parser: DialectParser, written: string, context: DialectContext): Judgement[] {

@@ -1,3 +1,5 @@
+import type { Runner, TransactionMode } from "../model/policy/migration-runner";
+
 /** `error` makes a file unsafe; `warn` tells what a person should know; `style` is taste, and never blocks. */
 export type Level = "error" | "warn" | "style";
 
@@ -42,26 +44,29 @@ export interface Finding {
 
 export type Dialect = "postgres" | "mysql" | "sqlite";
 
-/** How the runner runs a file: in one transaction, or each statement by itself. */
-export type TransactionMode = "per-file" | "none";
-
 export interface MigrationFile {
-  /** Shown in findings; its name also tells the layout (`0001_x.up.sql`, `V1__x.sql`). */
+  /** Shown in findings; its name also tells the runner (`0001_x.up.sql`, `V1__x.sql`). `-` is standard input. */
   path: string;
   sql: string;
+  /** Text of the file in which its runner has settings of this one: Diesel's `metadata.toml`, Flyway's `V1__x.sql.conf`. */
+  settings?: string;
 }
 
 export interface CheckOptions {
   /** @default "postgres" */
   dialect?: Dialect;
-  /** Annotations in a file, such as goose's `NO TRANSACTION`, come before it. @default "per-file" */
+  /** Annotations in a file, such as goose's `NO TRANSACTION`, come before it. @default as the runner does it */
   transaction?: TransactionMode;
+  /** @default told by the names and annotations of the files */
+  runner?: Runner;
   /** SQL that made the database before the first of the files, such as the output of `pg_dump --schema-only`. */
   schema?: string;
 }
 
 export interface FileResult {
   path: string;
+  /** The runner as which the file was read. */
+  runner: Runner;
   /** Unsafe means at least one error. */
   verdict: "safe" | "unsafe";
   /** In the order of their places. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { orderMigrations, undoes } from "../../src/migrations/layout";
+import { orderMigrations, undoes } from "../../src/migrations/runners/names";
 import { errorsOf, judge, table } from "./support";
 
 const none = { transaction: "none" } as const;

@@ -9,6 +9,8 @@ export interface Given extends CheckOptions {
   after?: string | readonly string[];
   /** Its name. @default "0100_case.sql" */
   path?: string;
+  /** What its runner has beside it. */
+  settings?: string;
 }
 
 /**
@@ -18,11 +20,11 @@ export interface Given extends CheckOptions {
 export type Case = readonly [sql: string, rules: string, given?: Given];
 
 export async function judge(sql: string, given: Given = {}): Promise<FileResult> {
-  const { after = [], path = "0100_case.sql", ...options } = given;
+  const { after = [], path = "0100_case.sql", settings, ...options } = given;
   const earlier = typeof after === "string" ? [after] : after;
   const files: MigrationFile[] = [
     ...earlier.map((text, index) => ({ path: `00${10 + index}_before.sql`, sql: text })),
-    { path, sql },
+    { path, sql, ...(settings !== undefined && { settings }) },
   ];
   const result = await checkMigrations(files, options);
   const last = result.files.at(-1);

@@ -3,8 +3,9 @@ import type { CheckResult, FileResult, Finding } from "../../migrations";
 /** `sluice migrations check --json` */
 export function checkDocument({ files }: CheckResult): unknown {
   return {
-    files: files.map(({ path, verdict, findings }) => ({
+    files: files.map(({ path, runner, verdict, findings }) => ({
       path,
+      runner,
       verdict,
       findings: findings.map(({ rule, level, question, line, column, statement, message, locks, fix }) => ({
         rule,
@@ -38,10 +39,18 @@ export function checkText({ files, verdict }: CheckResult): string {
   const judged = files.length - skipped;
   const summary = [
     `${verdict}: ${judged} ${judged === 1 ? "file" : "files"}, ${errors} ${errors === 1 ? "error" : "errors"}, ${warnings} ${warnings === 1 ? "warning" : "warnings"}`,
-    ...(skipped > 0 ? [`${skipped} undo files left out`] : []),
+    ...(skipped > 0
+      ? [`${skipped} ${skipped === 1 ? "file" : "files"} left out, for undo or for another database`]
+      : []),
+    runnersText(files),
     ...(errors > 0 ? ["sluice migrations explain RULE describes a rule"] : []),
   ];
   return `${[...blocks, summary.join("\n")].join("\n\n")}\n`;
+}
+
+function runnersText(files: readonly FileResult[]): string {
+  const names = [...new Set(files.filter(({ skipped }) => skipped === undefined).map(({ runner }) => runner))];
+  return `read as files of ${names.join(" and ")}${names.includes("plain") ? " (no runner is known by their names)" : ""}; --runner tells another one`;
 }
 
 function count(files: readonly FileResult[], level: Finding["level"]): number {

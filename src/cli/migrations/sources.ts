@@ -1,7 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import { readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
-import { type MigrationFile, orderMigrations, undoes } from "../../migrations";
+import { buffer } from "node:stream/consumers";
+import { type MigrationFile, orderMigrations, STANDARD_INPUT, settingsFile, undoes } from "../../migrations";
 import { UsageError } from "../common/exit";
 
 const READ_AT_ONCE = 32;
@@ -12,7 +13,8 @@ export async function readMigrations(paths: readonly string[]): Promise<Migratio
   const found: string[] = [];
   for (const given of paths) {
     try {
-      const migrations = (await stat(given)).isDirectory() ? await migrationsIn(given) : [given];
+      const isFolder = given !== STANDARD_INPUT && (await stat(given)).isDirectory();
+      const migrations = isFolder ? await migrationsIn(given) : [given];
       if (migrations.length === 0) problems.push(`${given}: no migrations (*.sql) are in this folder`);
       found.push(...migrations);
     } catch (error) {
@@ -51,12 +53,24 @@ async function migrationsIn(folder: string): Promise<string[]> {
 async function readMigration(file: string): Promise<MigrationFile> {
   let content: Buffer;
   try {
-    content = await readFile(file);
+    content = file === STANDARD_INPUT ? await buffer(process.stdin) : await readFile(file);
   } catch (error) {
     throw new Error(`${file}: ${reason(error)}`, { cause: error });
   }
   if (!isUtf8(content)) throw new Error(`${file}: it is not UTF-8; convert it first`);
-  return { path: file, sql: content.toString("utf8") };
+  const settings = await readSettings(file);
+  return { path: file, sql: content.toString("utf8"), ...(settings !== undefined && { settings }) };
+}
+
+async function readSettings(file: string): Promise<string | undefined> {
+  const beside = settingsFile(file);
+  if (beside === undefined) return undefined;
+  try {
+    return await readFile(beside, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new Error(`${beside}: ${reason(error)}`, { cause: error });
+  }
 }
 
 function reason(error: unknown): string {

@@ -1,4 +1,5 @@
-import type { Dialect, TransactionMode } from "../finding";
+import type { TransactionMode } from "../../model/policy/migration-runner";
+import type { Dialect } from "../finding";
 
 /** A statement as node-sql-parser reads it. */
 export type Tree = Record<string, unknown>;

@@ -3,6 +3,7 @@ import { type Duration, duration } from "../types/duration";
 import { quoteValue } from "../types/messages";
 import { absolutePath, name } from "../types/names";
 import { compareVersions } from "../types/version";
+import { RUNNERS, TRANSACTION_MODES } from "./migration-runner";
 
 /** Tells which migrations of a folder are applied, which are pending, and which releases can live with them. */
 
@@ -41,8 +42,10 @@ export const migrationsSpec = z
     folder: absolutePath,
     /** @default "postgres" */
     dialect: z.enum(["postgres", "mysql", "sqlite"]).default("postgres"),
-    /** How the runner runs a file: in one transaction, or each statement by itself. @default "per-file" */
-    transaction: z.enum(["per-file", "none"]).default("per-file"),
+    /** Program that `apply` runs, whose way with a file the checker follows. @default told by the names and annotations of the files */
+    runner: z.enum(RUNNERS).optional(),
+    /** Whether it opens a transaction around each file, or runs each statement by itself. @default as the runner does it */
+    transaction: z.enum(TRANSACTION_MODES).optional(),
     /** File with SQL that made the database before the first migration, such as the output of `pg_dump --schema-only`. @default none */
     schema: absolutePath.optional(),
     /** Migrations that take away what earlier releases use, by name or version. All others expand. @default none */

@@ -2,12 +2,14 @@ import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { orderMigrations, undoes } from "../../migrations";
+import { orderMigrations, settingsFile, undoes } from "../../migrations";
 
 export interface MigrationText {
   /** Name of its file. */
   id: string;
   sql: string;
+  /** Text of the file in which its runner has settings for it. */
+  settings?: string;
   /** SHA-256 of the file, in hexadecimal digits. */
   hash: string;
 }
@@ -26,7 +28,15 @@ export async function readMigrationFolder(folder: string): Promise<MigrationText
     ids.map(async (id) => {
       const content = await readFile(join(folder, id));
       if (!isUtf8(content)) throw new Error(`${join(folder, id)} is not UTF-8: convert it first`);
-      return { id, sql: content.toString("utf8"), hash: createHash("sha256").update(content).digest("hex") };
+      const hash = createHash("sha256").update(content).digest("hex");
+      const beside = settingsFile(id);
+      const isThere = beside !== undefined && entries.some(({ name }) => name === beside);
+      return {
+        id,
+        sql: content.toString("utf8"),
+        hash,
+        ...(isThere && { settings: await readFile(join(folder, beside), "utf8") }),
+      };
     }),
   );
 }

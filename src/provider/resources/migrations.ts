@@ -179,8 +179,13 @@ async function judge(
   const schema = spec.schema === undefined ? {} : { schema: await readFile(spec.schema, "utf8") };
   const order = [...texts.filter(({ id }) => !pending.has(id)), ...texts.filter(({ id }) => pending.has(id))];
   const { files } = await checkMigrations(
-    order.map(({ id, sql }) => ({ path: id, sql })),
-    { dialect: spec.dialect, transaction: spec.transaction, ...schema },
+    order.map(({ id, sql, settings }) => ({ path: id, sql, ...(settings !== undefined && { settings }) })),
+    {
+      dialect: spec.dialect,
+      ...(spec.runner !== undefined && { runner: spec.runner }),
+      ...(spec.transaction !== undefined && { transaction: spec.transaction }),
+      ...schema,
+    },
   );
   const found = files.filter(({ path }) => pending.has(path)).flatMap(({ findings }) => findings);
   return found

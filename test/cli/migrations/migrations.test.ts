@@ -28,10 +28,11 @@ test("a folder is judged in the order of its versions, as JSON of the documented
   assert.equal(code, 1);
   assert.deepEqual(JSON.parse(stdout), {
     files: [
-      { path: path.join(at, "1_users.up.sql"), verdict: "safe", findings: [] },
-      { path: path.join(at, "2_email.up.sql"), verdict: "safe", findings: [] },
+      { path: path.join(at, "1_users.up.sql"), runner: "golang-migrate", verdict: "safe", findings: [] },
+      { path: path.join(at, "2_email.up.sql"), runner: "golang-migrate", verdict: "safe", findings: [] },
       {
         path: path.join(at, "10_nick.up.sql"),
+        runner: "golang-migrate",
         verdict: "unsafe",
         findings: [
           {
@@ -64,6 +65,38 @@ test("files come in the order given, and options are the runner's", async (t) =>
   assert.equal(await run("--schema", path.join(at, "schema.sql"), path.join(at, "b.sql")), 0);
   assert.equal(await run(path.join(at, "schema.sql"), path.join(at, "b.sql")), 0);
   assert.equal(await run("--dialect", "sqlite", path.join(at, "b.sql")), 1);
+});
+
+test("the runner is told by the files and their settings, is said, and can be set", async (t) => {
+  const concurrent = "CREATE INDEX CONCURRENTLY i ON users (name);";
+  const at = await folder(t, {
+    "2024-01-01-000000_x/up.sql": concurrent,
+    "2024-01-01-000000_x/down.sql": "DROP INDEX i;",
+    "2024-01-01-000000_x/metadata.toml": "run_in_transaction = false\n",
+    "flyway/V1__x.sql": `SELECT 1; ${concurrent}`,
+    "flyway/V1__x.sql.conf": "executeInTransaction=false\n",
+  });
+  const said = async (...args: string[]) => {
+    const { code, stdout } = await sluice(["migrations", "check", ...args]);
+    return [code, /^read as files of .*$/m.exec(stdout)?.[0]];
+  };
+  const other = "--runner tells another one";
+  assert.deepEqual(await said(at), [0, `read as files of diesel and flyway; ${other}`]);
+  assert.deepEqual(await said("--runner", "sqlx", at), [1, `read as files of sqlx; ${other}`]);
+  assert.deepEqual(await said("--transaction", "per-file", path.join(at, "flyway")), [
+    0,
+    `read as files of flyway; ${other}`,
+  ]);
+});
+
+test("standard input is checked after the files before it", async (t) => {
+  const at = await folder(t, { "1_users.sql": "CREATE TABLE users (id bigint PRIMARY KEY, name varchar(9));" });
+  const sql = "--\n-- Alter field name on user\n--\nALTER TABLE users ALTER COLUMN name TYPE text;\n";
+  const check = (...paths: string[]) => sluice(["migrations", "check", "--json", ...paths], { stdin: sql });
+  const { code, stdout } = await check(at, "-");
+  assert.equal(code, 0, stdout);
+  assert.equal(JSON.parse(stdout).files[1].runner, "django");
+  assert.equal((await check("-")).code, 1);
 });
 
 test("people get the place, the reason and the rewrite; the same rewrite is not shown twice", async (t) => {

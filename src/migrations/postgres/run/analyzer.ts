@@ -1,7 +1,7 @@
 import type * as Pg from "libpg-query";
 import type { Finding } from "../../finding";
-import type { Delivery } from "../../layout";
 import { judgesOf } from "../../rules";
+import type { Delivery } from "../../runners/runner";
 import { applyDdl } from "../catalogue/apply-ddl";
 import { type Catalogue, keyOf, type Resolved } from "../catalogue/catalogue";
 import { locksOf, lockText } from "../catalogue/locks";

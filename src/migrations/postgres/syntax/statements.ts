@@ -8,6 +8,8 @@ export interface StatementProblem {
   kind: "syntax-error" | "psql-command";
   message: string;
   fix: string;
+  /** The part of the file that can't be read. */
+  text: string;
   place: SourcePosition;
 }
 
@@ -55,6 +57,7 @@ function readParts(parser: Parser, source: SourceText, whole: SyntaxProblem): Re
     kind: "psql-command",
     message: "only psql knows this command",
     fix: "Remove it, and write plain SQL.",
+    text: source.text.slice(start, end),
     place: { ...source.position(start), statement: excerpt(source.text.slice(start, end)) },
   }));
   for (const { start, end } of lexed.statements) {
@@ -66,6 +69,7 @@ function readParts(parser: Parser, source: SourceText, whole: SyntaxProblem): Re
         kind: "syntax-error",
         message: `PostgreSQL's parser says: ${error.message}`,
         fix: "Correct it; variables and templates must be filled in first.",
+        text: source.text.slice(start, end),
         place: { ...source.position(start), statement: excerpt(source.text.slice(start, end)) },
       });
     }
@@ -76,6 +80,7 @@ function readParts(parser: Parser, source: SourceText, whole: SyntaxProblem): Re
       kind: "syntax-error",
       message: `PostgreSQL's parser says: ${whole.message}`,
       fix: "Correct it.",
+      text: source.text,
       place: { ...source.position(source.unitOfCodePoint(whole.at)), statement: excerpt(source.text) },
     });
   return { statements, problems };
