@@ -1,4 +1,5 @@
 import { objectBorn } from "./objects";
+import { isTriggerRemade } from "./support/remade";
 import { defineRules, LATER, q, qn } from "./support/rules";
 
 const NEVER_CALLED = new Set(["pg_terminate_backend", "pg_cancel_backend"]);
@@ -92,6 +93,7 @@ export const accessRules = defineRules(
       drop: ({ object, name, part }, context) => {
         if (object !== "trigger" && object !== "event trigger") return undefined;
         if (objectBorn(context, object, name, part)) return undefined;
+        if (part !== undefined && isTriggerRemade(context, name, part)) return undefined;
         return {
           message: `What ${object} ${part === undefined ? qn(name) : `${q(part)} on ${qn(name)}`} does for running releases stops at once.`,
           fix: LATER,

@@ -4,6 +4,7 @@ import type { RuleContext } from "../postgres/run/rule-context";
 import type { Name } from "../postgres/syntax/names";
 import { typeText } from "../postgres/syntax/types";
 import { pairedSteps, retypedPair } from "./support/paired-column";
+import { isDefaultRemade } from "./support/remade";
 import {
   affectsColumn,
   columnFacts,
@@ -36,6 +37,7 @@ export const alteredColumnRules = defineRules(
       "drop-default": ({ table, column }, context) => {
         const { born, column: known, shown } = columnFacts(context, table, column);
         if (born || known?.notNull === false || known?.hasDefault === false) return undefined;
+        if (isDefaultRemade(context, table, column)) return undefined;
         return {
           message: `Inserts of releases that leave ${shown}.${q(column)} out give NULL instead of its default, and fail where it is required.`,
           fix: `${LATER}\nALTER TABLE ${shown} ALTER COLUMN ${q(column)} DROP DEFAULT;`,

@@ -1,11 +1,14 @@
 import { constraintName } from "../postgres/catalogue/apply-table-ddl";
+import type { ConstraintFact } from "../postgres/catalogue/catalogue";
 import { isRedundantCheck } from "../postgres/catalogue/proofs";
 import type { RuleContext } from "../postgres/run/rule-context";
+import { canonical } from "../postgres/syntax/ast";
 import { clauseFrom, parenthesesAfter } from "../postgres/syntax/clause";
 import type { Name } from "../postgres/syntax/names";
 import type { ColumnSpec, ConstraintSpec } from "../postgres/syntax/specs";
 import type { RuleVerdict } from "../rule";
 import { columnAlone } from "./support/column-text";
+import { remadeConstraint } from "./support/remade";
 import { defineRules, LATER, q, qn, steps, tableFacts } from "./support/rules";
 
 const nameFor = (context: RuleContext, table: Name, constraint: ConstraintSpec): string =>
@@ -276,6 +279,9 @@ export const constraintRules = defineRules(
         const { born, relation, shown } = tableFacts(context, table);
         if (born || context.isCreatedHere(relation?.constraints.get(name)?.createdAt)) return undefined;
         if (isRedundantCheck(relation, name)) return undefined;
+        const fact = relation?.constraints.get(name);
+        const remade = fact && remadeConstraint(context, table, fact);
+        if (remade) return changedConstraint(table, fact, remade);
         return {
           message: `The previous release, restored, meets rows in ${shown} that ${q(name)} kept out.`,
           fix: `${LATER}\nALTER TABLE ${shown} DROP CONSTRAINT ${q(name)};`,
@@ -326,6 +332,24 @@ export const constraintRules = defineRules(
     },
   },
 );
+
+/** The difference that a constraint makes which takes the place of another one over the same columns. */
+function changedConstraint(table: Name, fact: ConstraintFact, remade: ConstraintSpec): RuleVerdict | undefined {
+  const { references } = remade;
+  const refuses = references?.onDelete === "no-action" || references?.onDelete === "restrict";
+  if (refuses && fact.onDelete !== "no-action" && fact.onDelete !== "restrict")
+    return {
+      question: "compatibility",
+      message: `Deletes of the running release that ${q(fact.name)} of ${qn(table)} let through are refused, since it comes back without ON DELETE ${(fact.onDelete ?? "").replace("-", " ").toUpperCase()}.`,
+      fix: "Keep what it does on delete until no release relies on it.",
+    };
+  if (fact.kind !== "check" || canonical(fact.expression) === canonical(remade.expression)) return undefined;
+  return {
+    level: "warn",
+    message: `The previous release, restored, may meet values in ${qn(table)} that ${q(fact.name)} kept out as it was.`,
+    fix: "Make sure that the previous release can handle them before any release stores them.",
+  };
+}
 
 function buildsIndex(
   context: RuleContext,

@@ -1,5 +1,6 @@
 import type { Relation } from "../postgres/catalogue/catalogue";
 import type { RuleContext } from "../postgres/run/rule-context";
+import { isUniqueRemade } from "./support/remade";
 import { defineRules, LATER, qn, tableFacts } from "./support/rules";
 
 /** The statement with CONCURRENTLY where it belongs. */
@@ -149,6 +150,7 @@ export const indexRules = defineRules(
         const { index } = relation ?? {};
         if (index && context.isCreatedHere(context.catalogue.relations.get(index.table)?.createdAt)) return undefined;
         if (relation && (!isUnique(relation) || hasTwin(context, key, relation))) return undefined;
+        if (index && isUniqueRemade(context, name, index.table, index.columns)) return undefined;
         return {
           // Most indexes are not unique, and whoever drops one knows it.
           ...(relation === undefined && { level: "warn" as const }),

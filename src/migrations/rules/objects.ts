@@ -3,9 +3,12 @@ import type { CreatedAt } from "../postgres/catalogue/catalogue";
 import type { RuleContext } from "../postgres/run/rule-context";
 import { constantText } from "../postgres/syntax/constants";
 import { derivedName, type Name, nameOfParts } from "../postgres/syntax/names";
+import type { RuleVerdict } from "../rule";
+import { isRoutineRemade, type Remade, remadeView } from "./support/remade";
 import { defineRules, LATER, q, qn } from "./support/rules";
 
 const RELATIONS = new Set(["table", "foreign table", "view", "materialized view", "sequence", "index"]);
+const VIEWS = new Set(["view", "materialized view"]);
 const TYPES = new Set(["type", "domain"]);
 const ROUTINES = new Set(["function", "procedure", "routine", "aggregate"]);
 /** Judged by rules of their own. */
@@ -56,6 +59,18 @@ function ownedByBorn(context: RuleContext, name: Name): boolean {
   );
 }
 
+const lostOfView = (name: Name, { missing, what }: Remade): RuleVerdict => ({
+  message:
+    what === "columns"
+      ? `Releases that read ${missing.map(q).join(", ")} of view ${qn(name)} fail: it comes back without ${missing.length === 1 ? "it" : "them"}.`
+      : `View ${qn(name)} comes back without the privileges that were granted on it: ${missing.join(", ").toUpperCase()}.`,
+  fix:
+    what === "columns"
+      ? `Keep ${missing.map(q).join(", ")} in it until no release reads ${missing.length === 1 ? "it" : "them"}.`
+      : `GRANT ${missing.join(", ").toUpperCase()} ON ${qn(name)} TO /* who had it */;`,
+  affects: what === "columns" ? missing.map((column) => ({ kind: "column", relation: qn(name), column })) : [],
+});
+
 export const objectRules = defineRules(
   {
     id: "drop-object",
@@ -73,8 +88,11 @@ export const objectRules = defineRules(
       proof: { kind: "fails", release: "SELECT name FROM names" },
     },
     judges: {
-      drop: ({ object, name, part, cascade }, context) => {
+      drop: ({ object, name, part, cascade, signature }, context) => {
         if (ELSEWHERE.has(object) || UNNAMED.has(object) || objectBorn(context, object, name, part)) return undefined;
+        if (ROUTINES.has(object) && !cascade && isRoutineRemade(context, name, signature)) return undefined;
+        const remade = VIEWS.has(object) ? remadeView(context, name, cascade) : undefined;
+        if (remade) return remade.missing.length === 0 ? undefined : lostOfView(name, remade);
         const shown = `${object} ${qn(name)}`.trim();
         return {
           message: `Releases that still use ${shown} fail once it is gone${cascade ? ", and CASCADE takes along whatever depends on it, columns too" : ""}.`,

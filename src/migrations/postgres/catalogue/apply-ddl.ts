@@ -1,5 +1,6 @@
 import type { Node } from "libpg-query";
 import type { Action, CreateIndex, CreateRelation, TableAction } from "../read/actions";
+import { queryColumns } from "../read/query-columns";
 import { columnsIn, walk } from "../syntax/ast";
 import { derivedName, type Name, nameOfRangeVar } from "../syntax/names";
 import { addConstraint, alterTable, columnFact, type DdlContext, ownSequence } from "./apply-table-ddl";
@@ -8,6 +9,7 @@ import {
   type Catalogue,
   type Column,
   type ConstraintFact,
+  type FunctionFact,
   keyOf,
   type Relation,
   type Resolved,
@@ -61,8 +63,9 @@ export function applyDdl(action: Action, context: DdlContext): void {
       return;
     case "create-trigger": {
       const table = resolve(action.table);
-      catalogue.others.set(`trigger ${table.key} ${action.name}`, createdAt);
-      catalogue.own(table.key)?.pinned.set(`trigger ${table.key} ${action.name}`, action.columns);
+      const trigger = `trigger ${table.key} ${action.name}`;
+      catalogue.others.set(trigger, context.bornAs(trigger, createdAt));
+      catalogue.own(table.key)?.pinned.set(trigger, action.columns);
       return;
     }
     case "grant":
@@ -82,17 +85,24 @@ function createRelation(action: CreateRelation, context: DdlContext): void {
   const schema = action.name.schema ?? searchPath[0] ?? "public";
   const key = keyOf(schema, action.name.name);
   const before = catalogue.relations.get(key);
+  const shown = action.relation === "view" || action.relation === "matview" ? viewColumns(action, context) : undefined;
   if (before && (action.ifNotExists || action.replace)) {
-    if (action.replace) pinBy(key, action.query, context);
+    if (action.replace) {
+      pinBy(key, action.query, context);
+      const columns = new Map((shown ?? []).map((name) => [name, { name, createdAt: before.createdAt }]));
+      catalogue.update(key, () => ({ columns, complete: shown !== undefined }));
+    }
     return;
   }
   // Whether it was there before is not known, so neither is that this file made it.
-  const createdAt = action.ifNotExists || action.replace ? undefined : context.createdAt;
+  const birth = action.ifNotExists || action.replace ? undefined : context.createdAt;
+  // A table, or a materialized view, is filled anew, so that nobody can wait for the rows that it had.
+  const createdAt = action.relation === "view" ? context.bornAs(`relation ${key}`, birth) : birth;
   const own = action.temporary ? (context.createdAt ?? createdAt) : createdAt;
   const base: Relation = { ...blankRelation({ schema, name: action.name.name }, action.relation), createdAt: own };
   const columns = new Map<string, Column>();
   const constraints = new Map<string, ConstraintFact>();
-  let complete = action.query === undefined;
+  let complete = action.query === undefined || shown !== undefined;
   const inherit = (name: Name) => {
     const parent = catalogue.relation(name, searchPath).relation;
     if (!parent?.complete) complete = false;
@@ -102,6 +112,7 @@ function createRelation(action: CreateRelation, context: DdlContext): void {
   for (const { table } of action.like) inherit(table);
   for (const parent of action.inherits) inherit(parent);
   const parent = action.partitionOf && inherit(action.partitionOf.parent);
+  for (const name of shown ?? []) columns.set(name, { name, createdAt: own });
   for (const spec of action.columns) columns.set(spec.name, columnFact(spec, own));
   catalogue.relations.set(key, {
     ...base,
@@ -123,6 +134,14 @@ function createRelation(action: CreateRelation, context: DdlContext): void {
   }
   for (const constraint of action.constraints) addConstraint(key, constraint, { ...context, createdAt: own });
   if (action.relation === "view" || action.relation === "matview") pinBy(key, action.query, context);
+}
+
+function viewColumns(
+  { query, columnNames }: CreateRelation,
+  { catalogue, searchPath }: DdlContext,
+): string[] | undefined {
+  const shown = query && queryColumns(query, (name) => catalogue.columnNames(name, searchPath));
+  return shown?.map((column, index) => columnNames[index] ?? column);
 }
 
 /** A view holds fast the types of the columns of what it shows; which ones is not looked into. */
@@ -175,10 +194,11 @@ function createOther(
   catalogue.own(table.key)?.pinned.set(holder, ["*"]);
 }
 
-function drop(action: Extract<Action, { kind: "drop" }>, { catalogue, searchPath }: DdlContext): void {
+function drop(action: Extract<Action, { kind: "drop" }>, { catalogue, searchPath, gone }: DdlContext): void {
   const { object, name, part } = action;
   if (part !== undefined) {
     const holder = `${object} ${catalogue.relation(name, searchPath).key} ${part}`;
+    gone(holder, catalogue.others.get(holder));
     catalogue.others.delete(holder);
     catalogue.unpin(holder);
     return;
@@ -188,12 +208,20 @@ function drop(action: Extract<Action, { kind: "drop" }>, { catalogue, searchPath
     return;
   }
   if (object === "function" || object === "procedure" || object === "routine") {
-    for (const schema of name.schema === undefined ? searchPath : [name.schema])
-      catalogue.functions.delete(keyOf(schema, name.name));
+    for (const schema of name.schema === undefined ? searchPath : [name.schema]) {
+      const key = keyOf(schema, name.name);
+      const facts = catalogue.functions.get(key) ?? [];
+      const isIt = ({ shape }: FunctionFact) => action.signature === undefined || shape.signature === action.signature;
+      for (const { shape, createdAt } of facts.filter(isIt)) gone(`routine ${key} ${shape.signature}`, createdAt);
+      const others = facts.filter((fact) => !isIt(fact));
+      if (others.length > 0) catalogue.functions.set(key, others);
+      else catalogue.functions.delete(key);
+    }
     return;
   }
   if (/table|view|sequence|index/.test(object)) {
-    const { key } = catalogue.relation(name, searchPath);
+    const { key, relation } = catalogue.relation(name, searchPath);
+    gone(`relation ${key}`, relation?.createdAt);
     for (const [index] of catalogue.indexesOf(key)) catalogue.relations.delete(index);
     for (const [other, { owner }] of catalogue.relations) if (owner === key) catalogue.relations.delete(other);
     catalogue.relations.delete(key);

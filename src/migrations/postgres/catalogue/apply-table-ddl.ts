@@ -19,6 +19,9 @@ export interface DdlContext {
   transaction: number;
   /** Do not rely on a statement that may not run. */
   certain: boolean;
+  /** Notes what is dropped, and tells the birth of what is made: what comes back is as old as it was. */
+  gone(what: string, createdAt: CreatedAt): void;
+  bornAs(what: string, createdAt: CreatedAt): CreatedAt;
 }
 
 export function columnFact(spec: ColumnSpec, createdAt: CreatedAt): Column {
@@ -81,10 +84,13 @@ export function addConstraint(key: string, spec: ConstraintSpec, context: DdlCon
     name,
     columns,
     valid: !spec.notValid && !spec.notEnforced && context.certain,
-    createdAt,
+    createdAt: context.bornAs(`constraint ${key} ${name}`, createdAt),
     transaction,
     ...(spec.expression && { expression: spec.expression }),
-    ...(spec.references && { references: catalogue.relation(spec.references.table, searchPath).key }),
+    ...(spec.references && {
+      references: catalogue.relation(spec.references.table, searchPath).key,
+      onDelete: spec.references.onDelete,
+    }),
   };
   const own = catalogue.own(key);
   own?.constraints.set(name, fact);
@@ -170,6 +176,7 @@ export function alterTable(action: { table: Name } & TableAction, context: DdlCo
       return;
     }
     case "drop-constraint": {
+      context.gone(`constraint ${key} ${action.name}`, resolved.relation?.constraints.get(action.name)?.createdAt);
       catalogue.own(key)?.constraints.delete(action.name);
       const index = keyOf(resolved.schema, action.name);
       if (catalogue.relations.get(index)?.index?.constraint !== undefined) catalogue.relations.delete(index);

@@ -1,6 +1,7 @@
 import type { Node } from "libpg-query";
+import type { RoutineShape } from "../read/routine";
 import type { Name } from "../syntax/names";
-import type { PartitionBound, PartitionKey } from "../syntax/specs";
+import type { DeleteAction, PartitionBound, PartitionKey } from "../syntax/specs";
 import type { TypeRef } from "../syntax/types";
 
 /** The number of the file that made something; undefined where that can't be said for sure. */
@@ -29,6 +30,7 @@ export interface ConstraintFact {
   /** The transaction that added it. */
   transaction: number;
   references?: string;
+  onDelete?: DeleteAction;
 }
 
 export interface IndexFact {
@@ -94,8 +96,7 @@ export interface TypeFact {
 
 export interface FunctionFact {
   createdAt: CreatedAt;
-  /** Its parameters' types, which tell it from others of its name. */
-  signature: string;
+  shape: RoutineShape;
   procedure: boolean;
   volatility: "immutable" | "stable" | "volatile";
   language: string;
@@ -159,6 +160,12 @@ export class Catalogue {
     const { key, schema, certain, value } = find(this, this.relations, name, searchPath);
     const resolved = { key, schema, name: name.name, certain };
     return value === undefined ? resolved : { ...resolved, relation: value };
+  }
+
+  /** Undefined where they are not all known. */
+  columnNames(name: Name, searchPath: readonly string[]): readonly string[] | undefined {
+    const { relation, certain } = this.relation(name, searchPath);
+    return relation?.complete && certain ? [...relation.columns.keys()] : undefined;
   }
 
   type(name: Name, searchPath: readonly string[]): { key: string; type?: TypeFact; certain: boolean } {

@@ -3,6 +3,7 @@ import type { RelationKind } from "../catalogue/catalogue";
 import type { Name } from "../syntax/names";
 import type { ColumnSpec, ConstraintSpec, PartitionBound, PartitionKey } from "../syntax/specs";
 import type { TypeRef } from "../syntax/types";
+import type { RoutineShape } from "./routine";
 
 /** One thing that a statement does, in the words of the rules; the catalogue is built from the same ones. */
 export type Action =
@@ -21,6 +22,7 @@ export type Action =
   | { kind: "create-policy"; table: Name; name: string; restrictive: boolean }
   | { kind: "alter-policy"; table: Name; name: string }
   | { kind: "create-rule"; table: Name; name: string }
+  | ({ kind: "create-routine" } & RoutineShape)
   | { kind: "create-trigger"; table: Name; name: string; columns: readonly string[] }
   | { kind: "grant"; objects: readonly Name[]; privileges: readonly string[] }
   | { kind: "revoke"; object: string; names: readonly Name[]; what: string }
@@ -142,6 +144,8 @@ interface Drop {
   /** Of what hangs on a table (a trigger, rule or policy): the table. */
   name: Name;
   part?: string;
+  /** Of a function: its parameters' types, where they are given. */
+  signature?: string;
   ifExists: boolean;
   cascade: boolean;
   concurrently: boolean;

@@ -2,6 +2,7 @@ import type * as Pg from "libpg-query";
 import { type Name, nameOfParts, nameOfRangeVar, stringsOf } from "../syntax/names";
 import { objectName, objectNameOf } from "../syntax/objects";
 import type { Action } from "./actions";
+import { signatureOf } from "./routine";
 
 /** Dropped by the name of the table and their own: `DROP TRIGGER name ON table`. */
 const PARTS_OF_TABLES = new Set(["OBJECT_TRIGGER", "OBJECT_RULE", "OBJECT_POLICY"]);
@@ -17,6 +18,8 @@ export function readDrop({ objects, removeType, behavior, missing_ok, concurrent
       object,
       name: inTable ? nameOfParts(names.slice(0, -1)) : objectNameOf(node),
       ...(part !== undefined && { part }),
+      ...("ObjectWithArgs" in node &&
+        !node.ObjectWithArgs.args_unspecified && { signature: argumentsOf(node.ObjectWithArgs) }),
       ifExists: missing_ok === true,
       cascade: behavior === "DROP_CASCADE",
       concurrently: concurrent === true,
@@ -25,6 +28,9 @@ export function readDrop({ objects, removeType, behavior, missing_ok, concurrent
   });
   return concurrent ? [{ kind: "outside-transaction", what: "DROP INDEX CONCURRENTLY" }, ...dropped] : dropped;
 }
+
+const argumentsOf = ({ objargs }: Pg.ObjectWithArgs): string =>
+  signatureOf((objargs ?? []).map((node) => ("TypeName" in node ? node.TypeName : undefined)));
 
 export function readRename({
   renameType,

@@ -9,6 +9,8 @@ import { readAlterTable } from "./read-alter";
 import { readDrop, readRename, readSetSchema } from "./read-change";
 import { readCreateForeignTable, readCreateTable, readIndex, readSequence, readTableAs, readView } from "./read-create";
 
+import { routineShape } from "./routine";
+
 const HARMLESS: Action[] = [{ kind: "harmless" }];
 const other = (object: string, name: string | undefined, ifNotExists = false): Action[] => [
   { kind: "create-other", object, name: name ?? "", ifNotExists },
@@ -29,8 +31,8 @@ const CONTRACT = "Do it in a contract migration, when no release that relies on 
 const NOT_ROLE_SETTINGS = "Set it for the new release's own connections, such as in its connection string.";
 
 /**
- * Actions of a statement of data definition. Undefined: it is none (data, transactions, code, settings), which the
- * runner of statements knows by itself. Statements that nobody foresaw are uninspectable, never harmless.
+ * Actions of a statement of data definition. Undefined: it is none (data, transactions, blocks of code, settings),
+ * which the runner of statements knows by itself. Statements that nobody foresaw are uninspectable, never harmless.
  */
 export function readStatement(node: Pg.Node): Action[] | undefined {
   const reader = READERS[unwrap(node)[0]];
@@ -86,6 +88,9 @@ const READERS: Record<string, Reader> = {
   DropTableSpaceStmt: read(({ tablespacename = "" }: Pg.DropTableSpaceStmt): Action[] => [
     outside("DROP TABLESPACE"),
     dropOf("tablespace", { name: tablespacename }),
+  ]),
+  CreateFunctionStmt: read((body: Pg.CreateFunctionStmt): Action[] => [
+    { kind: "create-routine", ...routineShape(body) },
   ]),
   CreateTrigStmt: read(({ relation, trigname = "", columns, whenClause }: Pg.CreateTrigStmt): Action[] => [
     {

@@ -40,6 +40,7 @@ export class Analyzer implements Execution {
   readonly session: Session;
   private upcoming: readonly FileStatement[] = [];
   private multiple = false;
+  private readonly read = new WeakMap<Pg.Node, readonly Action[]>();
 
   constructor(
     readonly catalogue: Catalogue,
@@ -102,7 +103,7 @@ export class Analyzer implements Execution {
     const others = actions.length > 1 ? actions.filter(({ kind }) => kind !== "validate-constraint") : [];
     const before = [...this.session.held];
     if (actions.some(({ kind }) => kind === "validate-constraint")) for (const action of others) this.hold(action, at);
-    for (const action of actions) this.judge(action, at, context);
+    for (const [index, action] of actions.entries()) this.judge(action, at, context, actions.slice(index + 1));
     this.session.held = before;
     for (const action of actions) this.hold(action, at);
     // PostgreSQL 15 refuses it even where the same transaction made the type.
@@ -111,10 +112,10 @@ export class Analyzer implements Execution {
   }
 
   /** Judges one action over the catalogue as it is, and then applies it. */
-  judge(action: Action, at: At, context: CodeContext): void {
+  judge(action: Action, at: At, context: CodeContext, rest: readonly Action[] = []): void {
     const judges = this.options.silent ? [] : judgesOf(action.kind);
     if (judges.length > 0) {
-      const ruleContext = this.ruleContext(at, context);
+      const ruleContext = this.ruleContext(at, context, rest);
       for (const { rule, judge } of judges) {
         const verdict = judge(action as never, ruleContext);
         if (verdict === undefined) continue;
@@ -138,6 +139,8 @@ export class Analyzer implements Execution {
       createdAt: this.createdAt(context),
       transaction: this.session.transaction,
       certain: !context.conditional,
+      gone: (what, createdAt) => this.session.gone(what, createdAt),
+      bornAs: (what, createdAt) => this.session.bornAs(what, createdAt),
     });
   }
 
@@ -171,7 +174,30 @@ export class Analyzer implements Execution {
     return relation !== undefined && certain && (relation.createdAt === this.options.number || relation.temporary);
   }
 
-  ruleContext({ text, indexOf }: At, context: CodeContext): RuleContext {
+  actionsOf(node: Pg.Node): readonly Action[] | undefined {
+    const before = this.read.get(node);
+    if (before) return before;
+    const actions = readStatement(node);
+    if (actions) this.read.set(node, actions);
+    return actions;
+  }
+
+  private following(rest: readonly Action[], upcoming: readonly FileStatement[]): readonly Action[] {
+    return this.session.block === undefined ? rest : [...rest, ...this.actionsUntilEnd(upcoming)];
+  }
+
+  private actionsUntilEnd(statements: readonly FileStatement[]): Action[] {
+    const actions: Action[] = [];
+    for (const { node } of statements) {
+      const [kind, body] = unwrap(node);
+      if (kind === "TransactionStmt" && /COMMIT|ROLLBACK|PREPARE/.test(String(body.kind))) break;
+      actions.push(...(this.actionsOf(node) ?? []));
+    }
+    return actions;
+  }
+
+  /** @param rest later actions of the same statement */
+  ruleContext({ text, indexOf }: At, context: CodeContext, rest: readonly Action[] = []): RuleContext {
     const { catalogue, session } = this;
     const upcoming = this.upcoming;
     // Many rules ask for the same names.
@@ -197,7 +223,7 @@ export class Analyzer implements Execution {
       held: session.held,
       text,
       indexOf,
-      following: () => (session.block === undefined ? [] : actionsUntilEnd(upcoming)),
+      following: () => this.following(rest, upcoming),
       resolve: (name) => resolve(name).resolved,
       createdHere: (name) => resolve(name).born,
       isCreatedHere: (createdAt) => createdAt !== undefined && createdAt === this.options.number,
@@ -206,7 +232,7 @@ export class Analyzer implements Execution {
 }
 
 /** Statements after one that are read to see whether they complete it. */
-const LOOK_AHEAD = 40;
+const LOOK_AHEAD = 400;
 
 /** Its place is worked out only where a finding tells it. */
 const heldLock = (mode: LockMode, on: Name, at: At): HeldLock => ({
@@ -216,16 +242,6 @@ const heldLock = (mode: LockMode, on: Name, at: At): HeldLock => ({
     return at.place.line;
   },
 });
-
-function actionsUntilEnd(statements: readonly FileStatement[]): Action[] {
-  const actions: Action[] = [];
-  for (const { node } of statements) {
-    const [kind, body] = unwrap(node);
-    if (kind === "TransactionStmt" && /COMMIT|ROLLBACK|PREPARE/.test(String(body.kind))) break;
-    actions.push(...(readStatement(node) ?? []));
-  }
-  return actions;
-}
 
 /** Whether anything in the statements takes back what was done. */
 export function rollsBack(statements: readonly { node: Pg.Node }[]): boolean {

@@ -1,10 +1,11 @@
 import type * as Pg from "libpg-query";
 import { excerpt } from "../../text";
 import { type CreatedAt, type FunctionFact, keyOf } from "../catalogue/catalogue";
-import { canonical, optionsOf, optionText, unwrap } from "../syntax/ast";
+import { routineShape } from "../read/routine";
+import { optionsOf, optionText, unwrap } from "../syntax/ast";
 import { constantText } from "../syntax/constants";
 import type { At, CodeContext } from "../syntax/context";
-import { nameOfParts, stringsOf } from "../syntax/names";
+import { stringsOf } from "../syntax/names";
 import { SyntaxProblem } from "../syntax/parser";
 import { readPlpgsql } from "../syntax/plpgsql";
 import type { Execution } from "./execution";
@@ -19,26 +20,22 @@ export function registerFunction(
   statement: string,
   createdAt: CreatedAt,
 ): void {
-  const { funcname, replace, is_procedure, parameters, sql_body } = body;
+  const { replace, is_procedure, sql_body } = body;
   const options = optionsOf(body.options);
-  const name = nameOfParts(stringsOf(funcname));
+  const shape = routineShape(body);
+  const { name, signature } = shape;
   const schema = name.schema ?? run.session.searchPath[0] ?? "public";
   const key = keyOf(schema, name.name);
-  const signature = (parameters ?? [])
-    .flatMap((node) => ("FunctionParameter" in node ? [node.FunctionParameter] : []))
-    .filter(({ mode }) => mode !== "FUNC_PARAM_OUT" && mode !== "FUNC_PARAM_TABLE")
-    .map(({ argType }) => canonical({ ...argType, location: undefined }))
-    .join();
-  const others = (run.catalogue.functions.get(key) ?? []).filter((other) => other.signature !== signature);
-  const replaced = (run.catalogue.functions.get(key) ?? []).find((other) => other.signature === signature);
+  const others = (run.catalogue.functions.get(key) ?? []).filter((other) => other.shape.signature !== signature);
+  const replaced = (run.catalogue.functions.get(key) ?? []).find((other) => other.shape.signature === signature);
   const text = options.get("as")?.arg;
   const parts = text && "List" in text ? stringsOf(text.List.items) : [];
   const volatility = optionText(options.get("volatility") ?? {});
   const path = searchPathOf(options.get("set"));
   const fact: FunctionFact = {
     // The object that OR REPLACE finds is unknown, unless this file made it.
-    createdAt: replace ? replaced?.createdAt : createdAt,
-    signature,
+    createdAt: replace ? replaced?.createdAt : run.session.bornAs(`routine ${key} ${signature}`, createdAt),
+    shape,
     procedure: is_procedure === true,
     volatility: volatility === "immutable" || volatility === "stable" ? volatility : "volatile",
     language: (optionText(options.get("language") ?? {}) ?? "sql").toLowerCase(),

@@ -2,7 +2,6 @@ import type * as Pg from "libpg-query";
 import { keyOf } from "../catalogue/catalogue";
 import type { Action } from "../read/actions";
 import { literalsIn, readData, readsLarge } from "../read/data";
-import { readStatement } from "../read/read";
 import { constantOf, isOn, optionsOf, stripCasts, unwrap } from "../syntax/ast";
 import { constantText } from "../syntax/constants";
 import type { At, CodeContext } from "../syntax/context";
@@ -108,7 +107,7 @@ export function executeStatement(run: Execution, node: Pg.Node, at: At, context:
     }
     default:
   }
-  const actions = readStatement(node) ?? [
+  const actions = run.actionsOf(node) ?? [
     {
       kind: "uninspectable",
       what: `${kind} is not a statement that this checker knows`,

@@ -13,6 +13,8 @@ export interface Execution {
   readonly session: Session;
   /** Executes a statement: judges it and applies it; also one inside of code. */
   execute(node: Pg.Node, at: At, context: CodeContext): void;
+  /** As the statement of data definition that it is; undefined for others. The same ones each time. */
+  actionsOf(node: Pg.Node): readonly Action[] | undefined;
   /** Does all actions of one statement. */
   perform(actions: readonly Action[], at: At, context: CodeContext): void;
   /** Judges one action over the catalogue as it is, and then applies it. */

@@ -22,7 +22,7 @@ export interface RuleContext {
   readonly text: string;
   /** The place in it of what the parser found at one of its own. */
   indexOf(location: number): number;
-  /** Actions of the later statements of the same transaction. */
+  /** Later actions of the same statement, and those of the later statements of its transaction. */
   following(): readonly Action[];
   resolve(name: Name): Resolved;
   /** Whether this very file made the relation, so that no release knows it. */

@@ -1,4 +1,4 @@
-import { Catalogue } from "../catalogue/catalogue";
+import { Catalogue, type CreatedAt } from "../catalogue/catalogue";
 import type { HeldLock } from "./rule-context";
 
 export const DEFAULT_SEARCH_PATH: readonly string[] = ["public"];
@@ -25,6 +25,8 @@ export class Session {
   /** Values that this transaction added to enums that were there before it, with their types. */
   enumValues = new Map<string, string>();
   readonly prepared = new Set<string>();
+  /** Births of what this file dropped: what it makes again is known to the releases that run. */
+  private readonly dropped = new Map<string, CreatedAt>();
   /** To which SET LOCAL goes back. */
   private lastingPath: readonly string[] | undefined;
   private start: Snapshot | undefined;
@@ -37,6 +39,14 @@ export class Session {
     private readonly nextTransaction: () => number,
   ) {
     this.transaction = nextTransaction();
+  }
+
+  gone(what: string, createdAt: CreatedAt): void {
+    if (!this.dropped.has(what)) this.dropped.set(what, createdAt);
+  }
+
+  bornAs(what: string, createdAt: CreatedAt): CreatedAt {
+    return this.dropped.has(what) ? this.dropped.get(what) : createdAt;
   }
 
   begin(block: Block, at: number): void {

@@ -19,7 +19,7 @@ export interface ColumnSpec {
   location: number;
 }
 
-type DeleteAction = "no-action" | "restrict" | "cascade" | "set-null" | "set-default";
+export type DeleteAction = "no-action" | "restrict" | "cascade" | "set-null" | "set-default";
 
 export interface ConstraintSpec {
   kind: "check" | "unique" | "primary" | "foreign" | "exclude" | "not-null";

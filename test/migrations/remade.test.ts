@@ -1,0 +1,186 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { startPostgres } from "../support/postgres";
+import { say } from "./proof/sessions";
+import { type Case, judge, table } from "./support";
+
+const BEFORE = `CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL DEFAULT 'x', age int, email text CONSTRAINT users_email UNIQUE);
+  CREATE TABLE orders (id bigint PRIMARY KEY, user_id bigint CONSTRAINT orders_user REFERENCES users (id) ON DELETE CASCADE, total int CONSTRAINT total_positive CHECK (total > 0));
+  CREATE VIEW people AS SELECT id, name FROM users;
+  CREATE VIEW names AS SELECT name FROM people;
+  CREATE MATERIALIZED VIEW counts AS SELECT count(*) AS n FROM users;
+  CREATE UNIQUE INDEX users_age ON users (age);
+  CREATE FUNCTION twice(n int, by int DEFAULT 2) RETURNS int LANGUAGE sql AS 'SELECT n * by';
+  CREATE FUNCTION pairs() RETURNS TABLE (a int, b int) LANGUAGE sql AS 'SELECT 1, 2';
+  CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.age := 1; RETURN NEW; END $$;
+  CREATE TRIGGER stamped BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION stamp();`;
+const given = { after: BEFORE };
+const TRIGGER = "CREATE TRIGGER stamped BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION stamp();";
+const KEY = "ALTER TABLE orders ADD CONSTRAINT orders_user FOREIGN KEY (user_id) REFERENCES users (id)";
+
+/** Releases do as before after these, as a statement of theirs shows. */
+const SERVES: readonly (readonly [sql: string, release: string])[] = [
+  ["DROP VIEW names; CREATE VIEW names AS SELECT name, 1 AS more FROM people;", "SELECT name FROM names"],
+  ["DROP VIEW names; CREATE VIEW names AS SELECT * FROM people;", "SELECT name FROM names"],
+  [
+    "DROP VIEW names, people; CREATE VIEW people AS SELECT u.*, 5 FROM users u; CREATE VIEW names (name) AS SELECT name FROM people;",
+    "SELECT name FROM names",
+  ],
+  [
+    "DROP VIEW people CASCADE; CREATE VIEW people AS SELECT age, name, id FROM users; CREATE VIEW names AS SELECT name FROM people;",
+    "SELECT n.name, p.id FROM names n, people p",
+  ],
+  [
+    "DROP VIEW names; CREATE VIEW names AS WITH a AS (SELECT name AS x FROM people) SELECT coalesce(x, '') AS name FROM a;",
+    "SELECT name FROM names",
+  ],
+  [
+    "DROP VIEW names; CREATE VIEW names AS SELECT name FROM users UNION SELECT name FROM people;",
+    "SELECT name FROM names",
+  ],
+  [
+    "DROP VIEW names; CREATE VIEW names AS SELECT name::varchar FROM users JOIN orders USING (id);",
+    "SELECT name FROM names",
+  ],
+  [`DROP TRIGGER stamped ON users; ${TRIGGER}`, "INSERT INTO users (id) VALUES (7) RETURNING age"],
+  [
+    "DROP FUNCTION twice(int, int); CREATE FUNCTION twice(number int, by int DEFAULT 2) RETURNS int LANGUAGE sql AS 'SELECT number * by';",
+    "SELECT twice(3)",
+  ],
+  [
+    "DROP FUNCTION pairs; CREATE FUNCTION pairs() RETURNS TABLE (a int, b int, c int) LANGUAGE sql AS 'SELECT 1, 2, 3';",
+    "SELECT a, b FROM pairs()",
+  ],
+  [
+    "ALTER TABLE users ALTER name DROP DEFAULT, ALTER name SET DEFAULT 'x';",
+    "INSERT INTO users (id) VALUES (7) RETURNING name",
+  ],
+  [
+    "ALTER TABLE users ALTER name DROP DEFAULT; ALTER TABLE users ALTER name SET DEFAULT 'x';",
+    "INSERT INTO users (id) VALUES (7) RETURNING name",
+  ],
+  [
+    `ALTER TABLE orders DROP CONSTRAINT orders_user; ${KEY} ON DELETE CASCADE ON UPDATE CASCADE NOT VALID;`,
+    "DELETE FROM users WHERE id = 1",
+  ],
+  [
+    "ALTER TABLE orders DROP CONSTRAINT total_positive, ADD CONSTRAINT positive CHECK (total > 0) NOT VALID;",
+    "INSERT INTO orders (id, total) VALUES (9, 0)",
+  ],
+];
+
+test("what comes back in the same transaction is no loss, and PostgreSQL shows it", async (t) => {
+  const postgres = await startPostgres(t);
+  if (postgres === undefined) return;
+  for (const [number, [sql, release]] of SERVES.entries()) {
+    const { findings } = await judge(sql, given);
+    assert.deepEqual(
+      findings.filter(({ level }) => level === "error").map(({ rule, message }) => `${rule}: ${message}`),
+      [],
+      sql,
+    );
+    await postgres.query(`CREATE DATABASE remade_${number}`);
+    const client = await postgres.client(`remade_${number}`);
+    await client.query(BEFORE);
+    await client.query("INSERT INTO users (id) VALUES (1); INSERT INTO orders VALUES (1, 1, 1)");
+    const attempt = async () => {
+      await client.query("BEGIN");
+      const said = await say(client, release);
+      await client.query("ROLLBACK");
+      return "refused" in said ? said.refused : said.answer;
+    };
+    const before = await attempt();
+    await client.query(`BEGIN; ${sql} COMMIT;`);
+    const after = await attempt();
+    const strip = (answer: unknown) => JSON.stringify(answer, (key, value) => (key === "types" ? undefined : value));
+    assert.equal(strip(after), strip(before), `${sql} ${release}`);
+    await client.end();
+  }
+});
+
+const cases = (list: readonly (readonly [string, string])[]): readonly Case[] =>
+  list.map(([sql, rules]): Case => [sql, rules, given]);
+
+table("what does not come back as it was is a loss", [
+  ...cases([
+    ["DROP VIEW people CASCADE; CREATE VIEW people AS SELECT id, name FROM users;", "drop-object"],
+    ["DROP VIEW names; CREATE VIEW names AS SELECT id FROM people;", "drop-object"],
+    ["DROP VIEW names; CREATE VIEW names AS SELECT upper(name) FROM people;", "drop-object"],
+    ["DROP VIEW names; CREATE VIEW names AS SELECT * FROM elsewhere;", "drop-object"],
+    ["DROP VIEW names; CREATE VIEW names AS SELECT name FROM people; DROP VIEW names;", "drop-object"],
+    ["DROP VIEW names; CREATE TEMPORARY VIEW names AS SELECT name FROM people;", "drop-object"],
+    ["DROP VIEW elsewhere; CREATE VIEW elsewhere AS SELECT name FROM people;", "drop-object"],
+    ["DROP TRIGGER stamped ON users;", "drop-trigger"],
+    [`DROP TRIGGER stamped ON users; ${TRIGGER} DROP TRIGGER stamped ON users;`, "drop-trigger"],
+    [`DROP TRIGGER stamped ON users; ${TRIGGER.replace("ON users", "ON orders")}`, "drop-trigger"],
+    [
+      "DROP FUNCTION twice(int, int); CREATE FUNCTION twice(n int, by int) RETURNS int LANGUAGE sql AS 'SELECT n * by';",
+      "drop-object",
+    ],
+    [
+      "DROP FUNCTION twice(int, int); CREATE FUNCTION twice(n int, by int DEFAULT 2) RETURNS text LANGUAGE sql AS 'SELECT n::text';",
+      "drop-object",
+    ],
+    [
+      "DROP FUNCTION twice(int, int); CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql AS 'SELECT n';",
+      "drop-object",
+    ],
+    [
+      "DROP FUNCTION pairs; CREATE FUNCTION pairs() RETURNS TABLE (a int, c int) LANGUAGE sql AS 'SELECT 1, 2';",
+      "drop-object",
+    ],
+    [
+      "DROP FUNCTION stamp() CASCADE; CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;",
+      "drop-object",
+    ],
+    ["ALTER TABLE users ALTER name DROP DEFAULT, ALTER age SET DEFAULT 1;", "drop-default"],
+    ["ALTER TABLE users ALTER name SET DEFAULT 'x', ALTER name DROP DEFAULT;", "drop-default"],
+    [`ALTER TABLE orders DROP CONSTRAINT orders_user; ${KEY} NOT VALID;`, "drop-constraint"],
+    [
+      "ALTER TABLE orders DROP CONSTRAINT orders_user; ALTER TABLE orders ADD CONSTRAINT orders_user FOREIGN KEY (user_id) REFERENCES orders (id) ON DELETE CASCADE NOT VALID;",
+      "drop-constraint",
+    ],
+    [
+      "ALTER TABLE orders DROP CONSTRAINT total_positive; ALTER TABLE orders ADD CONSTRAINT total_positive CHECK (id > 0) NOT VALID;",
+      "drop-constraint",
+    ],
+    [
+      `ALTER TABLE orders DROP CONSTRAINT orders_user; ${KEY} ON DELETE CASCADE NOT VALID; ALTER TABLE orders DROP CONSTRAINT orders_user;`,
+      "drop-constraint",
+    ],
+    [
+      "ALTER TABLE orders DROP CONSTRAINT total_positive; ALTER TABLE orders ADD CONSTRAINT total_positive CHECK (total > 0 OR total < -5) NOT VALID;",
+      "warn:drop-constraint",
+    ],
+    [
+      "ALTER TABLE users DROP CONSTRAINT users_email; ALTER TABLE users ADD CONSTRAINT users_mail UNIQUE (email);",
+      "drop-constraint unique-constraint",
+    ],
+    [
+      "ALTER TABLE users DROP CONSTRAINT users_email; ALTER TABLE users ADD CONSTRAINT users_email UNIQUE (email);",
+      "unique-constraint",
+    ],
+    ["DROP INDEX users_age; CREATE UNIQUE INDEX users_age_2 ON users (age);", "drop-index create-index"],
+    ["DROP INDEX users_age; CREATE INDEX users_age_2 ON users (age);", "drop-index create-index drop-unique-index"],
+  ]),
+  ["DROP VIEW names; CREATE VIEW names AS SELECT name FROM people;", "drop-object", { ...given, transaction: "none" }],
+  ["ALTER TABLE users ALTER name DROP DEFAULT, ALTER name SET DEFAULT 'y';", "", { ...given, transaction: "none" }],
+  [
+    "DROP VIEW names; CREATE VIEW names AS SELECT name FROM people;",
+    "drop-object",
+    { after: [BEFORE, "GRANT SELECT ON names TO app;"] },
+  ],
+  [
+    "DROP VIEW names; CREATE VIEW names AS SELECT name FROM people; GRANT SELECT ON names TO app;",
+    "",
+    { after: [BEFORE, "GRANT SELECT ON names TO app;"] },
+  ],
+]);
+
+test("a finding says which columns of a view go", async () => {
+  const { findings } = await judge(
+    "DROP VIEW people CASCADE; CREATE VIEW people AS SELECT id AS no FROM users;",
+    given,
+  );
+  assert.equal(findings[0]?.message, "Releases that read id, name of view people fail: it comes back without them.");
+});
