@@ -51,6 +51,7 @@ const SCHEMA_FILE = -1;
 class PostgresCheck {
   private readonly catalogue = new Catalogue();
   private transactions = 0;
+  private paths: readonly string[] = [];
 
   constructor(
     private readonly parser: Parser,
@@ -65,6 +66,7 @@ class PostgresCheck {
   }
 
   judgeAll(files: readonly MigrationFile[]): FileResult[] {
+    this.paths = files.map(({ path }) => path);
     return files.map((file, number) => this.judge(file, number));
   }
 
@@ -93,7 +95,14 @@ class PostgresCheck {
     const run = new Analyzer(
       this.catalogue,
       this.parser,
-      { file: file.path, number, delivery, silent, ownTransaction },
+      {
+        file: file.path,
+        number,
+        fileOf: (of) => (of === SCHEMA_FILE ? "the schema" : (this.paths[of] ?? "")),
+        delivery,
+        silent,
+        ownTransaction,
+      },
       () => ++this.transactions,
       rollsBack(statements),
     );

@@ -13,6 +13,8 @@ export interface RuleVerdict {
   /** Level, if it differs from the rule's. */
   level?: Level;
   question?: Question;
+  /** Whether a contract migration may do it, if that differs from the rule. */
+  contractable?: boolean;
   affects?: readonly Affected[];
 }
 
@@ -87,6 +89,8 @@ export interface Rule {
   instead: string;
   /** Whether a contract migration may do it once no release needs what it takes away. */
   contractable: boolean;
+  /** A second finding in the same file would tell nothing new. */
+  oncePerFile?: true;
   example: Example;
   judges: Judges;
 }

@@ -5,6 +5,7 @@ import { accessRules } from "./rules/access";
 import { addedColumnRules } from "./rules/added-columns";
 import { alteredColumnRules } from "./rules/altered-columns";
 import { constraintRules } from "./rules/constraints";
+import { existingRules } from "./rules/existing";
 import { indexRules } from "./rules/indexes";
 import { objectRules } from "./rules/objects";
 import { partitionRules } from "./rules/partitions";
@@ -29,6 +30,7 @@ export const RULES: readonly Rule[] = (["compatibility", "rollback", "locks"] as
     ...accessRules,
     ...constraintRules,
     ...indexRules,
+    ...existingRules,
     ...writeRules,
     ...runnerRules,
   ].filter((rule) => rule.question === question),

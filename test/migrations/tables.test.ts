@@ -70,21 +70,21 @@ table("partitions and keys of new tables", [
   ["ALTER TABLE events DETACH PARTITION e1;", "detach-partition"],
   ["ALTER TABLE events DETACH PARTITION e1 CONCURRENTLY;", "detach-partition", none],
   ["ALTER TABLE e1 NO INHERIT events;", "detach-partition"],
-  ["CREATE TABLE orders (id int PRIMARY KEY, user_id bigint REFERENCES users (id));", "blocking-key"],
+  ["CREATE TABLE orders (id int PRIMARY KEY, user_id bigint REFERENCES users (id));", "warn:blocking-key"],
   [
     "CREATE TABLE orders (id int PRIMARY KEY, user_id bigint REFERENCES users (id) ON DELETE RESTRICT);",
-    "blocking-key",
+    "warn:blocking-key",
   ],
   ["CREATE TABLE orders (id int PRIMARY KEY, user_id bigint REFERENCES users (id) ON DELETE CASCADE);", ""],
   ["CREATE TABLE orders (id int PRIMARY KEY, user_id bigint REFERENCES users (id) ON DELETE SET NULL);", ""],
   [
     "CREATE TABLE orders (id int PRIMARY KEY, user_id bigint NOT NULL REFERENCES users (id) ON DELETE SET NULL);",
-    "blocking-key",
+    "warn:blocking-key",
   ],
-  ["CREATE TABLE orders (id int, user_id bigint, FOREIGN KEY (user_id) REFERENCES users);", "blocking-key"],
+  ["CREATE TABLE orders (id int, user_id bigint, FOREIGN KEY (user_id) REFERENCES users);", "warn:blocking-key"],
   [
     "CREATE TABLE orders (id int, user_id bigint); ALTER TABLE orders ADD FOREIGN KEY (user_id) REFERENCES users (id);",
-    "blocking-key",
+    "warn:blocking-key",
   ],
   [
     "CREATE TABLE orders (id int, user_id bigint); ALTER TABLE orders ADD FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE;",
@@ -92,7 +92,11 @@ table("partitions and keys of new tables", [
   ],
   ["CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a_id int REFERENCES a (id));", ""],
   ["CREATE TABLE a (id int PRIMARY KEY, parent int REFERENCES a (id));", ""],
-  ["CREATE TABLE b (a_id int REFERENCES a (id));", "blocking-key", { after: "CREATE TABLE a (id int PRIMARY KEY);" }],
+  [
+    "CREATE TABLE b (a_id int REFERENCES a (id));",
+    "warn:blocking-key",
+    { after: "CREATE TABLE a (id int PRIMARY KEY);" },
+  ],
   ["CREATE TABLE p2 PARTITION OF events FOR VALUES FROM (1) TO (2);", ""],
   [
     "CREATE TABLE p2 PARTITION OF events FOR VALUES FROM (1) TO (2);",

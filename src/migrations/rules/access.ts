@@ -32,8 +32,8 @@ export const accessRules = defineRules(
         context.isCreatedHere(context.catalogue.others.get(subject))
           ? undefined
           : { message: `${what} changes what connections of running releases may do or see (${subject}).`, fix: safe },
-      owner: ({ object, name }, context) =>
-        objectBorn(context, object, name)
+      owner: ({ object, name, own }, context) =>
+        own || objectBorn(context, object, name)
           ? undefined
           : {
               message: `Releases that use ${object} ${qn(name)} as its owner, or as a role of it, are denied it.`,

@@ -67,6 +67,7 @@ export const addedColumnRules = defineRules(
     id: "cached-plan",
     level: "warn",
     question: "compatibility",
+    oncePerFile: true,
     title: "Adding a column under prepared SELECT *",
     why: "A statement that the running release prepared as SELECT * gives one column more afterwards. PostgreSQL refuses to run it again on that connection: cached plan must not change result type.",
     locks: "ACCESS EXCLUSIVE on the table, for a moment: blocks reads and writes.",

@@ -8,7 +8,7 @@ import { defineRules, q, qn, tableFacts } from "./support/rules";
 export const tableKeyRules = defineRules(
   {
     id: "blocking-key",
-    level: "error",
+    level: "warn",
     question: "compatibility",
     title: "A new table whose key keeps the old release from deleting",
     why: "The running release does not know the new table. When it deletes a row that a row of the new table points to, the foreign key refuses it.",

@@ -1,6 +1,6 @@
 import type { RuleContext } from "../postgres/run/rule-context";
 import type { RuleVerdict } from "../rule";
-import { defineRules, qn } from "./support/rules";
+import { defineRules, q, qn } from "./support/rules";
 
 const STRONG = /^(?:SHARE|SHARE ROW EXCLUSIVE|EXCLUSIVE|ACCESS EXCLUSIVE)$/;
 
@@ -36,14 +36,30 @@ export const writeRules = defineRules(
       proof: { kind: "differs", release: "SELECT id, active FROM users ORDER BY id" },
     },
     judges: {
-      write: ({ verb, table, bounded }, context) =>
-        bounded || verb === "INSERT" || context.createdHere(table)
-          ? undefined
-          : {
-              message: `${verb} on ${qn(table)} leaves no row out: nothing tells afterwards what was there before.`,
-              fix: `In batches, each in its own transaction: ${verb === "MERGE" ? "a source with WHERE" : `${verb} ... WHERE /* key */ BETWEEN /* from */ AND /* to */`};`,
-              affects: [{ kind: "table", relation: `${context.resolve(table).schema}.${table.name}` }],
-            },
+      write: ({ verb, table, bounded, sets, joined }, context) => {
+        if (bounded || verb === "INSERT" || context.createdHere(table)) return undefined;
+        const { schema, relation } = context.resolve(table);
+        const fix = `In batches, each in its own transaction: ${verb === "MERGE" ? "a source with WHERE" : `${verb} ... WHERE /* key */ BETWEEN /* from */ AND /* to */`};`;
+        const rows =
+          joined.length === 0
+            ? "leaves no row out"
+            : `leaves out no row that has its counterpart in ${joined.map(q).join(", ")}`;
+        if (sets.length > 0 && sets.every((column) => context.isNewHere(relation?.columns.get(column)))) {
+          // No release knows what was there before, and under a strong lock nobody waits for the rows but for the table.
+          if (context.held.some(({ mode }) => STRONG.test(mode))) return undefined;
+          return {
+            question: "locks",
+            contractable: false,
+            message: `${verb} on ${qn(table)} ${rows}, and each stays locked against the application's writes until the last one is written.`,
+            fix,
+          };
+        }
+        return {
+          message: `${verb} on ${qn(table)} ${rows}: nothing tells afterwards what was there before.`,
+          fix,
+          affects: [{ kind: "table", relation: `${schema}.${table.name}` }],
+        };
+      },
     },
   },
   {

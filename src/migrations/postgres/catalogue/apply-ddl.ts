@@ -4,6 +4,7 @@ import { queryColumns } from "../read/query-columns";
 import { columnsIn, walk } from "../syntax/ast";
 import { derivedName, type Name, nameOfRangeVar } from "../syntax/names";
 import { addConstraint, alterTable, columnFact, type DdlContext, ownSequence } from "./apply-table-ddl";
+import { forgetColumnsOf, forgetRelation } from "./cascade";
 import {
   blankRelation,
   type Catalogue,
@@ -98,8 +99,13 @@ function createRelation(action: CreateRelation, context: DdlContext): void {
   const birth = action.ifNotExists || action.replace ? undefined : context.createdAt;
   // A table, or a materialized view, is filled anew, so that nobody can wait for the rows that it had.
   const createdAt = action.relation === "view" ? context.bornAs(`relation ${key}`, birth) : birth;
+  const newIn = action.ifNotExists && !catalogue.isKnown(key) ? context.createdAt : undefined;
   const own = action.temporary ? (context.createdAt ?? createdAt) : createdAt;
-  const base: Relation = { ...blankRelation({ schema, name: action.name.name }, action.relation), createdAt: own };
+  const base: Relation = {
+    ...blankRelation({ schema, name: action.name.name }, action.relation),
+    createdAt: own,
+    ...(newIn !== undefined && { newIn }),
+  };
   const columns = new Map<string, Column>();
   const constraints = new Map<string, ConstraintFact>();
   let complete = action.query === undefined || shown !== undefined;
@@ -204,7 +210,9 @@ function drop(action: Extract<Action, { kind: "drop" }>, { catalogue, searchPath
     return;
   }
   if (object === "type" || object === "domain") {
-    catalogue.types.delete(catalogue.type(name, searchPath).key);
+    const { key } = catalogue.type(name, searchPath);
+    catalogue.types.delete(key);
+    if (action.cascade) forgetColumnsOf(catalogue, key, name.name);
     return;
   }
   if (object === "function" || object === "procedure" || object === "routine") {
@@ -222,10 +230,7 @@ function drop(action: Extract<Action, { kind: "drop" }>, { catalogue, searchPath
   if (/table|view|sequence|index/.test(object)) {
     const { key, relation } = catalogue.relation(name, searchPath);
     gone(`relation ${key}`, relation?.createdAt);
-    for (const [index] of catalogue.indexesOf(key)) catalogue.relations.delete(index);
-    for (const [other, { owner }] of catalogue.relations) if (owner === key) catalogue.relations.delete(other);
-    catalogue.relations.delete(key);
-    if (object.endsWith("view")) catalogue.unpin(key);
+    forgetRelation(catalogue, key, action.cascade);
     return;
   }
   if (object === "schema") {
@@ -240,6 +245,11 @@ function rename(action: Extract<Action, { kind: "rename" }>, { catalogue, search
   if (object.startsWith("column of")) {
     const { key } = catalogue.relation(name, searchPath);
     catalogue.update(key, (relation) => renamedColumn(relation, part ?? "", to));
+    const swap = (column: string) => (column === part ? to : column);
+    for (const [other, { index }] of catalogue.indexesOf(key))
+      catalogue.update(other, () => ({
+        index: { ...index, columns: index.columns.map(swap), uses: index.uses.map(swap) },
+      }));
     return;
   }
   if (object === "constraint") {

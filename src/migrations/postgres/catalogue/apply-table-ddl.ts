@@ -1,6 +1,7 @@
 import type { TableAction } from "../read/actions";
 import { derivedName, type Name } from "../syntax/names";
 import type { ColumnSpec, ConstraintSpec } from "../syntax/specs";
+import { forgetDependents } from "./cascade";
 import {
   blankRelation,
   type Catalogue,
@@ -33,6 +34,7 @@ export function columnFact(spec: ColumnSpec, createdAt: CreatedAt): Column {
     hasDefault: spec.default !== undefined || spec.serial,
     ...(spec.default && { default: spec.default }),
     ...(generated && { generated }),
+    ...(spec.generatedFrom && { from: spec.generatedFrom }),
     createdAt,
   };
 }
@@ -136,12 +138,16 @@ export function alterTable(action: { table: Name } & TableAction, context: DdlCo
       const { column, ifNotExists } = action;
       catalogue.ensure(resolved);
       if (ifNotExists && resolved.relation?.columns.has(column.name)) return;
-      catalogue.own(key)?.columns.set(column.name, columnFact(column, ifNotExists ? undefined : createdAt));
+      catalogue.own(key)?.columns.set(column.name, {
+        ...columnFact(column, ifNotExists ? undefined : createdAt),
+        ...(ifNotExists && createdAt !== undefined && { newIn: createdAt }),
+      });
       for (const constraint of column.constraints) addConstraint(key, constraint, context);
       if (column.serial || column.identity) ownSequence(key, column.name, context);
       return;
     }
     case "drop-column": {
+      if (action.cascade) forgetDependents(catalogue, key, action.column);
       const own = catalogue.own(key);
       own?.columns.delete(action.column);
       for (const [name, fact] of own?.constraints ?? [])

@@ -18,6 +18,10 @@ export interface Column {
   /** `stored` is computed from other columns. */
   generated?: "always" | "by-default" | "stored";
   createdAt: CreatedAt;
+  /** File that adds it, unless IF NOT EXISTS finds it there, though no earlier file knows it. */
+  newIn?: number;
+  /** Of a generated one: the columns that it is computed from. */
+  from?: readonly string[];
 }
 
 export interface ConstraintFact {
@@ -55,6 +59,8 @@ export interface Relation {
   readonly schema: string;
   readonly name: string;
   readonly createdAt: CreatedAt;
+  /** File that makes it, unless IF NOT EXISTS finds it there, though no earlier file knows it. */
+  readonly newIn?: number;
   readonly temporary: boolean;
   /** Its columns and constraints are all known. */
   readonly complete: boolean;
@@ -206,6 +212,16 @@ export class Catalogue {
   /** Makes room for facts about a relation that was not heard of before. */
   ensure(resolved: Resolved, kind: RelationKind = "table"): void {
     if (!this.relations.has(resolved.key)) this.relations.set(resolved.key, blankRelation(resolved, kind));
+  }
+
+  /** Whether any earlier statement spoke of a relation, so that it may have been there before the files. */
+  isKnown(key: string): boolean {
+    if (this.relations.has(key)) return true;
+    for (const { index, partitionOf, constraints } of this.relations.values()) {
+      if (index?.table === key || partitionOf === key) return true;
+      for (const { references } of constraints.values()) if (references === key) return true;
+    }
+    return false;
   }
 
   /** Releases the types of columns that a dropped object depended on. */

@@ -23,11 +23,11 @@ export type Action =
   | { kind: "alter-policy"; table: Name; name: string }
   | { kind: "create-rule"; table: Name; name: string }
   | ({ kind: "create-routine" } & RoutineShape)
-  | { kind: "create-trigger"; table: Name; name: string; columns: readonly string[] }
+  | { kind: "create-trigger"; table: Name; name: string; replace: boolean; columns: readonly string[] }
   | { kind: "grant"; objects: readonly Name[]; privileges: readonly string[] }
   | { kind: "revoke"; object: string; names: readonly Name[]; what: string }
   | { kind: "access"; what: string; subject: string; safe: string }
-  | { kind: "owner"; object: ObjectKind; name: Name }
+  | { kind: "owner"; object: ObjectKind; name: Name; own: boolean }
   | { kind: "truncate"; table: Name; restart: boolean; cascade: boolean }
   | { kind: "reindex"; what: string; name?: Name; concurrently: boolean }
   | { kind: "refresh"; view: Name; concurrently: boolean; withData: boolean }
@@ -37,7 +37,16 @@ export type Action =
   | { kind: "publication"; name: string; all: boolean; tables: readonly Name[]; deletes: boolean; adds: boolean }
   | { kind: "outside-transaction"; what: string }
   | { kind: "uninspectable"; as?: UninspectableKind; what: string; fix: string }
-  | { kind: "write"; verb: WriteVerb; table: Name; bounded: boolean; single: boolean; many: boolean }
+  | {
+      kind: "write";
+      verb: WriteVerb;
+      table: Name;
+      bounded: boolean;
+      single: boolean;
+      many: boolean;
+      sets: readonly string[];
+      joined: readonly string[];
+    }
   /** Reads a whole table of the application's, such as CREATE TABLE AS does. */
   | { kind: "long-read"; what: string }
   | { kind: "call"; function: Name; arguments: readonly Node[]; standalone: boolean }

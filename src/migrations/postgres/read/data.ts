@@ -9,6 +9,9 @@ import type { Action, WriteVerb } from "./actions";
 import { isSmall, namesIn, restricts, type WriteScope } from "./bounds";
 import { readSelectInto } from "./read-create";
 
+/** What writes have that say no more of their rows. */
+export const WRITE = { kind: "write", single: false, sets: [], joined: [] } as const;
+
 /** Of pg_catalog, but only to be read. */
 const CATALOGUE_TABLE = /^(?:pg_|sql_)/;
 
@@ -140,9 +143,21 @@ function writeOf(
   const bounded = restricts(where, scope) || boundedByJoin(from, scope);
   return [
     ...systemWrite(table, context),
-    { kind: "write", verb, table, bounded, single: isSingleRow(where, scope.target), many: true },
+    {
+      kind: "write",
+      verb,
+      table,
+      bounded,
+      single: isSingleRow(where, scope.target),
+      many: true,
+      sets: verb === "UPDATE" ? setColumns(body.targetList as Node[] | undefined) : [],
+      joined: from.flatMap(namesIn),
+    },
   ];
 }
+
+const setColumns = (targets: readonly Node[] | undefined): string[] =>
+  (targets ?? []).flatMap((node) => ("ResTarget" in node ? [node.ResTarget.name ?? ""] : []));
 
 /** Joined with few rows, under a condition that some join needs anyway. */
 function boundedByJoin(from: readonly Node[], scope: WriteScope): boolean {
@@ -164,7 +179,7 @@ function mergeOf(merge: MergeStmt, context: RuleContext, own: ReadonlyMap<string
     ({ condition, matchKind }) =>
       restricts(condition, scope) || (joined && matchKind !== "MERGE_WHEN_NOT_MATCHED_BY_SOURCE"),
   );
-  return [...systemWrite(table, context), { kind: "write", verb: "MERGE", table, bounded, single: false, many: true }];
+  return [...systemWrite(table, context), { ...WRITE, verb: "MERGE", table, bounded, many: true }];
 }
 
 function insertOf(
@@ -175,7 +190,7 @@ function insertOf(
   const table = nameOfRangeVar((body.relation ?? {}) as RangeVar);
   const [, select] = unwrap((body.selectStmt ?? {}) as Node);
   const many = body.selectStmt !== undefined && readsLarge(select as SelectStmt, context, own);
-  return [...systemWrite(table, context), { kind: "write", verb: "INSERT", table, bounded: true, single: false, many }];
+  return [...systemWrite(table, context), { ...WRITE, verb: "INSERT", table, bounded: true, many }];
 }
 
 /** Whether it reads tables that were there before, other than for a few rows by a limit. */

@@ -1,7 +1,7 @@
 import type * as Pg from "libpg-query";
 import { constantOf, optionsOf, stripCasts } from "../syntax/ast";
 import { type Name, nameOfRangeVar } from "../syntax/names";
-import { objectName } from "../syntax/objects";
+import { isOwnRole, objectName } from "../syntax/objects";
 import { columnSpec, constraintSpec } from "../syntax/specs";
 import { typeOf } from "../syntax/types";
 import type { Action, LockMode, TableAction } from "./actions";
@@ -16,10 +16,10 @@ export function readAlterTable({ relation, cmds, objtype }: Pg.AlterTableStmt): 
   return commands.flatMap((command) => readCommand(table, command, objectName(objtype)));
 }
 
-function attribute(name: Name, { subtype, name: dropped, def }: Pg.AlterTableCmd): Action {
+function attribute(name: Name, { subtype, name: dropped, def, newowner }: Pg.AlterTableCmd): Action {
   const verb = subtype === "AT_AddColumn" ? "ADD" : subtype === "AT_DropColumn" ? "DROP" : "ALTER";
   const added = def && "ColumnDef" in def ? def.ColumnDef.colname : undefined;
-  if (subtype === "AT_ChangeOwner") return { kind: "owner", object: "type", name };
+  if (subtype === "AT_ChangeOwner") return { kind: "owner", object: "type", name, own: isOwnRole(newowner) };
   return { kind: "attribute", name, verb, attribute: dropped ?? added ?? "" };
 }
 
@@ -87,7 +87,7 @@ function readCommand(table: Name, command: Pg.AlterTableCmd, object: string): Ac
     case "AT_SetExpression":
       return rewrite("SET EXPRESSION");
     case "AT_ChangeOwner":
-      return [{ kind: "owner", object, name: table }];
+      return [{ kind: "owner", object, name: table, own: isOwnRole(command.newowner) }];
     case "AT_EnableRowSecurity":
       return of({ kind: "row-security", what: "ENABLE ROW LEVEL SECURITY" });
     case "AT_DisableRowSecurity":

@@ -1,7 +1,7 @@
 import type * as Pg from "libpg-query";
 import { columnsIn, isOn, optionsOf, optionText, unwrap } from "../syntax/ast";
 import { type Name, nameOfParts, nameOfRangeVar, stringsOf } from "../syntax/names";
-import { objectName, objectNameOf, rangeVars } from "../syntax/objects";
+import { isOwnRole, objectName, objectNameOf, rangeVars } from "../syntax/objects";
 import { constraintSpec } from "../syntax/specs";
 import { typeOf } from "../syntax/types";
 import type { Action, DomainChange, ObjectKind } from "./actions";
@@ -92,11 +92,12 @@ const READERS: Record<string, Reader> = {
   CreateFunctionStmt: read((body: Pg.CreateFunctionStmt): Action[] => [
     { kind: "create-routine", ...routineShape(body) },
   ]),
-  CreateTrigStmt: read(({ relation, trigname = "", columns, whenClause }: Pg.CreateTrigStmt): Action[] => [
+  CreateTrigStmt: read(({ relation, trigname = "", replace, columns, whenClause }: Pg.CreateTrigStmt): Action[] => [
     {
       kind: "create-trigger",
       table: nameOfRangeVar(relation ?? {}),
       name: trigname,
+      replace: replace === true,
       columns: [...stringsOf(columns), ...columnsIn(whenClause)],
     },
   ]),
@@ -143,8 +144,13 @@ const READERS: Record<string, Reader> = {
     dropOf("everything owned by", { name: rolesOf(roles) }),
   ]),
   ReassignOwnedStmt: read(({ roles }: Pg.ReassignOwnedStmt) => access("REASSIGN OWNED", rolesOf(roles), CONTRACT)),
-  AlterOwnerStmt: read(({ objectType, object, relation }: Pg.AlterOwnerStmt): Action[] => [
-    { kind: "owner", object: objectName(objectType), name: relation ? nameOfRangeVar(relation) : objectNameOf(object) },
+  AlterOwnerStmt: read(({ objectType, object, relation, newowner }: Pg.AlterOwnerStmt): Action[] => [
+    {
+      kind: "owner",
+      object: objectName(objectType),
+      name: relation ? nameOfRangeVar(relation) : objectNameOf(object),
+      own: isOwnRole(newowner),
+    },
   ]),
   TruncateStmt: read(({ relations, restart_seqs, behavior }: Pg.TruncateStmt): Action[] =>
     rangeVars(relations).map((table) => ({

@@ -26,8 +26,8 @@ export function whyRewritten(
     return "the table is partitioned by it, so the statement fails";
   for (const [, { name, index }] of context.catalogue.indexesOf(key))
     if ((index.partial || index.expressions) && index.uses.includes(column)) return `the index ${name} is built anew`;
-  const generated = [...(relation?.columns.values() ?? [])].some((other) => other.generated === "stored");
-  return generated ? "a generated column may be computed from it, and then the statement fails" : undefined;
+  const computed = [...(relation?.columns.values() ?? [])].find(({ from }) => from?.includes(column));
+  return computed && `the generated column ${computed.name} is computed from it, so the statement fails`;
 }
 
 function isPlainCast(

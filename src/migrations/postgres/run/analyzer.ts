@@ -27,6 +27,8 @@ export interface AnalyzerOptions {
   file: string;
   /** Of the file, counted over the whole check. */
   number: number;
+  /** Path of the file of a number. */
+  fileOf: (number: number) => string;
   delivery: Delivery;
   /** A file of statements that ran long ago is applied and not judged. */
   silent?: boolean;
@@ -115,11 +117,12 @@ export class Analyzer implements Execution {
   judge(action: Action, at: At, context: CodeContext, rest: readonly Action[] = []): void {
     const judges = this.options.silent ? [] : judgesOf(action.kind);
     if (judges.length > 0) {
-      const ruleContext = this.ruleContext(at, context, rest);
+      const ruleContext = this.ruleContext(at, context, rest, TAKES_AWAY.has(action.kind));
       for (const { rule, judge } of judges) {
         const verdict = judge(action as never, ruleContext);
         if (verdict === undefined) continue;
-        const { message, fix, locks, level, question, affects } = verdict;
+        if (rule.oncePerFile && this.findings.some((other) => other.rule === rule.id)) continue;
+        const { message, fix, locks, level, question, contractable, affects } = verdict;
         this.report({
           rule: rule.id,
           level: level ?? rule.level,
@@ -127,7 +130,7 @@ export class Analyzer implements Execution {
           message,
           fix,
           locks: locks ?? this.lockLines(action),
-          contractable: rule.contractable,
+          contractable: contractable ?? rule.contractable,
           affects: affects ?? [],
           ...at.place,
         });
@@ -169,9 +172,12 @@ export class Analyzer implements Execution {
     for (const { mode, on } of locksOf(action)) if (!this.isBorn(on)) this.session.held.push(heldLock(mode, on, at));
   }
 
-  private isBorn(name: Name): boolean {
+  /** @param presumed whether it counts as made here if no earlier file knows it, though IF NOT EXISTS may have found it */
+  private isBorn(name: Name, presumed = true): boolean {
     const { relation, certain } = this.catalogue.relation(name, this.session.searchPath);
-    return relation !== undefined && certain && (relation.createdAt === this.options.number || relation.temporary);
+    if (relation === undefined || !certain) return false;
+    const { number } = this.options;
+    return relation.createdAt === number || relation.temporary || (presumed && relation.newIn === number);
   }
 
   actionsOf(node: Pg.Node): readonly Action[] | undefined {
@@ -196,8 +202,11 @@ export class Analyzer implements Execution {
     return actions;
   }
 
-  /** @param rest later actions of the same statement */
-  ruleContext({ text, indexOf }: At, context: CodeContext, rest: readonly Action[] = []): RuleContext {
+  /**
+   * @param rest later actions of the same statement
+   * @param strict what may have been there before the file counts as having been there
+   */
+  ruleContext({ text, indexOf }: At, context: CodeContext, rest: readonly Action[] = [], strict = false): RuleContext {
     const { catalogue, session } = this;
     const upcoming = this.upcoming;
     // Many rules ask for the same names.
@@ -210,7 +219,7 @@ export class Analyzer implements Execution {
       const found = {
         // The statement may mean another relation, so do not trust what is known of this one.
         resolved: relation && resolved.certain ? { ...resolved, relation } : resolved,
-        born: this.isBorn(name),
+        born: this.isBorn(name, !strict),
       };
       known.set(written, found);
       return found;
@@ -227,9 +236,15 @@ export class Analyzer implements Execution {
       resolve: (name) => resolve(name).resolved,
       createdHere: (name) => resolve(name).born,
       isCreatedHere: (createdAt) => createdAt !== undefined && createdAt === this.options.number,
+      isNewHere: (column) => column !== undefined && (column.newIn ?? column.createdAt) === this.options.number,
+      certain: !context.conditional,
+      fileOf: this.options.fileOf,
     };
   }
 }
+
+/** Actions that lose something where the object was there before. */
+const TAKES_AWAY: ReadonlySet<Action["kind"]> = new Set(["drop", "drop-column", "rename", "set-schema", "truncate"]);
 
 /** Statements after one that are read to see whether they complete it. */
 const LOOK_AHEAD = 400;

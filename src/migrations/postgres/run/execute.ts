@@ -1,7 +1,7 @@
 import type * as Pg from "libpg-query";
 import { keyOf } from "../catalogue/catalogue";
 import type { Action } from "../read/actions";
-import { literalsIn, readData, readsLarge } from "../read/data";
+import { literalsIn, readData, readsLarge, WRITE } from "../read/data";
 import { constantOf, isOn, optionsOf, stripCasts, unwrap } from "../syntax/ast";
 import { constantText } from "../syntax/constants";
 import type { At, CodeContext } from "../syntax/context";
@@ -182,7 +182,7 @@ function copy(run: Execution, body: Pg.CopyStmt, at: At, context: CodeContext): 
   }
   if (body.is_from && body.relation) {
     const table = nameOfRangeVar(body.relation);
-    run.judge({ kind: "write", verb: "INSERT", table, bounded: true, single: false, many: false }, at, context);
+    run.judge({ ...WRITE, verb: "INSERT", table, bounded: true, many: false }, at, context);
   }
 }
 

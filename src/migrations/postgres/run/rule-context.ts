@@ -1,4 +1,4 @@
-import type { Catalogue, CreatedAt, Resolved } from "../catalogue/catalogue";
+import type { Catalogue, Column, CreatedAt, Resolved } from "../catalogue/catalogue";
 import type { Action, LockMode } from "../read/actions";
 import type { Name } from "../syntax/names";
 
@@ -29,4 +29,10 @@ export interface RuleContext {
   createdHere(name: Name): boolean;
   /** The same of anything else that has a birth. */
   isCreatedHere(createdAt: CreatedAt): boolean;
+  /** Whether this file adds a column that no earlier file knows, also by IF NOT EXISTS. */
+  isNewHere(column: Column | undefined): boolean;
+  /** Whether the statement runs for sure, and is not under a condition of code. */
+  readonly certain: boolean;
+  /** The file that made something. */
+  fileOf(createdAt: number): string;
 }

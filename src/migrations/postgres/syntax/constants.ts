@@ -4,6 +4,22 @@ import { quoteIdentifier, quoteLiteral, stringsOf } from "./names";
 
 const PLACEHOLDER = /%(?:(\d+)\$)?([sIL%])/g;
 
+/** Stands for a name that is known at run time only. */
+const HOLE = "x";
+
+/** The text that an expression makes, with a name in each place that is known at run time only. */
+export function textWithHoles(node: Node | undefined, variables: ReadonlyMap<string, string>): string {
+  if (node === undefined) return HOLE;
+  const known = constantText(node, variables);
+  if (known !== undefined) return known;
+  if ("A_Expr" in node && stringsOf(node.A_Expr.name).at(-1) === "||")
+    return textWithHoles(node.A_Expr.lexpr, variables) + textWithHoles(node.A_Expr.rexpr, variables);
+  if (!("FuncCall" in node)) return HOLE;
+  const [template, ...values] = (node.FuncCall.args ?? []).map((argument) => textWithHoles(argument, variables));
+  if (stringsOf(node.FuncCall.funcname).at(-1) !== "format" || template === undefined) return HOLE;
+  return formatted(template, values) ?? HOLE;
+}
+
 /**
  * The text that an expression of constants makes: literals, `||`, `format`, `concat` and the quoting functions.
  * @param variables texts of variables that never hold anything else

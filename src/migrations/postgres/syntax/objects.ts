@@ -33,5 +33,9 @@ export function objectNameOf(node: Pg.Node | undefined): Name {
   return { name: "" };
 }
 
+/** Whether a role is the one that runs the migration, which owns what it may give away. */
+export const isOwnRole = (role: Pg.RoleSpec | undefined): boolean =>
+  /^ROLESPEC_(?:CURRENT_USER|CURRENT_ROLE|SESSION_USER)$/.test(role?.roletype ?? "");
+
 export const rangeVars = (nodes: readonly Pg.Node[] | undefined): Name[] =>
   (nodes ?? []).flatMap((node) => ("RangeVar" in node ? [nameOfRangeVar(node.RangeVar)] : []));

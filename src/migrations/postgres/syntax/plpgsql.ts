@@ -1,5 +1,5 @@
 import type * as Pg from "libpg-query";
-import { constantText } from "./constants";
+import { constantText, textWithHoles } from "./constants";
 import type { CodeContext } from "./context";
 
 type Tree = Record<string, unknown>;
@@ -8,8 +8,8 @@ type Tree = Record<string, unknown>;
 export interface BodyVisitor {
   /** A statement, or an expression written as one. */
   statement(sql: string, line: number, context: CodeContext): void;
-  /** EXECUTE of a text that is known at run time only. */
-  dynamic(sql: string, line: number, context: CodeContext): void;
+  /** EXECUTE of a text that is known at run time only; its shape is that text, with a name for all that is not known. */
+  dynamic(sql: string, shape: string, line: number, context: CodeContext): void;
   parse(expression: string): Pg.Node | undefined;
   /** COMMIT or ROLLBACK. */
   end(back: boolean, line: number, context: CodeContext): void;
@@ -85,8 +85,9 @@ function expression({ query, parseMode }: Tree, line: number, context: CodeConte
 function dynamic(holder: unknown, line: number, context: CodeContext, visitor: BodyVisitor): void {
   const query = ((holder as Tree).PLpgSQL_expr as Tree | undefined)?.query;
   if (typeof query !== "string") return;
-  const text = constantText(visitor.parse(query), context.variables);
-  if (text === undefined) visitor.dynamic(query, line, context);
+  const parsed = visitor.parse(query);
+  const text = constantText(parsed, context.variables);
+  if (text === undefined) visitor.dynamic(query, textWithHoles(parsed, context.variables), line, context);
   else visitor.statement(text, line, context);
   if (query.includes("(")) visitor.statement(`SELECT ${query}`, line, context);
 }

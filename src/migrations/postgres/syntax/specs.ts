@@ -13,6 +13,8 @@ export interface ColumnSpec {
   default?: Node;
   identity?: "always" | "by-default";
   generated?: "stored" | "virtual";
+  /** Columns that it is computed from. */
+  generatedFrom?: readonly string[];
   /** CHECK, UNIQUE, PRIMARY KEY and REFERENCES written with the column. */
   constraints: readonly ConstraintSpec[];
   /** In bytes from the beginning of the text. */
@@ -77,6 +79,7 @@ export function columnSpec(def: ColumnDef): ColumnSpec {
         break;
       case "CONSTR_GENERATED":
         spec.generated = constraint.generated_kind === "v" ? "virtual" : "stored";
+        spec.generatedFrom = [...columnsIn(constraint.raw_expr)];
         break;
       default: {
         const own = constraintSpec(constraint, name);
