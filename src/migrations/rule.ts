@@ -89,6 +89,8 @@ export interface Rule {
   instead: string;
   /** Whether a contract migration may do it once no release needs what it takes away. */
   contractable: boolean;
+  /** It judges swaps of enums as a whole; all other rules leave out what belongs to one. */
+  judgesSwaps?: true;
   /** A second finding in the same file would tell nothing new. */
   oncePerFile?: true;
   example: Example;

@@ -5,6 +5,7 @@ import { accessRules } from "./rules/access";
 import { addedColumnRules } from "./rules/added-columns";
 import { alteredColumnRules } from "./rules/altered-columns";
 import { constraintRules } from "./rules/constraints";
+import { enumSwapRules } from "./rules/enum-swap";
 import { existingRules } from "./rules/existing";
 import { indexRules } from "./rules/indexes";
 import { objectRules } from "./rules/objects";
@@ -27,6 +28,7 @@ export const RULES: readonly Rule[] = (["compatibility", "rollback", "locks"] as
     ...partitionRules,
     ...tableLockRules,
     ...objectRules,
+    ...enumSwapRules,
     ...accessRules,
     ...constraintRules,
     ...indexRules,

@@ -36,6 +36,8 @@ const MAKES = [
   "ALTER TABLE users DROP COLUMN name CASCADE; CREATE VIEW names AS SELECT 1 AS name; CREATE INDEX users_name ON users (id);",
   "ALTER TABLE users RENAME COLUMN name TO nick; DROP VIEW names; ALTER TABLE users DROP COLUMN nick; CREATE INDEX users_name ON users (id);",
   "DROP TYPE mood CASCADE; ALTER TABLE users ADD COLUMN mood text;",
+  "DROP TABLE users CASCADE; CREATE TABLE users (id int); CREATE TRIGGER stamped BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION stamp();",
+  "ALTER TABLE users RENAME TO people; CREATE TRIGGER stamped BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION stamp();",
   "CREATE TABLE t (id int); CREATE TABLE t (id int);",
   "CREATE TABLE IF NOT EXISTS t (id int); CREATE TABLE t (id int);",
 ];

@@ -4,7 +4,7 @@ import { queryColumns } from "../read/query-columns";
 import { columnsIn, walk } from "../syntax/ast";
 import { derivedName, type Name, nameOfRangeVar } from "../syntax/names";
 import { addConstraint, alterTable, columnFact, type DdlContext, ownSequence } from "./apply-table-ddl";
-import { forgetColumnsOf, forgetRelation } from "./cascade";
+import { forgetColumnsOf, forgetRelation, partsOf } from "./cascade";
 import {
   blankRelation,
   type Catalogue,
@@ -43,12 +43,25 @@ export function applyDdl(action: Action, context: DdlContext): void {
     }
     case "create-type": {
       const schema = action.name.schema ?? searchPath[0] ?? "public";
-      const { domain } = action;
+      const { domain, values } = action;
       catalogue.types.set(keyOf(schema, action.name.name), {
         kind: action.type,
         createdAt,
+        ...(values && { values }),
         ...(domain && { checked: domain.constrained, base: domain.base }),
       });
+      return;
+    }
+    case "enum-value": {
+      const { key, type } = catalogue.type(action.name, searchPath);
+      if (type?.values && !type.values.includes(action.value))
+        catalogue.types.set(key, { ...type, values: [...type.values, action.value] });
+      return;
+    }
+    case "rename-enum-value": {
+      const { key, type } = catalogue.type(action.name, searchPath);
+      const values = type?.values?.map((value) => (value === action.from ? action.to : value));
+      if (type && values) catalogue.types.set(key, { ...type, values });
       return;
     }
     case "alter-domain": {
@@ -303,6 +316,10 @@ function move(
   const nextKey = keyOf(next.schema, next.name);
   catalogue.relations.delete(key);
   catalogue.relations.set(nextKey, next);
+  for (const part of partsOf(catalogue, key)) {
+    catalogue.others.set(part.replace(key, nextKey), catalogue.others.get(part));
+    catalogue.others.delete(part);
+  }
   for (const [other, { index, owner, partitionOf, defaultPartition }] of catalogue.relations)
     if (index?.table === key || owner === key || partitionOf === key || defaultPartition === key)
       catalogue.update(other, () => ({

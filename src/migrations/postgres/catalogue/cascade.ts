@@ -6,6 +6,7 @@ export function forgetRelation(catalogue: Catalogue, key: string, cascade: boole
   for (const [index] of catalogue.indexesOf(key)) catalogue.relations.delete(index);
   catalogue.relations.delete(key);
   catalogue.unpin(key);
+  for (const part of partsOf(catalogue, key)) catalogue.others.delete(part);
   for (const [other, { owner, partitionOf }] of catalogue.relations)
     if (owner === key || partitionOf === key) forgetRelation(catalogue, other, cascade);
   if (!cascade) return;
@@ -13,6 +14,12 @@ export function forgetRelation(catalogue: Catalogue, key: string, cascade: boole
   for (const [other, { constraints }] of catalogue.relations)
     for (const { name, references } of constraints.values())
       if (references === key) catalogue.own(other)?.constraints.delete(name);
+}
+
+/** Triggers, rules and policies of a table, as the catalogue names them. */
+export function partsOf(catalogue: Catalogue, table: string): string[] {
+  const own = ["trigger", "rule", "policy"].map((kind) => `${kind} ${table} `);
+  return [...catalogue.others.keys()].filter((part) => own.some((prefix) => part.startsWith(prefix)));
 }
 
 /** What depends on a column that CASCADE takes along; which columns a view reads is not always told. */

@@ -98,6 +98,8 @@ export interface TypeFact {
   /** Of a domain: whether it, or what it is over, checks its values. */
   checked?: boolean;
   base?: TypeRef;
+  /** Of an enum whose values are all known. */
+  values?: readonly string[];
 }
 
 export interface FunctionFact {

@@ -13,7 +13,13 @@ export type Action =
   | Drop
   | Rename
   | { kind: "set-schema"; object: ObjectKind; name: Name; to: string }
-  | { kind: "create-type"; name: Name; type: "enum" | "domain" | "composite" | "range" | "base"; domain?: DomainSpec }
+  | {
+      kind: "create-type";
+      name: Name;
+      type: "enum" | "domain" | "composite" | "range" | "base";
+      domain?: DomainSpec;
+      values?: readonly string[];
+    }
   | { kind: "alter-domain"; name: Name; change: DomainChange; constraint?: ConstraintSpec }
   | { kind: "enum-value"; name: Name; value: string; ifNotExists: boolean }
   | { kind: "rename-enum-value"; name: Name; from: string; to: string }

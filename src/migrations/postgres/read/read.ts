@@ -54,7 +54,9 @@ const READERS: Record<string, Reader> = {
   DropStmt: read(readDrop),
   RenameStmt: read(readRename),
   AlterObjectSchemaStmt: read(readSetSchema),
-  CreateEnumStmt: read((body: Pg.CreateEnumStmt) => createType(body.typeName, "enum")),
+  CreateEnumStmt: read(({ typeName, vals }: Pg.CreateEnumStmt): Action[] => [
+    { kind: "create-type", name: nameOfParts(stringsOf(typeName)), type: "enum", values: stringsOf(vals) },
+  ]),
   CompositeTypeStmt: read((body: Pg.CompositeTypeStmt): Action[] => [
     { kind: "create-type", name: nameOfRangeVar(body.typevar ?? {}), type: "composite" },
   ]),
@@ -292,7 +294,7 @@ const dropOf = (object: ObjectKind, name: Name): Action => ({
   together: 1,
 });
 
-function createType(names: readonly Pg.Node[] | undefined, type: "enum" | "range" | "base"): Action[] {
+function createType(names: readonly Pg.Node[] | undefined, type: "range" | "base"): Action[] {
   return [{ kind: "create-type", name: nameOfParts(stringsOf(names)), type }];
 }
 

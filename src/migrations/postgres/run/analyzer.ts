@@ -11,6 +11,7 @@ import { unwrap } from "../syntax/ast";
 import { type At, type Batch, type CodeContext, type FileStatement, TOP } from "../syntax/context";
 import { type Name, quoteName } from "../syntax/names";
 import type { Parser } from "../syntax/parser";
+import { type EnumSwap, enumSwapsIn } from "./enum-swap";
 import { executeStatement } from "./execute";
 import type { Execution } from "./execution";
 import type { HeldLock, RuleContext } from "./rule-context";
@@ -118,7 +119,10 @@ export class Analyzer implements Execution {
     const judges = this.options.silent ? [] : judgesOf(action.kind);
     if (judges.length > 0) {
       const ruleContext = this.ruleContext(at, context, rest, TAKES_AWAY.has(action.kind));
+      const swapped = ruleContext.swap(action) !== undefined;
       for (const { rule, judge } of judges) {
+        // One finding tells of a swap as a whole.
+        if (swapped && !rule.judgesSwaps) continue;
         const verdict = judge(action as never, ruleContext);
         if (verdict === undefined) continue;
         if (rule.oncePerFile && this.findings.some((other) => other.rule === rule.id)) continue;
@@ -188,6 +192,23 @@ export class Analyzer implements Execution {
     return actions;
   }
 
+  /** Looks for swaps where one may begin: when another enum is made, or one is renamed. */
+  private swapOf(
+    action: Action,
+    context: CodeContext,
+    rest: readonly Action[],
+    upcoming: readonly FileStatement[],
+  ): EnumSwap | undefined {
+    const { session } = this;
+    const find = () => session.swaps.find(({ actions }) => actions.includes(action));
+    const begins = action.kind === "create-type" || action.kind === "rename";
+    if (begins && session.block !== undefined && context.inside === undefined && find() === undefined) {
+      const all = [action, ...this.following(rest, upcoming)];
+      session.swaps = [...session.swaps, ...enumSwapsIn(all, this.catalogue, session.searchPath)];
+    }
+    return find();
+  }
+
   private following(rest: readonly Action[], upcoming: readonly FileStatement[]): readonly Action[] {
     return this.session.block === undefined ? rest : [...rest, ...this.actionsUntilEnd(upcoming)];
   }
@@ -239,6 +260,7 @@ export class Analyzer implements Execution {
       isNewHere: (column) => column !== undefined && (column.newIn ?? column.createdAt) === this.options.number,
       certain: !context.conditional,
       fileOf: this.options.fileOf,
+      swap: (action) => this.swapOf(action, context, rest, upcoming),
     };
   }
 }

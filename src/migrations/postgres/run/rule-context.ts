@@ -1,6 +1,7 @@
 import type { Catalogue, Column, CreatedAt, Resolved } from "../catalogue/catalogue";
 import type { Action, LockMode } from "../read/actions";
 import type { Name } from "../syntax/names";
+import type { EnumSwap } from "./enum-swap";
 
 export interface HeldLock {
   mode: LockMode;
@@ -22,6 +23,8 @@ export interface RuleContext {
   readonly text: string;
   /** The place in it of what the parser found at one of its own. */
   indexOf(location: number): number;
+  /** The swap of an enum for another one that an action is a part of. */
+  swap(action: Action): EnumSwap | undefined;
   /** Later actions of the same statement, and those of the later statements of its transaction. */
   following(): readonly Action[];
   resolve(name: Name): Resolved;

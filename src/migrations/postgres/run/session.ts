@@ -1,4 +1,5 @@
 import { Catalogue, type CreatedAt } from "../catalogue/catalogue";
+import type { EnumSwap } from "./enum-swap";
 import type { HeldLock } from "./rule-context";
 
 export const DEFAULT_SEARCH_PATH: readonly string[] = ["public"];
@@ -25,6 +26,8 @@ export class Session {
   /** Values that this transaction added to enums that were there before it, with their types. */
   enumValues = new Map<string, string>();
   readonly prepared = new Set<string>();
+  /** Enums that the transaction swaps for others, as its statements tell beforehand. */
+  swaps: readonly EnumSwap[] = [];
   /** Births of what this file dropped: what it makes again is known to the releases that run. */
   private readonly dropped = new Map<string, CreatedAt>();
   /** To which SET LOCAL goes back. */
@@ -66,6 +69,7 @@ export class Session {
     this.transaction = this.nextTransaction();
     this.held = [];
     this.enumValues = new Map();
+    this.swaps = [];
     this.savepoints = [];
   }
 
