@@ -3,8 +3,8 @@ import type { ConstraintFact } from "../postgres/catalogue/catalogue";
 import { isRedundantCheck } from "../postgres/catalogue/proofs";
 import type { RuleContext } from "../postgres/run/rule-context";
 import { canonical } from "../postgres/syntax/ast";
-import { clauseFrom, parenthesesAfter } from "../postgres/syntax/clause";
-import type { Name } from "../postgres/syntax/names";
+import { parenthesesAfter } from "../postgres/syntax/clause";
+import { derivedName, type Name } from "../postgres/syntax/names";
 import type { ColumnSpec, ConstraintSpec } from "../postgres/syntax/specs";
 import type { RuleVerdict } from "../rule";
 import { columnAlone } from "./support/column-text";
@@ -21,7 +21,7 @@ function notValidSteps(context: RuleContext, table: Name, constraint: Constraint
   const clause =
     constraint.kind === "check"
       ? `CHECK ${parenthesesAfter(context.text, from) ?? "(/* condition */)"}`
-      : foreignKeyText(context, from, constraint);
+      : `FOREIGN KEY (${constraint.columns.map(q).join(", ")}) ${constraint.references?.text ?? ""}`;
   return steps(
     ...withColumn(context, table, column),
     ["New rows only.", `ALTER TABLE ${qn(table)} ADD CONSTRAINT ${q(name)} ${clause} NOT VALID;`],
@@ -30,11 +30,6 @@ function notValidSteps(context: RuleContext, table: Name, constraint: Constraint
       `ALTER TABLE ${qn(table)} VALIDATE CONSTRAINT ${q(name)};`,
     ],
   );
-}
-
-function foreignKeyText(context: RuleContext, from: number, { columns }: ConstraintSpec): string {
-  const clause = clauseFrom(context.text, from).replace(/^constraint\s+(?:"(?:[^"]|"")*"|\S+)\s+/i, "");
-  return /^foreign/i.test(clause) ? clause : `FOREIGN KEY (${columns.map(q).join(", ")}) ${clause}`;
 }
 
 /** A constraint that is written with its column comes after that. */
@@ -49,7 +44,10 @@ function uniqueSteps(
   column: ColumnSpec | undefined,
 ): string {
   const { kind, columns } = constraint;
-  const index = nameFor(context, table, constraint);
+  const name = nameFor(context, table, constraint);
+  const replaced = replacedKey(context, table, constraint, name);
+  const index = replaced === undefined ? name : derivedName(name, "new");
+  const drop = replaced === undefined ? "" : `DROP CONSTRAINT ${q(replaced)}, `;
   return steps(
     ...withColumn(context, table, column),
     [
@@ -57,10 +55,21 @@ function uniqueSteps(
       `CREATE UNIQUE INDEX CONCURRENTLY ${q(index)} ON ${qn(table)} (${columns.map(q).join(", ")});`,
     ],
     [
-      "The constraint takes the index over.",
-      `ALTER TABLE ${qn(table)} ADD CONSTRAINT ${q(index)} ${kind === "primary" ? "PRIMARY KEY" : "UNIQUE"} USING INDEX ${q(index)};`,
+      replaced === undefined
+        ? "The constraint takes the index over."
+        : `The constraint takes the index over, in the place of ${q(replaced)}.`,
+      `ALTER TABLE ${qn(table)} ${drop}ADD CONSTRAINT ${q(name)} ${kind === "primary" ? "PRIMARY KEY" : "UNIQUE"} USING INDEX ${q(index)};`,
     ],
   );
+}
+
+/** The key that must go first: of the same name, or the table's other primary key; the file drops it, or should. */
+function replacedKey(context: RuleContext, table: Name, { kind }: ConstraintSpec, name: string): string | undefined {
+  const { key, relation } = context.resolve(table);
+  const constraints = [...(relation?.constraints.values() ?? [])];
+  const primary = kind === "primary" ? constraints.find((other) => other.kind === "primary")?.name : undefined;
+  const gone = context.droppedHere(`constraint ${key} ${name}`) ? name : undefined;
+  return primary ?? constraints.find((other) => other.name === name)?.name ?? gone;
 }
 
 /** Scans of a table under a lock that keeps the application from it. */

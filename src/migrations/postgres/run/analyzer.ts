@@ -258,6 +258,7 @@ export class Analyzer implements Execution {
       createdHere: (name) => resolve(name).born,
       isCreatedHere: (createdAt) => createdAt !== undefined && createdAt === this.options.number,
       isNewHere: (column) => column !== undefined && (column.newIn ?? column.createdAt) === this.options.number,
+      droppedHere: (what) => session.isGone(what),
       certain: !context.conditional,
       fileOf: this.options.fileOf,
       swap: (action) => this.swapOf(action, context, rest, upcoming),

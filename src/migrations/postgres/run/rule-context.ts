@@ -32,6 +32,8 @@ export interface RuleContext {
   createdHere(name: Name): boolean;
   /** The same of anything else that has a birth. */
   isCreatedHere(createdAt: CreatedAt): boolean;
+  /** Whether this file has dropped it, such as `constraint public.users named`. */
+  droppedHere(what: string): boolean;
   /** Whether this file adds a column that no earlier file knows, also by IF NOT EXISTS. */
   isNewHere(column: Column | undefined): boolean;
   /** Whether the statement runs for sure, and is not under a condition of code. */

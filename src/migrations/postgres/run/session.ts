@@ -48,6 +48,10 @@ export class Session {
     if (!this.dropped.has(what)) this.dropped.set(what, createdAt);
   }
 
+  isGone(what: string): boolean {
+    return this.dropped.has(what);
+  }
+
   bornAs(what: string, createdAt: CreatedAt): CreatedAt {
     return this.dropped.has(what) ? this.dropped.get(what) : createdAt;
   }

@@ -1,6 +1,6 @@
 import type { ColumnDef, Constraint, Node, PartitionBoundSpec, PartitionSpec } from "libpg-query";
 import { columnsIn, unwrap } from "./ast";
-import { type Name, nameOfRangeVar, stringsOf } from "./names";
+import { type Name, nameOfRangeVar, quoteIdentifier, quoteName, stringsOf } from "./names";
 import { serialBase, type TypeRef, typeOf } from "./types";
 
 /** A column as a statement declares it. */
@@ -32,7 +32,13 @@ export interface ConstraintSpec {
   notValid: boolean;
   notEnforced: boolean;
   usingIndex?: string;
-  references?: { table: Name; onDelete: DeleteAction; setColumns: readonly string[] };
+  references?: {
+    table: Name;
+    onDelete: DeleteAction;
+    setColumns: readonly string[];
+    /** All of the clause but its columns, as SQL. */
+    text: string;
+  };
   location: number;
 }
 
@@ -63,9 +69,7 @@ export function columnSpec(def: ColumnDef): ColumnSpec {
     location: def.location ?? 0,
   };
   const constraints: ConstraintSpec[] = [];
-  for (const node of def.constraints ?? []) {
-    if (!("Constraint" in node)) continue;
-    const constraint = node.Constraint;
+  for (const constraint of withAttributes(def.constraints)) {
     switch (constraint.contype) {
       case "CONSTR_NOTNULL":
         spec.notNull = true;
@@ -90,6 +94,20 @@ export function columnSpec(def: ColumnDef): ColumnSpec {
   }
   if (def.raw_default && spec.default === undefined) spec.default = def.raw_default;
   return { ...spec, constraints };
+}
+
+/** Constraints of a column, each with the DEFERRABLE and the like that follow it as items of their own. */
+function withAttributes(nodes: readonly Node[] | undefined): Constraint[] {
+  const found: Constraint[] = [];
+  for (const node of nodes ?? []) {
+    if (!("Constraint" in node)) continue;
+    const last = found.at(-1);
+    const { contype } = node.Constraint;
+    if (contype === "CONSTR_ATTR_DEFERRABLE" && last) last.deferrable = true;
+    else if (contype === "CONSTR_ATTR_DEFERRED" && last) Object.assign(last, { deferrable: true, initdeferred: true });
+    else found.push({ ...node.Constraint });
+  }
+  return found;
 }
 
 /** @param column the one that the constraint is written with */
@@ -131,12 +149,41 @@ export function constraintSpec(constraint: Constraint, column?: string): Constra
           table: nameOfRangeVar(constraint.pktable ?? {}),
           onDelete: DELETE_ACTIONS[constraint.fk_del_action ?? "a"] ?? "no-action",
           setColumns: stringsOf(constraint.fk_del_set_cols),
+          text: referencesText(constraint),
         },
       };
     }
     default:
       return undefined;
   }
+}
+
+const ACTION_TEXTS: Record<string, string> = { r: "RESTRICT", c: "CASCADE", n: "SET NULL", d: "SET DEFAULT" };
+
+/** A foreign key's target and what it does, without what else is written with its column. */
+function referencesText({
+  pktable,
+  pk_attrs,
+  fk_matchtype,
+  fk_upd_action = "a",
+  fk_del_action = "a",
+  fk_del_set_cols,
+  deferrable,
+  initdeferred,
+}: Constraint): string {
+  const list = (nodes: readonly Node[] | undefined) => {
+    const names = stringsOf(nodes);
+    return names.length === 0 ? "" : ` (${names.map(quoteIdentifier).join(", ")})`;
+  };
+  const [onUpdate, onDelete] = [ACTION_TEXTS[fk_upd_action], ACTION_TEXTS[fk_del_action]];
+  return [
+    `REFERENCES ${quoteName(nameOfRangeVar(pktable ?? {}))}${list(pk_attrs)}`,
+    ...(fk_matchtype === "f" ? ["MATCH FULL"] : []),
+    ...(onUpdate === undefined ? [] : [`ON UPDATE ${onUpdate}`]),
+    ...(onDelete === undefined ? [] : [`ON DELETE ${onDelete}${list(fk_del_set_cols)}`]),
+    ...(deferrable ? ["DEFERRABLE"] : []),
+    ...(initdeferred ? ["INITIALLY DEFERRED"] : []),
+  ].join(" ");
 }
 
 export function partitionKey(spec: PartitionSpec): PartitionKey {
