@@ -120,11 +120,12 @@ export const runnerRules = defineRules(
         const builtin = name.schema === undefined || name.schema === "pg_catalog";
         const known =
           (builtin && (STEADY_FUNCTIONS.has(name.name) || VOLATILE_FUNCTIONS.has(name.name))) ||
-          context.catalogue.functionsNamed(name, context.searchPath).length > 0;
+          context.catalogue.functionsNamed(name, context.searchPath).length > 0 ||
+          context.catalogue.extensionFunction(name) !== undefined;
         if (known || !standalone) return undefined;
         return {
           message: `This can't be judged: nothing is known of what ${qn(name)}() does.`,
-          fix: "Make it known: give the schema by --schema, or the migration that creates it before this one.",
+          fix: "Make it known: give the schema by --schema, or the migration that creates it, or its extension, before this one.",
           locks: "not known",
         };
       },

@@ -1,5 +1,6 @@
 import type { Node } from "libpg-query";
 import type { RoutineShape } from "../read/routine";
+import { extensionFunction } from "../syntax/extensions";
 import type { Name } from "../syntax/names";
 import type { DeleteAction, PartitionBound, PartitionKey } from "../syntax/specs";
 import type { TypeRef } from "../syntax/types";
@@ -168,6 +169,11 @@ export class Catalogue {
     const { key, schema, certain, value } = find(this, this.relations, name, searchPath);
     const resolved = { key, schema, name: name.name, certain };
     return value === undefined ? resolved : { ...resolved, relation: value };
+  }
+
+  /** How a function of an extension that these files create behaves; it may lie in any schema. */
+  extensionFunction(name: Name): "steady" | "volatile" | undefined {
+    return extensionFunction(name.name, (extension) => this.others.has(`extension ${extension}`));
   }
 
   /** Undefined where they are not all known. */

@@ -34,6 +34,7 @@ function isVolatile(
     if (STEADY_FUNCTIONS.has(name.name)) return false;
   }
   const known = catalogue.functionsNamed(name, searchPath);
+  if (known.length === 0 && catalogue.extensionFunction(name) === "steady") return false;
   return known.length === 0 || known.some(({ volatility }) => volatility === "volatile");
 }
 
