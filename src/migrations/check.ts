@@ -89,7 +89,8 @@ class PostgresCheck {
   private run(file: MigrationFile, number: number, layout: Layout, silent: boolean): Finding[] {
     const source = new SourceText(layout.text);
     const { statements, problems } = readStatements(this.parser, source);
-    const templates = templatesIn(layout, problems);
+    const templates = templatesIn(layout, problems, statements);
+    const plain = templates.length === 0 ? statements : statements.filter(({ text }) => !TEMPLATE.test(text));
     const ownTransaction = OWN_TRANSACTIONS.has(layout.runner) && isWrapped(statements);
     const delivery = layout.runner === "flyway" ? flywayDelivery(layout, statements) : layout.delivery;
     const run = new Analyzer(
@@ -106,7 +107,7 @@ class PostgresCheck {
       () => ++this.transactions,
       rollsBack(statements),
     );
-    run.runFile(batchesOf(delivery, layout.groups, statements));
+    run.runFile(batchesOf(delivery, layout.groups, plain));
     const more = [
       ...problems
         .filter(({ text }) => templates.length === 0 || !TEMPLATE.test(text))
@@ -121,10 +122,18 @@ class PostgresCheck {
 const OWN_TRANSACTIONS: ReadonlySet<Runner> = new Set(["golang-migrate", "prisma"]);
 
 const TEMPLATE = /\{\{[^}\n]*\}\}/;
+/** Inside of code, where the parser does not stop at it. */
+const GO_TEMPLATE = /\{\{-?\s*(?:\.|index\s)/;
 
 /** One finding for all that a template leaves open. Such braces may be data: elsewhere than in pop they count where they don't parse. */
-function templatesIn({ runner, text }: Layout, problems: readonly StatementProblem[]): LayoutProblem[] {
-  const filled = runner === "pop" || problems.some((problem) => TEMPLATE.test(problem.text));
+function templatesIn(
+  { runner, text }: Layout,
+  problems: readonly StatementProblem[],
+  statements: readonly FileStatement[],
+): LayoutProblem[] {
+  const inCode = ({ node, text: code }: FileStatement) =>
+    ("DoStmt" in node || "CreateFunctionStmt" in node) && GO_TEMPLATE.test(code);
+  const filled = runner === "pop" || problems.some((problem) => TEMPLATE.test(problem.text)) || statements.some(inCode);
   const found = filled ? TEMPLATE.exec(text) : null;
   if (!found) return [];
   const { 0: written, index: at } = found;

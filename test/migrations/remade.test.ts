@@ -184,3 +184,32 @@ test("a finding says which columns of a view go", async () => {
   );
   assert.equal(findings[0]?.message, "Releases that read id, name of view people fail: it comes back without them.");
 });
+
+const KEYS = `${BEFORE} CREATE TABLE likes (id bigint PRIMARY KEY, a int NOT NULL, b int NOT NULL, CONSTRAINT likes_key UNIQUE (a, b));`;
+table("what goes with its table or column, or can't be missed, is no loss of its own", [
+  ["ALTER TABLE orders DROP CONSTRAINT orders_user; DROP TABLE orders;", "drop-table", given],
+  ["ALTER TABLE elsewhere DROP CONSTRAINT orders_user; DROP TABLE elsewhere;", "drop-table"],
+  ["ALTER TABLE orders DROP CONSTRAINT orders_user; ALTER TABLE orders DROP COLUMN user_id;", "drop-column", given],
+  ["ALTER TABLE orders DROP CONSTRAINT orders_user, DROP COLUMN total;", "drop-constraint drop-column", given],
+  ["ALTER TABLE orders DROP CONSTRAINT orders_user; DROP TABLE users;", "drop-constraint drop-table", given],
+  ["ALTER TABLE users ALTER name DROP DEFAULT, ALTER name DROP NOT NULL, DROP COLUMN name;", "drop-column", given],
+  ["DROP TRIGGER stamped ON users; DROP FUNCTION stamp; DROP TABLE users CASCADE;", "drop-table", given],
+  ["DROP TRIGGER stamped ON users; DROP FUNCTION stamp;", "drop-trigger", given],
+  ["DROP FUNCTION stamp() CASCADE;", "drop-object", given],
+  ["DROP FUNCTION elsewhere();", "drop-object", given],
+  [
+    "ALTER TABLE likes DROP COLUMN id, DROP CONSTRAINT likes_key, ADD PRIMARY KEY (b, a);",
+    "drop-column unique-constraint",
+    { after: KEYS },
+  ],
+  [
+    "ALTER TABLE likes DROP CONSTRAINT likes_key, ADD PRIMARY KEY (a);",
+    "drop-constraint unique-constraint",
+    { after: KEYS },
+  ],
+  [
+    "ALTER TABLE likes DROP CONSTRAINT likes_key;",
+    "",
+    { after: [KEYS, "ALTER TABLE likes ADD CONSTRAINT twin UNIQUE (b, a);"] },
+  ],
+]);

@@ -73,6 +73,9 @@ test("a template is one finding, whatever it is put into", async () => {
   const sql =
     'CREATE TABLE {{ index .Options "Schema" }}.a (id int);\nALTER TABLE {{ index .Options "Schema" }}.b ADD COLUMN c int;\nDROP TABLE d;';
   assert.deepEqual(await findings(sql, "20240101_x.up.sql"), ["1 error dynamic-sql", "3 error drop-table"]);
+  assert.deepEqual(await findings("DO $$ BEGIN DROP TABLE {{ .Schema }}.a; END $$;", "1_x.up.sql"), [
+    "1 error dynamic-sql",
+  ]);
   assert.deepEqual(await findings("INSERT INTO t VALUES ('{{1,2},{3,4}}');", "0001_x.sql"), []);
   assert.deepEqual(await findings("INSERT INTO t VALUES ('{{ .Name }}');", "0001_x.postgres.up.sql"), [
     "1 error dynamic-sql",

@@ -1,4 +1,5 @@
 import { objectBorn } from "./objects";
+import { goesWithItsTable } from "./support/goes";
 import { isTriggerRemade } from "./support/remade";
 import { defineRules, LATER, q, qn } from "./support/rules";
 
@@ -93,7 +94,8 @@ export const accessRules = defineRules(
       drop: ({ object, name, part }, context) => {
         if (object !== "trigger" && object !== "event trigger") return undefined;
         if (objectBorn(context, object, name, part)) return undefined;
-        if (part !== undefined && isTriggerRemade(context, name, part)) return undefined;
+        if (part !== undefined && (isTriggerRemade(context, name, part) || goesWithItsTable(context, name)))
+          return undefined;
         return {
           message: `What ${object} ${part === undefined ? qn(name) : `${q(part)} on ${qn(name)}`} does for running releases stops at once.`,
           fix: LATER,

@@ -3,6 +3,7 @@ import { whyRewritten } from "../postgres/read/retype";
 import type { RuleContext } from "../postgres/run/rule-context";
 import type { Name } from "../postgres/syntax/names";
 import { typeText } from "../postgres/syntax/types";
+import { goesWithItsTable } from "./support/goes";
 import { pairedSteps, retypedPair } from "./support/paired-column";
 import { isDefaultRemade } from "./support/remade";
 import {
@@ -37,7 +38,7 @@ export const alteredColumnRules = defineRules(
       "drop-default": ({ table, column }, context) => {
         const { born, column: known, shown } = columnFacts(context, table, column);
         if (born || known?.notNull === false || known?.hasDefault === false) return undefined;
-        if (isDefaultRemade(context, table, column)) return undefined;
+        if (isDefaultRemade(context, table, column) || goesWithItsTable(context, table, [column])) return undefined;
         return {
           message: `Inserts of releases that leave ${shown}.${q(column)} out give NULL instead of its default, and fail where it is required.`,
           fix: `${LATER}\nALTER TABLE ${shown} ALTER COLUMN ${q(column)} DROP DEFAULT;`,
@@ -155,7 +156,7 @@ export const alteredColumnRules = defineRules(
     judges: {
       "drop-not-null": ({ table, column }, context) => {
         const { columnBorn, column: known, shown } = columnFacts(context, table, column);
-        if (columnBorn || known?.notNull === false) return undefined;
+        if (columnBorn || known?.notNull === false || goesWithItsTable(context, table, [column])) return undefined;
         return {
           message: `The previous release, restored, meets NULLs in ${shown}.${q(column)} that it never had to handle.`,
           fix: `${LATER}\nALTER TABLE ${shown} ALTER COLUMN ${q(column)} DROP NOT NULL;`,

@@ -8,7 +8,8 @@ import { derivedName, type Name } from "../postgres/syntax/names";
 import type { ColumnSpec, ConstraintSpec } from "../postgres/syntax/specs";
 import type { RuleVerdict } from "../rule";
 import { columnAlone } from "./support/column-text";
-import { remadeConstraint } from "./support/remade";
+import { goesWithItsTable } from "./support/goes";
+import { isKeyAdded, remadeConstraint } from "./support/remade";
 import { defineRules, LATER, q, qn, steps, tableFacts } from "./support/rules";
 
 const nameFor = (context: RuleContext, table: Name, constraint: ConstraintSpec): string =>
@@ -289,6 +290,8 @@ export const constraintRules = defineRules(
         if (born || context.isCreatedHere(relation?.constraints.get(name)?.createdAt)) return undefined;
         if (isRedundantCheck(relation, name)) return undefined;
         const fact = relation?.constraints.get(name);
+        if (goesWithItsTable(context, table, fact?.columns)) return undefined;
+        if (fact?.kind === "unique" && hasTwin(context, table, fact)) return undefined;
         const remade = fact && remadeConstraint(context, table, fact);
         if (remade) return changedConstraint(table, fact, remade);
         return {
@@ -341,6 +344,15 @@ export const constraintRules = defineRules(
     },
   },
 );
+
+/** Whether another key over the same columns is there, or comes: it refuses the same rows, and ON CONFLICT finds it. */
+function hasTwin(context: RuleContext, table: Name, { name, columns }: ConstraintFact): boolean {
+  const { key, relation } = context.resolve(table);
+  const sorted = [...columns].sort().join();
+  const isTwin = (other: ConstraintFact) =>
+    other.name !== name && /^(?:unique|primary)$/.test(other.kind) && [...other.columns].sort().join() === sorted;
+  return [...(relation?.constraints.values() ?? [])].some(isTwin) || isKeyAdded(context, key, columns);
+}
 
 /** The difference that a constraint makes which takes the place of another one over the same columns. */
 function changedConstraint(table: Name, fact: ConstraintFact, remade: ConstraintSpec): RuleVerdict | undefined {

@@ -59,6 +59,12 @@ function ownedByBorn(context: RuleContext, name: Name): boolean {
   );
 }
 
+/** No query can call a function of triggers, and PostgreSQL keeps one that a trigger uses. */
+function isForTriggersOnly(context: RuleContext, name: Name): boolean {
+  const facts = context.catalogue.functionsNamed(name, context.searchPath);
+  return facts.length > 0 && facts.every(({ shape }) => shape.forTriggers);
+}
+
 const lostOfView = (name: Name, { missing, what }: Remade): RuleVerdict => ({
   message:
     what === "columns"
@@ -90,7 +96,9 @@ export const objectRules = defineRules(
     judges: {
       drop: ({ object, name, part, cascade, signature }, context) => {
         if (ELSEWHERE.has(object) || UNNAMED.has(object) || objectBorn(context, object, name, part)) return undefined;
-        if (ROUTINES.has(object) && !cascade && isRoutineRemade(context, name, signature)) return undefined;
+        if (ROUTINES.has(object) && !cascade) {
+          if (isRoutineRemade(context, name, signature) || isForTriggersOnly(context, name)) return undefined;
+        }
         const remade = VIEWS.has(object) ? remadeView(context, name, cascade) : undefined;
         if (remade) return remade.missing.length === 0 ? undefined : lostOfView(name, remade);
         const shown = `${object} ${qn(name)}`.trim();

@@ -15,6 +15,10 @@ export const WRITE = { kind: "write", single: false, sets: [], joined: [] } as c
 /** Of pg_catalog, but only to be read. */
 const CATALOGUE_TABLE = /^(?:pg_|sql_)/;
 
+/** Tables of PostgreSQL itself are small. */
+const isSystem = ({ schema, name }: Name): boolean =>
+  schema === "pg_catalog" || schema === "information_schema" || (schema === undefined && CATALOGUE_TABLE.test(name));
+
 /** Actions of a statement that reads or writes data, anywhere in it: in CTEs, subqueries and calls. */
 export function readData(node: Node, context: RuleContext, enumValues: ReadonlyMap<string, string>): Action[] {
   const actions: Action[] = [];
@@ -94,7 +98,7 @@ function isLargeIn(context: RuleContext, own: ReadonlyMap<string, SelectStmt | u
           others.delete(name.name);
           return !isSmall(query, { isLarge: isLargeIn(context, others) });
         }
-        return !context.createdHere(name);
+        return !isSystem(name) && !context.createdHere(name);
       }
       case "JoinExpr":
         return [body.larg, body.rarg].some((side) => side !== undefined && isLarge(side as Node));
@@ -149,7 +153,7 @@ function writeOf(
       table,
       bounded,
       single: isSingleRow(where, scope.target),
-      many: true,
+      many: !isSystem(table),
       sets: verb === "UPDATE" ? setColumns(body.targetList as Node[] | undefined) : [],
       joined: from.flatMap(namesIn),
     },

@@ -10,6 +10,8 @@ export interface RoutineShape {
   /** Parameters that calls may leave out. */
   defaults: number;
   returns: string;
+  /** Only a trigger can call it. */
+  forTriggers: boolean;
   /** Whether it returns rows. */
   set: boolean;
   /** Columns of what it returns, with their types, where it names them. */
@@ -27,6 +29,7 @@ export function routineShape({ funcname, parameters, returnType }: Pg.CreateFunc
     defaults: inputs.filter(({ defexpr }) => defexpr !== undefined).length,
     returns: canonical(returnType),
     set: returnType?.setof === true,
+    forTriggers: stringsOf(returnType?.names).at(-1) === "trigger",
     outputs: outputs.map(({ name, argType }) => `${name ?? ""} ${canonical(argType)}`),
   };
 }

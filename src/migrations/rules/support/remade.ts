@@ -135,6 +135,20 @@ export function isUniqueRemade(context: RuleContext, name: Name, table: string, 
   );
 }
 
+/** Whether a primary key over the columns comes, as one of another name in the place of a unique constraint. */
+export function isKeyAdded(context: RuleContext, table: string, columns: readonly string[]): boolean {
+  const sorted = [...columns].sort().join();
+  return context
+    .following()
+    .some(
+      (action) =>
+        action.kind === "add-constraint" &&
+        action.constraint.kind === "primary" &&
+        context.resolve(action.table).key === table &&
+        [...action.constraint.columns].sort().join() === sorted,
+    );
+}
+
 export function isTriggerRemade(context: RuleContext, table: Name, name: string): boolean {
   const { key } = context.resolve(table);
   return (
