@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { checkMigrations, type Dialect } from "../migrations";
 import { RUNNERS, type Runner, TRANSACTION_MODES, type TransactionMode } from "../model/policy/migration-runner";
 import { safeJson, safeText } from "../model/types/safe-text";
@@ -18,8 +18,14 @@ interface CheckGiven {
   dialect: Dialect;
   transaction?: TransactionMode;
   runner?: Runner;
+  postgres?: number;
   schema?: string;
   json?: boolean;
+}
+
+function readVersion(given: string): number {
+  if (!/^1[2-8]$/.test(given)) throw new InvalidArgumentError("Known versions are 12 to 18.");
+  return Number(given);
 }
 
 /** `sluice migrations`: checks SQL migrations without Pulumi, and explains the rules. */
@@ -43,15 +49,19 @@ export function migrationsCommand(terminal: Terminal, finish: (code: ExitCode) =
       ).choices(TRANSACTION_MODES),
     )
     .addOption(new Option("--runner <runner>", "program that runs the files (default: told by them)").choices(RUNNERS))
+    .addOption(
+      new Option("--postgres <version>", "major version of the server, 12 to 18 (default: any)").argParser(readVersion),
+    )
     .option("--schema <file>", "SQL of the database so far, such as the output of pg_dump --schema-only")
     .option("--json", "print the findings as JSON")
     .addHelpText("after", DETAILS)
-    .action(async (paths: string[], { dialect, transaction, runner, schema, json }: CheckGiven) => {
+    .action(async (paths: string[], { dialect, transaction, runner, postgres, schema, json }: CheckGiven) => {
       const files = await readMigrations(paths);
       const result = await checkMigrations(files, {
         dialect,
         ...(transaction !== undefined && { transaction }),
         ...(runner !== undefined && { runner }),
+        ...(postgres !== undefined && { postgres }),
         ...(schema !== undefined && { schema: await readSchema(schema) }),
       });
       terminal.stdout.write(json ? `${safeJson(checkDocument(result), 2)}\n` : safeText(checkText(result)));

@@ -100,6 +100,7 @@ class PostgresCheck {
         file: file.path,
         number,
         fileOf: (of) => (of === SCHEMA_FILE ? "the schema" : (this.paths[of] ?? "")),
+        ...(this.options.postgres !== undefined && { version: this.options.postgres }),
         delivery,
         silent,
         ownTransaction,

@@ -59,6 +59,8 @@ export interface CheckOptions {
   transaction?: TransactionMode;
   /** @default told by the names and annotations of the files */
   runner?: Runner;
+  /** Major version of the server, 12 to 18. @default any: only what all of them have is safe */
+  postgres?: number;
   /** SQL that made the database before the first of the files, such as the output of `pg_dump --schema-only`. */
   schema?: string;
 }

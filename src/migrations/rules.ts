@@ -12,6 +12,7 @@ import { objectRules } from "./rules/objects";
 import { partitionRules } from "./rules/partitions";
 import { removedColumnRules } from "./rules/removed-columns";
 import { removedTableRules } from "./rules/removed-tables";
+import { replacedViewRules } from "./rules/replaced-views";
 import { runnerRules } from "./rules/runner";
 import { tableKeyRules } from "./rules/table-keys";
 import { tableLockRules } from "./rules/table-locks";
@@ -33,6 +34,7 @@ export const RULES: readonly Rule[] = (["compatibility", "rollback", "locks"] as
     ...constraintRules,
     ...indexRules,
     ...existingRules,
+    ...replacedViewRules,
     ...writeRules,
     ...runnerRules,
   ].filter((rule) => rule.question === question),

@@ -6,6 +6,9 @@ import { typeText } from "../postgres/syntax/types";
 import { defaultText } from "./support/column-text";
 import { batchUpdate, defineRules, q, qn, requireSteps, steps, tableFacts } from "./support/rules";
 
+/** Version of PostgreSQL that has virtual generated columns. */
+const VIRTUAL_COLUMNS = 18;
+
 function isNullDefault({ default: value }: ColumnSpec): boolean {
   const inner = value && stripCasts(value);
   return inner !== undefined && "A_Const" in inner && inner.A_Const.isnull === true;
@@ -145,6 +148,8 @@ export const addedColumnRules = defineRules(
     judges: {
       "add-column": ({ table, column }, context) => {
         if (tableFacts(context, table).born) return undefined;
+        // It is computed when it is read.
+        if (column.generated === "virtual" && (context.version ?? 0) >= VIRTUAL_COLUMNS) return undefined;
         const what = column.serial
           ? "serial"
           : column.identity
@@ -166,7 +171,7 @@ export const addedColumnRules = defineRules(
         return {
           message:
             column.generated === "virtual"
-              ? `Virtual generated columns such as ${t}.${c} are of PostgreSQL 18; older servers refuse the statement.`
+              ? `Virtual generated columns such as ${t}.${c} are of PostgreSQL ${VIRTUAL_COLUMNS}; older servers refuse the statement.`
               : `${t}.${c} is ${what}, so every row gets its value now, and the whole table is written anew under a lock.`,
           fix: steps(
             ["A plain column that new rows fill.", `ALTER TABLE ${t} ADD COLUMN ${c} ${type};`, ...filler],

@@ -18,6 +18,9 @@ import {
   tableFacts,
 } from "./support/rules";
 
+/** Version of PostgreSQL that has NOT NULL as a constraint with a name, and NOT VALID. */
+const NOT_NULL_CONSTRAINTS = 18;
+
 export const alteredColumnRules = defineRules(
   {
     id: "drop-default",
@@ -116,6 +119,15 @@ export const alteredColumnRules = defineRules(
       "add-constraint": ({ table, constraint }, context) => {
         if (constraint.kind === "not-null") {
           const [column = ""] = constraint.columns;
+          if (context.version !== undefined && context.version < NOT_NULL_CONSTRAINTS)
+            return {
+              question: "locks",
+              message: `PostgreSQL ${context.version} has no NOT NULL constraints: they are of ${NOT_NULL_CONSTRAINTS}, so the statement fails.`,
+              fix: steps(...requireSteps(table, column)),
+              locks: "none: the statement fails",
+            };
+          // Rows are looked at by VALIDATE; `tighten-constraint` warns of new ones.
+          if (constraint.notValid && context.version !== undefined) return undefined;
           return requires(table, column, "", context);
         }
         if (constraint.kind !== "primary" || constraint.usingIndex === undefined) return undefined;

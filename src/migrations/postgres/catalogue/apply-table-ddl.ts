@@ -179,6 +179,8 @@ export function alterTable(action: { table: Name } & TableAction, context: DdlCo
       const constraints = context.certain ? catalogue.own(key)?.constraints : undefined;
       const fact = constraints?.get(action.name);
       if (fact) constraints?.set(action.name, { ...fact, valid: true });
+      const own = fact?.kind === "not-null" ? catalogue.own(key) : undefined;
+      if (own) setNotNull(own, fact?.columns ?? []);
       return;
     }
     case "drop-constraint": {

@@ -55,6 +55,7 @@ export function readData(node: Node, context: RuleContext, enumValues: ReadonlyM
     }
     return undefined;
   });
+  if ("SelectStmt" in node && scans(node.SelectStmt, context, own)) actions.push({ kind: "long-read", what: "SELECT" });
   return enumValues.size === 0 ? actions : [...literalsIn(node, enumValues), ...actions];
 }
 
@@ -206,6 +207,14 @@ export function readsLarge(
   if (query.larg && query.rarg) return readsLarge(query.larg, context, own) || readsLarge(query.rarg, context, own);
   const isLarge = isLargeIn(context, own);
   return query.limitCount === undefined && (query.fromClause ?? []).some(isLarge);
+}
+
+/** Whether a query goes through a table that was there before, for all that its text tells. */
+function scans(query: SelectStmt, context: RuleContext, own: ReadonlyMap<string, SelectStmt | undefined>): boolean {
+  if (query.intoClause || !readsLarge(query, context, own)) return false;
+  const [only, ...others] = query.fromClause ?? [];
+  if (only === undefined || others.length > 0 || !("RangeVar" in only)) return true;
+  return !isSingleRow(query.whereClause, context.resolve(nameOfRangeVar(only.RangeVar)).relation);
 }
 
 /** `key = value` on a column that is known to be unique. */

@@ -28,6 +28,8 @@ export interface AnalyzerOptions {
   file: string;
   /** Of the file, counted over the whole check. */
   number: number;
+  /** Major version of the server. */
+  version?: number;
   /** Path of the file of a number. */
   fileOf: (number: number) => string;
   delivery: Delivery;
@@ -258,6 +260,7 @@ export class Analyzer implements Execution {
       createdHere: (name) => resolve(name).born,
       isCreatedHere: (createdAt) => createdAt !== undefined && createdAt === this.options.number,
       isNewHere: (column) => column !== undefined && (column.newIn ?? column.createdAt) === this.options.number,
+      version: this.options.version,
       droppedHere: (what) => session.isGone(what),
       certain: !context.conditional,
       fileOf: this.options.fileOf,

@@ -13,6 +13,8 @@ export interface HeldLock {
 export interface RuleContext {
   readonly catalogue: Catalogue;
   readonly searchPath: readonly string[];
+  /** Major version of the server; undefined where it may be any. */
+  readonly version: number | undefined;
   /** Tells transactions of one check apart. */
   readonly transaction: number;
   /** The block around the statement, such as `the runner's transaction`; undefined if it is alone. */

@@ -107,6 +107,7 @@ export function typeChange(from: TypeRef, to: TypeRef): TypeChange {
   const [next] = to.mods;
   switch (`${from.name}>${to.name}`) {
     case "varchar>text":
+    case "cidr>inet":
       return "widened";
     case "text>varchar":
       return next === undefined ? "widened" : "other";
