@@ -55,7 +55,6 @@ export function readData(node: Node, context: RuleContext, enumValues: ReadonlyM
     }
     return undefined;
   });
-  if ("SelectStmt" in node && scans(node.SelectStmt, context, own)) actions.push({ kind: "long-read", what: "SELECT" });
   return enumValues.size === 0 ? actions : [...literalsIn(node, enumValues), ...actions];
 }
 
@@ -210,8 +209,10 @@ export function readsLarge(
 }
 
 /** Whether a query goes through a table that was there before, for all that its text tells. */
-function scans(query: SelectStmt, context: RuleContext, own: ReadonlyMap<string, SelectStmt | undefined>): boolean {
-  if (query.intoClause || !readsLarge(query, context, own)) return false;
+export function scans(node: Node, context: RuleContext): boolean {
+  if (!("SelectStmt" in node) || node.SelectStmt.intoClause) return false;
+  const query = node.SelectStmt;
+  if (!readsLarge(query, context, commonTables(node))) return false;
   const [only, ...others] = query.fromClause ?? [];
   if (only === undefined || others.length > 0 || !("RangeVar" in only)) return true;
   return !isSingleRow(query.whereClause, context.resolve(nameOfRangeVar(only.RangeVar)).relation);

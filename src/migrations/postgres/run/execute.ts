@@ -1,7 +1,7 @@
 import type * as Pg from "libpg-query";
 import { keyOf } from "../catalogue/catalogue";
 import type { Action } from "../read/actions";
-import { literalsIn, readData, readsLarge, WRITE } from "../read/data";
+import { literalsIn, readData, readsLarge, scans, WRITE } from "../read/data";
 import { constantOf, isOn, optionsOf, stripCasts, unwrap } from "../syntax/ast";
 import { constantText } from "../syntax/constants";
 import type { At, CodeContext } from "../syntax/context";
@@ -37,6 +37,8 @@ export function executeStatement(run: Execution, node: Pg.Node, at: At, context:
     return;
   }
   if (DATA.has(kind)) {
+    if (run.session.held.length > 0 && scans(node, run.ruleContext(at, context)))
+      run.judge({ kind: "long-read", what: "SELECT" }, at, context);
     readDataOf(run, node, at, context);
     return;
   }
