@@ -1,9 +1,11 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { checkMigrations, type Dialect } from "../migrations";
+import { type CheckResult, checkMigrations, type Dialect } from "../migrations";
 import { RUNNERS, type Runner, TRANSACTION_MODES, type TransactionMode } from "../model/policy/migration-runner";
 import { safeJson, safeText } from "../model/types/safe-text";
 import { EXIT, type ExitCode, type Terminal } from "./common/exit";
+import { appliedUpTo, unchangedSince } from "./migrations/applied";
 import { explainText, rulesText } from "./migrations/explain";
+import { FORMATS, type Format, githubText, junitText, sarifDocument } from "./migrations/formats";
 import { checkDocument, checkText } from "./migrations/report";
 import { readMigrations, readSchema } from "./migrations/sources";
 
@@ -20,7 +22,27 @@ interface CheckGiven {
   runner?: Runner;
   postgres?: number;
   schema?: string;
+  since?: string;
+  applied?: string;
+  details?: boolean;
+  format: Format;
   json?: boolean;
+}
+
+/** @param chosen whether the reader has said which findings to see */
+function written(result: CheckResult, format: Format, chosen: boolean): string {
+  switch (format) {
+    case "json":
+      return `${safeJson(checkDocument(result), 2)}\n`;
+    case "github":
+      return safeText(githubText(result));
+    case "sarif":
+      return `${safeJson(sarifDocument(result), 2)}\n`;
+    case "junit":
+      return safeText(junitText(result));
+    case "text":
+      return safeText(checkText(result, chosen));
+  }
 }
 
 function readVersion(given: string): number {
@@ -53,18 +75,29 @@ export function migrationsCommand(terminal: Terminal, finish: (code: ExitCode) =
       new Option("--postgres <version>", "major version of the server, 12 to 18 (default: any)").argParser(readVersion),
     )
     .option("--schema <file>", "SQL of the database so far, such as the output of pg_dump --schema-only")
-    .option("--json", "print the findings as JSON")
+    .option("--since <revision>", "judge only files that the branch adds or changes since it left the revision, by git")
+    .option("--applied <version>", "judge only files after this version or name")
+    .option("--details", "print every finding, also where there are many")
+    .addOption(new Option("--format <format>", "form of the result").choices(FORMATS).default("text"))
+    .option("--json", "the same as --format json")
     .addHelpText("after", DETAILS)
-    .action(async (paths: string[], { dialect, transaction, runner, postgres, schema, json }: CheckGiven) => {
-      const files = await readMigrations(paths);
+    .action(async (paths: string[], given: CheckGiven) => {
+      const { dialect, transaction, runner, postgres, schema, since, applied, details, json, format } = given;
+      const files = await readMigrations(paths, terminal.stdin);
+      const ran = new Set([
+        ...(since === undefined ? [] : await unchangedSince(files, since)),
+        ...(applied === undefined ? [] : appliedUpTo(files, applied)),
+      ]);
       const result = await checkMigrations(files, {
         dialect,
         ...(transaction !== undefined && { transaction }),
         ...(runner !== undefined && { runner }),
         ...(postgres !== undefined && { postgres }),
-        ...(schema !== undefined && { schema: await readSchema(schema) }),
+        applied: ran,
+        ...(schema !== undefined && { schema: await readSchema(schema, terminal.stdin) }),
       });
-      terminal.stdout.write(json ? `${safeJson(checkDocument(result), 2)}\n` : safeText(checkText(result)));
+      const chosen = since !== undefined || applied !== undefined || details === true;
+      terminal.stdout.write(written(result, json ? "json" : format, chosen));
       finish(result.verdict === "safe" ? EXIT.good : EXIT.problems);
     });
   migrations

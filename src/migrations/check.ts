@@ -47,6 +47,7 @@ function verdictOf(findings: readonly Finding[]): FileResult["verdict"] {
 }
 
 const SCHEMA_FILE = -1;
+const APPLIED = "it is applied already";
 
 class PostgresCheck {
   private readonly catalogue = new Catalogue();
@@ -74,14 +75,16 @@ class PostgresCheck {
     const layout = readLayout(file, this.options);
     const { runner, skipped } = layout;
     if (skipped !== undefined) return { path: file.path, runner, verdict: "safe", findings: [], skipped };
+    const isApplied = this.options.applied?.has(file.path) === true;
     let findings: Finding[];
     try {
-      findings = this.run(file, number, layout, false);
+      findings = this.run(file, number, layout, isApplied);
     } catch (error) {
       // Only a text that nests thousands of times gets here: it is not judged, so it is not safe.
       if (!(error instanceof RangeError)) throw error;
       findings = [unreadable(file, "it nests too deeply to be read")];
     }
+    if (isApplied) return { path: file.path, runner, verdict: "safe", findings: [], skipped: APPLIED };
     findings.sort((a, b) => a.line - b.line || a.column - b.column);
     return { path: file.path, runner, verdict: verdictOf(findings), findings };
   }

@@ -44,6 +44,8 @@ function judgeFile(parser: DialectParser, file: MigrationFile, dialect: Other, o
   const layout = readLayout(file, options);
   const { runner, skipped } = layout;
   if (skipped !== undefined) return { path, runner, verdict: "safe", findings: [], skipped };
+  if (options.applied?.has(path))
+    return { path, runner, verdict: "safe", findings: [], skipped: "it is applied already" };
   const source = new SourceText(layout.text);
   const context: DialectContext = { dialect, transaction: options.transaction ?? "per-file", born: new Set() };
   const findings: Finding[] = layout.problems.map(({ at, message, fix }) =>

@@ -59,6 +59,8 @@ export interface CheckOptions {
   transaction?: TransactionMode;
   /** @default told by the names and annotations of the files */
   runner?: Runner;
+  /** Paths of files that ran already: they make the catalogue, and are not judged. @default none */
+  applied?: ReadonlySet<string>;
   /** Major version of the server, 12 to 18. @default any: only what all of them have is safe */
   postgres?: number;
   /** SQL that made the database before the first of the files, such as the output of `pg_dump --schema-only`. */
@@ -73,7 +75,7 @@ export interface FileResult {
   verdict: "safe" | "unsafe";
   /** In the order of their places. */
   findings: readonly Finding[];
-  /** Why the file was not judged at all: it undoes another one. */
+  /** Why the file was not judged at all, such as that it undoes another one. */
   skipped?: string;
 }
 

@@ -29,28 +29,80 @@ const indented = (text: string, by: string): string =>
     .map((line) => (line === "" ? line : by + line))
     .join("\n");
 
-/** Text for people: a line that editors can jump to for each finding, then the reason, the locks and the rewrite. */
-export function checkText({ files, verdict }: CheckResult): string {
+/** Findings that are printed one by one without being asked for. */
+const MANY = 30;
+
+/**
+ * Text for people: a summary, then a line that editors can jump to for each finding, the reason, the locks and the rewrite.
+ *
+ * @param details whether each finding is printed, however many there are
+ */
+export function checkText({ files, verdict }: CheckResult, details: boolean): string {
   const explained = new Set<string>();
-  const blocks = files.filter(({ findings }) => findings.length > 0).map((file) => fileText(file, explained));
   const errors = count(files, "error");
   const warnings = count(files, "warn");
-  const skipped = files.filter((file) => file.skipped !== undefined).length;
-  const judged = files.length - skipped;
+  const skipped = files.filter((file) => file.skipped !== undefined);
+  const judged = files.length - skipped.length;
+  const short = !details && errors + warnings > MANY;
   const summary = [
     `${verdict}: ${judged} ${judged === 1 ? "file" : "files"}, ${errors} ${errors === 1 ? "error" : "errors"}, ${warnings} ${warnings === 1 ? "warning" : "warnings"}`,
-    ...(skipped > 0
-      ? [`${skipped} ${skipped === 1 ? "file" : "files"} left out, for undo or for another database`]
-      : []),
-    runnersText(files),
+    ...leftOut(skipped),
+    ...runnersText(files),
     ...(errors > 0 ? ["sluice migrations explain RULE describes a rule"] : []),
   ];
-  return `${[...blocks, summary.join("\n")].join("\n\n")}\n`;
+  const blocks = files.filter(({ findings }) => findings.length > 0).map((file) => fileText(file, explained));
+  return `${[
+    summary.join("\n"),
+    ...(errors + warnings > MANY ? tables(files) : []),
+    ...(short
+      ? [
+          "--details prints each finding; --since REVISION and --applied VERSION leave out files that are not new, and print the rest",
+        ]
+      : blocks),
+  ].join("\n\n")}\n`;
 }
 
-function runnersText(files: readonly FileResult[]): string {
+/** How many files were not judged, by the reason. */
+function leftOut(skipped: readonly FileResult[]): string[] {
+  const reasons = new Map<string, number>();
+  for (const { skipped: why = "" } of skipped) reasons.set(why, (reasons.get(why) ?? 0) + 1);
+  return [...reasons].map(([why, number]) => `${number} left out: ${why}`);
+}
+
+const MAX_ROWS = 20;
+
+/** Errors by rule, and by file, the most first. */
+function tables(files: readonly FileResult[]): string[] {
+  const errors = files.flatMap(({ findings }) => findings.filter(({ level }) => level === "error"));
+  return [
+    table(
+      "errors by rule",
+      errors.map(({ rule }) => rule),
+    ),
+    table(
+      "errors by file",
+      errors.map(({ file }) => file),
+    ),
+  ];
+}
+
+function table(title: string, names: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const rows = [...counts].sort(([, a], [, b]) => b - a);
+  const more = rows.length - MAX_ROWS;
+  return [
+    `${title}:`,
+    ...rows.slice(0, MAX_ROWS).map(([name, number]) => `${String(number).padStart(6)}  ${name}`),
+    ...(more > 0 ? [`        and ${more} more`] : []),
+  ].join("\n");
+}
+
+function runnersText(files: readonly FileResult[]): string[] {
   const names = [...new Set(files.filter(({ skipped }) => skipped === undefined).map(({ runner }) => runner))];
-  return `read as files of ${names.join(" and ")}${names.includes("plain") ? " (no runner is known by their names)" : ""}; --runner tells another one`;
+  if (names.length === 0) return [];
+  const plain = names.includes("plain") ? " (no runner is known by their names)" : "";
+  return [`read as files of ${names.join(" and ")}${plain}; --runner tells another one`];
 }
 
 function count(files: readonly FileResult[], level: Finding["level"]): number {

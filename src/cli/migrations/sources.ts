@@ -5,10 +5,12 @@ import { buffer } from "node:stream/consumers";
 import { type MigrationFile, orderMigrations, STANDARD_INPUT, settingsFile, undoes } from "../../migrations";
 import { UsageError } from "../common/exit";
 
+type Input = AsyncIterable<Uint8Array>;
+
 const READ_AT_ONCE = 32;
 
 /** The migrations that paths name, in their order; all that is wrong with the paths is said at once. */
-export async function readMigrations(paths: readonly string[]): Promise<MigrationFile[]> {
+export async function readMigrations(paths: readonly string[], stdin: Input): Promise<MigrationFile[]> {
   const problems: string[] = [];
   const found: string[] = [];
   for (const given of paths) {
@@ -23,7 +25,7 @@ export async function readMigrations(paths: readonly string[]): Promise<Migratio
   }
   const files: MigrationFile[] = [];
   for (let at = 0; at < found.length; at += READ_AT_ONCE) {
-    const some = await Promise.allSettled(found.slice(at, at + READ_AT_ONCE).map(readMigration));
+    const some = await Promise.allSettled(found.slice(at, at + READ_AT_ONCE).map((file) => readMigration(file, stdin)));
     for (const read of some)
       if (read.status === "fulfilled") files.push(read.value);
       else problems.push(read.reason instanceof Error ? read.reason.message : String(read.reason));
@@ -32,9 +34,9 @@ export async function readMigrations(paths: readonly string[]): Promise<Migratio
   return files;
 }
 
-export async function readSchema(file: string): Promise<string> {
+export async function readSchema(file: string, stdin: Input): Promise<string> {
   try {
-    return (await readMigration(file)).sql;
+    return (await readMigration(file, stdin)).sql;
   } catch (error) {
     throw new UsageError([`--schema: ${(error as Error).message}`]);
   }
@@ -50,10 +52,10 @@ async function migrationsIn(folder: string): Promise<string[]> {
     .map((file) => path.join(folder, file));
 }
 
-async function readMigration(file: string): Promise<MigrationFile> {
+async function readMigration(file: string, stdin: Input): Promise<MigrationFile> {
   let content: Buffer;
   try {
-    content = file === STANDARD_INPUT ? await buffer(process.stdin) : await readFile(file);
+    content = file === STANDARD_INPUT ? await buffer(stdin) : await readFile(file);
   } catch (error) {
     throw new Error(`${file}: ${reason(error)}`, { cause: error });
   }

@@ -22,6 +22,14 @@ const DIALECTS: Readonly<Record<string, Dialect | "other">> = {
 
 const nameOf = (path: string): string => path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1);
 
+/** The name by which a runner records a migration: its file's, or its folder's where each one has a folder of its own. */
+export function migrationName(path: string): string {
+  const runner = runnerOfName(path);
+  if (runner !== "prisma" && runner !== "diesel") return nameOf(path);
+  const folder = path.split(/[/\\]/).at(-2);
+  return folder === undefined ? nameOf(path) : `${folder.replace(DIESEL_VERSION, "$1$2$3$4")}.sql`;
+}
+
 /** The runner that gives files such names; undefined where any may. */
 export function runnerOfName(path: string): Runner | undefined {
   const name = nameOf(path).toLowerCase();

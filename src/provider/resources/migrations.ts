@@ -182,12 +182,13 @@ async function judge(
     order.map(({ id, sql, settings }) => ({ path: id, sql, ...(settings !== undefined && { settings }) })),
     {
       dialect: spec.dialect,
+      applied: new Set(texts.filter(({ id }) => !pending.has(id)).map(({ id }) => id)),
       ...(spec.runner !== undefined && { runner: spec.runner }),
       ...(spec.transaction !== undefined && { transaction: spec.transaction }),
       ...schema,
     },
   );
-  const found = files.filter(({ path }) => pending.has(path)).flatMap(({ findings }) => findings);
+  const found = files.flatMap(({ findings }) => findings);
   return found
     .filter(({ level }) => level !== "style")
     .toSorted((a, b) => Number(a.level !== "error") - Number(b.level !== "error"))
