@@ -3,7 +3,8 @@ import { type CheckResult, checkMigrations, type Dialect } from "../migrations";
 import { RUNNERS, type Runner, TRANSACTION_MODES, type TransactionMode } from "../model/policy/migration-runner";
 import { safeJson, safeText } from "../model/types/safe-text";
 import { EXIT, type ExitCode, type Terminal } from "./common/exit";
-import { appliedUpTo, unchangedSince } from "./migrations/applied";
+import { appliedUpTo, filesOf, unchangedSince } from "./migrations/applied";
+import { contracted } from "./migrations/contract";
 import { explainText, rulesText } from "./migrations/explain";
 import { FORMATS, type Format, githubText, junitText, sarifDocument } from "./migrations/formats";
 import { checkDocument, checkText } from "./migrations/report";
@@ -24,6 +25,7 @@ interface CheckGiven {
   schema?: string;
   since?: string;
   applied?: string;
+  contract: readonly string[];
   details?: boolean;
   format: Format;
   json?: boolean;
@@ -77,18 +79,25 @@ export function migrationsCommand(terminal: Terminal, finish: (code: ExitCode) =
     .option("--schema <file>", "SQL of the database so far, such as the output of pg_dump --schema-only")
     .option("--since <revision>", "judge only files that the branch adds or changes since it left the revision, by git")
     .option("--applied <version>", "judge only files after this version or name")
+    .option(
+      "--contract <version>",
+      "a file of the contract phase, where taking something away is no error; may be given again",
+      (given: string, before: readonly string[]) => [...before, given],
+      [],
+    )
     .option("--details", "print every finding, also where there are many")
     .addOption(new Option("--format <format>", "form of the result").choices(FORMATS).default("text"))
     .option("--json", "the same as --format json")
     .addHelpText("after", DETAILS)
     .action(async (paths: string[], given: CheckGiven) => {
-      const { dialect, transaction, runner, postgres, schema, since, applied, details, json, format } = given;
+      const { dialect, transaction, runner, postgres, schema, since, applied, contract, details, json, format } = given;
       const files = await readMigrations(paths, terminal.stdin);
       const ran = new Set([
         ...(since === undefined ? [] : await unchangedSince(files, since)),
         ...(applied === undefined ? [] : appliedUpTo(files, applied)),
       ]);
-      const result = await checkMigrations(files, {
+      const contracts = filesOf(files, contract);
+      const checked = await checkMigrations(files, {
         dialect,
         ...(transaction !== undefined && { transaction }),
         ...(runner !== undefined && { runner }),
@@ -96,6 +105,7 @@ export function migrationsCommand(terminal: Terminal, finish: (code: ExitCode) =
         applied: ran,
         ...(schema !== undefined && { schema: await readSchema(schema, terminal.stdin) }),
       });
+      const result = contracted(checked, contracts);
       const chosen = since !== undefined || applied !== undefined || details === true;
       terminal.stdout.write(written(result, json ? "json" : format, chosen));
       finish(result.verdict === "safe" ? EXIT.good : EXIT.problems);

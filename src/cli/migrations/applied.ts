@@ -59,9 +59,23 @@ async function git(folder: string, ...args: string[]): Promise<string> {
  * @throws UsageError where it means none, or more than one
  */
 export function appliedUpTo(files: readonly MigrationFile[], version: string): Set<string> {
+  const last = indexOf(files, version, "--applied");
+  return new Set(files.slice(0, last + 1).map(({ path: file }) => file));
+}
+
+/**
+ * The files that versions or names mean.
+ *
+ * @throws UsageError where one means none, or more than one
+ */
+export function filesOf(files: readonly MigrationFile[], versions: readonly string[]): Set<string> {
+  return new Set(versions.map((version) => files[indexOf(files, version, "--contract")]?.path ?? ""));
+}
+
+function indexOf(files: readonly MigrationFile[], version: string, option: string): number {
   const names = files.map(({ path: file }) => migrationName(file));
   const name = findMigration(names, version);
   if (name === undefined)
-    throw new UsageError([`--applied ${version}: no file, or more than one, has this version or name`]);
-  return new Set(files.slice(0, names.indexOf(name) + 1).map(({ path: file }) => file));
+    throw new UsageError([`${option} ${version}: no file, or more than one, has this version or name`]);
+  return names.indexOf(name);
 }

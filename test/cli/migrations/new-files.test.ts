@@ -133,3 +133,22 @@ test("CI systems get the findings in forms of their own", async (t) => {
   );
   assert.equal(JSON.parse(await format("json")).files.length, 3);
 });
+
+test("a contract migration passes with what must hold, but may not block the application", async (t) => {
+  const { at } = await repository(t);
+  const check = async (...args: string[]) =>
+    sluice(["migrations", "check", "--applied", "2", "m", ...args], { cwd: at });
+  assert.equal((await check()).code, 1);
+  const passed = await check("--contract", "3");
+  assert.equal(passed.code, 0);
+  assert.ok(
+    passed.stdout.includes(
+      "m/3_type.sql:1:48: warn drop-table (compatibility)\n  Releases that still use z fail once it is gone. As a contract migration it is safe only where no release that runs, or is kept for a rollback, relies on that.",
+    ),
+    passed.stdout,
+  );
+  await writeFile(path.join(at, "m/4_index.sql"), "CREATE INDEX i ON users (id);");
+  assert.equal((await check("--contract", "3", "--contract", "4")).code, 1);
+  const wrong = await check("--contract", "9");
+  assert.equal(wrong.stderr.trim(), "sluice: --contract 9: no file, or more than one, has this version or name");
+});
