@@ -79,11 +79,13 @@ export function migrationsCommand(terminal: Terminal, finish: (code: ExitCode) =
     .option("--schema <file>", "SQL of the database so far, such as the output of pg_dump --schema-only")
     .option("--since <revision>", "judge only files that the branch adds or changes since it left the revision, by git")
     .option("--applied <version>", "judge only files after this version or name")
-    .option(
-      "--contract <version>",
-      "a file of the contract phase, where taking something away is no error; may be given again",
-      (given: string, before: readonly string[]) => [...before, given],
-      [],
+    .addOption(
+      new Option(
+        "--contract <version>",
+        "a file of the contract phase, where taking something away is no error; may be given again",
+      )
+        .argParser((given: string, before: readonly string[]) => [...before, given])
+        .default([], "none"),
     )
     .option("--details", "print every finding, also where there are many")
     .addOption(new Option("--format <format>", "form of the result").choices(FORMATS).default("text"))

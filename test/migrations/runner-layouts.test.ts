@@ -97,6 +97,15 @@ test("pop's files for other databases are left out, and so are general ones wher
   );
 });
 
+test("Prisma's folders come in the order of their letters", () => {
+  const folders = ["20250625_b/migration.sql", "20250624120000_a/migration.sql", "20250625120000_x/migration.sql"];
+  assert.deepEqual(orderMigrations(folders), [
+    "20250624120000_a/migration.sql",
+    "20250625120000_x/migration.sql",
+    "20250625_b/migration.sql",
+  ]);
+});
+
 test("Diesel's versions are numbers, with or without dashes", () => {
   const folders = [
     "2019-12-31-235959_b/up.sql",

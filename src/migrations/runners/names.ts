@@ -85,8 +85,11 @@ export function notOfDialect(paths: readonly string[], dialect: Dialect): Map<st
 export function orderMigrations(paths: readonly string[]): string[] {
   return paths
     .filter((path) => /\.sql$/i.test(path))
-    .map((path) => ({ path, version: versionOf(path) }))
-    .sort((a, b) => compareVersions(a.version, b.version))
+    .map((path) => ({ path, version: versionOf(path), byText: runnerOfName(path) === "prisma" }))
+    .sort((a, b) =>
+      // Prisma compares the names of folders letter by letter.
+      a.byText && b.byText ? Number(a.path > b.path) - Number(a.path < b.path) : compareVersions(a.version, b.version),
+    )
     .map(({ path }) => path);
 }
 
