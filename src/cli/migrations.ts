@@ -25,7 +25,7 @@ interface CheckGiven {
   schema?: string;
   since?: string;
   applied?: string;
-  contract: readonly string[];
+  contract?: readonly string[];
   details?: boolean;
   format: Format;
   json?: boolean;
@@ -79,13 +79,10 @@ export function migrationsCommand(terminal: Terminal, finish: (code: ExitCode) =
     .option("--schema <file>", "SQL of the database so far, such as the output of pg_dump --schema-only")
     .option("--since <revision>", "judge only files that the branch adds or changes since it left the revision, by git")
     .option("--applied <version>", "judge only files after this version or name")
-    .addOption(
-      new Option(
-        "--contract <version>",
-        "a file of the contract phase, where taking something away is no error; may be given again",
-      )
-        .argParser((given: string, before: readonly string[]) => [...before, given])
-        .default([], "none"),
+    .option(
+      "--contract <version>",
+      "a file of the contract phase, where taking something away is no error; may be given again",
+      (given: string, before: readonly string[] = []) => [...before, given],
     )
     .option("--details", "print every finding, also where there are many")
     .addOption(new Option("--format <format>", "form of the result").choices(FORMATS).default("text"))
@@ -98,7 +95,7 @@ export function migrationsCommand(terminal: Terminal, finish: (code: ExitCode) =
         ...(since === undefined ? [] : await unchangedSince(files, since)),
         ...(applied === undefined ? [] : appliedUpTo(files, applied)),
       ]);
-      const contracts = filesOf(files, contract);
+      const contracts = filesOf(files, contract ?? []);
       const checked = await checkMigrations(files, {
         dialect,
         ...(transaction !== undefined && { transaction }),
