@@ -1,7 +1,7 @@
-import { isDeepStrictEqual } from "node:util";
 import { serverState } from "../../model/edge/backend";
 import { listensOn } from "../../model/edge/edge";
 import { candidateInstances, serverName, servingInstances } from "../../model/pool/pool-instances";
+import { hasServed } from "../../model/pool/pool-promotion";
 import type { PoolState } from "../../model/pool/pool-state";
 import { WAITING } from "../../model/process/takeover";
 import {
@@ -297,12 +297,10 @@ async function planPool(host: Host, step: Extract<Step, { verb: "pool.start" }>)
   const found = await host.findExisting(`pool/${pool}`, spec.takeover ?? []);
   const when = spec.strategy === "in-place" ? "before anything of the pool starts" : "just before its singletons start";
   const changed = await host.changedReleases(step);
-  const retained = host.committed.pools[pool]?.retained ?? [];
-  const isKept = retained.some(({ release }) => isDeepStrictEqual(release, spec.release));
   return {
     ...planRestart(host, step),
     down: host.supervisor.downServices(pool),
-    served: isKept && changed.length === 0,
+    served: changed.length === 0 && hasServed(host.committed.pools[pool], host.wantedPool(step)),
     changed: [...changed, ...(await host.goneRelease(step))],
     takeover: describeFound(found, `it ends ${when}`),
   };

@@ -1,5 +1,5 @@
 import { milliseconds } from "../types/duration";
-import { identityOf, sameValue } from "./identity";
+import { identityDigest, identityOf, sameValue } from "./identity";
 import type { Generation, Runnable, TemplateState } from "./pool-generation";
 import { replicaKeys } from "./pool-instances";
 import { takesFromRange } from "./pool-ports";
@@ -180,8 +180,15 @@ export function finished(state: PoolState, now: Date): PoolState {
   };
 }
 
-function retire({ release, number }: Generation, now: Date): PoolState["retained"][number] {
-  return { release, generation: number, retiredAt: now.toISOString() };
+function retire(generation: Generation, now: Date): PoolState["retained"][number] {
+  const { release, number } = generation;
+  return { release, generation: number, retiredAt: now.toISOString(), identity: identityDigest(generation) };
+}
+
+/** Whether a release has served before, with the same processes but for what is live, and is kept since. */
+export function hasServed(state: PoolState | undefined, what: Runnable): boolean {
+  const wanted = identityDigest(what);
+  return state?.retained.some(({ identity }) => identity === wanted) ?? false;
 }
 
 /** Retained releases within their count and age, without the current one, each id once (the newest). */

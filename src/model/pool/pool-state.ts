@@ -45,7 +45,15 @@ export const poolState = z.strictObject({
   /** Ids of its releases in the order of their first promotion. @default of before that was kept: what is retained, then the current one */
   order: z.array(releaseId).optional(),
   /** Old releases kept as targets for a rollback, newest first. */
-  retained: z.array(z.strictObject({ release, generation: z.int(), retiredAt: z.iso.datetime() })),
+  retained: z.array(
+    z.strictObject({
+      release,
+      generation: z.int(),
+      retiredAt: z.iso.datetime(),
+      /** Digest of the release with its processes as they served. @default of before that was kept: unknown */
+      identity: z.string().optional(),
+    }),
+  ),
   /** Highest generation number that was ever used. */
   lastGeneration: z.int().min(0),
 });

@@ -177,26 +177,35 @@ test("a release is replaced in its place, behind two edges and under load, and p
     assert.equal(await committed(), "v2");
   });
 
-  await t.test("a rollback waits for the release to be healthy, and for no window or Prometheus", async () => {
-    const inputs = nodes.inputs(await nodes.release("v1"), DEAD);
-    const rollback = { ...inputs, change: { ...inputs.change, kind: "rollback" as const } };
-    messages.length = 0;
-    await replaceInPlace(rollback, startStep(rollback), contextOf(messages));
-    assert.equal(await committed(), "v1");
-    assert.ok(
-      messages.includes(
-        "pool web goes back to v1, which has served here before: once healthy, it is not watched any further",
-      ),
-      JSON.stringify(messages),
-    );
-    assert.deepEqual(await states(), ["ready", "ready"]);
-    assert.deepEqual(load.seen().failures, []);
-    // Another release under that name was never judged.
-    const edited = nodes.inputs(await nodes.release("v0"), DEAD);
-    const unknown = { ...edited, change: { ...edited.change, kind: "rollback" as const } };
-    await assert.rejects(replaceInPlace(unknown, startStep(unknown), contextOf(messages)), /no gate could judge it/);
-    await deploy("v2");
-  });
+  await t.test(
+    "a rollback waits for the release to be healthy, and for neither its window nor the gates in it",
+    async () => {
+      const inputs = nodes.inputs(await nodes.release("v1"), DEAD);
+      const rollback = { ...inputs, change: { ...inputs.change, kind: "rollback" as const } };
+      messages.length = 0;
+      await replaceInPlace(rollback, startStep(rollback), contextOf(messages));
+      assert.equal(await committed(), "v1");
+      assert.ok(
+        messages.includes(
+          "pool web goes back to v1, which has served here before: once healthy, it is not watched any further",
+        ),
+        JSON.stringify(messages),
+      );
+      assert.deepEqual(await states(), ["ready", "ready"]);
+      assert.deepEqual(load.seen().failures, []);
+      // Another release under that name was never judged.
+      const edited = nodes.inputs(await nodes.release("v0"), DEAD);
+      const unknown = { ...edited, change: { ...edited.change, kind: "rollback" as const } };
+      await assert.rejects(replaceInPlace(unknown, startStep(unknown), contextOf(messages)), /no gate could judge it/);
+      await deploy("v2");
+      // Nor was the same release with other processes.
+      const other = nodes.inputs(await nodes.release("v1"), DEAD);
+      for (const process of Object.values(other.processes)) process.env = { ...process.env, DATABASE: "another" };
+      const changed = { ...other, change: { ...other.change, kind: "rollback" as const } };
+      await assert.rejects(replaceInPlace(changed, startStep(changed), contextOf(messages)), /no gate could judge it/);
+      assert.equal(await committed(), "v2");
+    },
+  );
 
   await t.test("the last server that answers is not taken away", async () => {
     const { client } = edges[0] as (typeof edges)[number];
