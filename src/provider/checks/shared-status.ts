@@ -2,10 +2,10 @@ import type { AgentStatus, BackendObservation, EdgeAnswer } from "../../agent/ap
 import type { AgentClient } from "../../agent/client/client";
 import { AgentError, UnreachableError } from "../../agent/client/connection";
 
-/** How long one status of an agent serves the reads of its backends, in milliseconds. */
+/** How long one status of an agent serves the reads of its backends once it is there, in milliseconds. */
 const SHARED_MS = { least: 250, most: 2000 };
 /** The same, as a multiple of the time that the status took: with hundreds of backends, or a busy host, each costs more. */
-const SHARED_TIMES = 4;
+const SHARED_TIMES = 3;
 
 type SharedStatus = Pick<AgentStatus, "backends" | "edges">;
 
@@ -41,10 +41,10 @@ function sharedStatus(client: AgentClient): Promise<SharedStatus> {
     if (error instanceof AgentError && !(error instanceof UnreachableError)) return { backends: {}, edges: {} };
     throw error;
   });
-  const entry = { until: begun + SHARED_MS.most, status: found };
+  const entry = { until: Number.POSITIVE_INFINITY, status: found };
   const settled = () => {
-    const tookMs = performance.now() - begun;
-    entry.until = begun + Math.min(Math.max(SHARED_MS.least, SHARED_TIMES * tookMs), SHARED_MS.most);
+    const now = performance.now();
+    entry.until = now + Math.min(Math.max(SHARED_MS.least, SHARED_TIMES * (now - begun)), SHARED_MS.most);
   };
   found.then(settled, settled);
   statuses.set(client.socket, entry);
