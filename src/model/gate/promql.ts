@@ -6,10 +6,7 @@ const metricName = z.string().regex(/^[a-zA-Z_:][a-zA-Z0-9_:]*$/, {
   error: ({ input }) => `${quoteValue(input)} is not the name of a metric: use letters, digits, "_" and ":"`,
 });
 const labels = z.record(z.string().regex(/^[a-zA-Z_][a-zA-Z0-9_]*$/), z.string());
-const over = duration({ min: "1 second", max: "30 days" }).optional();
-/** Bounds of the time over which rates are taken where a template does not say, in milliseconds: scrapes are up to a minute apart. */
-const SHORTEST_OVER_MS = 60_000;
-const LONGEST_OVER_MS = 300_000;
+const over = duration({ min: "1 second", max: "30 days" }).default("5 minutes");
 
 /** A histogram's quantile. */
 export const quantileTemplate = z.strictObject({
@@ -19,7 +16,7 @@ export const quantileTemplate = z.strictObject({
   quantile: z.number().gt(0).lt(1),
   /** Labels that the series have. @default none */
   labels: labels.default({}),
-  /** Time over which the rates are taken: at least four scrapes. @default the watch's window, from 1 to 5 minutes */
+  /** Time over which the rates are taken: at least four scrapes. @default "5 minutes" */
   over,
 });
 
@@ -41,32 +38,18 @@ function selector(equal: Record<string, string>, match: Record<string, string> =
   return parts.length === 0 ? "" : `{${parts.join(",")}}`;
 }
 
-function range(over: Duration | undefined, windowMs: number): string {
-  const ms = over === undefined ? Math.min(Math.max(windowMs, SHORTEST_OVER_MS), LONGEST_OVER_MS) : milliseconds(over);
-  return `[${ms}ms]`;
+function range(over: Duration): string {
+  return `[${milliseconds(over)}ms]`;
 }
 
-/** @param windowMs of the watch, in milliseconds */
-export function quantileQuery(
-  { metric, quantile, labels, over }: z.output<typeof quantileTemplate>,
-  windowMs: number,
-): string {
-  const of = range(over, windowMs);
-  return `histogram_quantile(${quantile}, sum by (le) (rate(${metric}_bucket${selector(labels)}${of})))`;
+export function quantileQuery({ metric, quantile, labels, over }: z.output<typeof quantileTemplate>): string {
+  return `histogram_quantile(${quantile}, sum by (le) (rate(${metric}_bucket${selector(labels)}${range(over)})))`;
 }
 
-/**
- * Without any error there is no series of errors, which is 0; without any request there is no value.
- *
- * @param windowMs of the watch, in milliseconds
- */
-export function errorRatioQuery(
-  { metric, labels, errors, over }: z.output<typeof errorRatioTemplate>,
-  windowMs: number,
-): string {
-  const of = range(over, windowMs);
-  const all = `sum(rate(${metric}${selector(labels)}${of}))`;
-  return `(sum(rate(${metric}${selector(labels, errors)}${of})) or ${all} * 0) / ${all}`;
+/** Without any error there is no series of errors, which is 0; without any request there is no value. */
+export function errorRatioQuery({ metric, labels, errors, over }: z.output<typeof errorRatioTemplate>): string {
+  const all = `sum(rate(${metric}${selector(labels)}${range(over)}))`;
+  return `(sum(rate(${metric}${selector(labels, errors)}${range(over)})) or ${all} * 0) / ${all}`;
 }
 
 /** A comparison with a number in Prometheus' base units (seconds, shares). */

@@ -20,7 +20,7 @@ export async function gateFailures(
   { judgesPast = false } = {},
 ): Promise<Failure[]> {
   const asked = new Map<string, ReturnType<typeof checkQuery>>();
-  const ask = (gate: PrometheusSliGate, windowMs: number) => {
+  const ask = (gate: PrometheusSliGate, windowMs: number | undefined) => {
     const { url, query, quantile, errorRatio } = gate;
     const key = JSON.stringify([url, query, quantile, errorRatio, windowMs]);
     const timeout = AbortSignal.timeout(Math.min(PATIENCE_MS, milliseconds(gate.timeout)));
@@ -37,9 +37,12 @@ export async function gateFailures(
           reason: message,
         }));
       if (!asksPrometheus(gate)) return [];
-      const { problem, warning, heldMs } = await ask(gate, milliseconds(gate.window ?? window));
+      const { problem, warning, heldMs } = await ask(
+        gate,
+        judgesPast ? undefined : milliseconds(gate.window ?? window),
+      );
       if (warning !== undefined) log.warn(`${property}: ${warning}`);
-      if (heldMs !== undefined && !judgesPast)
+      if (heldMs !== undefined)
         log.info(
           `${property}: its query looks ${formatMilliseconds(heldMs)} back, and is watched for so long: no older sample is of this release`,
         );

@@ -6,7 +6,7 @@ import { formatMilliseconds, milliseconds } from "../../model/types/duration";
 import { messageOf } from "../../model/types/errors";
 import { type ProbeContext, probeResult } from "./context";
 import { get, withoutPassword } from "./fetch";
-import { BadQuery, reachOf } from "./promql-reach";
+import { LOOKBACK_MS, reachOf } from "./promql-reach";
 
 const sample = z.tuple([z.number(), z.string()]);
 const success = z.object({
@@ -28,32 +28,24 @@ interface Value {
   value: number;
 }
 
-/**
- * How old the newest sample of a selector without a range may be, in milliseconds, unless the server is configured otherwise
- * (https://prometheus.io/docs/prometheus/latest/querying/basics/#staleness).
- */
-const LOOKBACK_MS = 300_000;
+/** Time in which a new series is scraped for the first time, in milliseconds. */
+const FIRST_SCRAPE_MS = 60_000;
+
+/** Something is wrong with the query or the address: no retry will mend it. */
+class BadQuery extends Error {}
 
 type Queried = Pick<PrometheusSliGate, "query" | "quantile" | "errorRatio">;
 
-/** The PromQL of a gate that is watched through a window. */
-function queryOf(gate: Queried, windowMs: number): string {
-  if (gate.quantile !== undefined) return quantileQuery(gate.quantile, windowMs);
-  return gate.errorRatio === undefined ? (gate.query ?? "") : errorRatioQuery(gate.errorRatio, windowMs);
+/** The PromQL of a gate. */
+function queryOf(gate: Queried): string {
+  if (gate.quantile !== undefined) return quantileQuery(gate.quantile);
+  return gate.errorRatio === undefined ? (gate.query ?? "") : errorRatioQuery(gate.errorRatio);
 }
 
-/**
- * Time from the begin of a watch until every sample that a gate's query can see is of that watch, in milliseconds. 0 where
- * the query can't be read, which its probes say.
- */
-export function filledMsOf(gate: Queried, windowMs: number): number {
-  try {
-    const { rangeMs, instants } = reachOf(queryOf(gate, windowMs));
-    return instants.length > 0 ? Math.max(rangeMs, LOOKBACK_MS) : rangeMs;
-  } catch (error) {
-    if (error instanceof BadQuery) return 0;
-    throw error;
-  }
+/** Time from the begin of a watch until every sample that a gate's query can see is of that watch, in milliseconds. */
+export function filledMsOf(gate: Queried): number {
+  const { rangeMs, instants } = reachOf(queryOf(gate));
+  return instants.length > 0 ? Math.max(rangeMs, LOOKBACK_MS) : rangeMs;
 }
 
 /**
@@ -108,11 +100,14 @@ function numberOf(text: string): number {
  * are of what ran before.
  */
 export async function probePrometheus(gate: PrometheusSliGate, context: ProbeContext): Promise<Probe> {
-  const { signal, windowMs } = context;
-  const query = queryOf(gate, gate.window === undefined ? windowMs : milliseconds(gate.window));
+  const { signal, judgesPast = false, now, startedAt } = context;
+  const query = queryOf(gate);
+  // Before the values: a scrape between the two then makes those newer than they were taken for, not older.
+  const early = judgesPast ? undefined : await earlierSamples(gate.url, query, context);
   const values = await queryPrometheus(gate.url, query, signal);
-  const early = context.judgesPast ? undefined : await earlierSamples(gate.url, query, values, context);
   if (early !== undefined) return probeResult("insufficient", early);
+  if (values.length === 0 && !judgesPast && now - startedAt < FIRST_SCRAPE_MS)
+    return probeResult("insufficient", "the query gives no series yet");
   if (values.length === 0)
     return probeResult("unavailable", "the query gives no series: is there data, and is the metric's name right?");
   const title = ({ labels }: Value) => {
@@ -132,19 +127,17 @@ export async function probePrometheus(gate: PrometheusSliGate, context: ProbeCon
   return probeResult("pass", `${values.map(text).join(", ")} ${gate.must}`, record);
 }
 
-/** Why a query can't tell yet, since it sees samples of before the watch, or none; undefined if it can. */
+/** Why a query can't tell yet, since it sees samples of before the watch; undefined if it can. */
 async function earlierSamples(
   url: string,
   query: string,
-  values: readonly Value[],
   { now, startedAt, signal }: ProbeContext,
 ): Promise<string | undefined> {
   const ageMs = now - startedAt;
   const { rangeMs, instants } = reachOf(query);
   if (ageMs < rangeMs)
     return `the query looks ${formatMilliseconds(rangeMs)} back, to before this watch: judged in ${formatMilliseconds(rangeMs - ageMs)}`;
-  if (ageMs >= LOOKBACK_MS || instants.length === 0) return undefined;
-  if (values.length === 0) return "no sample since this watch began";
+  if (ageMs >= LOOKBACK_MS) return undefined;
   for (const selector of instants) {
     const [age] = await queryPrometheus(url, `time() - min(timestamp(${selector}))`, signal);
     if (age !== undefined && age.value * 1000 > ageMs)
@@ -154,26 +147,33 @@ async function earlierSamples(
 }
 
 /**
- * Checks a gate's query for a preview: a `problem` that no retry will fix, or a `warning`; undefined if it is right.
+ * Checks a gate's query for a preview: a `problem` that no retry will fix, a `warning`, and for how long it is watched,
+ * in milliseconds, where that is longer than the window; nothing if it is right.
  *
- * @param windowMs of the watch, in milliseconds
+ * @param windowMs of the watch, in milliseconds; undefined where it is judged before anything is changed
  */
 export async function checkQuery(
   gate: PrometheusSliGate,
-  windowMs: number,
+  windowMs: number | undefined,
   signal: AbortSignal,
 ): Promise<{ problem?: string; warning?: string; heldMs?: number }> {
-  const query = queryOf(gate, windowMs);
+  const query = queryOf(gate);
+  let values: Value[];
   try {
-    const values = await queryPrometheus(gate.url, query, signal);
-    const { rangeMs } = reachOf(query);
-    const held = rangeMs > windowMs ? { heldMs: rangeMs } : {};
-    if (values.length > 0) return held;
-    return { warning: `${JSON.stringify(query)} gives no series now: is the metric's name right?`, ...held };
+    values = await queryPrometheus(gate.url, query, signal);
   } catch (error) {
     const message = messageOf(error);
     return error instanceof BadQuery ? { problem: message } : { warning: `its query could not be checked: ${message}` };
   }
+  const { rangeMs, problem } = reachOf(query);
+  const warning =
+    values.length === 0
+      ? `${JSON.stringify(query)} gives no series now: is the metric's name right?`
+      : windowMs !== undefined && problem !== undefined
+        ? `${problem}: it is judged from ${formatMilliseconds(rangeMs)} on, and must look back no further`
+        : undefined;
+  const held = windowMs !== undefined && rangeMs > windowMs ? { heldMs: rangeMs } : {};
+  return warning === undefined ? held : { warning, ...held };
 }
 
 /**
@@ -185,7 +185,7 @@ export async function assertServersAnswer(gates: readonly Gate[], signal: AbortS
   const asked = gates.filter(asksPrometheus).map(async (gate) => {
     const timeout = AbortSignal.timeout(milliseconds(gate.timeout));
     try {
-      await queryPrometheus(gate.url, queryOf(gate, LOOKBACK_MS), AbortSignal.any([signal, timeout]));
+      await queryPrometheus(gate.url, queryOf(gate), AbortSignal.any([signal, timeout]));
       return [];
     } catch (error) {
       signal.throwIfAborted();

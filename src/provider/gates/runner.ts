@@ -150,7 +150,7 @@ async function watch(
   const intervalMs = milliseconds(gate.interval);
   // A soak is judged from the past, and the command or URL of no stage is asked until it passes once.
   const windowMs = isJudgedBefore(gate) ? 0 : gate.window === undefined ? context.windowMs : milliseconds(gate.window);
-  const filledMs = context.judgesPast || !asksPrometheus(gate) ? 0 : filledMsOf(gate, windowMs);
+  const filledMs = context.judgesPast || !asksPrometheus(gate) ? 0 : filledMsOf(gate);
   const probes = 1 + Math.ceil(windowMs / intervalMs);
   let state = NEW_WATCH;
   for (;;) {
