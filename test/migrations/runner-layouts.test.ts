@@ -154,6 +154,47 @@ test("standard input is read as Django's sqlmigrate and Rails' log print it", as
   assert.deepEqual(await read("DROP TABLE users;"), ["plain", "1 drop-table"]);
 });
 
+test("Rails' log loses no statement to a comment, an operator or a prefix", async () => {
+  const read = async (sql: string, runner?: "rails") => {
+    const result = await judge(sql, { path: "-", ...(runner && { runner }) });
+    const errors = result.findings.filter(({ level }) => level === "error");
+    return [result.runner, ...errors.map(({ line, rule }) => `${line} ${rule}`)];
+  };
+  const log = (...lines: string[]) => ["== 1 A: migrating ====", "-- execute(1)", ...lines, "   -> 0.1s"].join("\n");
+  assert.deepEqual(await read(log("   (0.5ms)", "-- legacy", "DROP TABLE users")), ["rails", "5 drop-table"]);
+  assert.deepEqual(await read(log("  (0.5ms)  SELECT 1;", "-- f(x) is old", "DROP TABLE users")), [
+    "rails",
+    "5 drop-table",
+  ]);
+  assert.deepEqual(await read(log("  (0.5ms)  SELECT a", "  -> 'b' FROM t;", "DROP TABLE users")), [
+    "rails",
+    "5 drop-table",
+  ]);
+  assert.deepEqual(await read(log("  (0.5ms)  SELECT 1", "[4f] [web]   (0.3ms)  DROP TABLE users")), [
+    "rails",
+    "3 syntax-error",
+    "4 dynamic-sql",
+  ]);
+  assert.deepEqual(await read(log("web-1  |   (0.3ms)  DROP TABLE users"), "rails"), ["rails", "3 dynamic-sql"]);
+  assert.deepEqual(await read("DROP TABLE users;", "rails"), ["rails", "1 dynamic-sql"]);
+});
+
+test("plain SQL on standard input is not taken for a log or for Django's by a remark in it", async () => {
+  const read = async (sql: string) => {
+    const { runner, findings } = await judge(sql, { path: "-" });
+    return [runner, ...findings.filter(({ level }) => level === "error").map(({ line, rule }) => `${line} ${rule}`)];
+  };
+  const backfill = "ALTER TABLE users ADD COLUMN c int;\nUPDATE users SET c = 1 WHERE id BETWEEN 1 AND 9;";
+  assert.deepEqual(await read("-- took (12.3ms)\nDROP TABLE users;"), ["plain", "2 drop-table"]);
+  assert.deepEqual(await read("/* slow:\n  (12.3ms)  SELECT */\nDROP TABLE users;"), ["plain", "3 drop-table"]);
+  assert.deepEqual(await read("DROP TABLE users;\n  (12.3ms)  SELECT 1;"), ["plain", "1 drop-table", "2 syntax-error"]);
+  assert.deepEqual(await read(`--\n-- Name: users; Type: TABLE\n--\n${backfill}`), ["plain", "5 backfill-under-lock"]);
+  assert.deepEqual(await read(`SELECT 1;\n--\n-- Add field c to user\n--\n${CONCURRENT}`), [
+    "plain",
+    "5 concurrently-in-transaction",
+  ]);
+});
+
 const STRINGS = [
   CONCURRENT,
   TWO,

@@ -2,7 +2,7 @@ import type { Runner } from "../../model/policy/migration-runner";
 import type { CheckOptions, MigrationFile } from "../finding";
 import { type Lexed, lex, type Range } from "../lexer";
 import { popName, runnerOfName, undoes } from "./names";
-import { readRailsLog } from "./rails-log";
+import { isRailsLog, type RailsLog, readRailsLog } from "./rails-log";
 import { type Delivery, deliveryOf } from "./runner";
 
 export interface Layout {
@@ -38,9 +38,11 @@ const SQLX_ALONE = /^-- no-transaction/;
 const POSTGRES_MIGRATIONS_ALONE = /^\s*--\s*postgres-migrations disable-transaction/m;
 const DIESEL_ALONE = /^\s*run_in_transaction\s*=\s*false\b/m;
 const FLYWAY_ALONE = /^\s*executeInTransaction\s*=\s*false\b/m;
-/** Django heads what each operation does so. */
-const DJANGO_HEADING = /^--\r?\n-- \S.*\r?\n--\r?$/m;
-const RAILS_LINE = /\(\d+\.\d+ms\)/;
+/** Django heads what each operation does so; of a migration that is not atomic, nothing comes before the first one. */
+const DJANGO_HEADING = /^\s*BEGIN;\s*--\r?\n-- \S.*\r?\n--\r?\n/;
+/** Others head so, too, such as pg_dump: without BEGIN, only Django's own words tell. */
+const DJANGO_OPERATION =
+  /^\s*--\r?\n-- (?:(?:Create|Delete|Rename) model |Rename table for |(?:Add|Remove|Alter|Rename) field |(?:Concurrently )?(?:create|remove) index |Rename (?:unnamed )?index |(?:Create|Remove|Alter|Validate|Create not valid) constraint |Creates extension |Raw (?:SQL|Python) operation\r?\n|Custom state\/database change combination\r?\n)/i;
 const BYTE_ORDER_MARK = "\ufeff";
 /** The name of what comes by standard input, whose form alone tells where it is from. */
 export const STANDARD_INPUT = "-";
@@ -55,7 +57,10 @@ export function readLayout({ path, sql, settings = "" }: MigrationFile, how: How
   const annotated = annotatedLayout(text, how);
   if (annotated) return annotated;
   const runner = how.runner ?? runnerOf(path, text);
-  if (runner === "rails") return layoutOf(runner, readRailsLog(text), false, how);
+  if (runner === "rails") {
+    const log = readRailsLog(text);
+    return { ...layoutOf(runner, log.text, false, how), problems: log.unread.map(unreadLine) };
+  }
   const layout = layoutOf(runner, text, isAlone(runner, path, text, settings), how);
   return runner === "flyway" ? { ...layout, problems: placeholderOf(text) } : layout;
 }
@@ -65,7 +70,10 @@ function layoutOf(runner: Runner, text: string, alone: boolean, { transaction }:
 }
 
 function runnerOf(path: string, text: string): Runner {
-  if (path === STANDARD_INPUT) return DJANGO_HEADING.test(text) ? "django" : RAILS_LINE.test(text) ? "rails" : "plain";
+  if (path === STANDARD_INPUT) {
+    if (DJANGO_HEADING.test(text) || DJANGO_OPERATION.test(text)) return "django";
+    return isRailsLog(text) ? "rails" : "plain";
+  }
   const named = runnerOfName(path);
   if ((named === undefined || named === "golang-migrate") && SQLX_ALONE.test(text)) return "sqlx";
   return named ?? (POSTGRES_MIGRATIONS_ALONE.test(text) ? "postgres-migrations" : "plain");
@@ -88,6 +96,12 @@ function isAlone(runner: Runner, path: string, text: string, settings: string): 
       return false;
   }
 }
+
+const unreadLine = ({ at, line }: RailsLog["unread"][number]): LayoutProblem => ({
+  at,
+  message: `no statement of Rails' log is found in ${JSON.stringify(line.trim())}, so what runs can't be known from it`,
+  fix: "Log to standard output at the level debug, without tags or prefixes: ActiveRecord::Base.logger = Logger.new($stdout)",
+});
 
 function placeholderOf(text: string): LayoutProblem[] {
   const placeholder = FLYWAY_PLACEHOLDER.exec(text);
