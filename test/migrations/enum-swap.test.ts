@@ -30,6 +30,12 @@ for (const [order, swap] of [
 table("what is no swap is judged by its parts", [
   [NEW_FIRST(), "change-column-type drop-object rename-object drop-default", { ...given, transaction: "none" }],
   ["CREATE TYPE mood_new AS ENUM ('a'); ALTER TYPE mood RENAME TO mood_old;", "rename-object", given],
+  [
+    "CREATE TYPE mood_new AS ENUM ('glad', 'sad', 'calm'); DROP TYPE mood CASCADE; ALTER TYPE mood_new RENAME TO mood;",
+    "drop-object enum-swap",
+    given,
+  ],
+  [NEW_FIRST().replace("DROP TYPE mood_old", "DROP TYPE mood_old CASCADE"), "drop-object enum-swap", given],
   ["DROP TYPE mood; ALTER TABLE users ALTER COLUMN mood TYPE text;", "drop-object change-column-type", given],
 ]);
 

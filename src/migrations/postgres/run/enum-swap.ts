@@ -62,7 +62,8 @@ export function enumSwapsIn(
       types.set(keyOfName({ ...action.name, name: action.to }), type);
     } else if (action.kind === "drop" && isTypeObject(action.object)) {
       const type = typeNamed(action.name);
-      type.actions.push(action);
+      // CASCADE takes columns of the type along, which no swap does.
+      if (!action.cascade) type.actions.push(action);
       types.delete(keyOfName(action.name));
     } else if (action.kind === "change-type") {
       const { schema, name } = action.type;
