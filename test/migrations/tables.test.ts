@@ -3,6 +3,26 @@ import { table, USERS } from "./support";
 const after = { after: USERS };
 const none = { transaction: "none" } as const;
 
+const PRESUMED =
+  "CREATE TABLE IF NOT EXISTS users (id int CONSTRAINT positive CHECK (id > 0), a int NOT NULL DEFAULT 1);";
+table("a table that IF NOT EXISTS may have found is new for locks only, not for what takes away", [
+  [`${PRESUMED} CREATE INDEX i ON users (a);`, ""],
+  [`${PRESUMED} ALTER TABLE users ADD CONSTRAINT c CHECK (a > 0);`, ""],
+  [`${PRESUMED} DELETE FROM users WHERE id = 1;`, ""],
+  [`${PRESUMED} INSERT INTO users VALUES (1);`, ""],
+  [`${PRESUMED} DELETE FROM users;`, "unbounded-write"],
+  [`${PRESUMED} UPDATE users SET a = 2;`, "unbounded-write"],
+  [`${PRESUMED} ALTER TABLE users DROP CONSTRAINT positive;`, "drop-constraint"],
+  [`${PRESUMED} ALTER TABLE users ALTER a DROP DEFAULT;`, "drop-default"],
+  [`${PRESUMED} ALTER TABLE users ALTER a DROP NOT NULL;`, "drop-not-null"],
+  [`${PRESUMED} ALTER TABLE users ALTER a TYPE text;`, "change-column-type"],
+  [`${PRESUMED} REVOKE SELECT ON users FROM app;`, "access-change"],
+  [`${PRESUMED} ALTER TABLE users OWNER TO app;`, "access-change"],
+  [`${PRESUMED} ALTER TABLE users ENABLE ROW LEVEL SECURITY;`, "access-change"],
+  [`${PRESUMED} CREATE RULE r AS ON DELETE TO users DO INSTEAD NOTHING;`, "rule-rewrite"],
+  [`${PRESUMED} ALTER TABLE users DISABLE TRIGGER ALL;`, "disable-trigger"],
+]);
+
 table("tables that go, or are called otherwise", [
   ["DROP TABLE users;", "drop-table"],
   ["DROP TABLE IF EXISTS users;", "drop-table"],

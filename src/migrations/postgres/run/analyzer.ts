@@ -120,7 +120,7 @@ export class Analyzer implements Execution {
   judge(action: Action, at: At, context: CodeContext, rest: readonly Action[] = []): void {
     const judges = this.options.silent ? [] : judgesOf(action.kind);
     if (judges.length > 0) {
-      const ruleContext = this.ruleContext(at, context, rest, TAKES_AWAY.has(action.kind));
+      const ruleContext = this.ruleContext(at, context, rest, takesAway(action));
       const swapped = ruleContext.swap(action) !== undefined;
       for (const { rule, judge } of judges) {
         // One finding tells of a swap as a whole.
@@ -269,8 +269,38 @@ export class Analyzer implements Execution {
   }
 }
 
-/** Actions that lose something where the object was there before. */
-const TAKES_AWAY: ReadonlySet<Action["kind"]> = new Set(["drop", "drop-column", "rename", "set-schema", "truncate"]);
+/** Actions that lose something, or write it anew, where the object was there before. */
+const TAKES_AWAY: ReadonlySet<Action["kind"]> = new Set([
+  "drop",
+  "drop-column",
+  "drop-constraint",
+  "drop-default",
+  "drop-not-null",
+  "drop-identity",
+  "drop-expression",
+  "change-type",
+  "set-identity",
+  "sequence",
+  "call",
+  "rename",
+  "set-schema",
+  "attribute",
+  "truncate",
+  "rewrite",
+  "revoke",
+  "owner",
+  "row-security",
+  "create-policy",
+  "alter-policy",
+  "trigger-state",
+  "create-rule",
+  "rule-state",
+  "detach-partition",
+  "no-inherit",
+]);
+
+const takesAway = (action: Action): boolean =>
+  TAKES_AWAY.has(action.kind) || (action.kind === "write" && action.verb !== "INSERT" && !action.bounded);
 
 /** Statements after one that are read to see whether they complete it. */
 const LOOK_AHEAD = 400;
