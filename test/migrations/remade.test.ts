@@ -185,6 +185,43 @@ test("a finding says which columns of a view go", async () => {
   assert.equal(findings[0]?.message, "Releases that read id, name of view people fail: it comes back without them.");
 });
 
+const REMADE = (was: string, is: string): Case => [
+  `ALTER TABLE likes DROP CONSTRAINT k; ALTER TABLE likes ADD CONSTRAINT k ${is} NOT VALID;`,
+  "drop-constraint",
+  {
+    after: `CREATE TABLE users (id int PRIMARY KEY, no int UNIQUE); CREATE TABLE likes (a int, b int, CONSTRAINT k ${was});`,
+  },
+];
+const TO = "FOREIGN KEY (a) REFERENCES users";
+const OVER = "EXCLUDE USING gist";
+table("a constraint that comes back otherwise is a loss", [
+  REMADE(`${TO} (id)`, `${TO} (id) ON DELETE CASCADE`),
+  REMADE(`${TO} (id) ON DELETE CASCADE`, `${TO} (id) ON DELETE SET NULL`),
+  REMADE(`${TO} (id) ON DELETE SET NULL`, `${TO} (id) ON DELETE SET DEFAULT`),
+  REMADE(`${TO} (id) ON UPDATE CASCADE`, `${TO} (id)`),
+  REMADE(`${TO} (id) ON UPDATE SET NULL`, `${TO} (id) ON UPDATE RESTRICT`),
+  REMADE(`${TO} (id) DEFERRABLE INITIALLY DEFERRED`, `${TO} (id)`),
+  REMADE(`${TO} (id) DEFERRABLE INITIALLY DEFERRED`, `${TO} (id) DEFERRABLE`),
+  REMADE(`${TO} (id)`, `${TO} (no)`),
+  REMADE(`${TO}`, `${TO} (no)`),
+  REMADE(`${TO} (id)`, `${TO} (id) MATCH FULL`),
+  REMADE("FOREIGN KEY (a, b) REFERENCES t (x, y)", "FOREIGN KEY (b, a) REFERENCES t (x, y)"),
+]);
+
+const AGAIN = (was: string, is: string, rules: string): Case => {
+  const [sql, , more = {}] = REMADE(was, is);
+  return [sql.replace(" NOT VALID", ""), rules, more];
+};
+table("a constraint that comes back as it was is none", [
+  AGAIN(`${TO} ON DELETE CASCADE DEFERRABLE`, `${TO} (id) ON DELETE CASCADE DEFERRABLE NOT VALID`, ""),
+  AGAIN("FOREIGN KEY (a, b) REFERENCES t (x, y)", "FOREIGN KEY (b, a) REFERENCES t (y, x) NOT VALID", ""),
+  AGAIN(`${OVER} (a WITH =)`, `${OVER} (a WITH =)`, "exclusion-constraint"),
+  AGAIN(`${OVER} (a WITH =)`, `${OVER} (a WITH <>)`, "drop-constraint exclusion-constraint"),
+  AGAIN(`${OVER} (a WITH =)`, `${OVER} (a WITH =) WHERE (a > 0)`, "drop-constraint exclusion-constraint"),
+  AGAIN("UNIQUE (a)", "UNIQUE (a) DEFERRABLE", "drop-constraint unique-constraint"),
+  AGAIN("UNIQUE (a)", "UNIQUE NULLS NOT DISTINCT (a)", "drop-constraint unique-constraint"),
+]);
+
 const KEYS = `${BEFORE} CREATE TABLE likes (id bigint PRIMARY KEY, a int NOT NULL, b int NOT NULL, CONSTRAINT likes_key UNIQUE (a, b));`;
 table("what goes with its table or column, or can't be missed, is no loss of its own", [
   ["ALTER TABLE orders DROP CONSTRAINT orders_user; DROP TABLE orders;", "drop-table", given],

@@ -293,7 +293,7 @@ export const constraintRules = defineRules(
         if (goesWithItsTable(context, table, fact?.columns)) return undefined;
         if (fact?.kind === "unique" && hasTwin(context, table, fact)) return undefined;
         const remade = fact && remadeConstraint(context, table, fact);
-        if (remade) return changedConstraint(table, fact, remade);
+        if (remade) return changedConstraint(context, table, fact, remade);
         return {
           message: `The previous release, restored, meets rows in ${shown} that ${q(name)} kept out.`,
           fix: `${LATER}\nALTER TABLE ${shown} DROP CONSTRAINT ${q(name)};`,
@@ -350,12 +350,20 @@ function hasTwin(context: RuleContext, table: Name, { name, columns }: Constrain
   const { key, relation } = context.resolve(table);
   const sorted = [...columns].sort().join();
   const isTwin = (other: ConstraintFact) =>
-    other.name !== name && /^(?:unique|primary)$/.test(other.kind) && [...other.columns].sort().join() === sorted;
+    other.name !== name &&
+    other.spec.deferrable === "no" &&
+    /^(?:unique|primary)$/.test(other.kind) &&
+    [...other.columns].sort().join() === sorted;
   return [...(relation?.constraints.values() ?? [])].some(isTwin) || isKeyAdded(context, key, columns);
 }
 
 /** The difference that a constraint makes which takes the place of another one over the same columns. */
-function changedConstraint(table: Name, fact: ConstraintFact, remade: ConstraintSpec): RuleVerdict | undefined {
+function changedConstraint(
+  context: RuleContext,
+  table: Name,
+  fact: ConstraintFact,
+  remade: ConstraintSpec,
+): RuleVerdict | undefined {
   const { references } = remade;
   const refuses = references?.onDelete === "no-action" || references?.onDelete === "restrict";
   if (refuses && fact.onDelete !== "no-action" && fact.onDelete !== "restrict")
@@ -364,12 +372,52 @@ function changedConstraint(table: Name, fact: ConstraintFact, remade: Constraint
       message: `Deletes of the running release that ${q(fact.name)} of ${qn(table)} let through are refused, since it comes back without ON DELETE ${(fact.onDelete ?? "").replace("-", " ").toUpperCase()}.`,
       fix: "Keep what it does on delete until no release relies on it.",
     };
+  const changes = changesOf(context, fact, remade);
+  if (changes.length > 0)
+    return {
+      question: "compatibility",
+      // Keys whose change was refused may be changed from then on.
+      ...(changes.join() === "ON UPDATE" && references?.onUpdate === "cascade" && { level: "warn" as const }),
+      message: `Writes of the running release to ${qn(table)} meet another ${q(fact.name)}, since it comes back with another ${changes.join(", ")}.`,
+      fix: "Make it again as it was until no release relies on it.",
+    };
   if (fact.kind !== "check" || canonical(fact.expression) === canonical(remade.expression)) return undefined;
   return {
     level: "warn",
     message: `The previous release, restored, may meet values in ${qn(table)} that ${q(fact.name)} kept out as it was.`,
     fix: "Make sure that the previous release can handle them before any release stores them.",
   };
+}
+
+/** All in which a constraint differs from the one that takes its place, beside its name, columns and expression. */
+function changesOf(
+  context: RuleContext,
+  { spec: was, columns, references }: ConstraintFact,
+  is: ConstraintSpec,
+): string[] {
+  const pairs = (own: readonly string[], { references: to }: ConstraintSpec): string => {
+    const key = [...(context.catalogue.relations.get(references ?? "")?.constraints.values() ?? [])].find(
+      ({ kind }) => kind === "primary",
+    );
+    const target = to?.columns.length === 0 ? (key?.columns ?? []) : (to?.columns ?? []);
+    return own
+      .map((column, index) => `${column} ${target[index] ?? "?"}`)
+      .sort()
+      .join();
+  };
+  const [from, to] = [was.references, is.references];
+  const differences: Readonly<Record<string, boolean>> = {
+    "referenced column": to !== undefined && pairs(columns, was) !== pairs(is.columns, is),
+    MATCH: from?.full !== to?.full,
+    "ON DELETE":
+      from?.onDelete !== to?.onDelete || [...(from?.setColumns ?? [])].join() !== [...(to?.setColumns ?? [])].join(),
+    "ON UPDATE": from?.onUpdate !== to?.onUpdate,
+    DEFERRABLE: was.deferrable !== is.deferrable,
+    "NULLS NOT DISTINCT": was.nullsNotDistinct !== is.nullsNotDistinct,
+    ENFORCED: was.notEnforced !== is.notEnforced,
+    "operator or condition": was.exclusion !== is.exclusion,
+  };
+  return Object.keys(differences).filter((difference) => differences[difference]);
 }
 
 function buildsIndex(

@@ -88,6 +88,7 @@ export function addConstraint(key: string, spec: ConstraintSpec, context: DdlCon
     valid: !spec.notValid && !spec.notEnforced && context.certain,
     createdAt: context.bornAs(`constraint ${key} ${name}`, createdAt),
     transaction,
+    spec,
     ...(spec.expression && { expression: spec.expression }),
     ...(spec.references && {
       references: catalogue.relation(spec.references.table, searchPath).key,

@@ -2,7 +2,7 @@ import type { Node } from "libpg-query";
 import type { RoutineShape } from "../read/routine";
 import { extensionFunction } from "../syntax/extensions";
 import type { Name } from "../syntax/names";
-import type { DeleteAction, PartitionBound, PartitionKey } from "../syntax/specs";
+import type { ConstraintSpec, DeleteAction, PartitionBound, PartitionKey } from "../syntax/specs";
 import type { TypeRef } from "../syntax/types";
 
 /** The number of the file that made something; undefined where that can't be said for sure. */
@@ -36,6 +36,8 @@ export interface ConstraintFact {
   transaction: number;
   references?: string;
   onDelete?: DeleteAction;
+  /** As it was written; its names may have been changed since. */
+  spec: ConstraintSpec;
 }
 
 export interface IndexFact {

@@ -32,9 +32,17 @@ export interface ConstraintSpec {
   notValid: boolean;
   notEnforced: boolean;
   usingIndex?: string;
+  deferrable: "no" | "immediate" | "deferred";
+  nullsNotDistinct: boolean;
+  /** Of an exclusion: all that it says, to compare it by. */
+  exclusion?: string;
   references?: {
     table: Name;
+    /** Empty where it is the primary key, without a word of it. */
+    columns: readonly string[];
     onDelete: DeleteAction;
+    onUpdate: DeleteAction;
+    full: boolean;
     setColumns: readonly string[];
     /** All of the clause but its columns, as SQL. */
     text: string;
@@ -116,8 +124,10 @@ export function constraintSpec(constraint: Constraint, column?: string): Constra
     ...(constraint.conname !== undefined && { name: constraint.conname }),
     notValid: constraint.skip_validation === true,
     notEnforced: false,
+    deferrable: constraint.initdeferred ? "deferred" : constraint.deferrable ? "immediate" : "no",
+    nullsNotDistinct: constraint.nulls_not_distinct === true,
     location: constraint.location ?? 0,
-  };
+  } as const;
   const keys = stringsOf(constraint.keys);
   const columns = keys.length > 0 || column === undefined ? keys : [column];
   const usingIndex = constraint.indexname === undefined ? {} : { usingIndex: constraint.indexname };
@@ -135,7 +145,15 @@ export function constraintSpec(constraint: Constraint, column?: string): Constra
     case "CONSTR_PRIMARY":
       return { ...common, kind: "primary", columns, ...usingIndex };
     case "CONSTR_EXCLUSION":
-      return { ...common, kind: "exclude", columns: [...columnsIn(constraint.exclusions)] };
+      return {
+        ...common,
+        kind: "exclude",
+        columns: [...columnsIn(constraint.exclusions)],
+        exclusion: JSON.stringify(
+          [constraint.access_method, constraint.exclusions, constraint.where_clause],
+          (key, value) => (key === "location" ? undefined : value),
+        ),
+      };
     case "CONSTR_NOTNULL":
       return { ...common, kind: "not-null", columns };
     case "CONSTR_FOREIGN": {
@@ -147,7 +165,10 @@ export function constraintSpec(constraint: Constraint, column?: string): Constra
         notEnforced: constraint.is_enforced !== true,
         references: {
           table: nameOfRangeVar(constraint.pktable ?? {}),
+          columns: stringsOf(constraint.pk_attrs),
           onDelete: DELETE_ACTIONS[constraint.fk_del_action ?? "a"] ?? "no-action",
+          onUpdate: DELETE_ACTIONS[constraint.fk_upd_action ?? "a"] ?? "no-action",
+          full: constraint.fk_matchtype === "f",
           setColumns: stringsOf(constraint.fk_del_set_cols),
           text: referencesText(constraint),
         },
