@@ -185,6 +185,35 @@ test("a finding says which columns of a view go", async () => {
   assert.equal(findings[0]?.message, "Releases that read id, name of view people fail: it comes back without them.");
 });
 
+const STAMPED = (trigger: string, rules = "drop-trigger", was = TRIGGER.replace(" OR UPDATE", "")): Case => [
+  `DROP TRIGGER stamped ON users; CREATE TRIGGER stamped ${trigger};`,
+  rules,
+  {
+    after: `CREATE TABLE users (id bigint, age int, name text); CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; ${was}`,
+  },
+];
+const UPDATES = "CREATE TRIGGER stamped AFTER UPDATE OF age ON users FOR EACH ROW EXECUTE FUNCTION stamp();";
+table("a trigger that comes back otherwise is a loss", [
+  STAMPED("BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION stamp()", ""),
+  STAMPED("BEFORE DELETE OR INSERT ON users FOR EACH ROW EXECUTE FUNCTION stamp()", ""),
+  STAMPED("AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION stamp()"),
+  STAMPED("BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION stamp()"),
+  STAMPED("AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION stamp()"),
+  STAMPED("BEFORE INSERT ON users FOR EACH STATEMENT EXECUTE FUNCTION stamp()"),
+  STAMPED("BEFORE INSERT ON users FOR EACH ROW WHEN (NEW.id > 1) EXECUTE FUNCTION stamp()"),
+  STAMPED("BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION other()"),
+  STAMPED("BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION stamp('x')"),
+  STAMPED("AFTER UPDATE OF name ON users FOR EACH ROW EXECUTE FUNCTION stamp()", "drop-trigger", UPDATES),
+  STAMPED("AFTER UPDATE OF age, name ON users FOR EACH ROW EXECUTE FUNCTION stamp()", "", UPDATES),
+  STAMPED("AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION stamp()", "", UPDATES),
+  STAMPED(
+    "AFTER UPDATE OF age ON users FOR EACH ROW EXECUTE FUNCTION stamp()",
+    "drop-trigger",
+    UPDATES.replace(" OF age", ""),
+  ),
+  STAMPED("BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION stamp()", "drop-trigger", ""),
+]);
+
 const REMADE = (was: string, is: string): Case => [
   `ALTER TABLE likes DROP CONSTRAINT k; ALTER TABLE likes ADD CONSTRAINT k ${is} NOT VALID;`,
   "drop-constraint",

@@ -79,7 +79,10 @@ export function applyDdl(action: Action, context: DdlContext): void {
       const table = resolve(action.table);
       const trigger = `trigger ${table.key} ${action.name}`;
       catalogue.others.set(trigger, context.bornAs(trigger, createdAt));
-      catalogue.own(table.key)?.pinned.set(trigger, action.columns);
+      const own = catalogue.own(table.key);
+      own?.pinned.set(trigger, action.columns);
+      if (context.certain) own?.triggers.set(action.name, action.shape);
+      else own?.triggers.delete(action.name);
       return;
     }
     case "grant":
@@ -220,6 +223,7 @@ function drop(action: Extract<Action, { kind: "drop" }>, { catalogue, searchPath
     gone(holder, catalogue.others.get(holder));
     catalogue.others.delete(holder);
     catalogue.unpin(holder);
+    if (object === "trigger") catalogue.own(catalogue.relation(name, searchPath).key)?.triggers.delete(part);
     return;
   }
   if (object === "type" || object === "domain") {
@@ -287,6 +291,10 @@ function rename(action: Extract<Action, { kind: "rename" }>, { catalogue, search
     const createdAt = catalogue.others.get(`${object} ${key} ${part}`);
     catalogue.others.delete(`${object} ${key} ${part}`);
     catalogue.others.set(`${object} ${key} ${to}`, createdAt);
+    const triggers = object === "trigger" ? catalogue.own(key)?.triggers : undefined;
+    const shape = triggers?.get(part);
+    triggers?.delete(part);
+    if (shape) triggers?.set(to, shape);
     return;
   }
   if (/table|view|sequence|index/.test(object)) move(catalogue.relation(name, searchPath), { name: to }, catalogue);

@@ -2,7 +2,7 @@ import type { Node } from "libpg-query";
 import type { RoutineShape } from "../read/routine";
 import { extensionFunction } from "../syntax/extensions";
 import type { Name } from "../syntax/names";
-import type { ConstraintSpec, DeleteAction, PartitionBound, PartitionKey } from "../syntax/specs";
+import type { ConstraintSpec, DeleteAction, PartitionBound, PartitionKey, TriggerShape } from "../syntax/specs";
 import type { TypeRef } from "../syntax/types";
 
 /** The number of the file that made something; undefined where that can't be said for sure. */
@@ -81,6 +81,8 @@ export interface Relation {
   readonly replicaIdentity?: "default" | "full" | "nothing" | "index";
   /** Privileges that statements granted on it. */
   readonly granted: ReadonlySet<string>;
+  /** Its triggers, by their names, as far as they are known for sure. */
+  readonly triggers: ReadonlyMap<string, TriggerShape>;
   /** Of a sequence: the key of the table that owns it. */
   readonly owner?: string;
   /** Of the catalogue when its collections were last copied. */
@@ -93,6 +95,7 @@ export interface OwnRelation extends Relation {
   readonly constraints: Map<string, ConstraintFact>;
   readonly pinned: Map<string, readonly string[]>;
   readonly granted: Set<string>;
+  readonly triggers: Map<string, TriggerShape>;
 }
 
 export interface TypeFact {
@@ -206,13 +209,14 @@ export class Catalogue {
   own(key: string): OwnRelation | undefined {
     const relation = this.relations.get(key);
     if (relation === undefined || relation.generation === this.generation) return relation as OwnRelation | undefined;
-    const { columns, constraints, pinned, granted } = relation;
+    const { columns, constraints, pinned, granted, triggers } = relation;
     const own: OwnRelation = {
       ...relation,
       columns: new Map(columns),
       constraints: new Map(constraints),
       pinned: new Map(pinned),
       granted: new Set(granted),
+      triggers: new Map(triggers),
       generation: this.generation,
     };
     this.relations.set(key, own);
@@ -291,6 +295,7 @@ export function blankRelation({ schema, name }: { schema: string; name: string }
     constraints: new Map(),
     pinned: new Map(),
     granted: new Set(),
+    triggers: new Map(),
     generation: 0,
   };
 }

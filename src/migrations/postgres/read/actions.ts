@@ -1,7 +1,7 @@
 import type { Node, SelectStmt } from "libpg-query";
 import type { RelationKind } from "../catalogue/catalogue";
 import type { Name } from "../syntax/names";
-import type { ColumnSpec, ConstraintSpec, PartitionBound, PartitionKey } from "../syntax/specs";
+import type { ColumnSpec, ConstraintSpec, PartitionBound, PartitionKey, TriggerShape } from "../syntax/specs";
 import type { TypeRef } from "../syntax/types";
 import type { RoutineShape } from "./routine";
 
@@ -29,7 +29,14 @@ export type Action =
   | { kind: "alter-policy"; table: Name; name: string }
   | { kind: "create-rule"; table: Name; name: string }
   | ({ kind: "create-routine" } & RoutineShape)
-  | { kind: "create-trigger"; table: Name; name: string; replace: boolean; columns: readonly string[] }
+  | {
+      kind: "create-trigger";
+      table: Name;
+      name: string;
+      replace: boolean;
+      columns: readonly string[];
+      shape: TriggerShape;
+    }
   | { kind: "grant"; objects: readonly Name[]; privileges: readonly string[] }
   | { kind: "revoke"; object: string; names: readonly Name[]; what: string }
   | { kind: "access"; what: string; subject: string; safe: string }

@@ -94,15 +94,7 @@ const READERS: Record<string, Reader> = {
   CreateFunctionStmt: read((body: Pg.CreateFunctionStmt): Action[] => [
     { kind: "create-routine", ...routineShape(body) },
   ]),
-  CreateTrigStmt: read(({ relation, trigname = "", replace, columns, whenClause }: Pg.CreateTrigStmt): Action[] => [
-    {
-      kind: "create-trigger",
-      table: nameOfRangeVar(relation ?? {}),
-      name: trigname,
-      replace: replace === true,
-      columns: [...stringsOf(columns), ...columnsIn(whenClause)],
-    },
-  ]),
+  CreateTrigStmt: read(readTrigger),
   RuleStmt: read(({ relation, rulename = "" }: Pg.RuleStmt): Action[] => [
     { kind: "create-rule", table: nameOfRangeVar(relation ?? {}), name: rulename },
   ]),
@@ -318,6 +310,27 @@ function alterDomain({ subtype, typeName, def }: Pg.AlterDomainStmt): Action[] {
   const constraint = def && "Constraint" in def ? constraintSpec(def.Constraint) : undefined;
   const change = changes[subtype ?? ""] ?? "add-constraint";
   return [{ kind: "alter-domain", name: nameOfParts(stringsOf(typeName)), change, ...(constraint && { constraint }) }];
+}
+
+function readTrigger({
+  relation,
+  trigname = "",
+  replace,
+  columns,
+  events = 0,
+  ...others
+}: Pg.CreateTrigStmt): Action[] {
+  const form = JSON.stringify(others, (key, value) => (key === "location" ? undefined : value));
+  return [
+    {
+      kind: "create-trigger",
+      table: nameOfRangeVar(relation ?? {}),
+      name: trigname,
+      replace: replace === true,
+      columns: [...stringsOf(columns), ...columnsIn(others.whenClause)],
+      shape: { events, columns: stringsOf(columns), form },
+    },
+  ];
 }
 
 function readGrant({ is_grant, objtype, targtype, objects, privileges }: Pg.GrantStmt): Action[] {

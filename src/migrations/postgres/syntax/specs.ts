@@ -50,6 +50,16 @@ export interface ConstraintSpec {
   location: number;
 }
 
+/** When a trigger runs, and what, to compare it with the one that takes its place. */
+export interface TriggerShape {
+  /** As PostgreSQL's bits: INSERT, DELETE, UPDATE and TRUNCATE. */
+  events: number;
+  /** Of UPDATE OF; empty where any column will do. */
+  columns: readonly string[];
+  /** All else but its name, as text: timing, level, condition, function and its arguments. */
+  form: string;
+}
+
 export interface PartitionKey {
   strategy: "range" | "list" | "hash";
   /** Undefined where a part of the key is an expression. */

@@ -5,9 +5,12 @@ import { queryColumns } from "../../postgres/read/query-columns";
 import { type RoutineShape, serves } from "../../postgres/read/routine";
 import type { RuleContext } from "../../postgres/run/rule-context";
 import type { Name } from "../../postgres/syntax/names";
-import type { ConstraintSpec } from "../../postgres/syntax/specs";
+import type { ConstraintSpec, TriggerShape } from "../../postgres/syntax/specs";
 
 /** What a transaction drops and makes again is there for the releases that run: nobody sees the moment between. */
+
+/** As PostgreSQL numbers the events of triggers. */
+const UPDATE = 16;
 
 type Of<Kind extends Action["kind"]> = Extract<Action, { kind: Kind }>;
 
@@ -149,19 +152,30 @@ export function isKeyAdded(context: RuleContext, table: string, columns: readonl
     );
 }
 
+/** Whether a trigger comes back that does all that it did; where that is not known, none does. */
 export function isTriggerRemade(context: RuleContext, table: Name, name: string): boolean {
-  const { key } = context.resolve(table);
+  const { key, relation } = context.resolve(table);
+  const before = relation?.triggers.get(name);
+  const made = lastMade(
+    context,
+    (action): action is Of<"create-trigger"> =>
+      action.kind === "create-trigger" && action.name === name && context.resolve(action.table).key === key,
+    (action) =>
+      action.kind === "drop" &&
+      action.object === "trigger" &&
+      action.part === name &&
+      context.resolve(action.name).key === key,
+  );
+  return before !== undefined && made !== undefined && runsAsBefore(made.shape, before);
+}
+
+function runsAsBefore(shape: TriggerShape, before: TriggerShape): boolean {
+  const anyColumn = shape.columns.length === 0;
+  const columns = before.columns.length > 0 && before.columns.every((column) => shape.columns.includes(column));
   return (
-    lastMade(
-      context,
-      (action): action is Of<"create-trigger"> =>
-        action.kind === "create-trigger" && action.name === name && context.resolve(action.table).key === key,
-      (action) =>
-        action.kind === "drop" &&
-        action.object === "trigger" &&
-        action.part === name &&
-        context.resolve(action.name).key === key,
-    ) !== undefined
+    shape.form === before.form &&
+    (shape.events & before.events) === before.events &&
+    (anyColumn || columns || (before.events & UPDATE) === 0)
   );
 }
 
