@@ -52,6 +52,17 @@ table("Diesel, sqlx, pop, Flyway and postgres-migrations open a transaction arou
   ],
 ]);
 
+table("a name that several runners give is judged by the strictest of them", [
+  [CONCURRENT, "concurrently-in-transaction", { path: "20240101120000_x.up.sql" }],
+  [OWN, "transaction-control", { path: "20240101120000_x.up.sql" }],
+  [CONCURRENT, "", { path: "20240101120000_x.up.sql", runner: "golang-migrate" }],
+  [`-- no-transaction\n${CONCURRENT}`, "", { path: "20240101120000_x.up.sql" }],
+  [CONCURRENT, "", { path: "20240101120000_x.autocommit.up.sql" }],
+  [CONCURRENT, "concurrently-in-transaction", { path: "users/migration.sql" }],
+  [CONCURRENT, "", { path: "users/migration.sql", runner: "prisma" }],
+  [CONCURRENT, "", { path: "0_init/migration.sql" }],
+]);
+
 const SQL_MIGRATE = "-- +migrate Up\n";
 table("sql-migrate's sections", [
   [`${SQL_MIGRATE}SELECT 1;\n-- +migrate Down\nDROP TABLE users;`, ""],

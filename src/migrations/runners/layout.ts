@@ -1,7 +1,7 @@
 import type { Runner } from "../../model/policy/migration-runner";
 import type { CheckOptions, MigrationFile } from "../finding";
 import { type Lexed, lex, type Range } from "../lexer";
-import { popName, runnerOfName, undoes } from "./names";
+import { isPrismas, popName, runnerOfName, undoes } from "./names";
 import { isRailsLog, type RailsLog, readRailsLog } from "./rails-log";
 import { type Delivery, deliveryOf } from "./runner";
 
@@ -76,7 +76,8 @@ function runnerOf(path: string, text: string): Runner {
   }
   const named = runnerOfName(path);
   if ((named === undefined || named === "golang-migrate") && SQLX_ALONE.test(text)) return "sqlx";
-  return named ?? (POSTGRES_MIGRATIONS_ALONE.test(text) ? "postgres-migrations" : "plain");
+  if (named !== undefined && (named !== "prisma" || isPrismas(path))) return named;
+  return POSTGRES_MIGRATIONS_ALONE.test(text) ? "postgres-migrations" : "plain";
 }
 
 /** Whether a file says that no transaction is opened around it. */

@@ -5,7 +5,11 @@ import type { Dialect } from "../finding";
 const UNDO_NAME = /(?:\.(?:down|undo|rollback)\.sql|^down\.sql)$/i;
 const FLYWAY_NAME = /^([VUBR])([0-9][0-9._]*)?__.*\.sql$/i;
 /** `20240131_users.postgres.autocommit.up.sql`, with or without either of the two. */
-const POP_NAME = /^(\d+_[^.]+)(?:\.([a-z]+[0-9]?))?(\.autocommit)?\.up\.sql$/i;
+const POP_NAME = /^(\d+_[^.]+)(?:\.((?!autocommit\b)[a-z]+[0-9]?))?(\.autocommit)?\.up\.sql$/i;
+/** golang-migrate, sqlx and pop all give such names; only golang-migrate's files go without a transaction. */
+const TIMESTAMPED = /^\d{8,}_/;
+/** Prisma's folders, and nobody else's, begin so. */
+const PRISMA_PATH = /(?:^|[/\\])\d+_[^/\\]*[/\\]migration\.sql$/i;
 /** As 2024-01-31-120000_users/up.sql: its version is the number without dashes. */
 const DIESEL_VERSION = /^(\d{4})-(\d\d)-(\d\d)-(\d{6})/;
 
@@ -30,7 +34,7 @@ export function migrationName(path: string): string {
   return folder === undefined ? nameOf(path) : `${folder.replace(DIESEL_VERSION, "$1$2$3$4")}.sql`;
 }
 
-/** The runner that gives files such names; undefined where any may. */
+/** The runner that gives files such names; undefined where any may, and the strictest of them where several do. */
 export function runnerOfName(path: string): Runner | undefined {
   const name = nameOf(path).toLowerCase();
   if (name === "migration.sql") return "prisma";
@@ -38,8 +42,12 @@ export function runnerOfName(path: string): Runner | undefined {
   if (FLYWAY_NAME.test(name)) return "flyway";
   if (!name.endsWith(".up.sql")) return undefined;
   const pop = popName(path);
-  return pop?.dialect !== undefined || pop?.autocommit ? "pop" : "golang-migrate";
+  if (pop?.dialect !== undefined || pop?.autocommit) return "pop";
+  return TIMESTAMPED.test(name) ? "sqlx" : "golang-migrate";
 }
+
+/** Whether a file lies where Prisma puts one; elsewhere, its name may be anybody's. */
+export const isPrismas = (path: string): boolean => PRISMA_PATH.test(path);
 
 /** Whether a file leads back, by its name: it is never judged. */
 export function undoes(path: string): boolean {
