@@ -5,6 +5,7 @@ import { AgentClient } from "../../../src/agent/client/client";
 import { readStat, send } from "../../../src/agent/processes/identity";
 import { endEverything, temporaryFolder } from "../../support/agent";
 import { freePorts } from "../../support/ports";
+import { startServer } from "../../support/server";
 import { REPOSITORY, Workspace } from "../support/engine";
 
 const PROGRAM = `
@@ -12,14 +13,16 @@ import { readFileSync } from "node:fs";
 import { HaproxyEdge, LocalHost, Route } from "${REPOSITORY}/components";
 import { Backend } from "${REPOSITORY}/src/provider/classes/backend";
 
-const { hosts, port, on, stage, name, stable, candidate } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
+const { hosts, port, server, on, stage, name, stable, candidate } = JSON.parse(readFileSync(__dirname + "/declared.json", "utf8"));
 const edges = hosts.map((directory: string, index: number) => new HaproxyEdge("edge-" + index, {
   host: new LocalHost("host-" + index, { directory, socket: directory + "/a.sock" }),
   name: "main",
   frontends: { http: { binds: [{ port: port + index }], defaultBackend: "blue" } },
 }));
 const backends = edges.flatMap(({ agent, edgeName }: HaproxyEdge, index: number) =>
-  ["blue", "green"].map((name) => new Backend(name + "-" + index, { agent, edge: edgeName, name })));
+  ["blue", "green"].map((name) => new Backend(name + "-" + index, {
+    agent, edge: edgeName, name, servers: { one: { address: "127.0.0.1", port: server } },
+  })));
 const stages = ["1%", "10%", "100%"].map((split) => ({ split, window: "200 milliseconds" }));
 new Route(name, { name: "api", edges: on.map((index: number) => edges[index]), stable, candidate, stages, stage }, { dependsOn: backends });
 `;
@@ -37,10 +40,11 @@ test("a route on edges of two hosts is one resource: refused, rolled out, shown 
     await stack.close();
   });
   const port = await freePorts(2);
+  const { port: server } = await startServer(t, (_, response) => response.end());
   let name = "api";
   let [stable, candidate] = ["blue", "green"];
   const declare = (stage: string, on = [0, 1]) =>
-    stack.write("declared.json", JSON.stringify({ hosts, port, on, stage, name, stable, candidate }));
+    stack.write("declared.json", JSON.stringify({ hosts, port, server, on, stage, name, stable, candidate }));
   const splits = () => Promise.all(clients.map(async (client) => (await client.route("api"))?.splits.main));
 
   await declare("10%");
