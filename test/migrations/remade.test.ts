@@ -185,6 +185,41 @@ test("a finding says which columns of a view go", async () => {
   assert.equal(findings[0]?.message, "Releases that read id, name of view people fail: it comes back without them.");
 });
 
+const SHOWN = (sql: string, rules: string, more: string): Case => [
+  `DROP VIEW names; CREATE VIEW names AS ${sql}`,
+  rules,
+  { after: [BEFORE, more] },
+];
+const COUNTS = "DROP MATERIALIZED VIEW counts; CREATE MATERIALIZED VIEW counts AS SELECT count(*) AS n FROM users";
+const INDEXED = { after: [BEFORE, "CREATE UNIQUE INDEX counts_n ON counts (n);"] };
+table("a view comes back with all that hangs on it, or is lost", [
+  SHOWN("SELECT name FROM people; GRANT SELECT ON names TO b;", "drop-object", "GRANT SELECT ON names TO a, b;"),
+  SHOWN("SELECT name FROM people; GRANT ALL ON names TO b, a;", "", "GRANT SELECT ON names TO a, b;"),
+  SHOWN("SELECT name FROM people; GRANT SELECT ON names TO a;", "drop-object", "GRANT SELECT (name) ON names TO a;"),
+  SHOWN(
+    "SELECT name FROM people; GRANT SELECT ON names TO a;",
+    "drop-object",
+    "GRANT SELECT ON names TO a WITH GRANT OPTION;",
+  ),
+  SHOWN(
+    "SELECT name FROM people;",
+    "drop-object",
+    "CREATE TRIGGER t INSTEAD OF INSERT ON names FOR EACH ROW EXECUTE FUNCTION stamp();",
+  ),
+  SHOWN(
+    "SELECT name FROM people; CREATE TRIGGER t INSTEAD OF INSERT ON names FOR EACH ROW EXECUTE FUNCTION stamp();",
+    "",
+    "CREATE TRIGGER t INSTEAD OF INSERT ON names FOR EACH ROW EXECUTE FUNCTION stamp();",
+  ),
+  SHOWN("SELECT name FROM people;", "drop-object", "CREATE RULE r AS ON INSERT TO names DO INSTEAD NOTHING;"),
+  SHOWN("SELECT name::int FROM people;", "warn:drop-object", "SELECT 1;"),
+  SHOWN("SELECT id::text AS name FROM people;", "warn:drop-object", "SELECT 1;"),
+  [`${COUNTS};`, "backfill-under-lock", given],
+  [`${COUNTS} WITH NO DATA;`, "drop-object", given],
+  [`${COUNTS};`, "backfill-under-lock drop-object", INDEXED],
+  [`${COUNTS}; CREATE UNIQUE INDEX counts_n ON counts (n);`, "backfill-under-lock", INDEXED],
+]);
+
 const STAMPED = (trigger: string, rules = "drop-trigger", was = TRIGGER.replace(" OR UPDATE", "")): Case => [
   `DROP TRIGGER stamped ON users; CREATE TRIGGER stamped ${trigger};`,
   rules,

@@ -65,17 +65,28 @@ function isForTriggersOnly(context: RuleContext, name: Name): boolean {
   return facts.length > 0 && facts.every(({ shape }) => shape.forTriggers);
 }
 
-const lostOfView = (name: Name, { missing, what }: Remade): RuleVerdict => ({
-  message:
-    what === "columns"
-      ? `Releases that read ${missing.map(q).join(", ")} of view ${qn(name)} fail: it comes back without ${missing.length === 1 ? "it" : "them"}.`
-      : `View ${qn(name)} comes back without the privileges that were granted on it: ${missing.join(", ").toUpperCase()}.`,
-  fix:
-    what === "columns"
-      ? `Keep ${missing.map(q).join(", ")} in it until no release reads ${missing.length === 1 ? "it" : "them"}.`
-      : `GRANT ${missing.join(", ").toUpperCase()} ON ${qn(name)} TO /* who had it */;`,
-  affects: what === "columns" ? missing.map((column) => ({ kind: "column", relation: qn(name), column })) : [],
-});
+function lostOfView(name: Name, { missing, what }: Remade): RuleVerdict {
+  const one = missing.length === 1 ? "it" : "them";
+  switch (what) {
+    case "columns":
+      return {
+        message: `Releases that read ${missing.map(q).join(", ")} of view ${qn(name)} fail: it comes back without ${one}.`,
+        fix: `Keep ${missing.map(q).join(", ")} in it until no release reads ${one}.`,
+        affects: missing.map((column) => ({ kind: "column", relation: qn(name), column })),
+      };
+    case "privileges":
+      return {
+        message: `View ${qn(name)} comes back without privileges that were granted on it: ${missing.join(", ")}.`,
+        fix: missing.map((privilege) => `GRANT ${privilege.replace(" to ", ` ON ${qn(name)} TO `)};`).join("\n"),
+      };
+    case "types":
+      return {
+        level: "warn",
+        message: `View ${qn(name)} comes back by another query, and nothing shows that its columns are of the types that they were.`,
+        fix: "Make sure that each column is of the type that it was.",
+      };
+  }
+}
 
 export const objectRules = defineRules(
   {

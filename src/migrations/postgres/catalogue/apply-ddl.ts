@@ -1,5 +1,5 @@
 import type { Node } from "libpg-query";
-import type { Action, CreateIndex, CreateRelation, TableAction } from "../read/actions";
+import { type Action, type CreateIndex, type CreateRelation, privilegesOf, type TableAction } from "../read/actions";
 import { queryColumns } from "../read/query-columns";
 import { columnsIn, walk } from "../syntax/ast";
 import { derivedName, type Name, nameOfRangeVar } from "../syntax/names";
@@ -87,7 +87,7 @@ export function applyDdl(action: Action, context: DdlContext): void {
     }
     case "grant":
       for (const name of action.objects)
-        for (const privilege of action.privileges) catalogue.own(resolve(name).key)?.granted.add(privilege);
+        for (const privilege of privilegesOf(action)) catalogue.own(resolve(name).key)?.granted.add(privilege);
       return;
     case "publication":
       catalogue.others.set(`publication ${action.name}`, createdAt);
@@ -107,7 +107,11 @@ function createRelation(action: CreateRelation, context: DdlContext): void {
     if (action.replace) {
       pinBy(key, action.query, context);
       const columns = new Map((shown ?? []).map((name) => [name, { name, createdAt: before.createdAt }]));
-      catalogue.update(key, () => ({ columns, complete: shown !== undefined }));
+      catalogue.update(key, () => ({
+        columns,
+        complete: shown !== undefined,
+        ...(action.query && { query: action.query }),
+      }));
     }
     return;
   }
@@ -141,6 +145,7 @@ function createRelation(action: CreateRelation, context: DdlContext): void {
     columns,
     constraints,
     complete,
+    ...(action.query && { query: action.query }),
     ...(action.partitionKey && { partitionKey: action.partitionKey }),
     ...(action.partitionOf && { bound: action.partitionOf.bound }),
     ...(action.ownedBy && { owner: catalogue.relation(action.ownedBy, searchPath).key }),

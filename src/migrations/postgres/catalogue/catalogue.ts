@@ -1,4 +1,4 @@
-import type { Node } from "libpg-query";
+import type { Node, SelectStmt } from "libpg-query";
 import type { RoutineShape } from "../read/routine";
 import { extensionFunction } from "../syntax/extensions";
 import type { Name } from "../syntax/names";
@@ -79,7 +79,9 @@ export interface Relation {
   /** Columns whose type a view, policy or trigger holds fast, by what holds them; `*` is all of them. */
   readonly pinned: ReadonlyMap<string, readonly string[]>;
   readonly replicaIdentity?: "default" | "full" | "nothing" | "index";
-  /** Privileges that statements granted on it. */
+  /** Of a view: the query that it shows. */
+  readonly query?: SelectStmt;
+  /** Privileges that statements granted on it, each with who has it. */
   readonly granted: ReadonlySet<string>;
   /** Its triggers, by their names, as far as they are known for sure. */
   readonly triggers: ReadonlyMap<string, TriggerShape>;

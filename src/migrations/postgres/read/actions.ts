@@ -37,7 +37,7 @@ export type Action =
       columns: readonly string[];
       shape: TriggerShape;
     }
-  | { kind: "grant"; objects: readonly Name[]; privileges: readonly string[] }
+  | { kind: "grant"; objects: readonly Name[]; privileges: readonly string[]; grantees: readonly string[] }
   | { kind: "revoke"; object: string; names: readonly Name[]; what: string }
   | { kind: "access"; what: string; subject: string; safe: string }
   | { kind: "owner"; object: ObjectKind; name: Name; own: boolean }
@@ -116,6 +116,8 @@ export interface CreateRelation {
   partitionKey?: PartitionKey;
   /** The query that fills it, or that it shows. */
   query?: SelectStmt;
+  /** Of a materialized view: it is made WITH NO DATA, so that nobody can read it yet. */
+  empty?: boolean;
   /** Of a view. */
   columnNames: readonly string[];
   ownedBy?: Name;
@@ -183,3 +185,7 @@ interface Rename {
   part?: string;
   to: string;
 }
+
+/** Each privilege with who gets it: `select to app`. */
+export const privilegesOf = ({ privileges, grantees }: Extract<Action, { kind: "grant" }>): string[] =>
+  privileges.flatMap((privilege) => grantees.map((grantee) => `${privilege} to ${grantee}`));

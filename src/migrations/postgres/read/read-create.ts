@@ -75,6 +75,7 @@ export function readTableAs({ into, query, objtype, if_not_exists }: Pg.CreateTa
       ifNotExists: if_not_exists === true,
       columnNames: stringsOf(into?.colNames),
       ...(query && "SelectStmt" in query && { query: query.SelectStmt }),
+      ...(into?.skipData && { empty: true }),
     },
   ];
 }

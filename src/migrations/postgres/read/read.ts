@@ -333,21 +333,46 @@ function readTrigger({
   ];
 }
 
-function readGrant({ is_grant, objtype, targtype, objects, privileges }: Pg.GrantStmt): Action[] {
+function privilegeOf({ priv_name = "all", cols }: Pg.AccessPriv): string {
+  const columns = stringsOf(cols);
+  return columns.length === 0 ? priv_name.toLowerCase() : `${priv_name.toLowerCase()} (${columns.join(", ")})`;
+}
+
+function readGrant({
+  is_grant,
+  objtype,
+  targtype,
+  objects,
+  privileges,
+  grantees,
+  grant_option,
+}: Pg.GrantStmt): Action[] {
   const names = (objects ?? []).map(objectNameOf);
   const what =
     privileges === undefined
       ? ["all"]
       : privileges.flatMap((node) =>
           // A privilege on some columns only is not the one on the table.
-          "AccessPriv" in node && node.AccessPriv.cols === undefined
-            ? [(node.AccessPriv.priv_name ?? "").toLowerCase()]
+          "AccessPriv" in node && (is_grant || node.AccessPriv.cols === undefined)
+            ? [privilegeOf(node.AccessPriv)]
             : [],
         );
   const kind = targtype === "ACL_TARGET_ALL_IN_SCHEMA" ? "schema" : objectName(objtype);
   if (!is_grant) return [{ kind: "revoke", object: kind, names, what: what.join(", ").toUpperCase() }];
   return targtype === "ACL_TARGET_OBJECT" && objtype === "OBJECT_TABLE"
-    ? [{ kind: "grant", objects: names, privileges: what }]
+    ? [
+        {
+          kind: "grant",
+          objects: names,
+          privileges: what,
+          grantees: (grantees ?? []).flatMap((node) => {
+            if (!("RoleSpec" in node)) return [];
+            const { roletype, rolename = roletype ?? "" } = node.RoleSpec;
+            const to = roletype === "ROLESPEC_PUBLIC" ? "PUBLIC" : rolename;
+            return grant_option ? [to, `${to} WITH GRANT OPTION`] : [to];
+          }),
+        },
+      ]
     : HARMLESS;
 }
 

@@ -1,6 +1,8 @@
-import type { ConstraintFact } from "../../postgres/catalogue/catalogue";
+import type { SelectStmt } from "libpg-query";
+import { partsOf } from "../../postgres/catalogue/cascade";
+import type { ConstraintFact, IndexFact } from "../../postgres/catalogue/catalogue";
 import { keyOf, type Relation } from "../../postgres/catalogue/catalogue";
-import type { Action, CreateRelation } from "../../postgres/read/actions";
+import { type Action, type CreateRelation, privilegesOf } from "../../postgres/read/actions";
 import { queryColumns } from "../../postgres/read/query-columns";
 import { type RoutineShape, serves } from "../../postgres/read/routine";
 import type { RuleContext } from "../../postgres/run/rule-context";
@@ -32,8 +34,8 @@ function lastMade<Made extends Action>(
   return made;
 }
 
-/** What is missing of a view that comes back: its columns, or privileges on it. */
-export type Remade = { missing: readonly string[]; what: "columns" | "privileges" };
+/** What is missing of a view that comes back: its columns, privileges on it, or the certainty that its columns are of their types. */
+export type Remade = { missing: readonly string[]; what: "columns" | "privileges" | "types" };
 
 /** Undefined where the view does not come back, or nothing is known of its columns. Nothing is missing where it serves as before. */
 export function remadeView(context: RuleContext, name: Name, cascade: boolean): Remade | undefined {
@@ -45,9 +47,56 @@ export function remadeView(context: RuleContext, name: Name, cascade: boolean): 
   const missing = [...relation.columns.keys()].filter((column) => !columns.includes(column));
   if (missing.length > 0) return { missing, what: "columns" };
   if (cascade && !dependentsComeBack(context, relation)) return undefined;
+  if (next?.empty || !partsComeBack(context, key, name)) return undefined;
   const granted = grantedOn(context, key);
-  const lost = granted.has("all") ? [] : [...relation.granted].filter((privilege) => !granted.has(privilege));
-  return { missing: lost, what: "privileges" };
+  const lost = [...relation.granted].filter(
+    (privilege) =>
+      !granted.has(privilege) && !granted.has(privilege.replace(/^.*? to (?!.* WITH GRANT OPTION$)/, "all to ")),
+  );
+  if (lost.length > 0) return { missing: lost, what: "privileges" };
+  const same = next?.query !== undefined && givesSameTypes(next.query, relation.query);
+  return { missing: same ? [] : [...relation.columns.keys()], what: "types" };
+}
+
+/** Triggers, rules and indexes go with their view. */
+function partsComeBack(context: RuleContext, key: string, name: Name): boolean {
+  const { catalogue } = context;
+  const trigger = `trigger ${key} `;
+  const parts = partsOf(catalogue, key);
+  return (
+    parts.every((part) => part.startsWith(trigger) && isTriggerRemade(context, name, part.slice(trigger.length))) &&
+    catalogue.indexesOf(key).every(([, { index }]) => isIndexRemade(context, key, index))
+  );
+}
+
+function isIndexRemade(
+  context: RuleContext,
+  key: string,
+  { columns, unique, partial, expressions }: IndexFact,
+): boolean {
+  if (partial || expressions) return false;
+  return context
+    .following()
+    .some(
+      (action) =>
+        action.kind === "create-index" &&
+        placeOf(context, action.table) === key &&
+        (action.unique || !unique) &&
+        !action.partial &&
+        !action.expressions &&
+        action.columns.join() === columns.join(),
+    );
+}
+
+/** Whether a query gives all that another one does in the same words, out of the same relations. */
+function givesSameTypes(query: SelectStmt, before: SelectStmt | undefined): boolean {
+  if (before === undefined) return false;
+  const text = (node: unknown) => JSON.stringify(node, (of, value) => (of === "location" ? undefined : value));
+  if (text(query) === text(before)) return true;
+  const isPlain = ({ larg, withClause, valuesLists }: SelectStmt) => !larg && !withClause && !valuesLists;
+  if (!isPlain(query) || !isPlain(before) || text(query.fromClause) !== text(before.fromClause)) return false;
+  const targets = new Set((query.targetList ?? []).map(text));
+  return (before.targetList ?? []).every((target) => targets.has(text(target)));
 }
 
 function viewMade(context: RuleContext, key: string): CreateRelation | undefined {
@@ -81,7 +130,7 @@ function dependentsComeBack(context: RuleContext, { pinned }: Relation): boolean
     const view = context.catalogue.relations.get(holder);
     if (view === undefined) return false;
     const remade = remadeView(context, { schema: view.schema, name: view.name }, true);
-    return remade !== undefined && remade.missing.length === 0;
+    return remade !== undefined && (remade.missing.length === 0 || remade.what === "types");
   });
 }
 
@@ -91,7 +140,7 @@ function grantedOn(context: RuleContext, key: string): ReadonlySet<string> {
       .following()
       .flatMap((action) =>
         action.kind === "grant" && action.objects.some((name) => placeOf(context, name) === key)
-          ? action.privileges
+          ? privilegesOf(action)
           : [],
       ),
   );
