@@ -1,9 +1,8 @@
 import type { CreatedAt } from "../postgres/catalogue/catalogue";
 import { keyOf } from "../postgres/catalogue/catalogue";
 import type { RuleContext } from "../postgres/run/rule-context";
-import type { Name } from "../postgres/syntax/names";
 import type { RuleVerdict } from "../rule";
-import { defineRules, q, qn, tableFacts } from "./support/rules";
+import { defineRules, placeOf, q, qn, tableFacts } from "./support/rules";
 
 export const existingRules = defineRules({
   id: "already-exists",
@@ -60,9 +59,6 @@ export const existingRules = defineRules({
           ),
   },
 });
-
-const placeOf = ({ searchPath }: RuleContext, { schema, name }: Name): string =>
-  keyOf(schema ?? searchPath[0] ?? "public", name);
 
 /** Only what is known to be there for sure: not what a condition may have left out. */
 function taken(context: RuleContext, createdAt: CreatedAt, what: string): RuleVerdict | undefined {

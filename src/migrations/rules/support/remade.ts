@@ -1,13 +1,13 @@
 import type { SelectStmt } from "libpg-query";
 import { partsOf } from "../../postgres/catalogue/cascade";
-import type { ConstraintFact, IndexFact } from "../../postgres/catalogue/catalogue";
-import { keyOf, type Relation } from "../../postgres/catalogue/catalogue";
+import type { ConstraintFact, IndexFact, Relation } from "../../postgres/catalogue/catalogue";
 import { type Action, type CreateRelation, privilegesOf } from "../../postgres/read/actions";
 import { queryColumns } from "../../postgres/read/query-columns";
 import { type RoutineShape, serves } from "../../postgres/read/routine";
 import type { RuleContext } from "../../postgres/run/rule-context";
 import type { Name } from "../../postgres/syntax/names";
 import type { ConstraintSpec, TriggerShape } from "../../postgres/syntax/specs";
+import { placeOf } from "./rules";
 
 /** What a transaction drops and makes again is there for the releases that run: nobody sees the moment between. */
 
@@ -15,10 +15,6 @@ import type { ConstraintSpec, TriggerShape } from "../../postgres/syntax/specs";
 const UPDATE = 16;
 
 type Of<Kind extends Action["kind"]> = Extract<Action, { kind: Kind }>;
-
-/** Key of what a statement creates: a name without a schema goes to the first one of the search path. */
-const placeOf = ({ searchPath }: RuleContext, { schema, name }: Name): string =>
-  keyOf(schema ?? searchPath[0] ?? "public", name);
 
 /** The last word of a transaction on something: what makes it again, unless it is dropped after that. */
 function lastMade<Made extends Action>(

@@ -1,5 +1,5 @@
 import type { Affected } from "../../finding";
-import type { Column, Relation } from "../../postgres/catalogue/catalogue";
+import { type Column, keyOf, type Relation } from "../../postgres/catalogue/catalogue";
 import type { RuleContext } from "../../postgres/run/rule-context";
 import { derivedName, type Name, quoteIdentifier, quoteName } from "../../postgres/syntax/names";
 import type { Rule } from "../../rule";
@@ -10,6 +10,10 @@ export const qn = quoteName;
 /** In a contract migration, with the order of things. */
 export const LATER =
   "Leave it out of this migration. Do it in a contract migration, when no release that uses it runs or is kept for a rollback.";
+
+/** Key of what a statement creates: a name without a schema goes to the first one of the search path. */
+export const placeOf = ({ searchPath }: RuleContext, { schema, name }: Name): string =>
+  keyOf(schema ?? searchPath[0] ?? "public", name);
 
 export interface TableFacts {
   relation: Relation | undefined;
