@@ -91,5 +91,7 @@ export function identityOf(pid: number | undefined): Identity {
 }
 
 export async function variablesOf(pid: number | undefined): Promise<string[]> {
-  return (await readFile(`/proc/${pid}/environ`, "utf8")).split("\0").slice(0, -1).sort();
+  // Empty for a moment while a program takes the place of another one.
+  const text = await until("its environment", () => readFile(`/proc/${pid}/environ`, "utf8"));
+  return text.split("\0").slice(0, -1).sort();
 }
