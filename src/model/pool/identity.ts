@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { ProcessTemplate } from "../process/process-template";
 import type { TemplateState } from "./pool-generation";
 import type { Release } from "./release";
@@ -34,11 +33,6 @@ export function identityOf({
     .map(([id, template]) => [id, templateIdentity(template)]);
   const { requiresMigration: _requires, toleratesMigration: _tolerates, ...source } = release;
   return JSON.stringify([sortedKeys(source), fixed]);
-}
-
-/** A digest of {@link identityOf}, to be kept. */
-export function identityDigest(runnable: Parameters<typeof identityOf>[0]): string {
-  return createHash("sha256").update(identityOf(runnable)).digest("hex");
 }
 
 /** All of a template that is not live, as a text to compare; the order of keys makes no difference. */

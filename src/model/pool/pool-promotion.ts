@@ -1,5 +1,5 @@
 import { milliseconds } from "../types/duration";
-import { identityDigest, identityOf, sameValue } from "./identity";
+import { identityOf, sameValue } from "./identity";
 import type { Generation, Runnable, TemplateState } from "./pool-generation";
 import { replicaKeys } from "./pool-instances";
 import { takesFromRange } from "./pool-ports";
@@ -182,12 +182,12 @@ export function finished(state: PoolState, now: Date): PoolState {
 
 function retire(generation: Generation, now: Date): PoolState["retained"][number] {
   const { release, number } = generation;
-  return { release, generation: number, retiredAt: now.toISOString(), identity: identityDigest(generation) };
+  return { release, generation: number, retiredAt: now.toISOString(), identity: identityOf(generation) };
 }
 
 /** Whether a release has served before, with the same processes but for what is live, and is kept since. */
 export function hasServed(state: PoolState | undefined, what: Runnable): boolean {
-  const wanted = identityDigest(what);
+  const wanted = identityOf(what);
   return state?.retained.some(({ identity }) => identity === wanted) ?? false;
 }
 

@@ -50,7 +50,7 @@ export const poolState = z.strictObject({
       release,
       generation: z.int(),
       retiredAt: z.iso.datetime(),
-      /** Digest of the release with its processes as they served. @default of before that was kept: unknown */
+      /** The release with its processes as they served, as a text to compare. @default of before that was kept: unknown */
       identity: z.string().optional(),
     }),
   ),
