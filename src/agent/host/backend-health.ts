@@ -1,5 +1,5 @@
 import type { Server } from "../../model/edge/backend";
-import type { BackendHealth, ServerHealth } from "../../model/edge/backend-health";
+import { type BackendHealth, type ServerHealth, takesRequests } from "../../model/edge/backend-health";
 import { hostPort } from "../../model/edge/edge";
 import { candidateInstances, serverName, servingInstances } from "../../model/pool/pool-instances";
 import type { PoolState } from "../../model/pool/pool-state";
@@ -53,7 +53,7 @@ export function backendsHealth(
 }
 
 function takes(health: BackendHealth | undefined): boolean {
-  return health?.servers.some(({ out }) => out === undefined) ?? false;
+  return health !== undefined && takesRequests(health);
 }
 
 /**

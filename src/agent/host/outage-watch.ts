@@ -1,4 +1,4 @@
-import { errorsText, fallbackText, fallsBack, isOut, outageText } from "../../model/edge/backend-health";
+import { downText, errorsText } from "../../model/edge/backend-health";
 import type { EdgeSpec } from "../../model/edge/edge";
 import { UNGUARDED } from "../../model/protocol/agent";
 import { formatMilliseconds } from "../../model/types/duration";
@@ -167,9 +167,8 @@ export class OutageWatch {
       .observe()
       .catch(() => undefined);
     const health = observation && host.backendsHealth(edge, observation)[backend];
-    if (health === undefined) return undefined;
-    if (isOut(health)) return `edge ${edge}: ${outageText(backend, health)}`;
-    return fallsBack(health) ? `edge ${edge}: ${fallbackText(backend, health)}` : undefined;
+    const text = health && downText(backend, health);
+    return text && `edge ${edge}: ${text}`;
   }
 
   private async saw(states: Map<string, State>, { key, out, begins, ends, data }: Condition): Promise<void> {

@@ -18,7 +18,8 @@ export const PRIVATE_FOLDER_MODE = 0o700;
 export async function makeFolder(path: string, { above = 0 } = {}): Promise<void> {
   if (above > 0) await makeFolder(dirname(path), { above: above - 1 });
   await mkdir(path, { mode: PRIVATE_FOLDER_MODE }).catch((error: Error) => {
-    if (codeOf(error) === "ENOENT") throw new Error(`the folder ${dirname(path)} is gone: put it back`);
+    if (codeOf(error) === "ENOENT")
+      throw new Error(`the folder ${dirname(path)} is gone: put it back`, { cause: error });
     if (codeOf(error) !== "EEXIST") throw error;
   });
 }

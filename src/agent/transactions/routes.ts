@@ -127,8 +127,9 @@ export async function observeRoute(host: Host, name: string): Promise<RouteAnswe
       const observed = host.working().edges[edge] === undefined ? undefined : await host.haproxy(edge).observe();
       const split = spec.candidate === undefined ? undefined : { key: splitKey(name, spec), wanted: spec.split };
       const share = mirror && { key: mirrorKey(name, mirror), wanted: parsePercent(mirror.share) ?? 0 };
-      const health = observed && host.backendsHealth(edge, observed)[spec.candidate ?? ""];
-      const isOnStable = spec.split > 0 && observed?.running === true && health !== undefined && fallsBack(health);
+      const takesShare = spec.split > 0 && observed?.running === true;
+      const health = takesShare ? host.backendsHealth(edge, observed)[spec.candidate ?? ""] : undefined;
+      const isOnStable = health !== undefined && fallsBack(health);
       return { edge, split: shareOn(observed, split), mirror: shareOn(observed, share), isOnStable };
     }),
   );

@@ -1,5 +1,5 @@
 import type { EdgeAnswer } from "../../agent/api/answers";
-import { errorsText, fallbackText, fallsBack, isOut, outageText } from "../../model/edge/backend-health";
+import { downText, errorsText, fallsBack, isOut } from "../../model/edge/backend-health";
 import { WAITING } from "../../model/process/takeover";
 import type { StatusProblem } from "./schema";
 
@@ -17,8 +17,9 @@ export function outages({ name, live, backends, errors = {} }: EdgeAnswer): Stat
     ];
   const out = Object.entries(backends).flatMap(([backend, health]) => {
     const remedy = health.mendable ? "; pulumi up corrects it" : "";
-    if (isOut(health)) return [{ subject, message: `${outageText(backend, health)}${remedy}`, outage: true }];
-    return fallsBack(health) ? [{ subject, message: `${fallbackText(backend, health)}${remedy}` }] : [];
+    const text = downText(backend, health);
+    if (text === undefined) return [];
+    return [{ subject, message: `${text}${remedy}`, ...(isOut(health) && { outage: true }) }];
   });
   const failing = Object.entries(errors).flatMap(([backend, share]) => {
     const health = backends[backend];

@@ -21,13 +21,18 @@ export interface BackendHealth {
   mendable: boolean;
 }
 
+/** Whether a server of a backend takes requests. */
+export function takesRequests({ servers }: Pick<BackendHealth, "servers">): boolean {
+  return servers.some(({ out }) => out === undefined);
+}
+
 /** Whether every request that is led to a backend is answered with 503. */
-export function isOut({ from, servers }: BackendHealth): boolean {
-  return from.length > 0 && servers.every(({ out }) => out !== undefined);
+export function isOut(health: BackendHealth): boolean {
+  return health.from.length > 0 && !takesRequests(health);
 }
 
 /** Says how a backend that is down fails requests, and why it is down. */
-export function outageText(backend: string, { from, declared, servers }: BackendHealth): string {
+function outageText(backend: string, { from, declared, servers }: BackendHealth): string {
   if (!declared)
     return `${from.join(" and ")} ${from.length > 1 ? "lead" : "leads"} to backend ${backend}, which is not there: every request is answered with 503`;
   const text = `backend ${backend} answers every request with 503`;
@@ -39,8 +44,8 @@ export function outageText(backend: string, { from, declared, servers }: Backend
 }
 
 /** Whether the share of a candidate goes to the stable backend, since none of its servers takes requests. */
-export function fallsBack({ candidateOf = [], servers }: BackendHealth): boolean {
-  return candidateOf.length > 0 && servers.every(({ out }) => out !== undefined);
+export function fallsBack(health: BackendHealth): boolean {
+  return (health.candidateOf ?? []).length > 0 && !takesRequests(health);
 }
 
 /** Says where the share of a candidate goes that takes no requests, and why it does not. */
@@ -48,6 +53,12 @@ export function fallbackText(backend: string, { candidateOf = [], servers }: Bac
   const states = servers.map(({ name, out }) => `${name} ${out}`).join(", ") || "it has no servers";
   const routes = candidateOf.map((route) => `route ${route}`).join(" and ");
   return `candidate ${backend} of ${routes} takes no requests (${states}): its share goes to the stable backend`;
+}
+
+/** Says that a backend's requests fail, or go to the stable backend; undefined if neither is so. */
+export function downText(backend: string, health: BackendHealth): string | undefined {
+  if (isOut(health)) return outageText(backend, health);
+  return fallsBack(health) ? fallbackText(backend, health) : undefined;
 }
 
 /** Says which share of a backend's requests fails. */

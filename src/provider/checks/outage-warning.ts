@@ -1,6 +1,6 @@
 import type { About, EdgeAnswer } from "../../agent/api/answers";
 import { AgentError } from "../../agent/client/connection";
-import { type BackendHealth, fallbackText, fallsBack, isOut, outageText } from "../../model/edge/backend-health";
+import { type BackendHealth, downText } from "../../model/edge/backend-health";
 import { UNGUARDED } from "../../model/protocol/agent";
 import { type AgentRef, withAgent } from "../resources/agent-ref";
 import type { Context } from "../server";
@@ -20,9 +20,9 @@ export async function warnOfOutages(context: Context, { agent, edge, concerns, r
   const answer = await edgeNow(agent, edge);
   if (answer?.live.haproxy !== "running") return;
   for (const [backend, health] of Object.entries(answer.backends ?? {})) {
-    const text = isOut(health) ? outageText : fallsBack(health) ? fallbackText : undefined;
+    const text = downText(backend, health);
     if (text === undefined || !concerns(backend, health)) continue;
-    warn(context, `edge ${edge}: ${text(backend, health)}`, {
+    warn(context, `edge ${edge}: ${text}`, {
       mended: repairedBy(backend, health),
       remedy: remedyOf(health),
     });
